@@ -1,0 +1,375 @@
+//! tar headers: POSIX ustar with pax records where ustar has no room. One entry has exactly one encoding.
+
+use std::collections::BTreeMap;
+
+use tar::{EntryType, Header};
+
+/// Length of a tar record; headers and content are padded to it.
+pub const RECORD: usize = 512;
+const NAME: usize = 100;
+const OCTAL_7: u64 = 0o7777777;
+const OCTAL_11: u64 = 0o77777777777;
+const XATTR: &str = "SCHILY.xattr.";
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A regular file with holes, stored in GNU's pax sparse format 1.0; its true size is given.
+    Sparse(u64),
+    /// A directory.
+    Directory,
+    /// A symbolic link to this target.
+    Symlink(Vec<u8>),
+    /// Another name of this earlier entry.
+    Hardlink(Vec<u8>),
+}
+
+/// Everything that a tar header says of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Path from the archive's root, bytes as on disk, no slash at the end.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Bytes of content that follow in the archive.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner's number.
+    pub uid: u64,
+    /// Group's number.
+    pub gid: u64,
+    /// Owner's name, at most 31 bytes.
+    pub user: String,
+    /// Group's name, at most 31 bytes.
+    pub group: String,
+    /// Time of last change: seconds since 1970 and nanoseconds after them.
+    pub modified: (i64, u32),
+    /// Extended attributes.
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Head {
+    /// A file of our own making, readable by its owner alone.
+    pub fn private(path: impl Into<Vec<u8>>, size: u64, seconds: i64) -> Self {
+        Self {
+            path: path.into(),
+            kind: EntryKind::File,
+            size,
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+            user: "root".into(),
+            group: "root".into(),
+            modified: (seconds, 0),
+            xattrs: BTreeMap::new(),
+        }
+    }
+
+    /// The header's records, extended ones first.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut header = Header::new_ustar();
+        let mut pax = Pax::default();
+        self.encode_names(&mut header, &mut pax);
+        self.encode_numbers(&mut header, &mut pax);
+        for (name, value) in &self.xattrs {
+            pax.push(&[XATTR.as_bytes(), name].concat(), value);
+        }
+        if let EntryKind::Sparse(size) = self.kind {
+            pax.push(b"GNU.sparse.major", b"1");
+            pax.push(b"GNU.sparse.minor", b"0");
+            pax.push(b"GNU.sparse.name", &self.path);
+            pax.push(b"GNU.sparse.realsize", size.to_string().as_bytes());
+        }
+        header.set_cksum();
+        let mut bytes = pax.into_records();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes
+    }
+
+    fn encode_names(&self, header: &mut Header, pax: &mut Pax) {
+        let (kind, link) = match &self.kind {
+            EntryKind::File | EntryKind::Sparse(_) => (EntryType::Regular, None),
+            EntryKind::Directory => (EntryType::Directory, None),
+            EntryKind::Symlink(target) => (EntryType::Symlink, Some(target)),
+            EntryKind::Hardlink(target) => (EntryType::Link, Some(target)),
+        };
+        header.set_entry_type(kind);
+        let mut path = self.path.clone();
+        if kind == EntryType::Directory {
+            path.push(b'/');
+        }
+        let long = |name: &[u8]| name.len() > NAME;
+        if (long(&path) && path.to_str().is_none()) || link.is_some_and(|link| long(link) && link.to_str().is_none()) {
+            pax.push(b"hdrcharset", b"BINARY");
+        }
+        if let Some(ustar) = header.as_ustar_mut() {
+            put(&mut ustar.name, &path);
+            put(&mut ustar.linkname, link.map_or(&[], |link| link));
+            put(&mut ustar.uname[..31], self.user.as_bytes());
+            put(&mut ustar.gname[..31], self.group.as_bytes());
+        }
+        if long(&path) {
+            pax.push(b"path", &path);
+        }
+        if let Some(link) = link.filter(|link| long(link)) {
+            pax.push(b"linkpath", link);
+        }
+    }
+
+    fn encode_numbers(&self, header: &mut Header, pax: &mut Pax) {
+        let mut number = |key: &str, value: u64, most: u64| {
+            if value > most {
+                pax.push(key.as_bytes(), value.to_string().as_bytes());
+                return 0;
+            }
+            value
+        };
+        header.set_mode(self.mode & 0o7777);
+        header.set_size(number("size", self.size, OCTAL_11));
+        header.set_uid(number("uid", self.uid, OCTAL_7));
+        header.set_gid(number("gid", self.gid, OCTAL_7));
+        let (seconds, nanos) = self.modified;
+        let plain = u64::try_from(seconds).ok().filter(|seconds| *seconds <= OCTAL_11 && nanos == 0);
+        header.set_mtime(plain.unwrap_or(0));
+        if plain.is_none() {
+            pax.push(b"mtime", time_to_text(seconds, nanos).as_bytes());
+        }
+    }
+
+    /// Reads what [`Head::encode`] wrote; returns the head and the length of its records.
+    ///
+    /// # Errors
+    /// A sentence on what is wrong, among it every header that `encode` would have written otherwise: another kind
+    /// of entry (devices, pipes), another dialect of tar, a doubled or unknown record.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, usize), &'static str> {
+        let mut at = 0;
+        let mut pax = PaxRecords::new();
+        let mut header = header_at(bytes, at)?;
+        if header.entry_type() == EntryType::XHeader {
+            let size = header.size().map_err(|_| "a tar header without a size")?;
+            let size = usize::try_from(size).map_err(|_| "an absurdly long extended header")?;
+            let records =
+                bytes.get(RECORD..).and_then(|rest| rest.get(..size)).ok_or("an extended header is cut short")?;
+            pax = pax_records(records).ok_or("a malformed extended header")?;
+            at = RECORD + size.next_multiple_of(RECORD);
+            header = header_at(bytes, at)?;
+        }
+        let head = Self::from_parts(&header, pax)?;
+        let length = at + RECORD;
+        if bytes.get(..length) != Some(head.encode().as_slice()) {
+            return Err("a tar header that is not written the way this format writes it");
+        }
+        Ok((head, length))
+    }
+
+    fn from_parts(header: &Header, mut pax: PaxRecords) -> Result<Self, &'static str> {
+        let ustar = header.as_ustar().ok_or("a header that is not POSIX ustar")?;
+        let link = pax.remove(&b"linkpath"[..]).unwrap_or_else(|| cut(&ustar.linkname));
+        let mut path = pax.remove(&b"path"[..]).unwrap_or_else(|| cut(&ustar.name));
+        let sparse = pax.remove(&b"GNU.sparse.realsize"[..]);
+        let kind = match header.entry_type() {
+            EntryType::Regular => match sparse {
+                Some(size) => EntryKind::Sparse(number(&size)?),
+                None => EntryKind::File,
+            },
+            EntryType::Directory => EntryKind::Directory,
+            EntryType::Symlink => EntryKind::Symlink(link),
+            EntryType::Link => EntryKind::Hardlink(link),
+            _ => return Err("an entry that is neither file, directory nor link"),
+        };
+        if kind == EntryKind::Directory && path.pop() != Some(b'/') {
+            return Err("a directory whose name has no slash at its end");
+        }
+        let mut field = |key: &[u8], plain: std::io::Result<u64>| match pax.remove(key) {
+            Some(text) => number(&text),
+            None => plain.map_err(|_| "a malformed number in a tar header"),
+        };
+        let (size, uid, gid) =
+            (field(b"size", header.size())?, field(b"uid", header.uid())?, field(b"gid", header.gid())?);
+        let modified = match pax.remove(&b"mtime"[..]) {
+            Some(text) => time_from_text(&text).ok_or("a malformed time in a tar header")?,
+            None => (
+                header
+                    .mtime()
+                    .ok()
+                    .and_then(|time| i64::try_from(time).ok())
+                    .ok_or("a malformed time in a tar header")?,
+                0,
+            ),
+        };
+        let xattrs = pax
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(XATTR.as_bytes())?.to_vec(), value)))
+            .collect();
+        let text = |field: &[u8]| String::from_utf8(cut(field)).map_err(|_| "a user's name that is not UTF-8");
+        let mode = header.mode().map_err(|_| "a malformed mode in a tar header")?;
+        Ok(Self {
+            path,
+            kind,
+            size,
+            mode,
+            uid,
+            gid,
+            user: text(&ustar.uname)?,
+            group: text(&ustar.gname)?,
+            modified,
+            xattrs,
+        })
+    }
+}
+
+/// The records that a header's extended part would take, were it all said in pax.
+#[derive(Default)]
+struct Pax(Vec<u8>);
+
+impl Pax {
+    /// Adds `LENGTH KEY=VALUE\n`, where LENGTH counts itself.
+    fn push(&mut self, key: &[u8], value: &[u8]) {
+        let rest = key.len() + value.len() + 3;
+        let mut length = rest;
+        while length != rest + length.to_string().len() {
+            length = rest + length.to_string().len();
+        }
+        self.0.extend_from_slice(length.to_string().as_bytes());
+        self.0.push(b' ');
+        self.0.extend_from_slice(key);
+        self.0.push(b'=');
+        self.0.extend_from_slice(value);
+        self.0.push(b'\n');
+    }
+
+    fn into_records(self) -> Vec<u8> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XHeader);
+        header.set_mode(0o600);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(self.0.len() as u64);
+        if let Some(ustar) = header.as_ustar_mut() {
+            put(&mut ustar.name, b"PaxHeaders/entry");
+        }
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend_from_slice(&self.0);
+        bytes.resize(bytes.len().next_multiple_of(RECORD), 0);
+        bytes
+    }
+}
+
+type PaxRecords = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Reads `LENGTH KEY=VALUE\n` records; a value may hold any byte, newlines too.
+fn pax_records(mut bytes: &[u8]) -> Option<PaxRecords> {
+    let mut records = PaxRecords::new();
+    while !bytes.is_empty() {
+        let space = bytes.iter().take(12).position(|byte| *byte == b' ')?;
+        let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
+        let record = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
+        let equals = record.iter().position(|byte| *byte == b'=')?;
+        if records.insert(record[..equals].to_vec(), record[equals + 1..].to_vec()).is_some() {
+            return None;
+        }
+        bytes = &bytes[length..];
+    }
+    Some(records)
+}
+
+trait ToStr {
+    fn to_str(&self) -> Option<&str>;
+}
+
+impl ToStr for Vec<u8> {
+    fn to_str(&self) -> Option<&str> {
+        std::str::from_utf8(self).ok()
+    }
+}
+
+fn header_at(bytes: &[u8], at: usize) -> Result<Header, &'static str> {
+    let record = bytes.get(at..).and_then(|rest| rest.get(..RECORD)).ok_or("a tar header is cut short")?;
+    let mut header = Header::new_old();
+    header.as_mut_bytes().copy_from_slice(record);
+    Ok(header)
+}
+
+fn put(field: &mut [u8], value: &[u8]) {
+    let length = value.len().min(field.len());
+    field[..length].copy_from_slice(&value[..length]);
+}
+
+fn cut(field: &[u8]) -> Vec<u8> {
+    field.iter().copied().take_while(|byte| *byte != 0).collect()
+}
+
+fn number(text: &[u8]) -> Result<u64, &'static str> {
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or("a malformed number in an extended header")
+}
+
+fn time_to_text(seconds: i64, nanos: u32) -> String {
+    if seconds < 0 && nanos > 0 {
+        return format!("-{}.{:09}", -(seconds + 1), 1_000_000_000 - nanos);
+    }
+    format!("{seconds}.{nanos:09}")
+}
+
+fn time_from_text(text: &[u8]) -> Option<(i64, u32)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (seconds, nanos) = text.split_once('.')?;
+    let nanos: u32 = if nanos.len() == 9 { nanos.parse().ok()? } else { return None };
+    if seconds.starts_with('-') && nanos > 0 {
+        return Some((seconds.parse::<i64>().ok()?.checked_sub(1)?, 1_000_000_000u32.checked_sub(nanos)?));
+    }
+    Some((seconds.parse().ok()?, nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn kinds() -> impl Strategy<Value = EntryKind> {
+        let target = proptest::collection::vec(1u8.., 1..150);
+        prop_oneof![
+            Just(EntryKind::File),
+            Just(EntryKind::Directory),
+            any::<u64>().prop_map(EntryKind::Sparse),
+            target.clone().prop_map(EntryKind::Symlink),
+            target.prop_map(EntryKind::Hardlink),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_head_comes_back(
+            path in proptest::collection::vec(1u8.., 1..300).prop_filter("no slash at the end", |path| path.last() != Some(&b'/')),
+            kind in kinds(), size: u64, mode in 0u32..0o10000, uid: u64, seconds in -(1i64 << 40)..(1i64 << 40),
+            nanos in 0u32..1_000_000_000, value: Vec<u8>,
+        ) {
+            let xattrs = BTreeMap::from([(b"user.note".to_vec(), value)]);
+            let head = Head { path, kind, size, mode, uid, gid: uid / 3, user: "ops".into(), group: "ops".into(), modified: (seconds, nanos), xattrs };
+            let bytes = head.encode();
+            prop_assert_eq!(Head::decode(&bytes), Ok((head, bytes.len())));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = Head::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn devices_and_foreign_dialects_are_refused() {
+        for kind in [EntryType::Char, EntryType::Block, EntryType::Fifo, EntryType::GNULongName, EntryType::GNUSparse] {
+            let mut header = Header::new_ustar();
+            header.set_entry_type(kind);
+            header.set_cksum();
+            assert!(Head::decode(header.as_bytes()).is_err(), "{kind:?}");
+        }
+    }
+}

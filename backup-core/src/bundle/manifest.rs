@@ -1,0 +1,366 @@
+//! The manifest: every entry's size, digest and place, every table's row count, where it all came from.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::path;
+use crate::finding::Finding;
+use crate::{Error, Kind, Result};
+
+/// Path of the manifest inside the bundle's directory.
+pub const PATH: &str = "manifest.json";
+/// A manifest is refused when its JSON is larger; 64 MiB describe some terabytes of rows.
+pub const LARGEST: u64 = 64 << 20;
+
+/// A SHA-256 digest, in hexadecimal as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sha256Digest(pub [u8; 32]);
+
+impl fmt::Display for Sha256Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl Serialize for Sha256Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest).map_err(serde::de::Error::custom)?;
+        Ok(Self(digest))
+    }
+}
+
+/// The whole of `manifest.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The bundle's format.
+    pub format: u32,
+    /// Name and version of the tool that wrote it.
+    pub tool: String,
+    /// The bundle's name, which is also its directory's.
+    pub name: String,
+    /// When the backup began.
+    pub created: DateTime<Utc>,
+    /// When its last entry was complete.
+    pub finished: DateTime<Utc>,
+    /// Where it came from.
+    pub source: Source,
+    /// What it holds of PostgreSQL.
+    #[serde(default)]
+    pub databases: Vec<Database>,
+    /// What did not go as it should, but did not stop the backup.
+    #[serde(default)]
+    pub warnings: Vec<Finding>,
+    /// Every entry but the manifest itself, in the order of the file.
+    pub entries: Vec<Entry>,
+}
+
+/// Where a bundle came from.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Source {
+    /// Name of the machine that made the bundle.
+    pub host: String,
+    /// The cluster's name from `cluster.conf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The release that ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// The PostgreSQL server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<Server>,
+}
+
+/// A PostgreSQL server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Server {
+    /// Its version as it states it, such as `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version: String,
+    /// Its version as a number, such as 150018.
+    pub version_number: u32,
+    /// Version of the `pg_dump` that wrote the schema.
+    pub pg_dump: String,
+    /// Whether it was a standby.
+    #[serde(default)]
+    pub standby: bool,
+}
+
+/// A database and how it was captured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Database {
+    /// Its name.
+    pub name: String,
+    /// Directory of its entries below `databases/`.
+    pub directory: String,
+    /// The role that owns it.
+    pub owner: String,
+    /// Its encoding, such as `UTF8`.
+    pub encoding: String,
+    /// Its locale.
+    pub locale: Locale,
+    /// Its default tablespace.
+    pub tablespace: String,
+    /// The most connections it takes, -1 for no limit.
+    pub connection_limit: i32,
+    /// Its access privileges as PostgreSQL writes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub privileges: Vec<String>,
+    /// Its comment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
+    #[serde(default)]
+    pub settings: Vec<Setting>,
+    /// Its extensions.
+    #[serde(default)]
+    pub extensions: Vec<Extension>,
+    /// Size on the server's disk in bytes.
+    pub size: u64,
+    /// Roles that own or may use something in it.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// The one picture that all its rows were read from.
+    pub snapshot: Snapshot,
+    /// Every table whose rows are in the bundle, empty ones included.
+    pub tables: Vec<Table>,
+    /// Number of sequences whose values are in the bundle.
+    pub sequences: u64,
+    /// Number of large objects.
+    pub large_objects: u64,
+}
+
+/// A database's locale.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Locale {
+    /// `libc`, `icu` or `builtin`.
+    pub provider: String,
+    /// LC_COLLATE.
+    pub collate: String,
+    /// LC_CTYPE.
+    pub ctype: String,
+    /// The locale of a provider other than libc.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The collation's version on the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// A setting of a database, or of a role in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Setting {
+    /// The role, where it is for one role alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Name of the setting.
+    pub name: String,
+    /// Its value; `(hidden)` where the name speaks of a secret.
+    pub value: String,
+}
+
+/// An installed extension.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Extension {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The schema that its objects live in.
+    pub schema: String,
+}
+
+/// The picture that a database's rows were read from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// When it was taken, by the server's clock.
+    pub time: DateTime<Utc>,
+    /// Position in the write-ahead log at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal: Option<String>,
+}
+
+/// A table and how many rows of it are in the bundle.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Table {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Rows counted as they passed.
+    pub rows: u64,
+}
+
+/// What kind of file an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileType {
+    /// A regular file.
+    #[default]
+    File,
+    /// A regular file with holes.
+    Sparse,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// Another name of an earlier entry.
+    Hardlink,
+}
+
+fn is_file(kind: &FileType) -> bool {
+    *kind == FileType::File
+}
+
+/// One entry: what it is, where it stands, what proves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Path below the bundle's directory, escaped as `\xNN` where it is not plain text.
+    pub path: String,
+    /// What kind of file it is.
+    #[serde(rename = "type", default, skip_serializing_if = "is_file")]
+    pub kind: FileType,
+    /// Target of a link, escaped likewise; a hard link's is a path below the bundle's directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// Bytes of content.
+    pub size: u64,
+    /// SHA-256 of the content.
+    pub sha256: Sha256Digest,
+    /// Where the entry's blocks begin in the file.
+    pub offset: u64,
+    /// Bytes that the entry's blocks take in the file.
+    pub stored: u64,
+    /// SHA-256 of those bytes.
+    pub stored_sha256: Sha256Digest,
+    /// The slice of a table that it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<Chunk>,
+}
+
+/// Which slice of which table a chunk holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Index into the manifest's databases.
+    pub database: usize,
+    /// Index into that database's tables.
+    pub table: usize,
+    /// Place among the table's chunks, from 0 without gaps; rows are in the server's order when chunks are.
+    pub part: u64,
+    /// Rows in this chunk.
+    pub rows: u64,
+    /// Bytes of SQL before the first row. After the last row comes `\.` and a newline.
+    pub preamble: u64,
+}
+
+impl Entry {
+    /// The entry's path as bytes.
+    pub fn path_bytes(&self) -> Option<Vec<u8>> {
+        path::from_text(&self.path)
+    }
+
+    /// The byte after the entry in the file.
+    pub fn end(&self) -> Option<u64> {
+        self.offset.checked_add(self.stored)
+    }
+}
+
+/// Gives each table's chunks the parts 0, 1, 2, … in the order of the parts that they have.
+pub fn number_chunks(entries: &mut [Entry]) {
+    let mut chunks: Vec<&mut Chunk> = entries.iter_mut().filter_map(|entry| entry.chunk.as_mut()).collect();
+    chunks.sort_by_key(|chunk| (chunk.database, chunk.table, chunk.part));
+    let mut last = None;
+    let mut part = 0;
+    for chunk in chunks {
+        let table = (chunk.database, chunk.table);
+        part = if last == Some(table) { part + 1 } else { 0 };
+        last = Some(table);
+        chunk.part = part;
+    }
+}
+
+impl Manifest {
+    /// Refuses what no writer of this format would write.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`], naming the entry: a path that leaves the bundle, a link that leads outside, a doubled
+    /// path, entries that don't stand one after another from the file's first byte up to `manifest_offset`.
+    pub fn check(&self, manifest_offset: u64) -> Result<()> {
+        let mut paths: HashSet<&str> = HashSet::with_capacity(self.entries.len());
+        let mut links: HashSet<&str> = HashSet::new();
+        let mut at = 0u64;
+        for entry in &self.entries {
+            let refused = |why: String| Error::new(Kind::Damaged, format!("entry {}: {why}", entry.path));
+            let bytes = entry.path_bytes().ok_or_else(|| refused("a malformed path".into()))?;
+            if let Some(why) = path::refuse(&bytes) {
+                return Err(refused(why.into()));
+            }
+            if entry.path == PATH || !paths.insert(&entry.path) {
+                return Err(refused("the same path twice".into()));
+            }
+            self.check_link(entry, &bytes, &paths).map_err(refused)?;
+            if entry.kind == FileType::Symlink {
+                links.insert(&entry.path);
+            }
+            if entry.offset != at {
+                return Err(refused(format!("begins at byte {} where byte {at} was expected", entry.offset)));
+            }
+            at = entry.end().filter(|end| *end <= manifest_offset).ok_or_else(|| {
+                refused(format!("is said to take {} bytes, more than the file has for it", entry.stored))
+            })?;
+            self.check_chunk(entry).map_err(refused)?;
+        }
+        let through = self
+            .entries
+            .iter()
+            .find(|entry| entry.path.match_indices('/').any(|(slash, _)| links.contains(&entry.path[..slash])));
+        if let Some(entry) = through {
+            return Err(Error::new(Kind::Damaged, format!("entry {}: a path through a link", entry.path)));
+        }
+        if at != manifest_offset {
+            return Err(Error::new(
+                Kind::Damaged,
+                format!("{PATH}: entries end at byte {at} and the manifest begins at byte {manifest_offset}"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_link(&self, entry: &Entry, path: &[u8], earlier: &HashSet<&str>) -> Result<(), String> {
+        let target = match (&entry.link, entry.kind) {
+            (None, FileType::File | FileType::Sparse | FileType::Directory) => return Ok(()),
+            (Some(target), FileType::Symlink | FileType::Hardlink) => target,
+            _ => return Err("a link without a target, or a target without a link".into()),
+        };
+        if entry.size != 0 {
+            return Err("a link with content".into());
+        }
+        if entry.kind == FileType::Hardlink {
+            if target == &entry.path || !earlier.contains(target.as_str()) {
+                return Err(format!("a hard link to {target}, which is no earlier entry"));
+            }
+            return Ok(());
+        }
+        let bytes = path::from_text(target).ok_or("a malformed link target")?;
+        if path::climbs_out(b"files", path, &bytes) {
+            return Err(format!("a link that leads outside: {target}"));
+        }
+        Ok(())
+    }
+
+    fn check_chunk(&self, entry: &Entry) -> Result<(), String> {
+        let Some(chunk) = &entry.chunk else { return Ok(()) };
+        let known = self.databases.get(chunk.database).is_some_and(|database| chunk.table < database.tables.len());
+        let long = chunk.preamble.checked_add(3).is_some_and(|least| least <= entry.size);
+        if known && long { Ok(()) } else { Err("a chunk of no known table, or shorter than its own preamble".into()) }
+    }
+}

@@ -1,0 +1,19 @@
+//! The bundle's file format alone: names, blocks, tar headers, manifest, footer, writer, reader.
+//!
+//! `docs/bundle-format.md` is the specification; these modules follow it section by section.
+
+pub mod block;
+pub mod extract;
+pub mod footer;
+pub mod header;
+pub mod manifest;
+pub mod name;
+pub mod pack;
+pub mod path;
+pub mod reader;
+pub mod sparse;
+pub mod verify;
+pub mod writer;
+
+/// The format that this tool writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;

@@ -1,0 +1,325 @@
+//! Opens a bundle with two small reads and gives any entry by its byte range.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use sha2::{Digest, Sha256};
+
+use super::block::{self, Decoder};
+use super::footer::{self, Footer};
+use super::header::{EntryKind, Head, RECORD};
+use super::manifest::{self, Entry, FileType, Manifest, Sha256Digest};
+use super::name::BundleName;
+use super::{FORMAT, path};
+use crate::{Error, ErrorContext, Kind, Result};
+
+/// Bytes that can be read at any place, from several threads at once.
+pub trait ReadAt: Send + Sync {
+    /// How many bytes there are.
+    fn length(&self) -> io::Result<u64>;
+    /// Fills `buffer` from `offset` on.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where fewer bytes are there.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+impl ReadAt for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.read_exact_at(buffer, offset)
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = usize::try_from(offset).ok().and_then(|start| self.get(start..)?.get(..buffer.len()));
+        buffer.copy_from_slice(end.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// An open bundle: its manifest is read and checked, its entries are not.
+pub struct Bundle<R> {
+    source: R,
+    footer: Footer,
+    manifest: Manifest,
+}
+
+impl<R: ReadAt> Bundle<R> {
+    /// Reads footer and manifest.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`] where it is no bundle, damaged or hostile; [`Kind::Unsupported`] where its format is newer.
+    pub fn open(source: R) -> Result<Self> {
+        let length = source.length().context(|| "read the bundle's length".into())?;
+        let footer = read_footer(&source, length)?;
+        let (json, _) = read_manifest(&source, &footer, length - footer::LENGTH as u64)?;
+        let manifest = parse_manifest(&json, footer.format)?;
+        manifest.check(footer.manifest_offset)?;
+        Ok(Self { source, footer, manifest })
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The footer.
+    pub fn footer(&self) -> &Footer {
+        &self.footer
+    }
+
+    /// The bytes.
+    pub fn source(&self) -> &R {
+        &self.source
+    }
+
+    /// Begins to read an entry's content.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`] where its header is not the one that the manifest promises.
+    pub fn read<'b>(&'b self, entry: &'b Entry) -> Result<EntryReader<'b, R>> {
+        EntryReader::open(self, entry).context(|| format!("entry {}", entry.path))
+    }
+
+    /// The whole content of a small entry, checked.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::Damaged`], or refused when larger than 64 MiB.
+    pub fn content(&self, path: &str) -> Result<Vec<u8>> {
+        let entry = self.manifest.entries.iter().find(|entry| entry.path == path);
+        let entry = entry.ok_or_else(|| Error::new(Kind::NotFound, format!("entry {path}: not in this bundle")))?;
+        if entry.size > manifest::LARGEST {
+            return Err(Error::new(Kind::Refused, format!("entry {path}: too large to be read into memory")));
+        }
+        let mut content = Vec::new();
+        let mut reader = self.read(entry)?;
+        while let Some(part) = reader.next()? {
+            content.extend_from_slice(part);
+        }
+        Ok(content)
+    }
+}
+
+pub(super) fn read_footer<R: ReadAt>(source: &R, length: u64) -> Result<Footer> {
+    let not_a_bundle = || {
+        Error::new(Kind::Damaged, format!("footer: the file has {length} bytes and is too short for a bundle"))
+            .hint("the file was cut short, is still being copied, or is not a bundle of this tool")
+    };
+    let at = length.checked_sub(footer::LENGTH as u64).ok_or_else(not_a_bundle)?;
+    let mut bytes = [0; footer::LENGTH];
+    source.read_at(at, &mut bytes).context(|| "read the footer".into())?;
+    Footer::decode(&bytes, length)
+}
+
+/// Reads the manifest's JSON, which must end where the end of the archive begins, just before `end`.
+pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) -> Result<(Vec<u8>, Head)> {
+    let damaged = |why: &str| Error::new(Kind::Damaged, format!("entry {}: {why}", manifest::PATH));
+    let stored = usize::try_from(footer.manifest_stored).ok().filter(|stored| *stored as u64 <= manifest::LARGEST);
+    let stored = stored.ok_or_else(|| damaged("an absurd size"))?;
+    if footer.manifest_offset.checked_add(footer.manifest_stored).is_none_or(|manifest| manifest > end) {
+        return Err(damaged("it is said to end after the file does"));
+    }
+    let mut bytes = vec![0; stored];
+    source.read_at(footer.manifest_offset, &mut bytes).context(|| format!("read {}", manifest::PATH))?;
+    if Sha256::digest(&bytes)[..] != footer.manifest_digest {
+        return Err(damaged("its bytes are not those that the footer's digest was made of"));
+    }
+    let mut decoder = Decoder::default();
+    let mut header = Vec::new();
+    let mut at = decoder.decode(&bytes, &mut header).context(|| format!("entry {}", manifest::PATH))?;
+    let (head, length) = Head::decode(&header).map_err(damaged)?;
+    if length != header.len() || head.kind != EntryKind::File || head.size > manifest::LARGEST {
+        return Err(damaged("an absurd size or kind"));
+    }
+    let mut json = Vec::new();
+    while at < bytes.len() {
+        at += decoder.decode(&bytes[at..], &mut json).context(|| format!("entry {}", manifest::PATH))?;
+        if json.len() as u64 > head.size + RECORD as u64 {
+            return Err(damaged("its blocks hold more than its header says"));
+        }
+    }
+    check_padding(&json, head.size).map_err(damaged)?;
+    json.truncate(head.size as usize);
+    Ok((json, head))
+}
+
+/// Content must fill whole records, and nothing but zeros may follow it.
+fn check_padding(content: &[u8], size: u64) -> Result<(), &'static str> {
+    let padded = size.checked_next_multiple_of(RECORD as u64);
+    if padded != Some(content.len() as u64) {
+        return Err("its blocks don't hold what its header says");
+    }
+    if content[size as usize..].iter().any(|byte| *byte != 0) {
+        return Err("something other than zeros after its content");
+    }
+    Ok(())
+}
+
+fn parse_manifest(json: &[u8], format: u32) -> Result<Manifest> {
+    #[derive(serde::Deserialize)]
+    struct Least {
+        #[serde(default)]
+        tool: Option<String>,
+    }
+    if format != FORMAT {
+        let least: Option<Least> = serde_json::from_slice(json).ok();
+        let tool = least.and_then(|least| least.tool).unwrap_or_else(|| "another version of orchestrator-cli".into());
+        return Err(Error::new(
+            Kind::Unsupported,
+            format!("the bundle has format {format}, and this tool reads format {FORMAT}"),
+        )
+        .hint(format!("it was written by {}; use that version or a newer one", path::to_text(tool.as_bytes()))));
+    }
+    let manifest: Manifest = serde_json::from_slice(json).map_err(|cause| {
+        Error::new(Kind::Damaged, format!("entry {}: not a manifest", manifest::PATH)).because(cause)
+    })?;
+    let named = manifest.name.parse::<BundleName>();
+    if manifest.format != format || named.is_err() {
+        return Err(Error::new(Kind::Damaged, format!("entry {}: its format or name is wrong", manifest::PATH)));
+    }
+    Ok(manifest)
+}
+
+/// How much of the file is read at once: some blocks, so that small blocks don't cost a read each.
+const WINDOW: usize = block::LONGEST + (1 << 20);
+
+/// Reads one entry block by block, checking everything that the manifest says of it.
+pub struct EntryReader<'b, R> {
+    bundle: &'b Bundle<R>,
+    entry: &'b Entry,
+    head: Head,
+    decoder: Decoder,
+    window: Vec<u8>,
+    used: usize,
+    at: u64,
+    content: Vec<u8>,
+    seen: u64,
+    digest: Sha256,
+    stored: Sha256,
+}
+
+impl<'b, R: ReadAt> EntryReader<'b, R> {
+    fn open(bundle: &'b Bundle<R>, entry: &'b Entry) -> Result<Self> {
+        let mut reader = Self {
+            bundle,
+            entry,
+            head: Head::private("", 0, 0),
+            decoder: Decoder::default(),
+            window: Vec::new(),
+            used: 0,
+            at: entry.offset,
+            content: Vec::new(),
+            seen: 0,
+            digest: Sha256::new(),
+            stored: Sha256::new(),
+        };
+        reader.decode_block()?;
+        let damaged = |why: &str| Error::new(Kind::Damaged, why);
+        let (head, length) = Head::decode(&reader.content).map_err(damaged)?;
+        if length != reader.content.len() || !agrees(&head, entry, &bundle.manifest.name) {
+            return Err(damaged("its tar header is not what the manifest says of it"));
+        }
+        reader.head = head;
+        Ok(reader)
+    }
+
+    /// The entry's tar header; its path begins with the bundle's directory.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The next part of the content, at most a block long, or `None` once all of it was given and found right.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`], naming the entry.
+    #[allow(clippy::should_implement_trait, reason = "it lends its buffer, which an Iterator can't")]
+    pub fn next(&mut self) -> Result<Option<&[u8]>> {
+        let entry = self.entry;
+        let end = self.advance().context(|| format!("entry {}", entry.path))?;
+        Ok(end.map(|length| &self.content[..length]))
+    }
+
+    fn advance(&mut self) -> Result<Option<usize>> {
+        if Some(self.at) == self.entry.end() {
+            return self.check_whole().map(|()| None);
+        }
+        self.decode_block()?;
+        let left = self.entry.size - self.seen;
+        let length = left.min(self.content.len() as u64);
+        let last = Some(self.at) == self.entry.end();
+        let padding = check_padding(&self.content, length);
+        if (!last && length < self.content.len() as u64) || (last && padding.is_err()) || length == 0 {
+            return Err(Error::new(Kind::Damaged, "its blocks don't hold what its header says"));
+        }
+        self.seen += length;
+        self.digest.update(&self.content[..length as usize]);
+        Ok(Some(length as usize))
+    }
+
+    fn check_whole(&self) -> Result<()> {
+        let digest = |digest: &Sha256, expected: Sha256Digest| digest.clone().finalize()[..] == expected.0;
+        if !digest(&self.stored, self.entry.stored_sha256) {
+            return Err(Error::new(Kind::Damaged, "its bytes in the file are not those that its digest was made of"));
+        }
+        if self.seen != self.entry.size || !digest(&self.digest, self.entry.sha256) {
+            return Err(Error::new(Kind::Damaged, "its content is not what its digest was made of"));
+        }
+        Ok(())
+    }
+
+    /// Decodes the next block of the entry into `content`.
+    fn decode_block(&mut self) -> Result<()> {
+        let complete = |window: &[u8]| block::length(window).is_ok_and(|length| length <= window.len());
+        if !complete(&self.window[self.used..]) {
+            self.refill()?;
+        }
+        self.content.clear();
+        let window = &self.window[self.used..];
+        let length = self
+            .decoder
+            .decode(window, &mut self.content)
+            .map_err(|cause| Error::new(Kind::Damaged, "its blocks").because(cause))?;
+        self.stored.update(&window[..length]);
+        self.used += length;
+        self.at += length as u64;
+        Ok(())
+    }
+
+    fn refill(&mut self) -> Result<()> {
+        let left = self.entry.offset + self.entry.stored - self.at;
+        let wanted = usize::try_from(left).unwrap_or(WINDOW).min(WINDOW);
+        self.window.resize(wanted, 0);
+        self.used = 0;
+        self.bundle.source.read_at(self.at, &mut self.window).map_err(|cause| {
+            let kind = if cause.kind() == io::ErrorKind::UnexpectedEof { Kind::Damaged } else { Kind::Failed };
+            Error::new(kind, "read its blocks").because(cause)
+        })
+    }
+}
+
+/// Whether a tar header says what the manifest says.
+fn agrees(head: &Head, entry: &Entry, name: &str) -> bool {
+    let prefix = format!("{name}/");
+    let below = |path: &[u8]| path.strip_prefix(prefix.as_bytes()).map(path::to_text);
+    let (kind, link) = match &head.kind {
+        EntryKind::File => (FileType::File, None),
+        EntryKind::Sparse(_) => (FileType::Sparse, None),
+        EntryKind::Directory => (FileType::Directory, None),
+        EntryKind::Symlink(target) => (FileType::Symlink, Some(path::to_text(target))),
+        EntryKind::Hardlink(target) => (FileType::Hardlink, below(target)),
+    };
+    below(&head.path).as_ref() == Some(&entry.path)
+        && kind == entry.kind
+        && link == entry.link
+        && head.size == entry.size
+}

@@ -1,0 +1,362 @@
+//! Writes a bundle: entries from many tasks, one after another into one stream that is never patched.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+use super::block::{CONTENT, Encoder};
+use super::footer::Footer;
+use super::header::{EntryKind, Head, RECORD};
+use super::manifest::{self, Chunk, Entry, FileType, Manifest, Sha256Digest};
+use super::name::BundleName;
+use super::pack::{Packed, Packer};
+use super::{FORMAT, path};
+use crate::event::Meter;
+use crate::{Error, ErrorContext, Kind, Result};
+
+/// The block that ends the tar archive, two records of zeros, as it stands in every bundle.
+#[rustfmt::skip]
+pub(super) const END_OF_ARCHIVE: [u8; 39] = [
+    31, 139, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, 79, 66, 4, 0, 39, 0, 0, 0, 99, 96, 24, 5, 163, 96, 20, 140, 84, 0, 0, 46, 175, 181, 239, 0, 4, 0, 0,
+];
+/// Messages between the tasks that capture and the thread that writes.
+const QUEUE: usize = 4;
+
+enum Message {
+    /// Nothing more comes.
+    Close,
+    Head(Head),
+    Block(Packed),
+    End {
+        size: u64,
+        digest: [u8; 32],
+        chunk: Option<Chunk>,
+    },
+}
+
+/// The way into a bundle, shared by every task that captures something. Cheap to clone.
+#[derive(Clone)]
+pub struct Writer {
+    name: BundleName,
+    packer: Packer,
+    meter: Arc<Meter>,
+    /// Held for as long as an entry's messages follow one another.
+    queue: Arc<Mutex<mpsc::Sender<Message>>>,
+}
+
+/// The thread that writes. Dropping every [`Writer`] without [`Closing::close`] gives the bundle up.
+pub struct Closing<W>(JoinHandle<Result<Tail<W>>>);
+
+/// A bundle whose entries are all written, and which lacks its manifest and footer.
+pub struct Tail<W> {
+    sink: W,
+    encoder: Encoder,
+    digest: Sha256,
+    offset: u64,
+    meter: Arc<Meter>,
+    prefix: String,
+    seconds: i64,
+    /// Every entry written so far.
+    pub entries: Vec<Entry>,
+}
+
+/// A complete bundle, flushed into its sink.
+pub struct Sealed<W> {
+    /// Where it was written.
+    pub sink: W,
+    /// Bytes of the whole bundle.
+    pub length: u64,
+    /// SHA-256 of the whole bundle.
+    pub digest: Sha256Digest,
+}
+
+impl Writer {
+    /// Begins a bundle in `sink`, compressed at `level`.
+    pub fn start<W: Write + Send + 'static>(
+        name: BundleName,
+        level: u32,
+        sink: W,
+        meter: Arc<Meter>,
+    ) -> (Self, Closing<W>) {
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let tail = Tail {
+            sink,
+            encoder: Encoder::new(level),
+            digest: Sha256::new(),
+            offset: 0,
+            meter: meter.clone(),
+            prefix: format!("{name}/"),
+            seconds: name.time().timestamp(),
+            entries: Vec::new(),
+        };
+        let thread = tokio::task::spawn_blocking(move || tail.take_all(messages));
+        (Self { name, packer: Packer::new(level), meter, queue: Arc::new(Mutex::new(queue)) }, Closing(thread))
+    }
+
+    /// A head for a file of our own making, `path` below the bundle's directory.
+    pub fn private_head(&self, path: &str) -> Head {
+        Head::private(path.as_bytes(), 0, self.name.time().timestamp())
+    }
+
+    /// Adds a small entry whose content is at hand.
+    pub async fn add(&self, path: &str, content: &[u8]) -> Result<()> {
+        let mut entry = self.growing(self.private_head(path));
+        entry.write(content).await?;
+        entry.finish(None).await
+    }
+
+    /// Begins an entry whose size is not known yet. Its blocks wait in memory, compressed, until it is finished.
+    pub fn growing(&self, head: Head) -> Growing {
+        Growing { writer: self.clone(), head, content: Content::new(self), blocks: Vec::new() }
+    }
+
+    /// Adds an entry of exactly `head.size` bytes, streamed; other entries wait until it is done.
+    ///
+    /// `fill` is called with a buffer to append at most the given number of bytes to, until all are there.
+    ///
+    /// # Errors
+    /// What `fill` returns, or a failure to write.
+    pub async fn stream<F>(&self, head: Head, mut fill: F) -> Result<()>
+    where
+        F: AsyncFnMut(&mut Vec<u8>, usize) -> Result<()>,
+    {
+        let size = head.size;
+        let queue = self.queue.lock().await;
+        send(&queue, Message::Head(head)).await?;
+        let mut content = Content::new(self);
+        while content.size < size {
+            let wanted = usize::try_from(size - content.size).unwrap_or(CONTENT).min(CONTENT);
+            fill(&mut content.buffer, wanted).await?;
+            send(&queue, Message::Block(content.pack(wanted as u64, size - content.size == wanted as u64).await))
+                .await?;
+        }
+        send(&queue, Message::End { size, digest: content.digest.finalize().into(), chunk: None }).await
+    }
+}
+
+impl<W> Closing<W> {
+    /// Waits until every entry is written.
+    ///
+    /// # Errors
+    /// A failure to write. After a failed entry call this too: where the writer stopped, the cause is known here.
+    pub async fn close(self, writer: Writer) -> Result<Tail<W>> {
+        // It fails only where the thread has stopped, and then the thread says why.
+        let _ = writer.queue.lock().await.send(Message::Close).await;
+        self.0.await.map_err(|cause| Error::new(Kind::Failed, "write the bundle").because(cause))?
+    }
+}
+
+async fn send(queue: &mpsc::Sender<Message>, message: Message) -> Result<()> {
+    queue.send(message).await.map_err(|_| Error::new(Kind::Failed, "write the bundle: its writer stopped"))
+}
+
+/// Content on its way into blocks.
+struct Content {
+    packer: Packer,
+    meter: Arc<Meter>,
+    buffer: Vec<u8>,
+    digest: Sha256,
+    size: u64,
+}
+
+impl Content {
+    fn new(writer: &Writer) -> Self {
+        Self {
+            packer: writer.packer.clone(),
+            meter: writer.meter.clone(),
+            buffer: Vec::new(),
+            digest: Sha256::new(),
+            size: 0,
+        }
+    }
+
+    /// Packs the buffer, of which `count` bytes are content; the last one is padded to whole tar records.
+    async fn pack(&mut self, count: u64, last: bool) -> Packed {
+        self.digest.update(&self.buffer);
+        self.size += count;
+        self.meter.read.fetch_add(count, Relaxed);
+        if last {
+            self.buffer.resize(self.buffer.len().next_multiple_of(RECORD), 0);
+        }
+        self.packer.pack(&mut self.buffer).await
+    }
+}
+
+/// An entry whose size is not known before its end.
+pub struct Growing {
+    writer: Writer,
+    head: Head,
+    content: Content,
+    blocks: Vec<Packed>,
+}
+
+impl Growing {
+    /// Bytes of content so far.
+    pub fn size(&self) -> u64 {
+        self.content.size + self.content.buffer.len() as u64
+    }
+
+    /// Appends content.
+    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let room = CONTENT - self.content.buffer.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.content.buffer.extend_from_slice(now);
+            bytes = later;
+            if self.content.buffer.len() == CONTENT {
+                self.blocks.push(self.content.pack(CONTENT as u64, false).await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the entry over to be written.
+    pub async fn finish(mut self, chunk: Option<Chunk>) -> Result<()> {
+        if !self.content.buffer.is_empty() {
+            let count = self.content.buffer.len() as u64;
+            self.blocks.push(self.content.pack(count, true).await);
+        }
+        self.head.size = self.content.size;
+        let queue = self.writer.queue.lock().await;
+        send(&queue, Message::Head(self.head)).await?;
+        for block in self.blocks {
+            send(&queue, Message::Block(block)).await?;
+        }
+        let digest = self.content.digest.finalize().into();
+        send(&queue, Message::End { size: self.content.size, digest, chunk }).await
+    }
+}
+
+impl<W: Write> Tail<W> {
+    fn take_all(mut self, mut messages: mpsc::Receiver<Message>) -> Result<Self> {
+        let given_up = || Error::new(Kind::Failed, "write the bundle: it was given up half way");
+        loop {
+            match messages.blocking_recv() {
+                Some(Message::Close) => return Ok(self),
+                Some(Message::Head(head)) => {
+                    if !self.take_entry(head, &mut messages)? {
+                        return Err(given_up());
+                    }
+                }
+                _ => return Err(given_up()),
+            }
+        }
+    }
+
+    /// Writes one entry; `false` where its end never came.
+    fn take_entry(&mut self, head: Head, messages: &mut mpsc::Receiver<Message>) -> Result<bool> {
+        let offset = self.offset;
+        let mut stored = Sha256::new();
+        let entry = self.begin(head, &mut stored)?;
+        loop {
+            match messages.blocking_recv() {
+                Some(Message::Block(packed)) => {
+                    let Ok(block) = packed.blocking_recv() else { return Ok(false) };
+                    self.put(&block, Some(&mut stored))?;
+                }
+                Some(Message::End { size, digest, chunk }) => {
+                    self.entries.push(Entry {
+                        size,
+                        sha256: Sha256Digest(digest),
+                        offset,
+                        stored: self.offset - offset,
+                        stored_sha256: Sha256Digest(stored.finalize().into()),
+                        chunk,
+                        ..entry
+                    });
+                    return Ok(true);
+                }
+                Some(Message::Head(_) | Message::Close) | None => return Ok(false),
+            }
+        }
+    }
+
+    /// Writes an entry's header as a block of its own.
+    fn begin(&mut self, head: Head, stored: &mut Sha256) -> Result<Entry> {
+        let text = path::to_text(&head.path);
+        let (kind, link) = match &head.kind {
+            EntryKind::File => (FileType::File, None),
+            EntryKind::Sparse(_) => (FileType::Sparse, None),
+            EntryKind::Directory => (FileType::Directory, None),
+            EntryKind::Symlink(target) => (FileType::Symlink, Some(path::to_text(target))),
+            EntryKind::Hardlink(target) => (FileType::Hardlink, Some(path::to_text(target))),
+        };
+        let header = head.below(&self.prefix).encode();
+        if header.len() > CONTENT {
+            return Err(Error::new(Kind::Failed, format!("write entry {text}: its attributes take more than 1 MiB")));
+        }
+        let block = self.encoder.encode(&header);
+        self.put(&block, Some(stored))?;
+        let none = Sha256Digest([0; 32]);
+        Ok(Entry {
+            path: text,
+            kind,
+            link,
+            size: 0,
+            sha256: none,
+            offset: 0,
+            stored: 0,
+            stored_sha256: none,
+            chunk: None,
+        })
+    }
+
+    fn put(&mut self, bytes: &[u8], stored: Option<&mut Sha256>) -> Result<()> {
+        self.sink.write_all(bytes).context(|| "write the bundle".into())?;
+        self.digest.update(bytes);
+        if let Some(stored) = stored {
+            stored.update(bytes);
+        }
+        self.offset += bytes.len() as u64;
+        self.meter.written.fetch_add(bytes.len() as u64, Relaxed);
+        Ok(())
+    }
+
+    /// Completes the bundle with its manifest, the archive's end and the footer, and flushes it.
+    ///
+    /// # Errors
+    /// A failure to write, or a manifest too large to be read back.
+    pub fn seal(mut self, manifest: &Manifest) -> Result<Sealed<W>> {
+        let json = serde_json::to_vec(manifest).context(|| "write the manifest".into())?;
+        if json.len() as u64 > manifest::LARGEST {
+            return Err(Error::new(Kind::Failed, "write the manifest: it is larger than 64 MiB")
+                .hint("back up fewer files or databases into one bundle"));
+        }
+        let manifest_offset = self.offset;
+        let mut stored = Sha256::new();
+        self.begin(Head::private(manifest::PATH, json.len() as u64, self.seconds), &mut stored)?;
+        let mut content = json;
+        content.resize(content.len().next_multiple_of(RECORD), 0);
+        for part in content.chunks(CONTENT) {
+            let block = self.encoder.encode(part);
+            self.put(&block, Some(&mut stored))?;
+        }
+        let manifest_stored = self.offset - manifest_offset;
+        self.put(&END_OF_ARCHIVE, None)?;
+        let footer = Footer {
+            format: FORMAT,
+            manifest_offset,
+            manifest_stored,
+            bundle_length: self.offset + super::footer::LENGTH as u64,
+            manifest_digest: stored.finalize().into(),
+        };
+        self.put(&footer.encode(), None)?;
+        self.sink.flush().context(|| "write the bundle".into())?;
+        Ok(Sealed { sink: self.sink, length: self.offset, digest: Sha256Digest(self.digest.finalize().into()) })
+    }
+}
+
+impl Head {
+    /// The head with its path, and a hard link's target, below the bundle's directory.
+    fn below(mut self, prefix: &str) -> Self {
+        self.path.splice(..0, prefix.bytes());
+        if let EntryKind::Hardlink(target) = &mut self.kind {
+            target.splice(..0, prefix.bytes());
+        }
+        self
+    }
+}

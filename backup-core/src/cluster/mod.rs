@@ -1,0 +1,13 @@
+//! `cluster.conf`: the language it is written in and what this tool reads from it.
+
+mod lexer;
+mod parser;
+pub mod secret;
+mod syntax;
+mod value;
+mod view;
+
+pub use parser::parse;
+pub use syntax::SyntaxError;
+pub use value::{Map, Value};
+pub use view::{ClusterConf, DatabaseBackups, Zone};

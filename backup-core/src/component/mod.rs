@@ -1,0 +1,3 @@
+//! What a control plane keeps that can be captured and put back. A new kind of state is one new module here.
+
+pub mod postgres;

@@ -1,0 +1,149 @@
+//! Captures databases into a bundle, each under one snapshot.
+
+use std::sync::Arc;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::connection::{Connection, Parameters};
+use super::discover::{self, DatabaseFacts, ServerFacts};
+use super::rows::{self, Written};
+use super::tools::Tools;
+use super::{large_objects, roles, schema, scripts, sequences, snapshot};
+use crate::bundle::manifest::{Database, Table};
+use crate::bundle::writer::Writer;
+use crate::context::Context;
+use crate::event::Meter;
+use crate::{ErrorContext, Result};
+
+/// What is captured, and with what.
+pub struct Capture<'c> {
+    /// The connection's parameters; their database is replaced.
+    pub parameters: &'c Parameters,
+    /// The server.
+    pub server: &'c ServerFacts,
+    /// The programs that fit it.
+    pub tools: &'c Tools,
+    /// The databases.
+    pub databases: &'c [DatabaseFacts],
+    /// Connections that read rows at once.
+    pub jobs: usize,
+    /// Whether roles' passwords go into `globals.sql`.
+    pub role_passwords: bool,
+}
+
+/// Characters that stand as they are in a directory's name.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
+
+/// The directory below `databases/` of a database. Different names have different directories.
+pub(crate) fn directory(database: &str) -> String {
+    utf8_percent_encode(database, PLAIN).to_string()
+}
+
+/// Captures roles and databases; `connection` is one to any database of the server.
+///
+/// # Errors
+/// The first failure; nothing is retried, and nothing is left out.
+pub async fn capture(
+    what: &Capture<'_>,
+    connection: &Connection,
+    writer: &Writer,
+    meter: &Arc<Meter>,
+    context: &Context,
+) -> Result<Vec<Database>> {
+    context.phase("capture roles");
+    let oids: Vec<u32> = what.databases.iter().map(|facts| facts.oid).collect();
+    let globals = roles::globals(connection, &oids, what.server.major(), what.role_passwords).await?;
+    writer.add("databases/globals.sql", globals.script.as_bytes()).await?;
+    let mut databases = Vec::new();
+    for (index, facts) in what.databases.iter().enumerate() {
+        context.phase(format!("capture database {}", facts.name));
+        let captured = database(what, facts, index, writer, meter).await;
+        let mut database = captured.context(|| format!("capture database {}", facts.name))?;
+        database.roles.clone_from(&globals.roles);
+        databases.push(database);
+    }
+    Ok(databases)
+}
+
+async fn database(
+    what: &Capture<'_>,
+    facts: &DatabaseFacts,
+    index: usize,
+    writer: &Writer,
+    meter: &Arc<Meter>,
+) -> Result<Database> {
+    let parameters = what.parameters.with_database(&facts.name);
+    let snapshot = snapshot::take(&parameters).await?;
+    let name = directory(&facts.name);
+    let inside = format!("databases/{name}");
+    let extensions = discover::extensions(&snapshot.connection).await?;
+    let large_objects = large_objects::count(&snapshot.connection).await?;
+    let (values, sequences) = sequences::script(&snapshot.connection, &facts.encoding).await?;
+    writer.add(&format!("{inside}/sequences.sql"), &values).await?;
+    let source = rows::Source {
+        parameters: &parameters,
+        snapshot: &snapshot,
+        major: what.server.major(),
+        encoding: &facts.encoding,
+        database: index,
+        directory: &inside,
+        jobs: what.jobs,
+    };
+    let ((), lo_scripts, chunks) = tokio::try_join!(
+        schema::capture(what.tools, &parameters, &snapshot.id, &inside, writer),
+        async {
+            if large_objects == 0 {
+                return Ok(0);
+            }
+            large_objects::capture(what.tools, &parameters, &snapshot.id, &inside, writer).await
+        },
+        rows::capture(source, writer, meter),
+    )?;
+    let script = scripts::database(&name, lo_scripts, &chunks);
+    writer.add(&format!("{inside}.sql"), script.as_bytes()).await?;
+    Ok(Database {
+        name: facts.name.clone(),
+        directory: name,
+        owner: facts.owner.clone(),
+        encoding: facts.encoding.clone(),
+        locale: facts.locale.clone(),
+        tablespace: facts.tablespace.clone(),
+        connection_limit: facts.connection_limit,
+        privileges: facts.privileges.clone(),
+        comment: facts.comment.clone(),
+        settings: facts.settings.clone(),
+        extensions,
+        size: facts.size,
+        roles: Vec::new(),
+        snapshot: snapshot.taken.clone(),
+        tables: counted(&snapshot.tables, &chunks),
+        sequences,
+        large_objects,
+    })
+}
+
+/// Every table with the rows of its chunks.
+fn counted(tables: &[super::tables::TableFacts], chunks: &[Written]) -> Vec<Table> {
+    let mut counted: Vec<Table> =
+        tables.iter().map(|table| Table { schema: table.schema.clone(), name: table.name.clone(), rows: 0 }).collect();
+    for chunk in chunks {
+        counted[chunk.table].rows += chunk.rows;
+    }
+    counted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn different_names_have_different_plain_directories() {
+        let names = ["orchestrator", "a/b", "a b", "..", "a%2Fb", "näme", "line\nbreak", "\"q\""];
+        let directories: HashSet<String> = names.iter().map(|name| directory(name)).collect();
+        assert_eq!(directories.len(), names.len());
+        assert!(directories.iter().all(|name| crate::bundle::path::refuse(name.as_bytes()).is_none()));
+        assert_eq!(directory("orchestrator_archive"), "orchestrator_archive");
+    }
+}

@@ -1,0 +1,94 @@
+//! Child processes: killed with us, their exit status and standard error always looked at.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+use super::connection::Parameters;
+use super::tools::Tools;
+use crate::{Error, ErrorContext, Kind, Result};
+
+/// The most of a child's standard error that goes into a message.
+const SHOWN: usize = 2000;
+
+/// A running child whose standard output is read by the caller. Dropping it kills the child.
+pub(super) struct Running {
+    child: Child,
+    doing: String,
+    errors: JoinHandle<Vec<u8>>,
+    pub(super) output: ChildStdout,
+}
+
+/// One of PostgreSQL's programs, connecting as `parameters` say. Nothing secret is among its arguments.
+pub(super) fn client(tools: &Tools, name: &str, parameters: &Parameters) -> Command {
+    let mut command = Command::new(tools.program(name));
+    for variable in Parameters::removed_variables() {
+        command.env_remove(variable);
+    }
+    command.envs(parameters.variables()).env("LC_ALL", "C");
+    command
+}
+
+/// Starts `command`; `doing` is the operation and its subject, for errors.
+pub(super) fn start(mut command: Command, doing: &str) -> Result<Running> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).process_group(0);
+    let mut child = command.spawn().context(|| doing.to_owned())?;
+    let (Some(output), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(Error::new(Kind::Failed, format!("{doing}: no pipe to the program")));
+    };
+    // Read to its end at all times, or the child would block on a full pipe.
+    let errors = tokio::spawn(async move {
+        let mut text = Vec::new();
+        let _ = stderr.read_to_end(&mut text).await;
+        text
+    });
+    Ok(Running { child, doing: doing.into(), errors, output })
+}
+
+impl Running {
+    /// Waits for the child's end.
+    ///
+    /// # Errors
+    /// Where it failed, with the end of what it wrote to standard error.
+    pub(super) async fn finish(mut self) -> Result<()> {
+        drop(self.output);
+        let status = self.child.wait().await.context(|| self.doing.clone())?;
+        let text = self.errors.await.unwrap_or_default();
+        if status.success() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&text);
+        let text = text.trim();
+        let skipped = text.char_indices().rev().nth(SHOWN).map_or(0, |(at, _)| at);
+        let cause = if text.is_empty() { "it wrote no message".into() } else { text[skipped..].to_owned() };
+        Err(Error::new(Kind::Failed, format!("{}: the program ended with {status}", self.doing)).because(cause))
+    }
+}
+
+/// Runs `command` with `input` and returns all of its standard output, which must be small.
+pub(super) async fn run(mut command: Command, doing: &str, input: Option<&[u8]>) -> Result<Vec<u8>> {
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).process_group(0);
+    let mut child = command.spawn().context(|| doing.to_owned())?;
+    let mut stdin = child.stdin.take();
+    let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(Error::new(Kind::Failed, format!("{doing}: no pipe to the program")));
+    };
+    let feed = async {
+        if let (Some(mut stdin), Some(input)) = (stdin.take(), input) {
+            // A child that does not read all of its input says why by its exit status.
+            let _ = stdin.write_all(input).await;
+        }
+    };
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let ((), read, _) = tokio::join!(feed, stdout.read_to_end(&mut output), stderr.read_to_end(&mut errors));
+    read.context(|| doing.to_owned())?;
+    let status = child.wait().await.context(|| doing.to_owned())?;
+    if status.success() {
+        return Ok(output);
+    }
+    let errors = String::from_utf8_lossy(&errors);
+    Err(Error::new(Kind::Failed, format!("{doing}: the program ended with {status}")).because(errors.trim().to_owned()))
+}

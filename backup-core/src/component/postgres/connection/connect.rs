@@ -1,0 +1,181 @@
+//! Opens connections with the driver.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{SslMode, SslNegotiation, TargetSessionAttrs};
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::parameters::{Host, Parameters};
+use super::{describe, tls};
+use crate::finding::Finding;
+use crate::{Error, Kind, Result};
+
+/// An open connection; it closes when dropped.
+pub struct Connection {
+    client: Client,
+    driver: JoinHandle<()>,
+}
+
+impl std::ops::Deref for Connection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Without this the driver would read a running COPY to its end.
+        self.driver.abort();
+    }
+}
+
+/// Settings of every connection, those that `pg_dump` makes: values are written the same whatever the server's defaults.
+const SESSION: &str = "SET DATESTYLE = ISO; SET INTERVALSTYLE = POSTGRES; SET extra_float_digits = 3; \
+    SET synchronize_seqscans = off; SET statement_timeout = 0; SET lock_timeout = 0; \
+    SET idle_in_transaction_session_timeout = 0; SET row_security = off; SET quote_all_identifiers = off; \
+    SELECT pg_catalog.set_config('search_path', '', false), \
+    (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings \
+     WHERE name IN ('transaction_timeout', 'idle_session_timeout'))";
+
+/// Connects to the first host that answers.
+///
+/// # Errors
+/// One sentence on why no host could be used, with the server's own words and a hint.
+pub async fn connect(parameters: &Parameters) -> Result<Connection> {
+    let hosts = parameters.hosts()?;
+    let mut failure = None;
+    for host in &hosts {
+        match connect_to(parameters, host).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.unwrap_or_else(|| Error::new(Kind::Usage, "PostgreSQL connection: no host")))
+}
+
+async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection> {
+    let (config, password_problem) = config(parameters, host)?;
+    let tls = if host.is_socket() { None } else { tls::client(parameters)? };
+    let mode = parameters.get("sslmode").unwrap_or("prefer");
+    let mut result = match &tls {
+        Some(_) if mode == "allow" => open_plain(&config).await,
+        Some(tls) => open_encrypted(&config, tls.clone()).await,
+        None => open_plain(&config).await,
+    };
+    if let (Err(_), "allow", Some(tls)) = (&result, mode, tls) {
+        let mut config = config.clone();
+        config.ssl_mode(SslMode::Require);
+        result = open_encrypted(&config, tls).await;
+    }
+    let connection = result.map_err(|error| failure(parameters, host, &error, password_problem))?;
+    connection.batch_execute(SESSION).await.map_err(|error| failure(parameters, host, &error, None))?;
+    Ok(connection)
+}
+
+async fn open_plain(config: &Config) -> Result<Connection, tokio_postgres::Error> {
+    let mut config = config.clone();
+    config.ssl_mode(SslMode::Disable);
+    let (client, connection) = config.connect(NoTls).await?;
+    Ok(Connection { client, driver: drive(connection) })
+}
+
+async fn open_encrypted(config: &Config, tls: rustls::ClientConfig) -> Result<Connection, tokio_postgres::Error> {
+    let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await?;
+    Ok(Connection { client, driver: drive(connection) })
+}
+
+/// Runs a connection in the background. Its errors reach the caller through the client.
+fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let _ = connection.await;
+    })
+}
+
+fn config(parameters: &Parameters, host: &Host) -> Result<(Config, Option<Finding>)> {
+    let mut config = Config::new();
+    config.host(&host.name).port(host.port).user(parameters.user());
+    if let Some(address) = &host.address {
+        let address = std::net::IpAddr::from_str(address)
+            .map_err(|_| Error::new(Kind::Usage, format!("PostgreSQL connection: hostaddr {address} is no address")))?;
+        config.hostaddr(address);
+    }
+    config.dbname(parameters.get("dbname").unwrap_or(parameters.user()));
+    config.application_name(parameters.get("application_name").unwrap_or("orchestrator-cli"));
+    if let Some(options) = parameters.get("options") {
+        config.options(options);
+    }
+    let seconds =
+        parameters.get("connect_timeout").and_then(|text| text.parse::<u64>().ok()).filter(|seconds| *seconds > 0);
+    config.connect_timeout(Duration::from_secs(seconds.unwrap_or(30)));
+    config.ssl_mode(match parameters.get("sslmode") {
+        Some("require" | "verify-ca" | "verify-full") => SslMode::Require,
+        _ => SslMode::Prefer,
+    });
+    if parameters.get("sslnegotiation") == Some("direct") {
+        config.ssl_negotiation(SslNegotiation::Direct);
+    }
+    config.target_session_attrs(match parameters.get("target_session_attrs") {
+        None | Some("any" | "prefer-standby") => TargetSessionAttrs::Any,
+        Some("read-write" | "primary") => TargetSessionAttrs::ReadWrite,
+        Some("read-only" | "standby") => TargetSessionAttrs::ReadOnly,
+        Some(other) => {
+            return Err(Error::new(Kind::Usage, format!("PostgreSQL connection: unknown target_session_attrs {other}")));
+        }
+    });
+    config.channel_binding(match parameters.get("channel_binding") {
+        Some("require") => tokio_postgres::config::ChannelBinding::Require,
+        Some("disable") => tokio_postgres::config::ChannelBinding::Disable,
+        _ => tokio_postgres::config::ChannelBinding::Prefer,
+    });
+    match parameters.password(host) {
+        Ok(Some(password)) => {
+            config.password(password.expose());
+            Ok((config, None))
+        }
+        Ok(None) => Ok((config, None)),
+        Err(finding) => Ok((config, Some(finding))),
+    }
+}
+
+fn failure(parameters: &Parameters, host: &Host, error: &tokio_postgres::Error, password: Option<Finding>) -> Error {
+    let place = if host.is_socket() {
+        format!("{}/.s.PGSQL.{}", host.name, host.port)
+    } else {
+        format!("{}:{}", host.name, host.port)
+    };
+    let database = parameters.get("dbname").unwrap_or(parameters.user());
+    let message = format!("connect to PostgreSQL at {place} as {}, database {database}", parameters.user());
+    let cause = describe(error);
+    let code = error.code().map(tokio_postgres::error::SqlState::code);
+    let hint = match (password, code) {
+        (Some(finding), _) => format!(
+            "{}: {}{}",
+            finding.subject,
+            finding.message,
+            finding.hint.map(|hint| format!(" ({hint})")).unwrap_or_default()
+        ),
+        (None, Some("28P01")) => "check the password in ~/.pgpass or PGPASSWORD".into(),
+        (None, Some("28000")) => {
+            "check the user's line in the server's pg_hba.conf; on the server itself run as the user postgres".into()
+        }
+        (None, Some("3D000")) => "name an existing database; `psql -l` lists them".into(),
+        (None, Some("53300")) => "the server has no connection left; use fewer with --jobs".into(),
+        (None, Some(_)) => "the server refused for the reason above".into(),
+        (None, None) if cause.contains("password missing") => {
+            "the server asks for a password: put it into ~/.pgpass".into()
+        }
+        (None, None) if cause.contains("certificate") => {
+            "sslmode=verify-full needs the authority's certificate (sslrootcert) and the host's name in the server's"
+                .into()
+        }
+        (None, None) => {
+            "check that the server runs and listens there (`pg_lsclusters`, `pg_isready`), and PGHOST and PGPORT".into()
+        }
+    };
+    Error::new(Kind::Failed, message).because(cause).hint(hint)
+}

@@ -1,0 +1,36 @@
+//! Connections to PostgreSQL that honour what `psql` honours.
+//!
+//! The driver reads no environment, no password file and no service file, so these modules resolve the same
+//! parameters as libpq does, in libpq's order: connection string, service file, environment, defaults. Child processes
+//! get the very same result as libpq variables. The rules are those of chapter "libpq — C Library" of PostgreSQL's manual.
+
+mod connect;
+mod conninfo;
+mod parameters;
+mod passfile;
+mod service;
+mod tls;
+
+pub use connect::{Connection, connect};
+pub use parameters::Parameters;
+
+/// The driver's error with the server's own words, which its `Display` leaves out.
+pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
+    let Some(server) = error.as_db_error() else {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.ends_with(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            source = cause.source();
+        }
+        return text;
+    };
+    let mut text = format!("{}: {}", server.severity(), server.message());
+    if let Some(detail) = server.detail() {
+        text = format!("{text} ({detail})");
+    }
+    text
+}

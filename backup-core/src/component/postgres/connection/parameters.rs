@@ -1,0 +1,308 @@
+//! All parameters of a connection, resolved in libpq's order.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::conninfo::{self, Pairs};
+use super::passfile::{self, Wanted};
+use super::service;
+use crate::cluster::secret::{Secret, is_secret};
+use crate::context::Environment;
+use crate::finding::Finding;
+use crate::{Error, Kind, Result};
+
+/// libpq's parameters and the environment variables that stand for them.
+const VARIABLES: [(&str, &str); 27] = [
+    ("host", "PGHOST"),
+    ("hostaddr", "PGHOSTADDR"),
+    ("port", "PGPORT"),
+    ("dbname", "PGDATABASE"),
+    ("user", "PGUSER"),
+    ("password", "PGPASSWORD"),
+    ("passfile", "PGPASSFILE"),
+    ("options", "PGOPTIONS"),
+    ("application_name", "PGAPPNAME"),
+    ("connect_timeout", "PGCONNECT_TIMEOUT"),
+    ("sslmode", "PGSSLMODE"),
+    ("sslnegotiation", "PGSSLNEGOTIATION"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslkey", "PGSSLKEY"),
+    ("sslrootcert", "PGSSLROOTCERT"),
+    ("sslcrl", "PGSSLCRL"),
+    ("sslcrldir", "PGSSLCRLDIR"),
+    ("sslsni", "PGSSLSNI"),
+    ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
+    ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
+    ("requiressl", "PGREQUIRESSL"),
+    ("requirepeer", "PGREQUIREPEER"),
+    ("channel_binding", "PGCHANNELBINDING"),
+    ("require_auth", "PGREQUIREAUTH"),
+    ("gssencmode", "PGGSSENCMODE"),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
+    ("load_balance_hosts", "PGLOADBALANCEHOSTS"),
+];
+
+/// Parameters without a variable that are passed on nowhere and change nothing here.
+const HARMLESS: [&str; 10] = [
+    "client_encoding",
+    "fallback_application_name",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+    "krbsrvname",
+    "gsslib",
+    "sslcompression",
+];
+
+/// Parameters whose demand the driver can't meet; to ignore them would be less safe than `psql` is.
+const UNSUPPORTED: [(&str, &[&str]); 6] = [
+    ("sslcrl", &[]),
+    ("sslcrldir", &[]),
+    ("requirepeer", &[]),
+    ("require_auth", &[]),
+    ("gssencmode", &["prefer", "disable"]),
+    ("ssl_max_protocol_version", &["TLSv1.3"]),
+];
+
+/// Resolved parameters of a connection. `Debug` hides the password.
+#[derive(Clone)]
+pub struct Parameters {
+    pairs: Pairs,
+    home: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = self.pairs.iter().filter(|(key, _)| !is_secret(key));
+        f.debug_map().entries(shown).finish()
+    }
+}
+
+impl Parameters {
+    /// Resolves `connection` (a connection string, possibly empty), the service it or `PGSERVICE` names, the
+    /// environment, and libpq's defaults.
+    ///
+    /// # Errors
+    /// A malformed string, an unknown service or parameter, a demand that this tool can't meet.
+    pub fn resolve(connection: &str, environment: &Environment) -> Result<Self> {
+        let mut pairs = conninfo::parse(connection)?;
+        let service = pairs.remove("service").or_else(|| environment.get("PGSERVICE").map(Into::into));
+        if let Some(service) = service {
+            for (key, value) in service::look_up(&service, environment)? {
+                pairs.entry(key).or_insert(value);
+            }
+        }
+        for (key, variable) in VARIABLES {
+            if let Some(value) = environment.get(variable) {
+                pairs.entry(key.into()).or_insert_with(|| value.into());
+            }
+        }
+        if pairs.remove("requiressl").as_deref() == Some("1") {
+            pairs.entry("sslmode".into()).or_insert_with(|| "require".into());
+        }
+        refuse_unknown(&pairs)?;
+        pairs.retain(|key, value| !value.is_empty() && !HARMLESS.contains(&key.as_str()));
+        let mut default = |key: &str, value: Option<String>| {
+            if let Some(value) = value {
+                pairs.entry(key.into()).or_insert(value);
+            }
+        };
+        default("user", environment.user.clone());
+        default("application_name", Some("orchestrator-cli".into()));
+        default("sslmode", Some("prefer".into()));
+        Ok(Self { pairs, home: environment.home.clone() })
+    }
+
+    /// A parameter that is set.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.pairs.get(key).map(String::as_str)
+    }
+
+    /// The same connection to another database.
+    pub fn with_database(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        other.pairs.insert("dbname".into(), name.into());
+        other
+    }
+
+    /// The user that the connection is made as.
+    pub fn user(&self) -> &str {
+        self.get("user").unwrap_or_default()
+    }
+
+    /// Hosts with their ports: names, addresses, or directories of sockets.
+    pub(super) fn hosts(&self) -> Result<Vec<Host>> {
+        let list = |key| self.get(key).map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let addresses = list("hostaddr").unwrap_or_default();
+        let names = list("host").unwrap_or_else(|| vec![String::new(); addresses.len().max(1)]);
+        let ports = list("port").unwrap_or_else(|| vec![String::new()]);
+        if (!addresses.is_empty() && addresses.len() != names.len()) || (ports.len() != 1 && ports.len() != names.len())
+        {
+            return Err(Error::new(
+                Kind::Usage,
+                "PostgreSQL connection: host, hostaddr and port list different numbers of hosts",
+            ));
+        }
+        let mut hosts = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            let port = ports.get(index).or(ports.first()).filter(|port| !port.is_empty());
+            let port = port.map_or("5432", String::as_str);
+            let port = port
+                .trim()
+                .parse()
+                .map_err(|_| Error::new(Kind::Usage, format!("PostgreSQL connection: port {port} is no number")))?;
+            let address = addresses.get(index).filter(|address| !address.is_empty()).cloned();
+            let name = if name.is_empty() && address.is_none() { default_host() } else { name.clone() };
+            hosts.push(Host { name, address, port });
+        }
+        Ok(hosts)
+    }
+
+    /// Where the connection goes, for messages and the manifest.
+    pub fn place(&self) -> String {
+        let Ok(hosts) = self.hosts() else { return String::new() };
+        let place = |host: &Host| {
+            format!(
+                "{}:{}",
+                if host.name.is_empty() { host.address.as_deref().unwrap_or_default() } else { &host.name },
+                host.port
+            )
+        };
+        hosts.iter().map(place).collect::<Vec<_>>().join(",")
+    }
+
+    /// The password for a host: the one given, or the one in the password file.
+    pub(super) fn password(&self, host: &Host) -> Result<Option<Secret>, Finding> {
+        if let Some(password) = self.get("password") {
+            return Ok(Some(Secret::new(password)));
+        }
+        let path = self.get("passfile").map(PathBuf::from).or_else(|| Some(self.home.as_ref()?.join(".pgpass")));
+        let Some(path) = path else { return Ok(None) };
+        let name = if host.is_default_socket() {
+            "localhost"
+        } else if host.name.is_empty() {
+            host.address.as_deref().unwrap_or_default()
+        } else {
+            &host.name
+        };
+        let wanted = Wanted {
+            host: name,
+            port: &host.port.to_string(),
+            database: self.get("dbname").unwrap_or(self.user()),
+            user: self.user(),
+        };
+        passfile::look_up(&path, &wanted)
+    }
+
+    /// A file beside the user's other certificates, if it exists: libpq looks in `~/.postgresql`.
+    pub(super) fn default_file(&self, name: &str) -> Option<PathBuf> {
+        Some(self.home.as_ref()?.join(".postgresql").join(name)).filter(|path| path.exists())
+    }
+
+    /// The libpq variables that give a child process the same connection. Variables of ours that it does not name
+    /// must be removed: a service or encoding would be applied a second time.
+    pub fn variables(&self) -> BTreeMap<&'static str, String> {
+        VARIABLES.iter().filter_map(|(key, variable)| Some((*variable, self.get(key)?.to_owned()))).collect()
+    }
+
+    /// The libpq variables that a child process must not inherit.
+    pub fn removed_variables() -> impl Iterator<Item = &'static str> {
+        let more = ["PGSERVICE", "PGCLIENTENCODING", "PGDATESTYLE", "PGTZ", "PGGEQO"];
+        VARIABLES.into_iter().map(|(_, variable)| variable).chain(more)
+    }
+}
+
+/// One host of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Host {
+    pub(super) name: String,
+    pub(super) address: Option<String>,
+    pub(super) port: u16,
+}
+
+impl Host {
+    /// Whether it is a directory that holds a Unix socket.
+    pub(super) fn is_socket(&self) -> bool {
+        self.address.is_none() && self.name.starts_with('/')
+    }
+
+    fn is_default_socket(&self) -> bool {
+        self.is_socket() && self.name == default_host()
+    }
+}
+
+/// Debian's directory of sockets, or else the one that PostgreSQL is built with.
+fn default_host() -> String {
+    ["/var/run/postgresql", "/tmp"].into_iter().find(|dir| std::path::Path::new(dir).exists()).unwrap_or("/tmp").into()
+}
+
+fn refuse_unknown(pairs: &Pairs) -> Result<()> {
+    for (key, value) in pairs {
+        if !VARIABLES.iter().any(|(known, _)| known == key) && !HARMLESS.contains(&key.as_str()) {
+            let known = VARIABLES.iter().map(|(known, _)| *known);
+            let near = known.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+            let error = Error::new(Kind::Usage, format!("PostgreSQL connection: unknown parameter {key}"));
+            return Err(error.hint(format!("did you mean {}?", near.unwrap_or("host"))));
+        }
+        let unsupported = UNSUPPORTED.iter().find(|(name, _)| name == key);
+        if unsupported.is_some_and(|(_, fine)| !value.is_empty() && !fine.contains(&value.as_str())) {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!("PostgreSQL connection: {key}={value} is not supported"),
+            )
+            .hint(
+                "this tool can't keep what that parameter demands, so it does not connect; leave the parameter out",
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        let variables = variables.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        Environment { variables, user: Some("ops".into()), ..Environment::default() }
+    }
+
+    #[test]
+    fn string_comes_before_service_before_environment_before_default() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("services");
+        std::fs::write(&file, "[main]\nhost=service\nport=1\nuser=service\n").expect("written");
+        let environment = environment(&[
+            ("PGSERVICEFILE", file.to_str().expect("a path")),
+            ("PGSERVICE", "main"),
+            ("PGPORT", "2"),
+            ("PGDATABASE", "env"),
+        ]);
+        let resolved = Parameters::resolve("host=string", &environment).expect("resolved");
+        let shown: Vec<_> =
+            ["host", "port", "user", "dbname", "sslmode"].map(|key| resolved.get(key).unwrap_or_default()).into();
+        assert_eq!(shown, ["string", "1", "service", "env", "prefer"]);
+        assert_eq!(resolved.variables()["PGPORT"], "1");
+    }
+
+    #[test]
+    fn hosts_pair_with_ports() {
+        let hosts = |text: &str| Parameters::resolve(text, &environment(&[])).expect(text).hosts();
+        let host = |name: &str, port| Host { name: name.into(), address: None, port };
+        assert_eq!(hosts("host=a,b port=1,2").expect("hosts"), [host("a", 1), host("b", 2)]);
+        assert_eq!(hosts("host=a,b port=7").expect("hosts"), [host("a", 7), host("b", 7)]);
+        assert!(hosts("host=a,b,c port=1,2").is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused_and_the_password_never_prints() {
+        let resolve = |text: &str| Parameters::resolve(text, &environment(&[]));
+        assert!(resolve("sslcrl=/x").is_err());
+        assert!(resolve("gssencmode=require").is_err());
+        let error = resolve("hots=a").expect_err("unknown");
+        assert_eq!(error.first_hint(), Some("did you mean host?"));
+        assert!(!format!("{:?}", resolve("password=hunter2").expect("resolved")).contains("hunter2"));
+    }
+}

@@ -1,0 +1,260 @@
+//! What a server is, which databases it has, and what of them must be known beside their content.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
+
+use super::connection::Connection;
+use super::{OLDEST, query_failed};
+use crate::bundle::manifest::{Extension, Locale, Setting};
+use crate::cluster::secret::{HIDDEN, is_secret};
+use crate::finding::Finding;
+use crate::{Error, Kind, Result};
+
+/// A server.
+#[derive(Debug, Clone)]
+pub struct ServerFacts {
+    /// Its version as it states it.
+    pub version: String,
+    /// Its version as a number, such as 150018.
+    pub number: u32,
+    /// Whether it is a standby.
+    pub standby: bool,
+    /// Whether we may read every table and role.
+    pub superuser: bool,
+}
+
+impl ServerFacts {
+    /// The major version.
+    pub fn major(&self) -> u32 {
+        self.number / 10_000
+    }
+}
+
+/// A database, as the server's shared catalogs describe it.
+#[derive(Debug, Clone)]
+pub struct DatabaseFacts {
+    /// Its name.
+    pub name: String,
+    /// Its object identifier.
+    pub oid: u32,
+    /// Owner, encoding, tablespace, comment.
+    pub owner: String,
+    /// Encoding.
+    pub encoding: String,
+    /// Locale.
+    pub locale: Locale,
+    /// Default tablespace.
+    pub tablespace: String,
+    /// Most connections, -1 for no limit.
+    pub connection_limit: i32,
+    /// Privileges.
+    pub privileges: Vec<String>,
+    /// Comment.
+    pub comment: Option<String>,
+    /// Size in bytes; 0 where we may not ask.
+    pub size: u64,
+    /// Settings.
+    pub settings: Vec<Setting>,
+}
+
+/// Asks a server what it is.
+///
+/// # Errors
+/// [`Kind::Unsupported`] where it is older than version 12.
+pub async fn server(connection: &Connection) -> Result<ServerFacts> {
+    let sql = "SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_setting('server_version_num')::int4, \
+        pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('is_superuser') = 'on'";
+    let row =
+        connection.query_one(sql, &[]).await.map_err(|error| query_failed("ask the server for its version", &error))?;
+    let facts = ServerFacts {
+        version: row.get(0),
+        number: u32::try_from(row.get::<_, i32>(1)).unwrap_or(0),
+        standby: row.get(2),
+        superuser: row.get(3),
+    };
+    if facts.major() < OLDEST {
+        return Err(Error::new(Kind::Unsupported, format!("the PostgreSQL server is version {}", facts.version))
+            .hint("this tool captures version 12 and newer; upgrade the server, or dump it with its own pg_dump"));
+    }
+    Ok(facts)
+}
+
+/// The databases to capture: those of `wanted`, or else every one that is neither a template nor an untouched
+/// `postgres`. Databases that take no connections are findings.
+///
+/// # Errors
+/// [`Kind::NotFound`] where one of `wanted` does not exist.
+pub async fn databases(
+    connection: &Connection,
+    server: &ServerFacts,
+    wanted: &[String],
+) -> Result<(Vec<DatabaseFacts>, Vec<Finding>)> {
+    let mut all = list(connection, server).await?;
+    let mut findings = Vec::new();
+    let mut chosen = Vec::new();
+    if !wanted.is_empty() {
+        for name in wanted {
+            match all.iter().position(|(facts, _)| facts.name == *name) {
+                Some(index) => chosen.push(all.swap_remove(index).0),
+                None if chosen.iter().any(|facts: &DatabaseFacts| facts.name == *name) => {}
+                None => {
+                    let names: Vec<&str> = all.iter().map(|(facts, _)| facts.name.as_str()).collect();
+                    return Err(Error::new(
+                        Kind::NotFound,
+                        format!("database {name}: the server has no such database"),
+                    )
+                    .hint(format!("it has {}", names.join(", "))));
+                }
+            }
+        }
+        return Ok((chosen, findings));
+    }
+    for (facts, connectable) in all {
+        if connectable {
+            chosen.push(facts);
+        } else {
+            findings.push(
+                Finding::warning(
+                    "database-closed",
+                    &facts.name,
+                    "the database takes no connections and is not in the backup",
+                )
+                .hint("ALTER DATABASE … ALLOW_CONNECTIONS true lets it be captured"),
+            );
+        }
+    }
+    Ok((chosen, findings))
+}
+
+async fn list(connection: &Connection, server: &ServerFacts) -> Result<Vec<(DatabaseFacts, bool)>> {
+    let major = server.major();
+    let provider = if major >= 15 { "d.datlocprovider::text" } else { "'c'" };
+    let locale = match major {
+        17.. => "d.datlocale",
+        15 | 16 => "d.daticulocale",
+        _ => "NULL::text",
+    };
+    let version = if major >= 15 { "d.datcollversion" } else { "NULL::text" };
+    let sql = format!(
+        "SELECT d.datname::text, d.oid, pg_catalog.pg_get_userbyid(d.datdba)::text, pg_catalog.pg_encoding_to_char(d.encoding)::text, \
+            {provider}, d.datcollate::text, d.datctype::text, {locale}, {version}, t.spcname::text, d.datconnlimit, d.datacl::text[], \
+            pg_catalog.shobj_description(d.oid, 'pg_database'), d.datallowconn, \
+            CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') THEN pg_catalog.pg_database_size(d.oid) ELSE 0 END \
+         FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace \
+         WHERE NOT d.datistemplate ORDER BY d.datname COLLATE \"C\""
+    );
+    let failed = |error: tokio_postgres::Error| query_failed("list the server's databases", &error);
+    let rows = connection.query(&sql, &[]).await.map_err(failed)?;
+    let mut settings = all_settings(connection).await?;
+    Ok(rows.iter().map(|row| (facts(row, &mut settings), row.get(13))).collect())
+}
+
+fn facts(row: &Row, settings: &mut BTreeMap<u32, Vec<Setting>>) -> DatabaseFacts {
+    let oid = row.get(1);
+    let provider = match row.get::<_, &str>(4) {
+        "i" => "icu",
+        "b" => "builtin",
+        _ => "libc",
+    };
+    DatabaseFacts {
+        name: row.get(0),
+        oid,
+        owner: row.get(2),
+        encoding: row.get(3),
+        locale: Locale {
+            provider: provider.into(),
+            collate: row.get(5),
+            ctype: row.get(6),
+            name: row.get(7),
+            version: row.get(8),
+        },
+        tablespace: row.get(9),
+        connection_limit: row.get(10),
+        privileges: row.get::<_, Option<Vec<String>>>(11).unwrap_or_default(),
+        comment: row.get(12),
+        size: u64::try_from(row.get::<_, i64>(14)).unwrap_or(0),
+        settings: settings.remove(&oid).unwrap_or_default(),
+    }
+}
+
+async fn all_settings(connection: &Connection) -> Result<BTreeMap<u32, Vec<Setting>>> {
+    let sql = "SELECT s.setdatabase, r.rolname::text, pg_catalog.unnest(s.setconfig) \
+        FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole WHERE s.setdatabase <> 0";
+    let rows =
+        connection.query(sql, &[]).await.map_err(|error| query_failed("read the databases' settings", &error))?;
+    let mut settings: BTreeMap<u32, Vec<Setting>> = BTreeMap::new();
+    for row in rows {
+        let text: &str = row.get(2);
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        let value = if is_secret(name) { HIDDEN } else { value };
+        let setting = Setting { role: row.get(1), name: name.into(), value: value.into() };
+        settings.entry(row.get(0)).or_default().push(setting);
+    }
+    Ok(settings)
+}
+
+/// Whether the database that `connection` is in holds nothing that a user made.
+pub(crate) async fn is_untouched(connection: &Connection) -> Result<bool> {
+    // 16384 is the first object identifier that is given out after initdb.
+    let sql = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384 AND relnamespace <> 99) \
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid >= 16384) \
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid >= 16384) \
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_(toast_)?temp_') \
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE oid >= 16384) \
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
+    let row =
+        connection.query_one(sql, &[]).await.map_err(|error| query_failed("look into database postgres", &error))?;
+    Ok(row.get(0))
+}
+
+pub(super) async fn extensions(connection: &Connection) -> Result<Vec<Extension>> {
+    let sql = "SELECT e.extname::text, e.extversion, n.nspname::text FROM pg_catalog.pg_extension e \
+        JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY e.extname COLLATE \"C\"";
+    let rows = connection.query(sql, &[]).await.map_err(|error| query_failed("list the extensions", &error))?;
+    Ok(rows.iter().map(|row| Extension { name: row.get(0), version: row.get(1), schema: row.get(2) }).collect())
+}
+
+/// Tables and sequences of the database that `connection` is in, which a backup would fail to read.
+///
+/// # Errors
+/// A failed query.
+pub async fn access_problems(connection: &Connection, database: &str) -> Result<Vec<Finding>> {
+    let unreadable = format!(
+        "SELECT s.qualified, NOT s.readable FROM (\
+            SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS qualified, \
+                pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable, \
+                c.relkind = 'r' AND pg_catalog.row_security_active(c.oid) AS secured \
+            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+            WHERE c.relkind IN ('r', 'S') AND c.relpersistence <> 't' AND {}) s \
+         WHERE NOT s.readable OR s.secured ORDER BY 1",
+        super::tables::USER_SCHEMA
+    );
+    let rows = connection
+        .query(&unreadable, &[])
+        .await
+        .map_err(|error| query_failed(format!("look into database {database}"), &error))?;
+    let finding = |row: &Row| {
+        let subject = format!("{database}: {}", row.get::<_, &str>(0));
+        if row.get(1) {
+            Finding::error("no-permission", subject, "the connection's user may not read it")
+                .hint("run as a superuser, or GRANT pg_read_all_data to the user")
+        } else {
+            Finding::error("row-security", subject, "row security would hide rows from the connection's user")
+                .hint("run as a superuser or as a role with BYPASSRLS")
+        }
+    };
+    Ok(rows.iter().map(finding).collect())
+}
+
+/// When a snapshot was taken and where the write-ahead log stood.
+pub(super) async fn position(connection: &Connection) -> Result<(DateTime<Utc>, Option<String>)> {
+    let sql = "SELECT pg_catalog.clock_timestamp(), \
+        CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END::text";
+    let row = connection
+        .query_one(sql, &[])
+        .await
+        .map_err(|error| query_failed("ask the server for its position", &error))?;
+    Ok((row.get(0), row.get(1)))
+}

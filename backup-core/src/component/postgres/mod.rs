@@ -1,0 +1,46 @@
+//! A PostgreSQL server as a component: what it holds, captured under one snapshot per database.
+
+mod capture;
+mod command;
+pub mod connection;
+mod discover;
+mod large_objects;
+mod roles;
+mod rows;
+mod schema;
+mod scripts;
+mod sequences;
+mod snapshot;
+mod sql;
+mod tables;
+mod tools;
+
+pub use capture::{Capture, capture};
+pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
+pub use scripts::readme;
+pub use tools::{Tools, find as find_tools};
+
+use crate::{Error, Kind};
+
+/// The oldest major version that is captured.
+pub const OLDEST: u32 = 12;
+
+/// A query's failure with the server's own words.
+fn query_failed(doing: impl Into<String>, error: &tokio_postgres::Error) -> Error {
+    let failure = Error::new(Kind::Failed, doing).because(connection::describe(error));
+    match error.code().map(tokio_postgres::error::SqlState::code) {
+        Some("42501") => {
+            failure.hint("run as a superuser, or grant the role pg_read_all_data and the databases' own rights")
+        }
+        Some("55P03") => failure
+            .hint("another session holds or waits for an exclusive lock on that table; run the backup when it is done"),
+        Some("53200") => failure.hint("the server's lock table is full; raise max_locks_per_transaction there"),
+        Some("57014" | "57P01") => {
+            failure.hint("the server or its administrator ended the session; run the backup again")
+        }
+        _ if error.is_closed() => {
+            failure.hint("the connection was cut: look into the server's log, then run the backup again")
+        }
+        _ => failure,
+    }
+}

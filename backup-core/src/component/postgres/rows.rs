@@ -1,0 +1,293 @@
+//! Rows: read by `COPY` over several connections under one snapshot, cut into chunks that are scripts of their own.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt;
+use tokio::task::JoinSet;
+
+use super::connection::{Connection, Parameters};
+use super::snapshot::{self, Snapshot};
+use super::tables::TableFacts;
+use super::{query_failed, sql};
+use crate::bundle::manifest::Chunk;
+use crate::bundle::writer::{Growing, Writer};
+use crate::event::Meter;
+use crate::{Error, Kind, Result};
+
+/// A chunk is closed after the row that brings it to this size.
+const CHUNK: u64 = 16 << 20;
+/// A table is read in ranges of about this size on disk.
+const RANGE: u64 = 32 << 20;
+/// The first version whose ctid range scans read only their range.
+const RANGE_SCANS: u32 = 14;
+
+/// What ends a chunk's rows.
+const END: &[u8] = b"\\.\n";
+
+/// A table, or pages of it, to be read by one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Task {
+    table: usize,
+    /// First page and the page after the last, which is none for the table's end. `None` means the whole table.
+    pages: Option<(u64, Option<u64>)>,
+    /// Place among the table's tasks.
+    ordinal: u64,
+    /// Bytes on disk, for progress.
+    weight: u64,
+}
+
+/// Everything that the readers share.
+struct Shared {
+    parameters: Parameters,
+    snapshot: String,
+    tables: Vec<TableFacts>,
+    preamble: Vec<u8>,
+    encoding: String,
+    database: usize,
+    directory: String,
+    writer: Writer,
+    meter: Arc<Meter>,
+    tasks: Mutex<VecDeque<Task>>,
+    number: AtomicU64,
+    chunks: Mutex<Vec<Written>>,
+}
+
+/// A chunk that was written.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Index of its table.
+    pub(super) table: usize,
+    /// Orders a table's chunks, with gaps.
+    pub(super) part: u64,
+    pub(super) rows: u64,
+    pub(super) number: u64,
+}
+
+/// Where the rows come from and where they go.
+pub(super) struct Source<'s> {
+    pub(super) parameters: &'s Parameters,
+    pub(super) snapshot: &'s Snapshot,
+    pub(super) major: u32,
+    pub(super) encoding: &'s str,
+    /// Index of the database in the manifest.
+    pub(super) database: usize,
+    /// Directory of its entries in the bundle.
+    pub(super) directory: &'s str,
+    pub(super) jobs: usize,
+}
+
+/// Reads every row of every table into `writer`; returns the chunks in the order of tables and rows.
+///
+/// A chunk's `part` in its entry is not yet its final one: it orders a table's chunks, with gaps.
+pub(super) async fn capture(source: Source<'_>, writer: &Writer, meter: &Arc<Meter>) -> Result<Vec<Written>> {
+    let tasks = plan(&source.snapshot.tables, source.major >= RANGE_SCANS);
+    let jobs = source.jobs.clamp(1, tasks.len().max(1));
+    let shared = Arc::new(Shared {
+        parameters: source.parameters.clone(),
+        snapshot: source.snapshot.id.clone(),
+        tables: source.snapshot.tables.clone(),
+        preamble: sql::preamble(source.encoding),
+        encoding: source.encoding.into(),
+        database: source.database,
+        directory: source.directory.into(),
+        writer: writer.clone(),
+        meter: meter.clone(),
+        tasks: Mutex::new(tasks),
+        number: AtomicU64::new(1),
+        chunks: Mutex::default(),
+    });
+    let mut readers = JoinSet::new();
+    for _ in 0..jobs {
+        readers.spawn(read_tasks(shared.clone()));
+    }
+    while let Some(reader) = readers.join_next().await {
+        reader.map_err(|cause| Error::new(Kind::Failed, "read rows").because(cause))??;
+    }
+    let mut chunks = std::mem::take(&mut *shared.chunks.lock().unwrap_or_else(PoisonError::into_inner));
+    chunks.sort_by_key(|chunk| (chunk.table, chunk.part));
+    Ok(chunks)
+}
+
+/// Path of a chunk below its database's directory.
+pub(super) fn chunk_path(number: u64) -> String {
+    format!("data/{number:06}.sql")
+}
+
+/// Cuts big tables into ranges; the largest tables come first, so that the readers end together.
+fn plan(tables: &[TableFacts], ranges: bool) -> VecDeque<Task> {
+    let mut order: Vec<usize> = (0..tables.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(tables[*index].bytes));
+    let mut tasks = VecDeque::new();
+    for table in order {
+        let facts = &tables[table];
+        let cuts = (facts.bytes / RANGE).min(facts.pages);
+        if !ranges || !facts.heap || facts.condition.is_some() || cuts < 2 {
+            tasks.push_back(Task { table, pages: None, ordinal: 0, weight: facts.bytes });
+            continue;
+        }
+        for ordinal in 0..cuts {
+            let page = |cut: u64| cut * facts.pages / cuts;
+            // The last range is open: rows on pages added since the size was read belong to the snapshot too.
+            let end = (ordinal + 1 < cuts).then(|| page(ordinal + 1));
+            tasks.push_back(Task { table, pages: Some((page(ordinal), end)), ordinal, weight: facts.bytes / cuts });
+        }
+    }
+    tasks
+}
+
+async fn read_tasks(shared: Arc<Shared>) -> Result<()> {
+    let connection = snapshot::join(&shared.parameters, &shared.snapshot).await?;
+    loop {
+        let task = shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(task) = task else { return Ok(()) };
+        let table = &shared.tables[task.table];
+        read_task(&shared, &connection, &task)
+            .await
+            .map_err(|error| Error::new(error.kind(), format!("read table {}", table.qualified)).because(error))?;
+        shared.meter.done.fetch_add(task.weight, Relaxed);
+    }
+}
+
+async fn read_task(shared: &Shared, connection: &Connection, task: &Task) -> Result<()> {
+    let table = &shared.tables[task.table];
+    let failed = |error: tokio_postgres::Error| query_failed("COPY", &error);
+    // The snapshot's owner holds the lock already. Taken here without waiting, because behind a waiting exclusive
+    // lock this reader would wait for ever; given back at the savepoint, so that locks don't add up.
+    let lock = format!("SAVEPOINT task; LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT", table.qualified);
+    connection.batch_execute(&lock).await.map_err(failed)?;
+    let stream = connection.copy_out(&statement(table, task, &shared.encoding)).await.map_err(failed)?;
+    let mut stream = pin!(stream);
+    let mut cutter = Cutter { shared, task, open: None, part: 0 };
+    while let Some(row) = stream.next().await {
+        cutter.take(&row.map_err(failed)?).await?;
+    }
+    cutter.close().await?;
+    connection.batch_execute("ROLLBACK TO SAVEPOINT task; RELEASE SAVEPOINT task").await.map_err(failed)
+}
+
+/// The statement that `pg_dump` would use, or the same rows page range by page range.
+fn statement(table: &TableFacts, task: &Task, encoding: &str) -> String {
+    let TableFacts { qualified, columns, condition, .. } = table;
+    let options = format!("TO STDOUT (ENCODING {})", sql::literal(encoding));
+    let list = if columns.is_empty() { String::new() } else { format!(" ({columns})") };
+    match (task.pages, condition) {
+        (Some((from, to)), _) => {
+            let below = to.map(|to| format!(" AND ctid < '({to},0)'::pg_catalog.tid")).unwrap_or_default();
+            format!(
+                "COPY (SELECT {columns} FROM ONLY {qualified} WHERE ctid >= '({from},0)'::pg_catalog.tid{below}) {options}"
+            )
+        }
+        (None, Some(condition)) => format!("COPY (SELECT {columns} FROM {qualified} {condition}) {options}"),
+        (None, None) => format!("COPY {qualified}{list} {options}"),
+    }
+}
+
+/// Cuts the rows of one task into chunks.
+struct Cutter<'s> {
+    shared: &'s Shared,
+    task: &'s Task,
+    open: Option<Open>,
+    part: u64,
+}
+
+struct Open {
+    entry: Growing,
+    rows: u64,
+    preamble: u64,
+    number: u64,
+}
+
+impl Cutter<'_> {
+    async fn take(&mut self, row: &[u8]) -> Result<()> {
+        // One message is one line. A server that sent anything else could end the rows early, or put commands of its
+        // own after them.
+        if memchr::memchr(b'\n', row) != Some(row.len().wrapping_sub(1)) || row == END {
+            return Err(Error::new(Kind::Failed, "the server sent a row that is not one line"));
+        }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.begin().await?,
+        };
+        open.entry.write(row).await?;
+        open.rows += 1;
+        let full = open.entry.size() >= CHUNK;
+        self.open = Some(open);
+        if full { self.close().await } else { Ok(()) }
+    }
+
+    async fn begin(&mut self) -> Result<Open> {
+        let shared = self.shared;
+        let number = shared.number.fetch_add(1, Relaxed);
+        let path = format!("{}/{}", shared.directory, chunk_path(number));
+        let mut entry = shared.writer.growing(shared.writer.private_head(&path));
+        entry.write(&shared.preamble).await?;
+        entry.write(&shared.tables[self.task.table].header).await?;
+        let preamble = entry.size();
+        Ok(Open { entry, rows: 0, preamble, number })
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        open.entry.write(END).await?;
+        let part = (self.task.ordinal << 32) + self.part;
+        self.part += 1;
+        let written = Written { table: self.task.table, part, rows: open.rows, number: open.number };
+        self.shared.chunks.lock().unwrap_or_else(PoisonError::into_inner).push(written);
+        let chunk = Chunk {
+            database: self.shared.database,
+            table: self.task.table,
+            part,
+            rows: open.rows,
+            preamble: open.preamble,
+        };
+        open.entry.finish(Some(chunk)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(pages: u64, bytes: u64) -> TableFacts {
+        TableFacts {
+            schema: "s".into(),
+            name: "t".into(),
+            qualified: "s.t".into(),
+            columns: "a".into(),
+            condition: None,
+            heap: true,
+            pages,
+            bytes,
+            header: Vec::new(),
+            untouched: true,
+        }
+    }
+
+    #[test]
+    fn ranges_cover_every_page_once_and_the_last_is_open() {
+        let tasks = plan(&[table(10_001, 10 * RANGE)], true);
+        assert_eq!(tasks.len(), 10);
+        let mut next = 0;
+        for task in &tasks {
+            let (from, to) = task.pages.expect("a range");
+            assert_eq!(from, next);
+            next = to.unwrap_or(u64::MAX);
+        }
+        assert_eq!(next, u64::MAX);
+    }
+
+    #[test]
+    fn a_table_of_few_pages_and_much_else_is_cut_by_its_pages() {
+        assert_eq!(plan(&[table(3, 100 * RANGE)], true).len(), 3);
+    }
+
+    #[test]
+    fn old_servers_and_small_tables_are_read_whole() {
+        let whole = |tasks: VecDeque<Task>| tasks.len() == 1 && tasks[0].pages.is_none();
+        assert!(whole(plan(&[table(10_000, 10 * RANGE)], false)));
+        assert!(whole(plan(&[table(100, RANGE)], true)));
+    }
+}

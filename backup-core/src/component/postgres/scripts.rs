@@ -1,0 +1,64 @@
+//! The texts that let a person with `tar` and `psql` alone restore a bundle.
+
+use super::large_objects::script_path;
+use super::rows::{Written, chunk_path};
+
+/// `databases/NAME.sql`: runs all that makes up one database, in order.
+pub(super) fn database(directory: &str, large_objects: u64, chunks: &[Written]) -> String {
+    let mut script = String::from(
+        "-- Creates the database and fills it:  psql -X -d postgres -f THIS_FILE\n\
+         -- It stops at the first error. A database of this name that exists already is such an error and stays as it is.\n\
+         \\set ON_ERROR_STOP on\n\\set QUIET on\n\\pset pager off\n\\o /dev/null\n",
+    );
+    let mut include = |path: &str| script.push_str(&format!("\\ir '{directory}/{path}'\n"));
+    include("create.sql");
+    include("pre-data.sql");
+    (1..=large_objects).for_each(|number| include(&script_path(number)));
+    chunks.iter().for_each(|chunk| include(&chunk_path(chunk.number)));
+    include("sequences.sql");
+    include("post-data.sql");
+    script.push_str("\\o\nANALYZE;\n\\echo restored\n");
+    script
+}
+
+/// `README.txt`: how to restore a bundle by hand. `databases` are directories below `databases/`.
+pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str) -> String {
+    let restore: String = databases
+        .iter()
+        .map(|(database, directory)| {
+            format!("       psql -X -d postgres -f 'databases/{directory}.sql'      # {}\n", database.escape_debug())
+        })
+        .collect();
+    format!(
+        "{name}\n\n\
+         This is a backup made by orchestrator-cli. It is an ordinary gzip-compressed tar archive, and tar and psql are\n\
+         all that is needed to restore it. Nothing below overwrites anything: a database that exists stops its script.\n\n\
+         1. Unpack it, and go into it:\n\n       \
+         tar xzf {name}.tgz\n       \
+         cd {name}\n\n\
+         2. Create the roles that the databases need, as a superuser (usually: as the user postgres). Roles that exist\n   \
+         stay as they are. Passwords are not in a backup unless its settings asked for them: set them afterwards.\n\n       \
+         psql -X -v ON_ERROR_STOP=1 -d postgres -f databases/globals.sql\n\n\
+         3. Create and fill each database:\n\n{restore}\n   \
+         The scripts need psql of the version of pg_dump that wrote them ({pg_dump}) or newer, of each major\n   \
+         version's minor releases one from August 2025 or later. An older psql stops at `\\restrict`: delete the lines\n   \
+         that begin with \\restrict and \\unrestrict from the files in databases/, and it goes on.\n   \
+         A script that stopped half way leaves a half-filled database: drop that one, then run the script again.\n\n\
+         4. Put files back. Those that were backed up stand in files/ under the paths they had; as root:\n\n       \
+         cp -a files/. /          # or choose what you need\n\n   \
+         cluster.conf is the cluster's configuration, byte for byte; release.json names the release that ran.\n\n\
+         5. To check the unpacked files against the manifest's digests, if python3 is there:\n\n       \
+         python3 -c 'import json; [print(e[\"sha256\"] + \"  \" + e[\"path\"]) for e in json.load(open(\"manifest.json\"))[\"entries\"]\
+         if e.get(\"type\", \"file\") == \"file\" and \"\\\\\" not in e[\"path\"]]' | sha256sum --check --quiet\n\n\
+         What is here:\n\n  \
+         databases/NAME.sql              runs all of the scripts below for one database\n  \
+         databases/NAME/create.sql       the database itself, its settings and privileges\n  \
+         databases/NAME/pre-data.sql     tables, types, functions\n  \
+         databases/NAME/data/*.sql       rows; every file is complete in itself and can be run alone\n  \
+         databases/NAME/large-objects/   large objects, if there are any; run in order\n  \
+         databases/NAME/sequences.sql    values of sequences\n  \
+         databases/NAME/post-data.sql    indexes, constraints, triggers\n  \
+         databases/NAME/schema.dump      the same schema for pg_restore, which can build indexes in parallel\n  \
+         manifest.json                   every file's size and digest, every table's number of rows\n"
+    )
+}

@@ -1,0 +1,84 @@
+//! Which tables' rows are captured, decided exactly as `pg_dump` decides.
+
+use tokio_postgres::Row;
+
+use super::connection::Connection;
+use super::query_failed;
+use crate::Result;
+
+/// Condition on `n` (a schema): it is a user's. `pg_dump` leaves out `information_schema` and all that begins with `pg_`.
+pub(super) const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+
+/// Joins that tell of a relation `c` whether an extension owns it, and whether it is one of the extension's
+/// configuration tables: of an extension's own tables only those are dumped, under the condition that it states.
+pub(super) const EXTENSION_JOINS: &str = "\
+    LEFT JOIN pg_catalog.pg_depend x ON x.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND x.objid = c.oid \
+        AND x.objsubid = 0 AND x.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND x.deptype = 'e' \
+    LEFT JOIN LATERAL (SELECT u.relation, u.condition FROM pg_catalog.pg_extension e, \
+        pg_catalog.unnest(e.extconfig, e.extcondition) AS u(relation, condition) \
+        WHERE e.oid = x.refobjid AND u.relation = c.oid) config ON true";
+
+/// Condition that goes with [`EXTENSION_JOINS`].
+pub(super) const NOT_AN_EXTENSIONS: &str = "(x.objid IS NULL OR config.relation IS NOT NULL)";
+
+/// A table whose rows are captured.
+#[derive(Debug, Clone)]
+pub(super) struct TableFacts {
+    pub(super) schema: String,
+    pub(super) name: String,
+    /// Schema and name as SQL.
+    pub(super) qualified: String,
+    /// Columns as SQL, generated and dropped ones left out; empty where there are none.
+    pub(super) columns: String,
+    /// Condition of an extension's configuration table, `WHERE` included.
+    pub(super) condition: Option<String>,
+    /// Whether ctid ranges mean anything: the table is stored as a heap.
+    pub(super) heap: bool,
+    /// Pages of the main fork.
+    pub(super) pages: u64,
+    /// Bytes on disk, oversized values included.
+    pub(super) bytes: u64,
+    /// `COPY … FROM stdin;` with a newline, in the database's encoding.
+    pub(super) header: Vec<u8>,
+    /// False where the table was truncated or rewritten after the snapshot that lists it.
+    pub(super) untouched: bool,
+}
+
+/// The tables, in the order of their names.
+pub(super) async fn list(connection: &Connection) -> Result<Vec<TableFacts>> {
+    let sql = format!(
+        "SELECT t.*, pg_catalog.convert_to('COPY ' || t.qualified || CASE WHEN t.columns = '' THEN '' ELSE ' (' || t.columns || ')' END \
+                || E' FROM stdin;\\n', pg_catalog.getdatabaseencoding()) \
+         FROM (SELECT n.nspname::text, c.relname::text, \
+            pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS qualified, \
+            COALESCE((SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) \
+                FROM pg_catalog.pg_attribute a \
+                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), '') AS columns, \
+            NULLIF(config.condition, ''), COALESCE(m.amname = 'heap', false), \
+            COALESCE(pg_catalog.pg_relation_size(c.oid), 0) / pg_catalog.current_setting('block_size')::int8, \
+            COALESCE(pg_catalog.pg_table_size(c.oid), 0), \
+            COALESCE(c.relfilenode = pg_catalog.pg_relation_filenode(c.oid), false) \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         LEFT JOIN pg_catalog.pg_am m ON m.oid = c.relam {EXTENSION_JOINS} \
+         WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {USER_SCHEMA} AND {NOT_AN_EXTENSIONS} \
+         ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\") t"
+    );
+    let rows = connection.query(&sql, &[]).await.map_err(|error| query_failed("list the tables", &error))?;
+    Ok(rows.iter().map(facts).collect())
+}
+
+fn facts(row: &Row) -> TableFacts {
+    let count = |index| u64::try_from(row.get::<_, i64>(index)).unwrap_or(0);
+    TableFacts {
+        schema: row.get(0),
+        name: row.get(1),
+        qualified: row.get(2),
+        columns: row.get(3),
+        condition: row.get(4),
+        heap: row.get(5),
+        pages: count(6),
+        bytes: count(7),
+        untouched: row.get(8),
+        header: row.get(9),
+    }
+}

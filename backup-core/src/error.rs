@@ -1,0 +1,137 @@
+//! The one error type: an operation on a subject, its cause one layer down, and a hint that can be acted on.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What the caller can do about an error. The command maps each kind to one exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The operation failed.
+    Failed,
+    /// The request itself makes no sense: arguments, settings, `cluster.conf`.
+    Usage,
+    /// Something that was named does not exist.
+    NotFound,
+    /// Another run holds the lock.
+    Locked,
+    /// A bundle is damaged, or not a bundle.
+    Damaged,
+    /// A bundle or server is of a version that this tool does not handle.
+    Unsupported,
+    /// A gate refused to go on.
+    Refused,
+    /// The operator or the system asked us to stop.
+    Interrupted,
+}
+
+/// An error with its chain of causes.
+///
+/// `Display` prints this layer alone; walk [`StdError::source`] for the causes, or use [`Error::chain`].
+pub struct Error {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error without a deeper cause. The message names the operation and the subject.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None, source: None }
+    }
+
+    /// The same error with what the operator can do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error with its cause.
+    pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(cause.into());
+        self
+    }
+
+    /// What the caller can do about it.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The first hint found from the outermost layer inwards.
+    pub fn first_hint(&self) -> Option<&str> {
+        let mut layer = Some(self);
+        while let Some(error) = layer {
+            if error.hint.is_some() {
+                return error.hint.as_deref();
+            }
+            layer = error.source.as_deref().and_then(|cause| cause.downcast_ref());
+        }
+        None
+    }
+
+    /// Every layer's message, outermost first. A layer that only repeats the end of the one before is left out.
+    pub fn chain(&self) -> Vec<String> {
+        let mut messages: Vec<String> = Vec::new();
+        let mut layer: Option<&dyn StdError> = Some(self);
+        while let Some(error) = layer {
+            let message = error.to_string();
+            if !messages.last().is_some_and(|outer| outer.ends_with(&message)) {
+                messages.push(message);
+            }
+            layer = error.source();
+        }
+        messages
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.chain().join(": "))
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|cause| cause as _)
+    }
+}
+
+/// Adds the operation and subject to any error on its way up.
+pub trait ErrorContext<T> {
+    /// Wraps the cause in `message`. The kind of an [`Error`] underneath is kept; other causes become
+    /// [`Kind::Failed`].
+    fn context(self, message: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: StdError + Send + Sync + 'static> ErrorContext<T> for std::result::Result<T, E> {
+    fn context(self, message: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|cause| {
+            let cause: Box<dyn StdError + Send + Sync> = Box::new(cause);
+            let kind = cause.downcast_ref::<Error>().map_or(Kind::Failed, Error::kind);
+            Error::new(kind, message()).because(cause)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrapped_error_keeps_its_kind_and_hint() {
+        let inner: Result<()> = Err(Error::new(Kind::Locked, "lock /x").hint("wait for it"));
+        let outer = inner.context(|| "back up to /x".into()).expect_err("still an error");
+        assert_eq!(outer.kind(), Kind::Locked);
+        assert_eq!(outer.first_hint(), Some("wait for it"));
+        assert_eq!(outer.chain(), ["back up to /x", "lock /x"]);
+    }
+}

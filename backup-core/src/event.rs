@@ -1,0 +1,70 @@
+//! Progress as typed events: the core emits them, terminal bars and JSON lines render them.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::Serialize;
+
+use crate::finding::Finding;
+
+/// One thing that happened during a run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A phase of the work began.
+    Phase {
+        /// What is done now, such as `capture database orchestrator`.
+        name: String,
+    },
+    /// How far the work is. Counters only grow within a run.
+    Progress {
+        /// Estimated work done, in the unit of `total`.
+        done: u64,
+        /// Estimated work in all, in bytes on the source's disk; 0 while unknown.
+        total: u64,
+        /// Bytes of content read so far.
+        read: u64,
+        /// Bytes of bundle written so far.
+        written: u64,
+    },
+    /// Something worth saying that did not stop the work.
+    Finding(Finding),
+}
+
+/// Receives events. Called from many threads; must not block.
+pub trait Observer: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: &Event);
+}
+
+/// An observer that drops everything.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: &Event) {}
+}
+
+/// Counters shared by everything that works on one run. They only grow.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Estimated work done, in the unit of `total`.
+    pub done: AtomicU64,
+    /// Estimated work in all; 0 while unknown.
+    pub total: AtomicU64,
+    /// Bytes of content that passed.
+    pub read: AtomicU64,
+    /// Bytes of bundle that passed.
+    pub written: AtomicU64,
+}
+
+impl Meter {
+    /// The counters as an event.
+    pub fn progress(&self) -> Event {
+        let now = |counter: &AtomicU64| counter.load(Relaxed);
+        Event::Progress {
+            done: now(&self.done),
+            total: now(&self.total),
+            read: now(&self.read),
+            written: now(&self.written),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What a gate or a capture has to say: code, severity, subject, message, hint.
+
+use serde::{Deserialize, Serialize};
+
+/// How serious a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// The work went on, but somebody should look.
+    Warning,
+    /// The work can't go on, or must not.
+    Error,
+}
+
+/// One thing that a check or a run has to say. It is returned, never only logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Stable name for scripts, such as `file-changed`.
+    pub code: String,
+    /// How serious it is.
+    pub severity: Severity,
+    /// What it is about: a path, a database, a host.
+    pub subject: String,
+    /// What was found.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    /// A finding without a hint.
+    pub fn new(severity: Severity, code: &str, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), severity, subject: subject.into(), message: message.into(), hint: None }
+    }
+
+    /// Something that stops the work.
+    pub fn error(code: &str, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, subject, message)
+    }
+
+    /// Something that does not stop the work.
+    pub fn warning(code: &str, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, subject, message)
+    }
+
+    /// Something that is as it should be.
+    pub fn info(code: &str, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Info, code, subject, message)
+    }
+
+    /// The same finding with advice.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The finding that an error amounts to, its causes joined into one message.
+    pub fn from_error(code: &str, subject: impl Into<String>, error: &crate::Error) -> Self {
+        Self { hint: error.first_hint().map(Into::into), ..Self::error(code, subject, error.chain().join(": ")) }
+    }
+}
+
+/// The most serious severity among `findings`.
+pub fn worst(findings: &[Finding]) -> Option<Severity> {
+    findings.iter().map(|finding| finding.severity).max()
+}

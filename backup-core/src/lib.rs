@@ -1,0 +1,20 @@
+//! Capture of a control plane into one bundle that proves itself.
+//!
+//! Everything that matters lives here: the bundle format, the components that are captured, the `cluster.conf`
+//! language, the stores. There is no terminal, no HTTP framework and no cloud in this crate; clock, environment,
+//! progress and cancellation enter through one [`context::Context`].
+
+pub mod bundle;
+pub mod cluster;
+pub mod component;
+pub mod context;
+pub mod error;
+pub mod event;
+pub mod finding;
+pub mod store;
+
+pub use context::Context;
+pub use error::{Error, ErrorContext, Kind, Result};
+
+/// Name and version of this tool, as recorded in every bundle.
+pub const TOOL: &str = concat!("orchestrator-cli ", env!("CARGO_PKG_VERSION"));

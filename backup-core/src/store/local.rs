@@ -1,0 +1,196 @@
+//! A directory of this machine as a store.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::{Store, Stored, Upload};
+use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::name::BundleName;
+use crate::bundle::reader::ReadAt;
+use crate::{Error, ErrorContext, Kind, Result};
+
+const LOCK: &str = ".orchestrator-cli.lock";
+const PART_PREFIX: &str = ".orchestrator_backup_";
+const PART_SUFFIX: &str = ".part";
+
+/// A directory that keeps bundles.
+#[derive(Debug, Clone)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// The store in `path`, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn lock(&self) -> Result<File> {
+        let path = self.0.join(LOCK);
+        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = open.map_err(|cause| self.unwritable(cause))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(Error::new(Kind::Locked, format!("another backup is writing to {}", self.0.display()))
+                    .hint("wait until it is done; the lock ends with the process that holds it, so none is ever stale"))
+            }
+            Err(fs::TryLockError::Error(cause)) => {
+                Err(Error::new(Kind::Failed, format!("lock {}", path.display())).because(cause))
+            }
+        }
+    }
+
+    fn unwritable(&self, cause: io::Error) -> Error {
+        let error = Error::new(Kind::Failed, format!("write to {}", self.0.display())).because(cause);
+        error.hint("give the user that runs the backup write permission there, or name another place with --to")
+    }
+
+    /// Removes what runs that were killed have left. Only the holder of the lock may, for only then nobody writes.
+    fn remove_leftovers(&self) -> Result<()> {
+        let entries = fs::read_dir(&self.0).context(|| format!("read {}", self.0.display()))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX) {
+                fs::remove_file(entry.path()).context(|| format!("remove the leftover {}", entry.path().display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store for Directory {
+    fn location(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    fn begin(&self, name: &BundleName) -> Result<Box<dyn Upload>> {
+        if !self.0.exists() {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+            made.map_err(|cause| self.unwritable(cause))?;
+        }
+        let lock = self.lock()?;
+        self.remove_leftovers()?;
+        let target = self.0.join(name.file_name());
+        if target.symlink_metadata().is_ok() {
+            return Err(exists(&target));
+        }
+        let part = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .suffix(PART_SUFFIX)
+            .tempfile_in(&self.0)
+            .map_err(|cause| self.unwritable(cause))?;
+        Ok(Box::new(Part { part, target, directory: self.0.clone(), _lock: lock }))
+    }
+
+    fn list(&self) -> Result<Vec<Stored>> {
+        let entries = fs::read_dir(&self.0).map_err(|cause| {
+            let kind = if cause.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
+            Error::new(kind, format!("list {}", self.0.display())).because(cause)
+        })?;
+        let mut bundles = Vec::new();
+        for entry in entries {
+            let entry = entry.context(|| format!("list {}", self.0.display()))?;
+            let name = entry.file_name().to_str().and_then(BundleName::from_file_name);
+            let file = entry.metadata().ok().filter(fs::Metadata::is_file);
+            if let (Some(name), Some(file)) = (name, file) {
+                bundles.push(Stored { name, length: file.len() });
+            }
+        }
+        bundles.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(bundles)
+    }
+
+    fn open(&self, name: &BundleName) -> Result<Box<dyn ReadAt>> {
+        open_file(&self.0.join(name.file_name())).map(|file| Box::new(file) as Box<dyn ReadAt>)
+    }
+}
+
+/// Opens a file that should be a bundle.
+///
+/// # Errors
+/// [`Kind::NotFound`] where it does not exist, [`Kind::Damaged`] where it is no file.
+pub fn open_file(path: &Path) -> Result<File> {
+    let file = File::open(path).map_err(|cause| {
+        let kind = if cause.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
+        Error::new(kind, format!("open {}", path.display())).because(cause)
+    })?;
+    let metadata = file.metadata().context(|| format!("open {}", path.display()))?;
+    if !metadata.is_file() {
+        return Err(Error::new(Kind::Damaged, format!("open {}: not a regular file, so not a bundle", path.display())));
+    }
+    Ok(file)
+}
+
+fn exists(target: &Path) -> Error {
+    Error::new(Kind::Refused, format!("{} exists already", target.display()))
+        .hint("bundles are never overwritten; run the backup again in a second")
+}
+
+/// A bundle under a temporary name in its directory. Dropping it removes the file and then the lock.
+struct Part {
+    part: NamedTempFile,
+    target: PathBuf,
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl Write for Part {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.part.as_file_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.part.as_file_mut().flush()
+    }
+}
+
+impl Upload for Part {
+    fn publish(self: Box<Self>, digest: &Sha256Digest) -> Result<String> {
+        let Self { part, target, directory, _lock } = *self;
+        let shown = target.display().to_string();
+        part.as_file().sync_all().context(|| format!("sync {shown}"))?;
+        part.persist_noclobber(&target).map_err(|error| {
+            if error.error.kind() == io::ErrorKind::AlreadyExists {
+                return exists(&target);
+            }
+            Error::new(Kind::Failed, format!("publish {shown}")).because(error.error)
+        })?;
+        sync_directory(&directory)?;
+        write_digest(&target, digest)?;
+        sync_directory(&directory)?;
+        Ok(shown)
+    }
+}
+
+/// A rename is durable only once its directory is.
+fn sync_directory(directory: &Path) -> Result<()> {
+    File::open(directory).and_then(|file| file.sync_all()).context(|| format!("sync {}", directory.display()))
+}
+
+/// The digest beside the bundle, as `sha256sum -c` reads it.
+fn write_digest(target: &Path, digest: &Sha256Digest) -> Result<()> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let mut path = target.as_os_str().to_owned();
+    path.push(".sha256");
+    let path = PathBuf::from(path);
+    let mut options = OpenOptions::new();
+    let write =
+        |mut file: File| file.write_all(format!("{digest}  {name}\n").as_bytes()).and_then(|()| file.sync_all());
+    options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(write)
+        .context(|| format!("write {}", path.display()))
+}
