@@ -4,13 +4,17 @@
 //! language, the stores. There is no terminal, no HTTP framework and no cloud in this crate; clock, environment,
 //! progress and cancellation enter through one [`context::Context`].
 
+pub mod backup;
 pub mod bundle;
+pub mod catalog;
 pub mod cluster;
 pub mod component;
 pub mod context;
 pub mod error;
 pub mod event;
 pub mod finding;
+pub mod preflight;
+pub mod settings;
 pub mod store;
 
 pub use context::Context;

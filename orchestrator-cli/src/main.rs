@@ -1,1 +1,63 @@
-fn main() {}
+//! `orchestrator-cli`: backs up a control plane into one bundle that proves itself.
+
+mod arguments;
+mod commands;
+mod environment;
+mod exit;
+mod human;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backup_core::Context;
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use arguments::Arguments;
+use output::Output;
+use progress::Progress;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new(&arguments);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            let error = backup_core::Error::new(backup_core::Kind::Failed, "start the program").because(cause);
+            return output.fail(&error);
+        }
+    };
+    let code = runtime.block_on(run(arguments, &output));
+    // Threads that still write find their work given up and remove what they began; a blocked pipe must not hold us.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    code
+}
+
+async fn run(arguments: Arguments, output: &Output) -> ExitCode {
+    let progress = Arc::new(Progress::new(output.progress_style()));
+    let mut context = Context::new(environment::capture());
+    context.observer = progress.clone();
+    cancel_on_signals(&context);
+    let result = commands::run(arguments.command, output, &context).await;
+    progress.finish();
+    match result {
+        Ok(code) => code,
+        Err(error) => output.fail(&error),
+    }
+}
+
+/// The first signal asks the work to stop and clean up; the second one is left to the system's default.
+fn cancel_on_signals(context: &Context) {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let cancel = context.cancel.clone();
+        if let Ok(mut signals) = signal(kind) {
+            tokio::spawn(async move {
+                signals.recv().await;
+                cancel.cancel();
+            });
+        }
+    }
+}

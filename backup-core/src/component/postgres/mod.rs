@@ -15,7 +15,9 @@ mod sql;
 mod tables;
 mod tools;
 
+pub(crate) use capture::directory;
 pub use capture::{Capture, capture};
+pub(crate) use discover::is_untouched;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub use scripts::readme;
 pub use tools::{Tools, find as find_tools};

@@ -15,7 +15,7 @@ pub(super) const EXTENSION_JOINS: &str = "\
     LEFT JOIN pg_catalog.pg_depend x ON x.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND x.objid = c.oid \
         AND x.objsubid = 0 AND x.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND x.deptype = 'e' \
     LEFT JOIN LATERAL (SELECT u.relation, u.condition FROM pg_catalog.pg_extension e, \
-        pg_catalog.unnest(e.extconfig, e.extcondition) AS u(relation, condition) \
+        unnest(e.extconfig, e.extcondition) AS u(relation, condition) \
         WHERE e.oid = x.refobjid AND u.relation = c.oid) config ON true";
 
 /// Condition that goes with [`EXTENSION_JOINS`].

@@ -124,7 +124,10 @@ fn config(parameters: &Parameters, host: &Host) -> Result<(Config, Option<Findin
         Some("read-write" | "primary") => TargetSessionAttrs::ReadWrite,
         Some("read-only" | "standby") => TargetSessionAttrs::ReadOnly,
         Some(other) => {
-            return Err(Error::new(Kind::Usage, format!("PostgreSQL connection: unknown target_session_attrs {other}")));
+            return Err(Error::new(
+                Kind::Usage,
+                format!("PostgreSQL connection: unknown target_session_attrs {other}"),
+            ));
         }
     });
     config.channel_binding(match parameters.get("channel_binding") {

@@ -1,0 +1,296 @@
+//! A backup from beginning to end: preflight, capture, seal, publish.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::bundle::FORMAT;
+use crate::bundle::manifest::{Manifest, Server, Sha256Digest, Source, number_chunks};
+use crate::bundle::name::BundleName;
+use crate::bundle::pack::cores;
+use crate::bundle::writer::Writer;
+use crate::component::files;
+use crate::component::postgres::{self, Capture};
+use crate::component::release::Origin;
+use crate::context::Context;
+use crate::event::{Event, Meter};
+use crate::finding::{Finding, Severity};
+use crate::preflight::{Ready, preflight};
+use crate::settings::Settings;
+use crate::store::{Directory, Store, Upload};
+use crate::{Error, ErrorContext, Kind, Result, TOOL};
+
+/// What is asked for beside the settings.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// Directories that get the bundle; empty for those of the settings.
+    pub to: Vec<PathBuf>,
+    /// Databases; empty for those of the settings.
+    pub databases: Vec<String>,
+    /// The release.
+    pub release: Option<String>,
+    /// Compression level.
+    pub level: Option<u32>,
+    /// Connections that read rows at once.
+    pub jobs: Option<usize>,
+}
+
+/// What a backup made.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// The bundle's name.
+    pub name: String,
+    /// Where it is now.
+    pub published: Vec<String>,
+    /// Destinations that failed while another one did not.
+    pub failed: Vec<String>,
+    /// Bytes of the bundle.
+    pub length: u64,
+    /// SHA-256 of the bundle.
+    pub sha256: Sha256Digest,
+    /// Bytes of content in it.
+    pub content: u64,
+    /// Rows in it.
+    pub rows: u64,
+    /// What did not go as it should.
+    pub warnings: Vec<Finding>,
+}
+
+/// The directories that a backup would be written to.
+pub fn directories(settings: &Settings, request: &Request, stream: bool) -> Vec<PathBuf> {
+    if request.to.is_empty() && !stream { settings.stores.clone() } else { request.to.clone() }
+}
+
+/// Makes a bundle. `stream` takes its bytes as they come, beside the directories.
+///
+/// # Errors
+/// The first failure. Nothing of the bundle is left then, except in `stream`, where the footer is missing.
+pub async fn run(
+    settings: &Settings,
+    request: &Request,
+    stream: Option<Box<dyn Write + Send>>,
+    context: &Context,
+) -> Result<Outcome> {
+    context.until_cancelled(run_to_end(settings, request, stream, context)).await
+}
+
+async fn run_to_end(
+    settings: &Settings,
+    request: &Request,
+    stream: Option<Box<dyn Write + Send>>,
+    context: &Context,
+) -> Result<Outcome> {
+    let level = request.level.unwrap_or(settings.level);
+    crate::settings::check_level(level)?;
+    let directories = directories(settings, request, stream.is_some());
+    context.phase("check");
+    let release = request.release.clone().map(Origin::Given);
+    let checked = preflight(settings, release.as_ref(), &request.databases, &directories, context).await;
+    let mut warnings: Vec<Finding> =
+        checked.findings.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
+    warnings.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
+    let ready = match (checked.ready, checked.error) {
+        (Some(ready), None) => ready,
+        (_, error) => return Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
+    };
+    let name = BundleName::at(context.now());
+    let sink = Destinations::begin(&directories, stream, &name)?;
+    let meter = Arc::new(Meter::default());
+    meter.total.store(ready.databases.iter().map(|database| database.size).sum(), Relaxed);
+    let _ticker = Ticker::start(meter.clone(), context.clone());
+    let (writer, closing) = Writer::start(name.clone(), level, sink, meter.clone());
+    let jobs = request.jobs.or(settings.jobs).unwrap_or_else(cores);
+    let captured = capture(settings, &ready, &name, jobs, &writer, &meter, context).await;
+    let closed = closing.close(writer).await;
+    // Where the writer failed, the capture's error only says that it did.
+    let mut tail = closed?;
+    let (databases, found) = captured?;
+    found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
+    warnings.extend(found);
+    number_chunks(&mut tail.entries);
+    let manifest = Manifest {
+        format: FORMAT,
+        tool: TOOL.into(),
+        name: name.to_string(),
+        created: name.time(),
+        finished: context.now(),
+        source: source(settings, &ready, context),
+        databases,
+        warnings: warnings.clone(),
+        entries: std::mem::take(&mut tail.entries),
+    };
+    context.phase("publish");
+    let content = meter.read.load(Relaxed);
+    let rows = manifest.databases.iter().flat_map(|database| &database.tables).map(|table| table.rows).sum();
+    let sealing = tokio::task::spawn_blocking(move || {
+        let sealed = tail.seal(&manifest)?;
+        let (published, failed) = sealed.sink.publish(&sealed.digest)?;
+        Ok::<_, Error>((published, failed, sealed.length, sealed.digest))
+    });
+    let (published, failed, length, sha256) =
+        sealing.await.map_err(|cause| Error::new(Kind::Failed, "publish the bundle").because(cause))??;
+    Ok(Outcome { name: name.to_string(), published, failed, length, sha256, content, rows, warnings })
+}
+
+fn source(settings: &Settings, ready: &Ready, context: &Context) -> Source {
+    Source {
+        host: context.environment.host.clone(),
+        cluster: settings.cluster.cluster_name.clone(),
+        release: Some(ready.release.version.clone()),
+        postgres: Some(Server {
+            version: ready.server.version.clone(),
+            version_number: ready.server.number,
+            pg_dump: ready.tools.version.clone(),
+            standby: ready.server.standby,
+        }),
+    }
+}
+
+/// What `bundle.json` says: all that is known before anything is captured.
+#[derive(Serialize)]
+struct Beginning<'b> {
+    format: u32,
+    tool: &'b str,
+    name: String,
+    created: chrono::DateTime<chrono::Utc>,
+    source: Source,
+    databases: Vec<&'b str>,
+}
+
+async fn capture(
+    settings: &Settings,
+    ready: &Ready,
+    name: &BundleName,
+    jobs: usize,
+    writer: &Writer,
+    meter: &Arc<Meter>,
+    context: &Context,
+) -> Result<(Vec<crate::bundle::manifest::Database>, Vec<Finding>)> {
+    let pairs: Vec<(String, String)> =
+        ready.databases.iter().map(|facts| (facts.name.clone(), postgres::directory(&facts.name))).collect();
+    let readme = postgres::readme(&name.to_string(), &pairs, &ready.tools.version);
+    writer.add("README.txt", readme.as_bytes()).await?;
+    let beginning = Beginning {
+        format: FORMAT,
+        tool: TOOL,
+        name: name.to_string(),
+        created: name.time(),
+        source: source(settings, ready, context),
+        databases: ready.databases.iter().map(|facts| facts.name.as_str()).collect(),
+    };
+    writer.add("bundle.json", &json(&beginning)?).await?;
+    writer.add("release.json", &json(&ready.release)?).await?;
+    writer.add("cluster.conf", &settings.cluster_conf_bytes).await?;
+    let warnings = files::capture(&settings.files, writer, context).await?;
+    let what = Capture {
+        parameters: &ready.parameters,
+        server: &ready.server,
+        tools: &ready.tools,
+        databases: &ready.databases,
+        jobs,
+        role_passwords: settings.role_passwords,
+    };
+    let databases = postgres::capture(&what, &ready.connection, writer, meter, context).await?;
+    Ok((databases, warnings))
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value).context(|| "write JSON".into())?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Tells the observer of progress until dropped.
+struct Ticker(tokio::task::JoinHandle<()>);
+
+impl Ticker {
+    fn start(meter: Arc<Meter>, context: Context) -> Self {
+        Self(tokio::spawn(async move {
+            let mut interval = tokio::time::interval(Duration::from_millis(200));
+            loop {
+                interval.tick().await;
+                context.observer.event(&meter.progress());
+            }
+        }))
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// All destinations of one bundle. One that fails is given up while another is left.
+struct Destinations {
+    uploads: Vec<(String, Box<dyn Upload>)>,
+    stream: Option<Box<dyn Write + Send>>,
+    failed: Vec<String>,
+}
+
+impl Destinations {
+    fn begin(directories: &[PathBuf], stream: Option<Box<dyn Write + Send>>, name: &BundleName) -> Result<Self> {
+        let mut uploads = Vec::new();
+        for directory in directories {
+            let store = Directory::new(directory);
+            uploads.push((store.location(), store.begin(name)?));
+        }
+        Ok(Self { uploads, stream, failed: Vec::new() })
+    }
+
+    fn publish(mut self, digest: &Sha256Digest) -> Result<(Vec<String>, Vec<String>)> {
+        let mut published = Vec::new();
+        let mut first = None;
+        for (location, upload) in self.uploads {
+            match upload.publish(digest) {
+                Ok(place) => published.push(place),
+                Err(error) => {
+                    self.failed.push(format!("{location}: {}", error.chain().join(": ")));
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        match first {
+            Some(error) if published.is_empty() && self.stream.is_none() => Err(error),
+            _ => Ok((published, self.failed)),
+        }
+    }
+
+    /// Runs `act` on every destination; an error only where none is left.
+    fn each(&mut self, mut act: impl FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        // A reader that went away wants nothing more, and to go on without it would look like success.
+        if let Some(stream) = &mut self.stream {
+            act(stream)?;
+        }
+        let mut index = 0;
+        while index < self.uploads.len() {
+            let last = self.uploads.len() == 1 && self.stream.is_none();
+            let (location, upload) = &mut self.uploads[index];
+            let Err(error) = act(upload) else {
+                index += 1;
+                continue;
+            };
+            if last {
+                return Err(io::Error::new(error.kind(), format!("{location}: {error}")));
+            }
+            self.failed.push(format!("{location}: {error}"));
+            self.uploads.remove(index);
+        }
+        Ok(())
+    }
+}
+
+impl Write for Destinations {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.each(|destination| destination.write_all(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.each(|destination| destination.flush())
+    }
+}

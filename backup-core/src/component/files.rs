@@ -1,0 +1,286 @@
+//! Files and directories: with owner, mode, times, links, extended attributes and holes.
+//!
+//! A file that changes or vanishes while it is read is a finding by its name; the bundle stays whole.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use globset::GlobSet;
+use rustix::fs::{SeekFrom, seek};
+use walkdir::WalkDir;
+
+use crate::bundle::header::{EntryKind, Head};
+use crate::bundle::path;
+use crate::bundle::sparse::{Map, encode_map};
+use crate::bundle::writer::Writer;
+use crate::context::Context;
+use crate::finding::Finding;
+use crate::{Error, ErrorContext, Kind, Result};
+
+/// Where captured files stand in the bundle; it stands for the machine's `/`.
+const ROOT: &str = "files";
+
+/// A path to capture with everything below it.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// An absolute path.
+    pub path: PathBuf,
+    /// What to leave out, held against paths below `path` and against names.
+    pub exclude: Option<GlobSet>,
+}
+
+/// Captures every tree into the bundle; what went wrong with single files is in the findings.
+///
+/// # Errors
+/// Where a tree's own path can't be read, or the bundle can't be written.
+pub async fn capture(trees: &[Tree], writer: &Writer, context: &Context) -> Result<Vec<Finding>> {
+    let mut capture = Capture { writer, findings: Vec::new(), seen: HashMap::new(), names: Names::load() };
+    for tree in trees {
+        context.phase(format!("capture files {}", tree.path.display()));
+        capture.tree(tree).await?;
+    }
+    Ok(capture.findings)
+}
+
+struct Capture<'w> {
+    writer: &'w Writer,
+    findings: Vec<Finding>,
+    /// Entries of files with several names, by device and inode.
+    seen: HashMap<(u64, u64), Vec<u8>>,
+    names: Names,
+}
+
+impl Capture<'_> {
+    async fn tree(&mut self, tree: &Tree) -> Result<()> {
+        tree.path.symlink_metadata().context(|| format!("capture files {}", tree.path.display()))?;
+        let mut entries = WalkDir::new(&tree.path).follow_links(false).sort_by_file_name().into_iter();
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let path = error.path().unwrap_or(&tree.path).to_owned();
+                    let cause = error.into_io_error().unwrap_or_else(|| std::io::ErrorKind::Other.into());
+                    self.unreadable(&path, &cause);
+                    continue;
+                }
+            };
+            let below = entry.path().strip_prefix(&tree.path).unwrap_or(entry.path());
+            let out = |glob: &GlobSet| glob.is_match(below) || glob.is_match(entry.file_name());
+            if entry.depth() > 0 && tree.exclude.as_ref().is_some_and(out) {
+                if entry.file_type().is_dir() {
+                    entries.skip_current_dir();
+                }
+                continue;
+            }
+            self.entry(entry.path()).await?;
+        }
+        Ok(())
+    }
+
+    async fn entry(&mut self, path: &Path) -> Result<()> {
+        let metadata = match path.symlink_metadata() {
+            Ok(metadata) => metadata,
+            Err(cause) => {
+                self.unreadable(path, &cause);
+                return Ok(());
+            }
+        };
+        let mut head = self.head(path, &metadata);
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            head.kind = EntryKind::Directory;
+        } else if kind.is_symlink() {
+            let target = match path.read_link() {
+                Ok(target) => target.as_os_str().as_bytes().to_vec(),
+                Err(cause) => {
+                    self.unreadable(path, &cause);
+                    return Ok(());
+                }
+            };
+            if path::climbs_out(ROOT.as_bytes(), &head.path, &target) {
+                self.skipped(
+                    path,
+                    "link-climbs-out",
+                    "the link climbs above the root directory and is not in the backup",
+                );
+                return Ok(());
+            }
+            head.kind = EntryKind::Symlink(target);
+        } else if kind.is_file() {
+            return self.file(path, &metadata, head).await;
+        } else {
+            self.skipped(path, "special-file", "a socket, pipe or device is not in the backup");
+            return Ok(());
+        }
+        self.writer.stream(head, async |_, _| Ok(())).await
+    }
+
+    fn head(&self, path: &Path, metadata: &Metadata) -> Head {
+        let inside = path.as_os_str().as_bytes();
+        let inside: Vec<u8> = inside.iter().copied().skip_while(|byte| *byte == b'/').collect();
+        let path_inside =
+            if inside.is_empty() { ROOT.as_bytes().to_vec() } else { [ROOT.as_bytes(), b"/", &inside].concat() };
+        Head {
+            path: path_inside,
+            mode: metadata.mode() & 0o7777,
+            uid: metadata.uid().into(),
+            gid: metadata.gid().into(),
+            user: self.names.users.get(&metadata.uid()).cloned().unwrap_or_default(),
+            group: self.names.groups.get(&metadata.gid()).cloned().unwrap_or_default(),
+            modified: (metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or(0)),
+            xattrs: attributes(path),
+            ..Head::private("", 0, 0)
+        }
+    }
+
+    async fn file(&mut self, path: &Path, metadata: &Metadata, mut head: Head) -> Result<()> {
+        let identity = (metadata.dev(), metadata.ino());
+        if let Some(first) = self.seen.get(&identity).filter(|_| metadata.nlink() > 1) {
+            head.kind = EntryKind::Hardlink(first.clone());
+            head.xattrs.clear();
+            return self.writer.stream(head, async |_, _| Ok(())).await;
+        }
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(cause) => {
+                self.unreadable(path, &cause);
+                return Ok(());
+            }
+        };
+        // The size of the open file counts: the name may stand for another file by now.
+        let before = file.metadata().context(|| format!("read {}", path.display()))?;
+        if metadata.nlink() > 1 {
+            self.seen.insert(identity, head.path.clone());
+        }
+        let map = holes(&file, &before);
+        let short = self.content(&file, head, before.len(), map).await?;
+        let after = file.metadata().context(|| format!("read {}", path.display()))?;
+        let same =
+            |a: &Metadata, b: &Metadata| (a.len(), a.mtime(), a.mtime_nsec()) == (b.len(), b.mtime(), b.mtime_nsec());
+        if short || !same(&before, &after) {
+            let message = "the file changed while it was read; the backup holds a mixture of old and new";
+            let finding = Finding::warning("file-changed", path.display().to_string(), message);
+            self.findings.push(finding.hint("stop what writes to it, or exclude it, or back it up another way"));
+        } else if path.symlink_metadata().is_err() {
+            let message = "the file vanished while it was read; the backup holds it as it was";
+            self.findings.push(Finding::warning("file-vanished", path.display().to_string(), message));
+        }
+        Ok(())
+    }
+
+    /// Adds a file's content; true where it was shorter than its size said, and zeros stand for the rest.
+    async fn content(&self, file: &File, mut head: Head, size: u64, map: Option<Map>) -> Result<bool> {
+        let (mut prefix, pieces) = match map {
+            Some(map) => {
+                head.kind = EntryKind::Sparse(size);
+                (encode_map(&map), map)
+            }
+            None => (Vec::new(), Map::from([(0, size)])),
+        };
+        head.size = prefix.len() as u64 + pieces.iter().map(|(_, length)| length).sum::<u64>();
+        let mut pieces = pieces.into_iter();
+        let (mut at, mut left) = (0, 0);
+        let mut short = false;
+        let fill = async |buffer: &mut Vec<u8>, wanted: usize| {
+            let from_prefix = prefix.len().min(wanted);
+            buffer.extend(prefix.drain(..from_prefix));
+            while buffer.len() < wanted {
+                if left == 0 {
+                    (at, left) = pieces.next().unwrap_or((0, wanted as u64));
+                    continue;
+                }
+                let begin = buffer.len();
+                let part = usize::try_from(left).unwrap_or(wanted).min(wanted - begin);
+                buffer.resize(begin + part, 0);
+                short |= read_full(file, at, &mut buffer[begin..])?;
+                at += part as u64;
+                left -= part as u64;
+            }
+            Ok(())
+        };
+        self.writer.stream(head, fill).await?;
+        Ok(short)
+    }
+
+    fn unreadable(&mut self, path: &Path, cause: &std::io::Error) {
+        let vanished = cause.kind() == std::io::ErrorKind::NotFound;
+        let shown = path.display().to_string();
+        self.findings.push(if vanished {
+            Finding::warning("file-vanished", shown, "the file vanished before it was read and is not in the backup")
+        } else {
+            Finding::warning(
+                "file-unreadable",
+                shown,
+                format!("the file can't be read and is not in the backup: {cause}"),
+            )
+            .hint("run the backup as a user that may read it, or exclude it")
+        });
+    }
+
+    fn skipped(&mut self, path: &Path, code: &str, message: &str) {
+        self.findings.push(Finding::warning(code, path.display().to_string(), message));
+    }
+}
+
+/// Reads a slice; true where the file ended early, and the rest is left as zeros.
+fn read_full(file: &File, mut at: u64, mut slice: &mut [u8]) -> Result<bool> {
+    while !slice.is_empty() {
+        match file.read_at(slice, at) {
+            Ok(0) => return Ok(true),
+            Ok(count) => {
+                at += count as u64;
+                slice = &mut slice[count..];
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::new(Kind::Failed, "read the file").because(error)),
+        }
+    }
+    Ok(false)
+}
+
+/// Where a file holds data, if it has holes worth keeping.
+fn holes(file: &File, metadata: &Metadata) -> Option<Map> {
+    if metadata.blocks() * 512 >= metadata.len() {
+        return None;
+    }
+    let mut map = Map::new();
+    let mut at = 0;
+    // ENXIO says that only a hole is left; a file system without the notion answers with one piece of data.
+    while let Ok(data) = seek(file, SeekFrom::Data(at)) {
+        let hole = seek(file, SeekFrom::Hole(data)).ok()?;
+        map.push_back((data, hole - data));
+        at = hole;
+    }
+    (map != Map::from([(0, metadata.len())])).then_some(map)
+}
+
+/// A file's extended attributes; those that can't be read or written in a tar header are left out.
+fn attributes(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let names = xattr::list(path).map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+    let values = names.into_iter().filter_map(|name| Some((name.as_bytes().to_vec(), xattr::get(path, &name).ok()??)));
+    values.filter(|(name, _)| !name.contains(&b'=')).collect()
+}
+
+/// Names of users and groups, as `/etc/passwd` and `/etc/group` have them.
+struct Names {
+    users: HashMap<u32, String>,
+    groups: HashMap<u32, String>,
+}
+
+impl Names {
+    fn load() -> Self {
+        let read = |path| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let line = |line: &str| {
+                let mut fields = line.split(':');
+                let name = fields.next().filter(|name| name.len() <= 31)?;
+                Some((fields.nth(1)?.parse().ok()?, name.to_owned()))
+            };
+            text.lines().filter_map(line).collect()
+        };
+        Self { users: read("/etc/passwd"), groups: read("/etc/group") }
+    }
+}

@@ -1,0 +1,210 @@
+//! Everything that a backup needs, looked at before anything starts; all findings at once.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access, statvfs};
+
+use crate::cluster::secret::Secret;
+use crate::component::postgres::connection::{Connection, Parameters, connect};
+use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Tools};
+use crate::component::release::{self, Origin, Release};
+use crate::context::Context;
+use crate::finding::{Finding, Severity};
+use crate::settings::Settings;
+use crate::{Error, Kind, Result};
+
+/// Bundles have been seen at a fifth to a tenth of a database's size on disk; a third leaves room.
+const SHARE_OF_SIZE: u64 = 3;
+
+/// What was found to be there.
+pub struct Ready {
+    /// The connection's parameters.
+    pub parameters: Parameters,
+    /// A connection to a database of the server.
+    pub connection: Connection,
+    /// The server.
+    pub server: ServerFacts,
+    /// Programs that fit it.
+    pub tools: Tools,
+    /// Databases to capture.
+    pub databases: Vec<DatabaseFacts>,
+    /// The release.
+    pub release: Release,
+}
+
+/// What a preflight has to say. `ready` is there when no finding is an error.
+pub struct Preflight {
+    /// Everything needed for a backup.
+    pub ready: Option<Ready>,
+    /// All that was found, good and bad.
+    pub findings: Vec<Finding>,
+    /// The first error as it happened, whose kind decides how a backup ends.
+    pub error: Option<Error>,
+}
+
+struct Findings {
+    all: Vec<Finding>,
+    first: Option<Error>,
+}
+
+impl Findings {
+    /// Keeps a result's value, or its error as a finding.
+    fn keep<T>(&mut self, code: &str, subject: &str, result: Result<T>) -> Option<T> {
+        result
+            .map_err(|error| {
+                self.all.push(Finding::from_error(code, subject, &error));
+                self.first.get_or_insert(error);
+            })
+            .ok()
+    }
+}
+
+/// Looks at everything; `directories` are the stores to be written.
+pub async fn preflight(
+    settings: &Settings,
+    release: Option<&Origin>,
+    databases: &[String],
+    directories: &[PathBuf],
+    context: &Context,
+) -> Preflight {
+    let mut findings = Findings { all: Vec::new(), first: None };
+    look_at_cluster(settings, &mut findings);
+    let release = findings.keep("release", "release", release::find(release.or(settings.release.as_ref())).await);
+    if let Some(release) = &release {
+        findings.all.push(Finding::info("release", "release", format!("{} ({})", release.version, release.origin)));
+    }
+    for tree in &settings.files {
+        look_at_tree(&tree.path, &mut findings);
+    }
+    let wanted = if databases.is_empty() { &settings.databases } else { databases };
+    let postgres = look_at_postgres(settings, &settings.connection, wanted, context, &mut findings).await;
+    let size =
+        postgres.as_ref().map_or(0, |(_, _, _, _, databases)| databases.iter().map(|database| database.size).sum());
+    for directory in directories {
+        look_at_directory(directory, size, &mut findings);
+    }
+    let failed = findings.all.iter().find(|finding| finding.severity == Severity::Error);
+    let error = findings.first.take().or_else(|| {
+        let finding = failed?;
+        let error = Error::new(Kind::Refused, format!("{}: {}", finding.subject, finding.message));
+        Some(match &finding.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        })
+    });
+    let ready = match (postgres, release, &error) {
+        (Some((parameters, connection, server, tools, databases)), Some(release), None) => {
+            Some(Ready { parameters, connection, server, tools, databases, release })
+        }
+        _ => None,
+    };
+    Preflight { ready, findings: findings.all, error }
+}
+
+fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
+    let cluster = &settings.cluster;
+    let name = cluster.cluster_name.as_deref().unwrap_or("(no name)");
+    let message = format!("cluster {name}, {} zones, {} hosts", cluster.zones.len(), cluster.hosts().len());
+    findings.all.push(Finding::info("cluster-conf", settings.cluster_conf.display().to_string(), message));
+    if cluster.database_backups.as_ref().is_some_and(|backups| backups.bucket.is_some()) {
+        let message = "cluster.conf names an S3 bucket for backups; this version writes to directories alone";
+        findings.all.push(Finding::info("s3-not-supported", "database_backups", message));
+    }
+}
+
+fn look_at_tree(path: &Path, findings: &mut Findings) {
+    let shown = path.display().to_string();
+    if let Err(cause) = access(path, Access::READ_OK) {
+        let error = Error::new(Kind::Failed, format!("read {shown}")).because(std::io::Error::from(cause));
+        findings.keep::<()>(
+            "files",
+            &shown,
+            Err(error.hint("correct [[files]] in the settings, or run as a user that may read it")),
+        );
+    } else {
+        findings.all.push(Finding::info("files", shown, "can be read"));
+    }
+}
+
+type Postgres = (Parameters, Connection, ServerFacts, Tools, Vec<DatabaseFacts>);
+
+async fn look_at_postgres(
+    settings: &Settings,
+    connection: &Secret,
+    wanted: &[String],
+    context: &Context,
+    findings: &mut Findings,
+) -> Option<Postgres> {
+    let parameters = Parameters::resolve(connection.expose(), &context.environment);
+    let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
+    // A database that surely exists lets the others be found; the one that was named may be among the missing.
+    let first = match parameters.get("dbname") {
+        Some(_) => parameters.clone(),
+        None => parameters.with_database("postgres"),
+    };
+    let connection = findings.keep("postgres-connection", &parameters.place(), connect(&first).await)?;
+    let server = findings.keep("postgres-server", &parameters.place(), postgres::server(&connection).await)?;
+    findings.all.push(Finding::info("postgres-server", parameters.place(), format!("PostgreSQL {}", server.version)));
+    let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, server.major()).await;
+    let tools = findings.keep("pg-dump", "pg_dump", tools);
+    if let Some(tools) = &tools {
+        findings.all.push(Finding::info(
+            "pg-dump",
+            tools.directory.display().to_string(),
+            format!("pg_dump {}", tools.version),
+        ));
+    }
+    let listed = postgres::databases(&connection, &server, wanted).await;
+    let (mut databases, closed) = findings.keep("database", "PostgreSQL", listed)?;
+    findings.all.extend(closed);
+    let mut untouched = None;
+    for facts in &databases {
+        let Some(connection) =
+            findings.keep("database", &facts.name, connect(&parameters.with_database(&facts.name)).await)
+        else {
+            continue;
+        };
+        if wanted.is_empty() && facts.name == "postgres" && postgres::is_untouched(&connection).await.unwrap_or(false) {
+            untouched = Some(facts.oid);
+            continue;
+        }
+        let problems =
+            findings.keep("database", &facts.name, postgres::access_problems(&connection, &facts.name).await);
+        let problems = problems.unwrap_or_default();
+        if problems.is_empty() {
+            findings.all.push(Finding::info(
+                "database",
+                &facts.name,
+                format!("can be read, {} bytes on disk", facts.size),
+            ));
+        }
+        findings.all.extend(problems);
+    }
+    databases.retain(|facts| Some(facts.oid) != untouched);
+    if databases.is_empty() {
+        findings.all.push(Finding::warning("no-database", parameters.place(), "the server has no database to capture"));
+    }
+    Some((parameters, connection, server, tools?, databases))
+}
+
+fn look_at_directory(directory: &Path, size: u64, findings: &mut Findings) {
+    let shown = directory.display().to_string();
+    let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let is_directory = there.metadata().is_ok_and(|metadata| metadata.mode() & 0o170_000 == 0o040_000);
+    if !is_directory || access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        let why = if is_directory { "no permission to write there" } else { "it is not a directory" };
+        let error = Error::new(Kind::Failed, format!("write to {shown}")).because(why);
+        let hint = "give the user that runs the backup write permission there, or name another place with --to";
+        findings.keep::<()>("destination", &shown, Err(error.hint(hint)));
+        return;
+    }
+    let free = statvfs(there).map(|stat| stat.f_bavail * stat.f_frsize).unwrap_or(u64::MAX);
+    let wanted = size / SHARE_OF_SIZE;
+    if free < wanted {
+        let message = format!("{free} bytes are free there, and the bundle may take {wanted}");
+        findings.all.push(Finding::warning("space", shown, message).hint("make room, or name another place with --to"));
+    } else {
+        findings.all.push(Finding::info("destination", shown, format!("can be written, {free} bytes free")));
+    }
+}

@@ -1,0 +1,266 @@
+//! Settings in TOML, and `--config FILE`, which names either such a file or a `cluster.conf`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use globset::{Glob, GlobSetBuilder};
+use serde::Deserialize;
+
+use crate::bundle::block::LEVELS;
+use crate::cluster::ClusterConf;
+use crate::component::files::Tree;
+use crate::component::release::Origin;
+use crate::{Error, ErrorContext, Kind, Result};
+
+/// Where bundles are kept unless something else is said.
+pub const DEFAULT_STORE: &str = "/var/lib/postgresql/backups";
+/// The level of compression unless something else is said: smaller than `gzip -6` and several times faster.
+pub const DEFAULT_LEVEL: u32 = 3;
+
+/// A TOML file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Document {
+    cluster_conf: Option<PathBuf>,
+    postgres: PostgresTable,
+    release: ReleaseTable,
+    files: Vec<FilesTable>,
+    stores: Vec<StoreTable>,
+    backup: BackupTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PostgresTable {
+    connection: String,
+    databases: Vec<String>,
+    bin_dir: Option<PathBuf>,
+    role_passwords: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ReleaseTable {
+    version: Option<String>,
+    file: Option<PathBuf>,
+    command: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilesTable {
+    path: PathBuf,
+    #[serde(default)]
+    exclude: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoreTable {
+    path: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BackupTable {
+    level: Option<u32>,
+    jobs: Option<usize>,
+}
+
+/// Everything that a run is told by its configuration.
+#[derive(Debug)]
+pub struct Settings {
+    /// Path of the `cluster.conf`.
+    pub cluster_conf: PathBuf,
+    /// Its bytes.
+    pub cluster_conf_bytes: Vec<u8>,
+    /// What it says.
+    pub cluster: ClusterConf,
+    /// A PostgreSQL connection string; empty for what the environment says. It may hold a password.
+    pub connection: crate::cluster::secret::Secret,
+    /// Databases to capture; empty for all that count.
+    pub databases: Vec<String>,
+    /// Directory of `pg_dump` and `pg_restore`.
+    pub bin_dir: Option<PathBuf>,
+    /// Whether roles' passwords are captured.
+    pub role_passwords: bool,
+    /// Where the release's version comes from.
+    pub release: Option<Origin>,
+    /// Files to capture.
+    pub files: Vec<Tree>,
+    /// Directories that keep bundles.
+    pub stores: Vec<PathBuf>,
+    /// Compression level.
+    pub level: u32,
+    /// Connections that read rows at once, if it is said.
+    pub jobs: Option<usize>,
+}
+
+/// Reads the configuration: a file whose name ends in `.toml` is settings, any other is a `cluster.conf`.
+///
+/// # Errors
+/// [`Kind::NotFound`] or [`Kind::Usage`], with the file, the place in it and what was expected.
+pub fn load(path: &Path) -> Result<Settings> {
+    let shown = path.display();
+    if path.extension().is_none_or(|extension| extension != "toml") {
+        return assemble(Document::default(), path.to_owned());
+    }
+    let text = read(path, "read the settings")?;
+    let text = String::from_utf8(text)
+        .map_err(|_| Error::new(Kind::Usage, format!("read the settings {shown}: not UTF-8")))?;
+    let mut document: Document = toml::from_str(&text).map_err(|error| refused(path, &text, &error))?;
+    let Some(cluster_conf) = document.cluster_conf.take() else {
+        return Err(Error::new(Kind::Usage, format!("read the settings {shown}: they name no cluster.conf"))
+            .hint("add the line: cluster_conf = \"/home/orchestrator/cluster.conf\""));
+    };
+    // A relative path counts from the file that names it, whatever the working directory is.
+    let beside = path.parent().unwrap_or(Path::new("")).join(cluster_conf);
+    assemble(document, beside).context(|| format!("read the settings {shown}"))
+}
+
+fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|cause| {
+        let missing = cause.kind() == std::io::ErrorKind::NotFound;
+        let hint = if missing { "name an existing file with --config" } else { "run as a user that may read it" };
+        let kind = if missing { Kind::NotFound } else { Kind::Failed };
+        Error::new(kind, format!("{doing} {}", path.display())).because(cause).hint(hint)
+    })
+}
+
+/// The parser's message with the place, but without the line's text, which may be a secret.
+fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let message = error.message();
+    let refusal = Error::new(
+        Kind::Usage,
+        format!("read the settings {}, line {line}, column {column}: {}", path.display(), message.trim()),
+    );
+    match suggestion(message) {
+        Some(near) => refusal.hint(format!("did you mean {near}?")),
+        None => refusal.hint("deploy/orchestrator.toml is a sample with every key"),
+    }
+}
+
+/// The known key nearest to the unknown one, both taken from the parser's message.
+fn suggestion(message: &str) -> Option<&str> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    quoted
+        .map(|known| (strsim::jaro_winkler(unknown, known), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
+    let bytes = read(&cluster_conf, "read the cluster.conf")?;
+    let doing = || format!("read the cluster.conf {}", cluster_conf.display());
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::new(Kind::Usage, format!("{}: not UTF-8", doing())))?;
+    let cluster = ClusterConf::parse(text).context(doing)?;
+    let level = document.backup.level.unwrap_or(DEFAULT_LEVEL);
+    check_level(level)?;
+    let files = document.files.into_iter().map(tree).collect::<Result<_>>()?;
+    let stores = match document.stores {
+        stores if stores.is_empty() => vec![DEFAULT_STORE.into()],
+        stores => stores.into_iter().map(|store| store.path).collect(),
+    };
+    Ok(Settings {
+        cluster,
+        cluster_conf_bytes: bytes,
+        connection: crate::cluster::secret::Secret::new(document.postgres.connection),
+        databases: document.postgres.databases,
+        bin_dir: document.postgres.bin_dir,
+        role_passwords: document.postgres.role_passwords,
+        release: release(document.release)?,
+        files,
+        stores,
+        level,
+        jobs: document.backup.jobs,
+        cluster_conf,
+    })
+}
+
+/// Refuses levels that don't exist.
+///
+/// # Errors
+/// [`Kind::Usage`].
+pub fn check_level(level: u32) -> Result<()> {
+    if LEVELS.contains(&level) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("compression level {level} does not exist")).hint(format!(
+        "{} is fastest, {} smallest, {DEFAULT_LEVEL} the default",
+        LEVELS.start(),
+        LEVELS.end()
+    )))
+}
+
+fn release(table: ReleaseTable) -> Result<Option<Origin>> {
+    match (table.version, table.file, table.command) {
+        (None, None, None) => Ok(None),
+        (Some(version), None, None) => Ok(Some(Origin::Given(version))),
+        (None, Some(file), None) => Ok(Some(Origin::File(file))),
+        (None, None, Some(command)) => Ok(Some(Origin::Command(command))),
+        _ => Err(Error::new(Kind::Usage, "release: only one of version, file and command may be set")),
+    }
+}
+
+fn tree(table: FilesTable) -> Result<Tree> {
+    if !table.path.is_absolute() {
+        return Err(Error::new(Kind::Usage, format!("files: {} is not an absolute path", table.path.display())));
+    }
+    let mut globs = GlobSetBuilder::new();
+    for pattern in &table.exclude {
+        let glob = Glob::new(pattern)
+            .map_err(|cause| Error::new(Kind::Usage, format!("files: exclude {pattern}")).because(cause))?;
+        globs.add(glob);
+    }
+    let exclude = globs.build().map_err(|cause| Error::new(Kind::Usage, "files: exclude").because(cause))?;
+    Ok(Tree { path: table.path, exclude: (!table.exclude.is_empty()).then_some(exclude) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(toml: &str) -> Result<Settings> {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("cluster.conf"), "chef { continuum { cluster_name: example } }").expect("written");
+        let path = dir.path().join("orchestrator.toml");
+        fs::write(&path, toml).expect("written");
+        load(&path)
+    }
+
+    #[test]
+    fn the_sample_settings_are_understood() {
+        let sample = include_str!("../../deploy/orchestrator.toml");
+        let beside = sample.replace("/home/orchestrator/cluster.conf", "cluster.conf");
+        let settings = load_text(&beside).expect("the sample");
+        assert_eq!(settings.cluster.cluster_name.as_deref(), Some("example"));
+        assert_eq!(settings.files.len(), 1);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_a_suggestion() {
+        let error =
+            load_text("cluster_conf = 'cluster.conf'\n[postgres]\ndatabses = ['x']\nconnection = 'password=hunter2'")
+                .expect_err("a typo");
+        assert_eq!((error.kind(), error.first_hint()), (Kind::Usage, Some("did you mean databases?")));
+        assert!(error.to_string().contains("line 3, column 1"), "{error}");
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for bad in [
+            "",
+            "cluster_conf = 'missing.conf'",
+            "cluster_conf = 'cluster.conf'\n[release]\nversion = '1'\nfile = '/x'",
+            "cluster_conf = 'cluster.conf'\n[backup]\nlevel = 0",
+            "cluster_conf = 'cluster.conf'\n[[files]]\npath = 'relative'",
+        ] {
+            assert!(load_text(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `backup`.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use backup_core::backup::{self, Outcome, Request, directories};
+use backup_core::component::release::Origin;
+use backup_core::finding::Finding;
+use backup_core::preflight::{Preflight, preflight};
+use backup_core::settings::{self, Settings};
+use backup_core::{Context, Error, ErrorContext, Kind, Result};
+use serde::Serialize;
+
+use crate::arguments::Backup;
+use crate::output::{self, Output};
+use crate::{exit, human};
+
+pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -> Result<ExitCode> {
+    let settings = settings::load(&arguments.config.config)?;
+    let (streams, to): (Vec<PathBuf>, Vec<PathBuf>) = arguments.to.into_iter().partition(|to| to.as_os_str() == "-");
+    let request = Request {
+        to,
+        databases: arguments.database,
+        release: arguments.release,
+        level: arguments.level,
+        jobs: arguments.jobs.map(usize::from),
+    };
+    if arguments.dry_run {
+        return plan(&settings, &request, !streams.is_empty(), output, context).await;
+    }
+    let _lock = if streams.is_empty() { None } else { Some(lock(&settings)?) };
+    let stream = if streams.is_empty() { None } else { Some(standard_output()?) };
+    let begun = Instant::now();
+    let outcome = backup::run(&settings, &request, stream, context).await?;
+    output.result("backup", &outcome, &text(&outcome, begun));
+    if !outcome.failed.is_empty() {
+        let error = Error::new(Kind::Failed, format!("back up to every destination: {}", outcome.failed.join("; ")));
+        return Err(error.hint("the other destinations have the bundle"));
+    }
+    Ok(exit::done(!outcome.warnings.is_empty()))
+}
+
+/// Streams have no directory whose lock keeps two runs apart, so the configuration's file serves.
+fn lock(settings: &Settings) -> Result<File> {
+    let path = &settings.cluster_conf;
+    let file = File::open(path).context(|| format!("lock {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(Error::new(Kind::Locked, format!("another backup of {} is streaming", path.display()))
+                .hint("wait until it is done; the lock ends with the process that holds it, so none is ever stale"))
+        }
+        Err(std::fs::TryLockError::Error(cause)) => {
+            Err(Error::new(Kind::Failed, format!("lock {}", path.display())).because(cause))
+        }
+    }
+}
+
+/// Standard output without the line buffer that Rust puts before it.
+fn standard_output() -> Result<Box<dyn Write + Send>> {
+    use std::io::IsTerminal as _;
+    if std::io::stdout().is_terminal() {
+        return Err(Error::new(Kind::Usage, "write the bundle to standard output: it is a terminal")
+            .hint("redirect it to a file or a pipe"));
+    }
+    let descriptor = std::io::stdout().as_fd().try_clone_to_owned();
+    let file = descriptor.context(|| "write the bundle to standard output".into())?;
+    Ok(Box::new(File::from(file)))
+}
+
+fn text(outcome: &Outcome, begun: Instant) -> String {
+    let mut text = String::new();
+    for place in &outcome.published {
+        text.push_str(&format!("{place}\n"));
+    }
+    text.push_str(&format!(
+        "{} of content with {} in a bundle of {}, in {}\nsha256 {}\n",
+        human::bytes(outcome.content),
+        human::counted(outcome.rows, "row"),
+        human::bytes(outcome.length),
+        human::duration(begun.elapsed()),
+        outcome.sha256,
+    ));
+    if !outcome.warnings.is_empty() {
+        text.push_str(&format!("done with {}\n", human::counted(outcome.warnings.len() as u64, "warning")));
+    }
+    text
+}
+
+/// What `--dry-run` says.
+#[derive(Serialize)]
+struct Plan {
+    databases: Vec<String>,
+    bytes_on_disk: u64,
+    release: String,
+    files: Vec<PathBuf>,
+    to: Vec<PathBuf>,
+    findings: Vec<Finding>,
+}
+
+async fn plan(
+    settings: &Settings,
+    request: &Request,
+    stream: bool,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let to = directories(settings, request, stream);
+    let release = request.release.clone().map(Origin::Given);
+    let Preflight { ready, findings, error } =
+        preflight(settings, release.as_ref(), &request.databases, &to, context).await;
+    let ready = match (ready, error) {
+        (Some(ready), None) => ready,
+        (_, error) => return Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
+    };
+    let plan = Plan {
+        databases: ready.databases.iter().map(|database| database.name.clone()).collect(),
+        bytes_on_disk: ready.databases.iter().map(|database| database.size).sum(),
+        release: ready.release.version.clone(),
+        files: settings.files.iter().map(|tree| tree.path.clone()).collect(),
+        to,
+        findings,
+    };
+    let mut text: String = plan.findings.iter().map(output::finding).collect();
+    text.push_str(&format!(
+        "would back up {} ({} on disk), release {}, to {}; nothing was written\n",
+        if plan.databases.is_empty() { "no database".into() } else { plan.databases.join(", ") },
+        human::bytes(plan.bytes_on_disk),
+        plan.release,
+        if plan.to.is_empty() {
+            "standard output".into()
+        } else {
+            plan.to.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+        },
+    ));
+    output.result("plan", &plan, &text);
+    let warned = plan.findings.iter().any(|finding| finding.severity == backup_core::finding::Severity::Warning);
+    Ok(exit::done(warned))
+}

@@ -1,0 +1,33 @@
+//! `check`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use backup_core::backup::{Request, directories};
+use backup_core::component::release::Origin;
+use backup_core::finding::{Severity, worst};
+use backup_core::preflight::preflight;
+use backup_core::{Context, Result, settings};
+use serde_json::json;
+
+use crate::exit;
+use crate::output::{self, Output};
+
+pub(crate) async fn run(
+    config: &Path,
+    to: Vec<PathBuf>,
+    release: Option<String>,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let settings = settings::load(config)?;
+    let directories = directories(&settings, &Request { to, ..Request::default() }, false);
+    let release = release.map(Origin::Given);
+    let findings = preflight(&settings, release.as_ref(), &[], &directories, context).await.findings;
+    let text: String = findings.iter().map(output::finding).collect();
+    output.result("check", &json!({ "findings": findings }), &text);
+    Ok(match worst(&findings) {
+        Some(Severity::Error) => ExitCode::from(exit::REFUSED),
+        worst => exit::done(worst == Some(Severity::Warning)),
+    })
+}

@@ -1,0 +1,47 @@
+//! `extract`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use backup_core::bundle::extract::{extract, patterns};
+use backup_core::event::Meter;
+use backup_core::{Context, ErrorContext, Result};
+use serde_json::json;
+
+use super::open;
+use super::verify::with_progress;
+use crate::output::{self, Output};
+use crate::{exit, human};
+
+pub(crate) async fn run(
+    path: &Path,
+    wanted: &[String],
+    to: &Path,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let bundle = open(path)?;
+    let wanted = patterns(wanted)?;
+    context.phase(format!("extract {}", path.display()));
+    let meter = Arc::new(Meter::default());
+    meter.total.store(bundle.footer().bundle_length, Relaxed);
+    let work = {
+        let (to, context, meter) = (to.to_owned(), context.clone(), meter.clone());
+        tokio::task::spawn_blocking(move || extract(&bundle, wanted.as_ref(), &to, &context, &meter))
+    };
+    let extracted = with_progress(work, &meter, context).await.context(|| format!("extract {}", path.display()))?;
+    let mut text: String = extracted.warnings.iter().map(output::finding).collect();
+    text.push_str(&format!(
+        "{} entries with {} in {}\n",
+        human::count(extracted.entries),
+        human::bytes(extracted.bytes),
+        extracted.directory.display(),
+    ));
+    let value = json!({
+        "directory": extracted.directory, "entries": extracted.entries, "bytes": extracted.bytes, "warnings": extracted.warnings,
+    });
+    output.result("extract", &value, &text);
+    Ok(exit::done(!extracted.warnings.is_empty()))
+}

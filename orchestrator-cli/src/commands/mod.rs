@@ -1,0 +1,38 @@
+//! One file a command.
+
+mod backup;
+mod check;
+mod extract;
+mod list;
+mod shell;
+mod show;
+mod verify;
+
+use std::fs::File;
+use std::path::Path;
+use std::process::ExitCode;
+
+use backup_core::bundle::reader::Bundle;
+use backup_core::{Context, ErrorContext, Result};
+
+use crate::arguments::Command;
+use crate::output::Output;
+
+/// Runs a command to its exit code.
+pub(crate) async fn run(command: Command, output: &Output, context: &Context) -> Result<ExitCode> {
+    match command {
+        Command::Backup(backup) => backup::run(backup, output, context).await,
+        Command::List { directory } => list::run(&directory, output),
+        Command::Show { bundle, entries } => show::run(&bundle, entries, output),
+        Command::Verify { bundle } => verify::run(&bundle, output, context).await,
+        Command::Extract { bundle, patterns, to } => extract::run(&bundle, &patterns, &to, output, context).await,
+        Command::Check { config, to, release } => check::run(&config.config, to, release, output, context).await,
+        Command::Completions { shell } => Ok(shell::completions(shell)),
+        Command::Man => shell::manual(),
+    }
+}
+
+fn open(path: &Path) -> Result<Bundle<File>> {
+    let file = backup_core::store::open_file(path)?;
+    Bundle::open(file).context(|| format!("open {}", path.display()))
+}

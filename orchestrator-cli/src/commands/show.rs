@@ -1,0 +1,135 @@
+//! `show`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use backup_core::Result;
+use backup_core::bundle::manifest::{Database, Entry, Manifest};
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use super::open;
+use crate::output::{self, Output};
+use crate::{exit, human};
+
+/// The manifest, its entries only where they were asked for.
+#[derive(Serialize)]
+struct Shown<'m> {
+    length: u64,
+    #[serde(flatten)]
+    manifest: &'m Manifest,
+}
+
+pub(crate) fn run(path: &Path, entries: bool, output: &Output) -> Result<ExitCode> {
+    let bundle = open(path)?;
+    let manifest = bundle.manifest();
+    let length = bundle.footer().bundle_length;
+    let mut text = head(manifest, length);
+    manifest.databases.iter().for_each(|database| text.push_str(&describe(database)));
+    text.push_str(&files(manifest));
+    if !manifest.warnings.is_empty() {
+        text.push_str("\nWarnings of the backup\n");
+        manifest.warnings.iter().for_each(|warning| text.push_str(&output::finding(warning)));
+    }
+    if entries {
+        text.push_str("\nEntries\n");
+        text.push_str(&table(&["SIZE", "STORED", "PATH"], &[0, 1], manifest.entries.iter().map(row)));
+    }
+    text.push_str(&restore(path, manifest));
+    let mut shown = manifest.clone();
+    if !entries {
+        shown.entries.clear();
+    }
+    output.result("show", &Shown { length, manifest: &shown }, &text);
+    Ok(exit::done(false))
+}
+
+fn row(entry: &Entry) -> [String; 3] {
+    let link = entry.link.as_ref().map(|link| format!(" -> {link}")).unwrap_or_default();
+    [human::count(entry.size), human::count(entry.stored), format!("{}{link}", entry.path)]
+}
+
+fn head(manifest: &Manifest, length: u64) -> String {
+    let source = &manifest.source;
+    let content: u64 = manifest.entries.iter().map(|entry| entry.size).sum();
+    let mut text = format!("{}\n", manifest.name);
+    let mut line = |label: &str, value: String| text.push_str(&format!("  {label:<11}{value}\n"));
+    line(
+        "made",
+        format!("{} by {} on {}", manifest.created.format("%Y-%m-%d %H:%M:%S UTC"), manifest.tool, source.host),
+    );
+    line("cluster", source.cluster.clone().unwrap_or_else(|| "(no name)".into()));
+    line("release", source.release.clone().unwrap_or_else(|| "(unknown)".into()));
+    if let Some(server) = &source.postgres {
+        line("PostgreSQL", format!("{}, pg_dump {}", server.version, server.pg_dump));
+    }
+    line("size", format!("{} for {} of content", human::bytes(length), human::bytes(content)));
+    text
+}
+
+fn describe(database: &Database) -> String {
+    let rows: u64 = database.tables.iter().map(|table| table.rows).sum();
+    let mut text = format!(
+        "\nDatabase {}\n  owner {}, {} {}, {} on disk\n  as of {}{}\n",
+        database.name.escape_debug(),
+        database.owner.escape_debug(),
+        database.encoding,
+        database.locale.name.as_deref().unwrap_or(&database.locale.collate),
+        human::bytes(database.size),
+        database.snapshot.time.format("%Y-%m-%d %H:%M:%S UTC"),
+        database.snapshot.wal.as_ref().map(|wal| format!(", WAL {wal}")).unwrap_or_default(),
+    );
+    if !database.extensions.is_empty() {
+        let names: Vec<String> = database.extensions.iter().map(|e| format!("{} {}", e.name, e.version)).collect();
+        text.push_str(&format!("  extensions {}\n", names.join(", ")));
+    }
+    text.push_str(&format!(
+        "  {} in {}, {}, {}\n",
+        human::counted(rows, "row"),
+        human::counted(database.tables.len() as u64, "table"),
+        human::counted(database.sequences, "sequence"),
+        human::counted(database.large_objects, "large object"),
+    ));
+    let tables = database.tables.iter().map(|table| {
+        [human::count(table.rows), format!("{}.{}", table.schema.escape_debug(), table.name.escape_debug())]
+    });
+    text.push_str(&table(&["ROWS", "TABLE"], &[0], tables));
+    text
+}
+
+fn files(manifest: &Manifest) -> String {
+    let files: Vec<&Entry> = manifest.entries.iter().filter(|entry| entry.path.starts_with("files/")).collect();
+    if files.is_empty() {
+        return String::new();
+    }
+    let size = files.iter().map(|entry| entry.size).sum();
+    format!(
+        "\nFiles\n  {} with {}\n",
+        human::counted(files.len() as u64, "entry").replace("entrys", "entries"),
+        human::bytes(size)
+    )
+}
+
+fn table<const N: usize>(header: &[&str; N], right: &[usize], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header.iter().map(|name| (*name).to_owned()));
+    rows.for_each(|row| {
+        table.add_row(row);
+    });
+    for index in right {
+        if let Some(column) = table.column_mut(*index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.lines().map(|line| format!("  {}\n", line.trim_end())).collect()
+}
+
+fn restore(path: &Path, manifest: &Manifest) -> String {
+    let mut text = format!("\nTo restore it by hand\n  tar xzf {} && cd {}\n", path.display(), manifest.name);
+    text.push_str("  psql -X -v ON_ERROR_STOP=1 -d postgres -f databases/globals.sql\n");
+    for database in &manifest.databases {
+        text.push_str(&format!("  psql -X -d postgres -f 'databases/{}.sql'\n", database.directory));
+    }
+    text.push_str("  README.txt in it says more\n");
+    text
+}

@@ -1,0 +1,70 @@
+//! `verify`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backup_core::bundle::verify::{Verification, verify};
+use backup_core::event::Meter;
+use backup_core::{Context, Error, ErrorContext, Kind, Result, store};
+use serde_json::json;
+
+use crate::output::{self, Output};
+use crate::{exit, human};
+
+pub(crate) async fn run(path: &Path, output: &Output, context: &Context) -> Result<ExitCode> {
+    let begun = Instant::now();
+    context.phase(format!("verify {}", path.display()));
+    let meter = Arc::new(Meter::default());
+    let work = {
+        let (path, context, meter) = (path.to_owned(), context.clone(), meter.clone());
+        tokio::task::spawn_blocking(move || check(&path, &context, &meter))
+    };
+    let verification = with_progress(work, &meter, context).await?;
+    let sound = verification.damage.is_empty();
+    let mut text: String = verification.damage.iter().map(output::finding).collect();
+    if let Some(manifest) = verification.manifest.as_ref().filter(|_| sound) {
+        let content = manifest.entries.iter().map(|entry| entry.size).sum();
+        text.push_str(&format!(
+            "{}: every byte is as it was written\n{} entries with {} of content, in {}\n",
+            path.display(),
+            human::count(manifest.entries.len() as u64),
+            human::bytes(content),
+            human::duration(begun.elapsed()),
+        ));
+    } else {
+        text.push_str(&format!("{}: DAMAGED, do not rely on it\n", path.display()));
+    }
+    output.result("verify", &json!({ "sound": sound, "damage": verification.damage }), &text);
+    Ok(ExitCode::from(if sound { exit::DONE } else { exit::DAMAGED }))
+}
+
+fn check(path: &PathBuf, context: &Context, meter: &Meter) -> Result<Verification> {
+    let file = store::open_file(path)?;
+    let length = file.metadata().context(|| format!("open {}", path.display()))?.len();
+    meter.total.store(length, std::sync::atomic::Ordering::Relaxed);
+    verify(file, context, meter).context(|| format!("verify {}", path.display()))
+}
+
+/// Waits for work on another thread and tells the observer how far it is.
+pub(super) async fn with_progress<T>(
+    work: tokio::task::JoinHandle<Result<T>>,
+    meter: &Meter,
+    context: &Context,
+) -> Result<T> {
+    let mut work = work;
+    let mut interval = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            result = &mut work => {
+                return result.map_err(|cause| Error::new(Kind::Failed, "read the bundle").because(cause))?;
+            }
+            _ = interval.tick() => {
+                let done = meter.written.load(std::sync::atomic::Ordering::Relaxed);
+                meter.done.store(done, std::sync::atomic::Ordering::Relaxed);
+                context.observer.event(&meter.progress());
+            }
+        }
+    }
+}

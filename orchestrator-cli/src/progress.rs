@@ -1,0 +1,109 @@
+//! Progress: a bar on a terminal, plain lines or JSON lines elsewhere. All of it goes to standard error.
+
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use backup_core::event::{Event, Observer};
+use indicatif::{ProgressBar, ProgressStyle as BarStyle};
+
+use crate::{human, output};
+
+/// How progress is shown.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum ProgressStyle {
+    None,
+    Bar,
+    Lines,
+    Json,
+}
+
+/// Without a terminal a line is printed this often.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Renders events.
+pub(crate) struct Progress {
+    style: ProgressStyle,
+    bar: ProgressBar,
+    begun: Instant,
+    last: Mutex<Instant>,
+}
+
+impl Progress {
+    pub(crate) fn new(style: ProgressStyle) -> Self {
+        let bar = if style == ProgressStyle::Bar { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let template = "{spinner} {prefix} [{bar:28}] {percent:>3}% {msg}, {eta} left";
+        bar.set_style(
+            BarStyle::with_template(template).unwrap_or_else(|_| BarStyle::default_bar()).progress_chars("=> "),
+        );
+        let now = Instant::now();
+        Self { style, bar, begun: now, last: Mutex::new(now) }
+    }
+
+    /// Takes the bar off the terminal.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn bar(&self, event: &Event) {
+        match event {
+            Event::Phase { name } => self.bar.set_prefix(name.clone()),
+            Event::Progress { done, total, read, written } => {
+                self.bar.set_length((*total).max(*done).max(1));
+                self.bar.set_position(*done);
+                self.bar.set_message(self.figures(*read, *written));
+            }
+            Event::Finding(finding) => self.bar.suspend(|| print(&output::finding(finding))),
+        }
+    }
+
+    fn lines(&self, event: &Event) {
+        match event {
+            Event::Phase { name } => print(&format!("{name}\n")),
+            Event::Progress { done, total, read, written } if self.is_time() => {
+                let percent = if *total > 0 { format!("{}%, ", (done * 100 / total).min(100)) } else { String::new() };
+                print(&format!("  {percent}{}\n", self.figures(*read, *written)));
+            }
+            Event::Progress { .. } => {}
+            Event::Finding(finding) => print(&output::finding(finding)),
+        }
+    }
+
+    fn json(&self, event: &Event) {
+        if matches!(event, Event::Progress { .. }) && !self.is_time() {
+            return;
+        }
+        if let Ok(line) = serde_json::to_string(event) {
+            print(&format!("{line}\n"));
+        }
+    }
+
+    fn figures(&self, read: u64, written: u64) -> String {
+        let rate = read as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
+        format!("{} in {} of bundle, {}/s", human::bytes(read), human::bytes(written), human::bytes(rate as u64))
+    }
+
+    fn is_time(&self) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.elapsed() >= EVERY;
+        if due {
+            *last = Instant::now();
+        }
+        due
+    }
+}
+
+impl Observer for Progress {
+    fn event(&self, event: &Event) {
+        match self.style {
+            ProgressStyle::None => {}
+            ProgressStyle::Bar => self.bar(event),
+            ProgressStyle::Lines => self.lines(event),
+            ProgressStyle::Json => self.json(event),
+        }
+    }
+}
+
+fn print(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
+}
