@@ -32,7 +32,8 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str) -> Stri
     format!(
         "{name}\n\n\
          This is a backup made by orchestrator-cli. It is an ordinary gzip-compressed tar archive, and tar and psql are\n\
-         all that is needed to restore it. Nothing below overwrites anything: a database that exists stops its script.\n\n\
+         all that is needed to restore it, into PostgreSQL of the version of pg_dump that wrote it or a newer one.\n\
+         Nothing below overwrites anything: a database that exists stops its script.\n\n\
          1. Unpack it, and go into it:\n\n       \
          tar xzf {name}.tgz\n       \
          cd {name}\n\n\
@@ -40,15 +41,15 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str) -> Stri
          stay as they are. Passwords are not in a backup unless its settings asked for them: set them afterwards.\n\n       \
          psql -X -v ON_ERROR_STOP=1 -d postgres -f databases/globals.sql\n\n\
          3. Create and fill each database:\n\n{restore}\n   \
-         The scripts need psql of the version of pg_dump that wrote them ({pg_dump}) or newer, of each major\n   \
-         version's minor releases one from August 2025 or later. An older psql stops at `\\restrict`: delete the lines\n   \
+         pg_dump was version {pg_dump}. The scripts need a psql that is\n   \
+         as new, and of each version's minor releases one from August 2025 or later. An older psql stops at `\\restrict`: delete the lines\n   \
          that begin with \\restrict and \\unrestrict from the files in databases/, and it goes on.\n   \
          A script that stopped half way leaves a half-filled database: drop that one, then run the script again.\n\n\
          4. Put files back. Those that were backed up stand in files/ under the paths they had; as root:\n\n       \
          cp -a files/. /          # or choose what you need\n\n   \
          cluster.conf is the cluster's configuration, byte for byte; release.json names the release that ran.\n\n\
          5. To check the unpacked files against the manifest's digests, if python3 is there:\n\n       \
-         python3 -c 'import json; [print(e[\"sha256\"] + \"  \" + e[\"path\"]) for e in json.load(open(\"manifest.json\"))[\"entries\"]\
+         python3 -c 'import json; [print(e[\"sha256\"] + \"  \" + e[\"path\"]) for e in json.load(open(\"manifest.json\"))[\"entries\"] \
          if e.get(\"type\", \"file\") == \"file\" and \"\\\\\" not in e[\"path\"]]' | sha256sum --check --quiet\n\n\
          What is here:\n\n  \
          databases/NAME.sql              runs all of the scripts below for one database\n  \

@@ -1,0 +1,203 @@
+//! Every damage to a bundle is found and named by its entry: {place × damage}, and what each command does with it.
+
+use std::path::Path;
+
+use backup_core::bundle::footer;
+use backup_core::bundle::manifest::Entry;
+use backup_core::bundle::reader::Bundle;
+use fixtures::Postgres;
+use system_tests::{Workplace, describe};
+
+/// Where a bundle is damaged.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    FirstEntry,
+    SchemaDump,
+    Chunk,
+    LastEntry,
+    Manifest,
+    EndOfArchive,
+    Footer,
+}
+
+/// What is done to it there.
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    FlipFirstByte,
+    FlipTimeOfGzipHeader,
+    FlipMiddleByte,
+    FlipLastByte,
+    TruncateBefore,
+    TruncateInside,
+    Remove,
+    Double,
+    ZeroOut,
+}
+
+const PLACES: [Place; 7] = [
+    Place::FirstEntry,
+    Place::SchemaDump,
+    Place::Chunk,
+    Place::LastEntry,
+    Place::Manifest,
+    Place::EndOfArchive,
+    Place::Footer,
+];
+const DAMAGES: [Damage; 9] = [
+    Damage::FlipFirstByte,
+    Damage::FlipTimeOfGzipHeader,
+    Damage::FlipMiddleByte,
+    Damage::FlipLastByte,
+    Damage::TruncateBefore,
+    Damage::TruncateInside,
+    Damage::Remove,
+    Damage::Double,
+    Damage::ZeroOut,
+];
+
+struct Sample {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    manifest: std::ops::Range<usize>,
+}
+
+impl Sample {
+    fn new(path: &Path) -> Self {
+        let bytes = std::fs::read(path).expect("the bundle");
+        let bundle = Bundle::open(bytes.clone()).expect("a bundle");
+        let begin = bundle.footer().manifest_offset as usize;
+        let manifest = begin..begin + bundle.footer().manifest_stored as usize;
+        Self { entries: bundle.manifest().entries.clone(), bytes, manifest }
+    }
+
+    /// The bytes of a place, and a word that a message about it must hold.
+    fn place(&self, place: Place) -> (std::ops::Range<usize>, String) {
+        let entry = |entry: &Entry| (entry.offset as usize..(entry.offset + entry.stored) as usize, entry.path.clone());
+        let find = |part: &str| self.entries.iter().find(|entry| entry.path.contains(part)).expect("the entry");
+        let end = self.bytes.len() - footer::LENGTH;
+        match place {
+            Place::FirstEntry => entry(&self.entries[0]),
+            Place::SchemaDump => entry(find("schema.dump")),
+            Place::Chunk => entry(find("data/000003.sql")),
+            Place::LastEntry => entry(self.entries.last().expect("entries")),
+            Place::Manifest => (self.manifest.clone(), "manifest.json".into()),
+            Place::EndOfArchive => (self.manifest.end..end, "end of archive".into()),
+            Place::Footer => (end..self.bytes.len(), "footer".into()),
+        }
+    }
+}
+
+fn damaged(bytes: &[u8], range: &std::ops::Range<usize>, damage: Damage) -> Vec<u8> {
+    let mut bent = bytes.to_vec();
+    let flip = |bent: &mut Vec<u8>, at: usize| bent[at] ^= 0x10;
+    let middle = (range.start + range.end) / 2;
+    match damage {
+        Damage::FlipFirstByte => flip(&mut bent, range.start),
+        Damage::FlipTimeOfGzipHeader => flip(&mut bent, range.start + 5),
+        Damage::FlipMiddleByte => flip(&mut bent, middle),
+        Damage::FlipLastByte => flip(&mut bent, range.end - 1),
+        Damage::TruncateBefore => bent.truncate(range.start),
+        Damage::TruncateInside => bent.truncate(middle),
+        Damage::Remove => drop(bent.drain(range.clone())),
+        Damage::Double => {
+            let copy = bytes[range.clone()].to_vec();
+            bent.splice(range.end..range.end, copy);
+        }
+        Damage::ZeroOut => bent[range.clone()].fill(0),
+    }
+    bent
+}
+
+fn sample(place: &Workplace) -> Sample {
+    let server = Postgres::start();
+    server.load_sample(300);
+    Sample::new(&place.make_bundle(&server))
+}
+
+#[test]
+fn verify_finds_every_damage_and_names_the_entry() {
+    let workplace = Workplace::default();
+    let sample = sample(&workplace);
+    for place in PLACES {
+        let (range, name) = sample.place(place);
+        for damage in DAMAGES {
+            let path = workplace.write("bent.tgz", damaged(&sample.bytes, &range, damage));
+            let output = workplace.cli(&["verify", "--quiet"]).arg(&path).output().expect("the command runs");
+            assert_eq!(output.status.code(), Some(12), "{place:?} {damage:?}: {}", describe(&output));
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            // What is cut off from the end on is named by the footer that is missing, and by where the file ends.
+            let cut =
+                matches!(damage, Damage::TruncateBefore | Damage::TruncateInside | Damage::Remove | Damage::Double);
+            let named = text.contains(&name)
+                || (cut
+                    && matches!(place, Place::FirstEntry | Place::Manifest | Place::EndOfArchive | Place::Footer)
+                    && text.contains("footer"));
+            let before = sample
+                .entries
+                .iter()
+                .rev()
+                .find(|entry| (entry.offset as usize) < range.start)
+                .map(|entry| &entry.path);
+            let named = named
+                || (matches!(damage, Damage::TruncateBefore)
+                    && before.is_some_and(|before| text.contains(before.as_str())));
+            assert!(named, "{place:?} {damage:?} does not name {name}: {text}");
+            for command in ["show", "extract"] {
+                let mut run = workplace.cli(&[command]);
+                run.arg(&path);
+                if command == "extract" {
+                    run.arg("--to").arg(workplace.path("out"));
+                }
+                let output = run.output().expect("the command runs");
+                let refused = matches!(output.status.code(), Some(12));
+                // `show` reads footer and manifest alone, so damage elsewhere may be none of its business.
+                assert!(
+                    refused || command == "show" || matches!(place, Place::EndOfArchive),
+                    "{command} {place:?} {damage:?}: {}",
+                    describe(&output)
+                );
+                assert!(refused || output.status.success(), "{command} {place:?} {damage:?}: {}", describe(&output));
+                let _ = std::fs::remove_dir_all(workplace.path("out"));
+            }
+        }
+    }
+}
+
+#[test]
+fn verify_finds_a_flip_of_every_single_byte() {
+    let workplace = Workplace::default();
+    let sample = sample(&workplace);
+    let context = backup_core::Context::new(backup_core::context::Environment::default());
+    // Every byte of the manifest's neighbourhood and the footer, and every 97th of the rest.
+    let near = sample.manifest.start.saturating_sub(500)..sample.bytes.len();
+    let places = (0..sample.bytes.len())
+        .step_by(97)
+        .chain(sample.manifest.start.saturating_sub(500)..sample.manifest.start + 300)
+        .chain(sample.manifest.end - 50..near.end);
+    for at in places {
+        let mut bent = sample.bytes.clone();
+        bent[at] ^= 1 << (at % 8);
+        let found = backup_core::bundle::verify::verify(bent, &context, &backup_core::event::Meter::default());
+        let found = found.map(|verification| !verification.damage.is_empty()).unwrap_or(true);
+        assert!(found, "a flip of byte {at} was not found");
+    }
+}
+
+#[test]
+fn two_entries_that_change_places_are_both_named() {
+    let workplace = Workplace::default();
+    let sample = sample(&workplace);
+    let (a, b) = (&sample.entries[1], &sample.entries[2]);
+    let bytes = |entry: &Entry| sample.bytes[entry.offset as usize..(entry.offset + entry.stored) as usize].to_vec();
+    let mut bent = sample.bytes.clone();
+    let swapped = [bytes(b), bytes(a)].concat();
+    bent.splice(a.offset as usize..(b.offset + b.stored) as usize, swapped);
+    let path = workplace.write("bent.tgz", bent);
+    let output = workplace.cli(&["verify", "--quiet"]).arg(path).output().expect("the command runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.code() == Some(12) && text.contains(&a.path) && text.contains(&b.path),
+        "{}",
+        describe(&output)
+    );
+}

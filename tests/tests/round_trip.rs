@@ -1,0 +1,153 @@
+//! What comes out of a bundle with `tar` and `psql` alone is what went in.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use backup_core::bundle::reader::Bundle;
+use fixtures::{Installation, Postgres, installations};
+use system_tests::{Workplace, describe};
+
+const DATABASES: [&str; 2] = ["orchestrator", "orchestrator_archive"];
+
+/// Follows the bundle's README.txt on `target`.
+fn restore_by_hand(bundle: &Path, into: &Path, target: &Postgres) {
+    std::fs::create_dir(into).expect("a directory");
+    let tar = Command::new("tar").arg("xzf").arg(bundle).arg("-C").arg(into).output().expect("tar runs");
+    assert!(tar.status.success(), "{}", describe(&tar));
+    let inside = into.join(bundle.file_stem().expect("a name"));
+    let psql = |arguments: &[&str]| {
+        let output = target
+            .command("psql")
+            .args(["-X", "-d", "postgres"])
+            .args(arguments)
+            .current_dir(&inside)
+            .output()
+            .expect("psql runs");
+        assert!(output.status.success(), "{}", describe(&output));
+    };
+    psql(&["-v", "ON_ERROR_STOP=1", "-f", "databases/globals.sql"]);
+    for database in DATABASES {
+        psql(&["-f", &format!("databases/{database}.sql")]);
+    }
+}
+
+/// A dump with the rows of each COPY sorted: PostgreSQL's COPY may put a row into a gap on an earlier page, so that
+/// even `pg_dump | psql` changes the order.
+fn rows_sorted(dump: &[u8]) -> Vec<Vec<u8>> {
+    let mut sorted: Vec<Vec<u8>> = Vec::new();
+    let mut rows: Option<Vec<&[u8]>> = None;
+    for line in dump.split_inclusive(|byte| *byte == b'\n') {
+        match &mut rows {
+            Some(block) if line == b"\\.\n" => {
+                block.sort_unstable();
+                sorted.extend(block.iter().map(|row| row.to_vec()));
+                sorted.push(line.to_vec());
+                rows = None;
+            }
+            Some(block) => block.push(line),
+            None => {
+                sorted.push(line.to_vec());
+                if line.ends_with(b" FROM stdin;\n") {
+                    rows = Some(Vec::new());
+                }
+            }
+        }
+    }
+    sorted
+}
+
+fn comes_back(installation: &Installation) {
+    let source = Postgres::start_version(installation, "");
+    source.load_sample(3000);
+    let place = Workplace::default();
+    let bundle = place.make_bundle(&source);
+    let target = Postgres::start_version(installation, "");
+    restore_by_hand(&bundle, &place.path("by-hand"), &target);
+    for database in DATABASES {
+        let (before, after) = (source.dump(database, &["--create"]), target.dump(database, &["--create"]));
+        assert!(
+            rows_sorted(&before) == rows_sorted(&after),
+            "version {}: {database} came back different",
+            installation.major
+        );
+    }
+    assert_eq!(
+        source.sql("orchestrator", "SELECT name FROM cluster.running ORDER BY 1"),
+        target.sql("orchestrator", "SELECT name FROM cluster.running ORDER BY 1")
+    );
+}
+
+#[test]
+fn tar_and_psql_bring_back_what_went_in() {
+    // pg_dump writes for servers of its own version and newer ones.
+    installations().iter().filter(|installation| installation.major == installation.client_major).for_each(comes_back);
+}
+
+/// Rows per table of `pg_dump --section=data`, by the table's name as SQL.
+fn rows_of_pg_dump(dump: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut tables = BTreeMap::new();
+    let mut rest = dump;
+    let find = |text: &[u8], what: &[u8]| text.windows(what.len()).position(|window| window == what);
+    while let Some(begin) = find(rest, b"\nCOPY ") {
+        let end = begin + find(&rest[begin..], b" FROM stdin;\n").expect("a header");
+        let header = rest[begin + 6..end].to_vec();
+        let data = &rest[end + 13..];
+        let length = if data.starts_with(b"\\.\n") { 0 } else { find(data, b"\n\\.\n").expect("an end") + 1 };
+        tables.insert(header, data[..length].to_vec());
+        rest = &data[length..];
+    }
+    tables
+}
+
+/// The same from a bundle's chunks, in the order of their parts.
+fn rows_of_bundle(bundle: &Path, database: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let bundle = Bundle::open(std::fs::File::open(bundle).expect("the bundle")).expect("a bundle");
+    let mut chunks: Vec<_> =
+        bundle.manifest().entries.iter().filter_map(|entry| Some((entry.chunk.as_ref()?, entry))).collect();
+    chunks.retain(|(chunk, _)| chunk.database == database);
+    chunks.sort_by_key(|(chunk, _)| (chunk.table, chunk.part));
+    let mut tables: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for (chunk, entry) in chunks {
+        let content = bundle.content(&entry.path).expect("a sound entry");
+        let (preamble, rows) = content.split_at(chunk.preamble as usize);
+        let copy = preamble.windows(6).position(|window| window == b"\nCOPY ").expect("a header") + 6;
+        let header = preamble[copy..].strip_suffix(b" FROM stdin;\n").expect("a header").to_vec();
+        tables.entry(header).or_default().extend(rows.strip_suffix(b"\\.\n").expect("an end"));
+    }
+    tables
+}
+
+#[test]
+fn chunks_hold_the_same_bytes_as_pg_dump_table_by_table() {
+    for installation in installations() {
+        let source = Postgres::start_version(&installation, "");
+        source.load_sample(3000);
+        // Big enough for several ranges, with gaps, and dead and moved rows on its pages.
+        source.sql(
+            "orchestrator",
+            "CREATE TABLE public.big AS SELECT i, repeat(md5(i::text), 8) AS t FROM generate_series(1, 400000) i; \
+            DELETE FROM public.big WHERE i % 7 = 0; UPDATE public.big SET t = 'moved' WHERE i % 11 = 0",
+        );
+        let place = Workplace::default();
+        let bundle = place.make_bundle(&source);
+        for (index, database) in DATABASES.iter().enumerate() {
+            let mut expected = rows_of_pg_dump(&source.dump(database, &["--section=data"]));
+            expected.retain(|_, rows| !rows.is_empty());
+            let actual = rows_of_bundle(&bundle, index);
+            let names = |tables: &BTreeMap<Vec<u8>, Vec<u8>>| -> Vec<String> {
+                // pg_dump leaves two spaces where a table has no columns.
+                tables.keys().map(|name| String::from_utf8_lossy(name).trim_end().to_owned()).collect()
+            };
+            assert_eq!(names(&expected), names(&actual), "version {}", installation.major);
+            for ((name, expected), actual) in expected.iter().zip(actual.values()) {
+                assert!(
+                    expected == actual,
+                    "version {}: {} differs",
+                    installation.major,
+                    String::from_utf8_lossy(name)
+                );
+            }
+        }
+    }
+}
