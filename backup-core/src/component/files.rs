@@ -254,7 +254,7 @@ fn holes(file: &File, metadata: &Metadata) -> Option<Map> {
         map.push_back((data, hole - data));
         at = hole;
     }
-    (map != Map::from([(0, metadata.len())])).then_some(map)
+    (map != [(0, metadata.len())]).then_some(map)
 }
 
 /// A file's extended attributes; those that can't be read or written in a tar header are left out.

@@ -1,6 +1,6 @@
 //! `verify`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ pub(crate) async fn run(path: &Path, output: &Output, context: &Context) -> Resu
     Ok(ExitCode::from(if sound { exit::DONE } else { exit::DAMAGED }))
 }
 
-fn check(path: &PathBuf, context: &Context, meter: &Meter) -> Result<Verification> {
+fn check(path: &Path, context: &Context, meter: &Meter) -> Result<Verification> {
     let file = store::open_file(path)?;
     let length = file.metadata().context(|| format!("open {}", path.display()))?.len();
     meter.total.store(length, std::sync::atomic::Ordering::Relaxed);
