@@ -72,12 +72,12 @@ pub fn refuse(path: &[u8]) -> Option<&'static str> {
 ///
 /// The captured machine's `/` is the bundle's `files/`; an absolute target starts again at that root.
 pub fn climbs_out(root: &[u8], path: &[u8], target: &[u8]) -> bool {
+    let below = path.strip_prefix(root).and_then(|below| below.strip_prefix(b"/"));
+    let Some(below) = below else { return true };
     if target.first() == Some(&b'/') {
         return climbs(0, target);
     }
-    let Some(below) = path.strip_prefix(root) else { return true };
-    let depth = below.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count().saturating_sub(1);
-    climbs(depth, target)
+    climbs(below.iter().filter(|byte| **byte == b'/').count(), target)
 }
 
 fn climbs(mut depth: usize, target: &[u8]) -> bool {
@@ -116,6 +116,8 @@ mod tests {
         assert!(case("b/files/etc/x", "/../opt"));
         assert!(case("b/files/x", "a/../../y"));
         assert!(case("b/databases/x", "y"));
+        assert!(case("b/databases/x", "/y"));
+        assert!(case("b/files elsewhere/x", "y"));
     }
 
     proptest! {

@@ -254,7 +254,14 @@ fn holes(file: &File, metadata: &Metadata) -> Option<Map> {
         map.push_back((data, hole - data));
         at = hole;
     }
-    (map != [(0, metadata.len())]).then_some(map)
+    if map == [(0, metadata.len())] {
+        return None;
+    }
+    if at < metadata.len() {
+        // GNU tar gives a file that ends in a hole its length only by an empty piece at the end.
+        map.push_back((metadata.len(), 0));
+    }
+    Some(map)
 }
 
 /// A file's extended attributes; those that can't be read or written in a tar header are left out.

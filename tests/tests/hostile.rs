@@ -1,0 +1,137 @@
+//! Bundles that somebody made to harm: refused by every command that meets what is wrong with them.
+
+use std::sync::Arc;
+
+use backup_core::bundle::header::{EntryKind, Head};
+use backup_core::bundle::manifest::{Chunk, Manifest, Source, number_chunks};
+use backup_core::bundle::name::BundleName;
+use backup_core::bundle::writer::Writer;
+use system_tests::{Workplace, describe};
+
+const NAME: &str = "orchestrator_backup_20261120T191500Z";
+
+/// An entry and its content.
+fn file(path: &str, content: &[u8]) -> (Head, Vec<u8>) {
+    (Head::private(path, content.len() as u64, 0), content.to_vec())
+}
+
+fn link(path: &str, kind: EntryKind) -> (Head, Vec<u8>) {
+    (Head { kind, ..Head::private(path, 0, 0) }, Vec::new())
+}
+
+/// A bundle of these entries, whole and with right digests, whose manifest `bend` may change.
+fn bundle(entries: Vec<(Head, Vec<u8>)>, bend: impl Fn(&mut Manifest)) -> Vec<u8> {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let (writer, closing) =
+            Writer::start(NAME.parse::<BundleName>().expect("a name"), 3, Vec::new(), Arc::default());
+        for (head, content) in entries {
+            let fill = async |buffer: &mut Vec<u8>, _: usize| {
+                buffer.extend_from_slice(&content);
+                Ok(())
+            };
+            writer.stream(head, fill).await.expect("written");
+        }
+        let mut tail = closing.close(writer).await.expect("closed");
+        number_chunks(&mut tail.entries);
+        let mut manifest = Manifest {
+            format: 1,
+            tool: "a test".into(),
+            name: NAME.into(),
+            created: Default::default(),
+            finished: Default::default(),
+            source: Source::default(),
+            databases: Vec::new(),
+            warnings: Vec::new(),
+            entries: tail.entries.clone(),
+        };
+        bend(&mut manifest);
+        tail.seal(&manifest).expect("sealed").sink
+    })
+}
+
+/// What is wrong, a word of the refusal, and whether the manifest alone shows it.
+fn cases() -> Vec<(&'static str, Vec<u8>, &'static str, bool)> {
+    let plain = || file("README.txt", b"text");
+    let straight = |_: &mut Manifest| {};
+    let symlink = |target: &str| EntryKind::Symlink(target.into());
+    vec![
+        ("absolute path", bundle(vec![file("/etc/cron.d/x", b"x")], straight), "absolute", true),
+        ("path upwards", bundle(vec![file("files/../../x", b"x")], straight), "`..`", true),
+        ("link upwards", bundle(vec![link("files/a", symlink("../../etc/passwd"))], straight), "leads outside", true),
+        (
+            "absolute link upwards",
+            bundle(vec![link("files/a", symlink("/../etc/passwd"))], straight),
+            "leads outside",
+            true,
+        ),
+        (
+            "link among databases",
+            bundle(vec![link("databases/a.sql", symlink("/etc/passwd"))], straight),
+            "leads outside",
+            true,
+        ),
+        (
+            "hard link outside",
+            bundle(vec![link("files/a", EntryKind::Hardlink("../../etc/passwd".into()))], straight),
+            "no earlier entry",
+            true,
+        ),
+        (
+            "path through a link",
+            bundle(vec![link("files/a", symlink("/etc")), file("files/a/passwd", b"x")], straight),
+            "through a link",
+            true,
+        ),
+        ("doubled path", bundle(vec![plain(), plain()], straight), "twice", true),
+        ("doubled manifest", bundle(vec![file("manifest.json", b"{}")], straight), "twice", true),
+        (
+            "absurd stored size",
+            bundle(vec![plain()], |m| m.entries[0].stored = u64::MAX - 1),
+            "more than the file has",
+            true,
+        ),
+        ("gap", bundle(vec![plain(), file("a", b"a")], |m| m.entries[1].offset += 1), "was expected", true),
+        ("forgotten entry", bundle(vec![plain(), file("a", b"a")], |m| drop(m.entries.pop())), "manifest begins", true),
+        ("absurd size", bundle(vec![plain()], |m| m.entries[0].size = 1 << 60), "not what the manifest says", false),
+        (
+            "another path",
+            bundle(vec![plain()], |m| m.entries[0].path = "other".into()),
+            "not what the manifest says",
+            false,
+        ),
+        ("another digest", bundle(vec![plain()], |m| m.entries[0].sha256.0[0] ^= 1), "content is not", false),
+        (
+            "chunk of no table",
+            bundle(vec![plain()], |m| {
+                m.entries[0].chunk = Some(Chunk { database: 0, table: 0, part: 0, rows: 1, preamble: 0 })
+            }),
+            "no known table",
+            true,
+        ),
+    ]
+}
+
+#[test]
+fn every_command_refuses_what_it_can_see() {
+    for (what, bytes, word, in_manifest) in cases() {
+        let place = Workplace::default();
+        std::fs::create_dir(place.path("bundles")).expect("a directory");
+        let path = place.write(&format!("bundles/{NAME}.tgz"), bytes);
+        for (command, code) in [("verify", 12), ("extract", 12), ("show", 12), ("list", 3)] {
+            if !in_manifest && matches!(command, "show" | "list") {
+                continue;
+            }
+            let mut run = place.cli(&[command]);
+            run.arg(if command == "list" { place.path("bundles") } else { path.clone() });
+            if command == "extract" {
+                run.arg("--to").arg(place.path("out"));
+            }
+            let output = run.output().expect("the command runs");
+            assert_eq!(output.status.code(), Some(code), "{what}, {command}: {}", describe(&output));
+            assert!(describe(&output).contains(word), "{what}, {command}: {}", describe(&output));
+        }
+        let left = std::fs::read_dir(place.path("out")).map(Iterator::count).unwrap_or(0);
+        assert_eq!(left, 0, "{what}: extract left something");
+    }
+}

@@ -1,0 +1,89 @@
+//! Bad input gets a sentence, a cause and a hint, and the right exit code; secrets never print.
+
+use fixtures::Postgres;
+use system_tests::{Workplace, describe};
+
+/// The message of a run, with what differs between runs replaced.
+fn message(place: &Workplace, server: &Postgres, arguments: &[&str]) -> String {
+    let mut run = place.cli(arguments);
+    let output = run.envs(server.variables()).output().expect("the command runs");
+    let text = format!(
+        "$ orchestrator-cli {}\n{}exit code {:?}\n",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr),
+        output.status.code().unwrap_or(-1)
+    );
+    let text = text
+        .replace(&server.host().display().to_string(), "[socket]")
+        .replace(&place.path("").display().to_string(), "[here]/");
+    text.lines().filter(|line| *line != "check").map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn bad_input_is_explained() {
+    let server = Postgres::start();
+    server.sql("postgres", "CREATE ROLE nobody LOGIN; CREATE TABLE hidden (a int)");
+    let place = Workplace::default();
+    place.write("bad.conf", "machines: {\n  central: { hosts: ['10.0.0.1' }\n}\n");
+    place.write("typo.toml", "cluster_conf = \"cluster.conf\"\n\n[postgres]\ndatabses = [\"x\"]\n");
+    place.write("nobody.toml", "cluster_conf = \"cluster.conf\"\n\n[postgres]\nconnection = \"user=nobody\"\n");
+    place.write("dead.toml", "cluster_conf = \"cluster.conf\"\n\n[postgres]\nconnection = \"host=/nowhere\"\n");
+    place.write("not-a-bundle.tgz", "just a text");
+    place.write("file", "");
+    let backup = ["backup", "--release", "1", "--to", "bundles", "--config"];
+    let with = |more: &[&'static str]| [&backup, more].concat();
+    let runs: Vec<Vec<&str>> = vec![
+        with(&["missing.conf"]),
+        with(&["bad.conf"]),
+        with(&["typo.toml"]),
+        with(&["dead.toml"]),
+        with(&["nobody.toml", "--database", "postgres"]),
+        with(&["cluster.conf", "--database", "orchestratr"]),
+        with(&["cluster.conf", "--level", "13"]),
+        vec!["backup", "--to", "bundles", "--config", "cluster.conf"],
+        vec!["backup", "--release", "1", "--config", "cluster.conf", "--to", "file"],
+        vec!["verify", "not-a-bundle.tgz"],
+        vec!["show", "missing.tgz"],
+        vec!["show", "not-a-bundle.tgz"],
+        vec!["show", "."],
+        vec!["list", "missing"],
+    ];
+    let messages: Vec<String> = runs.iter().map(|arguments| message(&place, &server, arguments)).collect();
+    insta::with_settings!({ filters => vec![(r"version \d+\.\d+ [^\n]*", "version [version]")] }, {
+        insta::assert_snapshot!(messages.join("\n"));
+    });
+}
+
+#[test]
+fn secrets_never_print() {
+    let server = Postgres::start();
+    server.load_sample(50);
+    server.sql("postgres", "CREATE ROLE keeper LOGIN SUPERUSER PASSWORD 'hunter2'; ALTER DATABASE orchestrator SET app.secret_token = 'hunter2'");
+    let place = Workplace::default();
+    let url = format!("postgresql://keeper:hunter2@/postgres?host={}", server.host().display());
+    place.write("secret.toml", format!("cluster_conf = \"cluster.conf\"\n[postgres]\nconnection = \"{url}\"\n"));
+    place.write(
+        "broken.toml",
+        format!("cluster_conf = \"cluster.conf\"\n[postgres]\nconnection = \"{url}&nonsense=1\"\n"),
+    );
+    place.write("broken.conf", "chef { secret_key: \"hunter2\" \"hunter2\" }\n");
+    for config in ["secret.toml", "broken.toml", "broken.conf"] {
+        for extra in [&[][..], &["--json"], &["--dry-run"], &["--dry-run", "--json"]] {
+            let mut run = place.cli(&["backup", "--release", "1", "--to", "bundles", "--config", config]);
+            let output = run.args(extra).output().expect("the command runs");
+            assert!(!describe(&output).contains("hunter2"), "{config} {extra:?}: {}", describe(&output));
+            if config == "secret.toml" {
+                assert!(output.status.success(), "{}", describe(&output));
+            }
+            // Names have seconds, and a second run within one is refused.
+            place.bundles().iter().skip(1).for_each(|path| std::fs::remove_file(path).expect("removed"));
+            if place.bundles().len() == 1 && !extra.contains(&"--dry-run") {
+                let bundle = place.bundles().pop().expect("a bundle");
+                let shown =
+                    place.cli(&["show", "--json", "--entries"]).arg(&bundle).output().expect("the command runs");
+                assert!(!describe(&shown).contains("hunter2"), "the manifest holds a secret");
+                std::fs::remove_file(&bundle).expect("removed");
+            }
+        }
+    }
+}
