@@ -105,10 +105,10 @@ async fn run_to_end(
     let (writer, closing) = Writer::start(name.clone(), level, sink, meter.clone());
     let jobs = request.jobs.or(settings.jobs).unwrap_or_else(cores);
     let captured = capture(settings, &ready, &name, jobs, &writer, &meter, context).await;
-    let closed = closing.close(writer).await;
-    // Where the writer failed, the capture's error only says that it did.
-    let mut tail = closed?;
+    // A failure to write comes first: the capture's error then only says that there was one.
+    let tail = closing.close(writer).await?;
     let (databases, found) = captured?;
+    let mut tail = tail.ok_or_else(|| Error::new(Kind::Failed, "write the bundle: an entry was given up half way"))?;
     found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
     warnings.extend(found);
     number_chunks(&mut tail.entries);

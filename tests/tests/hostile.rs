@@ -32,7 +32,7 @@ fn bundle(entries: Vec<(Head, Vec<u8>)>, bend: impl Fn(&mut Manifest)) -> Vec<u8
             };
             writer.stream(head, fill).await.expect("written");
         }
-        let mut tail = closing.close(writer).await.expect("closed");
+        let mut tail = closing.close(writer).await.expect("closed").expect("complete");
         number_chunks(&mut tail.entries);
         let mut manifest = Manifest {
             format: 1,

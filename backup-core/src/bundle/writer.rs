@@ -49,7 +49,7 @@ pub struct Writer {
 }
 
 /// The thread that writes. Dropping every [`Writer`] without [`Closing::close`] gives the bundle up.
-pub struct Closing<W>(JoinHandle<Result<Tail<W>>>);
+pub struct Closing<W>(JoinHandle<Result<Option<Tail<W>>>>);
 
 /// A bundle whose entries are all written, and which lacks its manifest and footer.
 pub struct Tail<W> {
@@ -139,11 +139,12 @@ impl Writer {
 }
 
 impl<W> Closing<W> {
-    /// Waits until every entry is written.
+    /// Waits until every entry is written; `None` where an entry was given up half way, for whatever reason its
+    /// task has.
     ///
     /// # Errors
     /// A failure to write. After a failed entry call this too: where the writer stopped, the cause is known here.
-    pub async fn close(self, writer: Writer) -> Result<Tail<W>> {
+    pub async fn close(self, writer: Writer) -> Result<Option<Tail<W>>> {
         // It fails only where the thread has stopped, and then the thread says why.
         let _ = writer.queue.lock().await.send(Message::Close).await;
         self.0.await.map_err(|cause| Error::new(Kind::Failed, "write the bundle").because(cause))?
@@ -232,17 +233,16 @@ impl Growing {
 }
 
 impl<W: Write> Tail<W> {
-    fn take_all(mut self, mut messages: mpsc::Receiver<Message>) -> Result<Self> {
-        let given_up = || Error::new(Kind::Failed, "write the bundle: it was given up half way");
+    fn take_all(mut self, mut messages: mpsc::Receiver<Message>) -> Result<Option<Self>> {
         loop {
             match messages.blocking_recv() {
-                Some(Message::Close) => return Ok(self),
+                Some(Message::Close) => return Ok(Some(self)),
                 Some(Message::Head(head)) => {
                     if !self.take_entry(head, &mut messages)? {
-                        return Err(given_up());
+                        return Ok(None);
                     }
                 }
-                _ => return Err(given_up()),
+                _ => return Ok(None),
             }
         }
     }
