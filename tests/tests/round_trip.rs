@@ -60,6 +60,8 @@ fn rows_sorted(dump: &[u8]) -> Vec<Vec<u8>> {
 fn comes_back(installation: &Installation) {
     let source = Postgres::start_version(installation, "");
     source.load_sample(3000);
+    // Its text is larger than one script, so it is cut in the middle of the object.
+    source.sql("orchestrator", "SELECT lo_from_bytea(800001, decode(repeat('0123456789abcdef', 2500000), 'hex'))");
     let place = Workplace::default();
     let bundle = place.make_bundle(&source);
     let target = Postgres::start_version(installation, "");
@@ -150,4 +152,18 @@ fn chunks_hold_the_same_bytes_as_pg_dump_table_by_table() {
             }
         }
     }
+}
+
+#[test]
+fn thousands_of_tables_fit_into_the_default_lock_table() {
+    let source = Postgres::start();
+    source.sql(
+        "postgres",
+        "DO $$ BEGIN FOR i IN 1..3000 LOOP EXECUTE format('CREATE TABLE t%s AS SELECT %s AS a', i, i); END LOOP; END $$",
+    );
+    let place = Workplace::default();
+    let bundle = place.make_bundle(&source);
+    let bundle = Bundle::open(std::fs::File::open(bundle).expect("the bundle")).expect("a bundle");
+    let tables = &bundle.manifest().databases[0].tables;
+    assert_eq!((tables.len(), tables.iter().map(|table| table.rows).sum::<u64>()), (3000, 3000));
 }
