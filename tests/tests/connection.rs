@@ -1,0 +1,97 @@
+//! The connection honours what `psql` honours: TLS as `sslmode` asks for it, `.pgpass` with its permission rule.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use fixtures::{Postgres, installations};
+use system_tests::{Workplace, describe};
+
+fn openssl(directory: &Path, arguments: &str) {
+    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output();
+    let output = output.expect("missing prerequisite: openssl");
+    assert!(output.status.success(), "{}", describe(&output));
+}
+
+/// A server on loopback that takes TLS alone and asks for a password; its certificate is made out for `localhost`.
+fn encrypted_server(place: &Workplace) -> (Postgres, u16) {
+    let directory = place.path("tls");
+    fs::create_dir(&directory).expect("a directory");
+    openssl(&directory, "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt");
+    openssl(
+        &directory,
+        "req -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout server.key -out server.csr",
+    );
+    openssl(
+        &directory,
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -copy_extensions copy -out server.crt",
+    );
+    fs::write(directory.join("hba"), "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n")
+        .expect("a file");
+    fs::set_permissions(directory.join("server.key"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o755)).expect("a mode");
+    if rustix::process::geteuid().is_root() {
+        let owned = Command::new("chown").arg("-R").arg("postgres").arg(&directory).status().expect("chown runs");
+        assert!(owned.success());
+    }
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let shown = directory.display();
+    let settings = format!(
+        "listen_addresses = '127.0.0.1'\nport = {port}\nssl = on\nssl_cert_file = '{shown}/server.crt'\nssl_key_file = '{shown}/server.key'\nhba_file = '{shown}/hba'"
+    );
+    let newest = installations().pop().expect("an installation");
+    (Postgres::start_version_on(&newest, &settings, port), port)
+}
+
+#[test]
+fn tls_and_the_password_file_work_as_in_libpq() {
+    let place = Workplace::default();
+    let (server, port) = encrypted_server(&place);
+    server.sql("postgres", "CREATE ROLE ops LOGIN SUPERUSER PASSWORD 'hunter2'");
+    server.sql("postgres", "CREATE TABLE t AS SELECT 1 AS a");
+    let pgpass = place.write(".pgpass", format!("*:{port}:*:ops:hunter2\n"));
+    let mode = |mode| fs::set_permissions(&pgpass, fs::Permissions::from_mode(mode)).expect("a mode");
+    let run = |host: &str, ssl: &str| {
+        let connection = format!("host={host} hostaddr=127.0.0.1 port={port} user=ops dbname=postgres {ssl}");
+        place
+            .write("tls.toml", format!("cluster_conf = \"cluster.conf\"\n[postgres]\nconnection = \"{connection}\"\n"));
+        let output = place.cli(&["backup", "--config", "tls.toml", "--release", "1", "--to", "bundles"]).output();
+        let output = output.expect("the command runs");
+        place.bundles().iter().for_each(|path| fs::remove_file(path).expect("removed"));
+        assert!(!describe(&output).contains("hunter2"), "{}", describe(&output));
+        (output.status.success(), describe(&output))
+    };
+    let root = format!("sslrootcert={}", place.path("tls/ca.crt").display());
+    mode(0o600);
+    for (host, ssl, works, word) in [
+        ("localhost", format!("sslmode=verify-full {root}"), true, "published"),
+        ("elsewhere", format!("sslmode=verify-full {root}"), false, "certificate"),
+        ("elsewhere", format!("sslmode=verify-ca {root}"), true, ""),
+        ("localhost", "sslmode=verify-full".to_owned(), false, "root certificate"),
+        (
+            "localhost",
+            format!("sslmode=verify-ca sslrootcert={}", place.path("tls/server.crt").display()),
+            false,
+            "certificate",
+        ),
+        ("elsewhere", "sslmode=require".to_owned(), true, ""),
+        ("localhost", "sslmode=prefer".to_owned(), true, ""),
+        ("localhost", "sslmode=disable".to_owned(), false, "no encryption"),
+    ] {
+        let (worked, text) = run(host, &ssl);
+        assert_eq!(worked, works, "{host} {ssl}: {text}");
+        assert!(works || text.contains(word), "{host} {ssl}: {text}");
+    }
+    mode(0o644);
+    let (worked, text) = run("localhost", "sslmode=require");
+    assert!(!worked && text.contains("can be read by others"), "{text}");
+    mode(0o600);
+    fs::write(&pgpass, format!("*:{port}:*:ops:wrong\n")).expect("written");
+    let (worked, text) = run("localhost", "sslmode=require");
+    assert!(
+        !worked && text.contains("password authentication failed") && text.contains("check the password"),
+        "{text}"
+    );
+}
