@@ -200,6 +200,17 @@ struct Open {
     number: u64,
 }
 
+/// Begins a chunk of a task's table.
+async fn begin(shared: &Shared, task: &Task) -> Result<Open> {
+    let number = shared.number.fetch_add(1, Relaxed);
+    let path = format!("{}/{}", shared.directory, chunk_path(number));
+    let mut entry = shared.writer.growing(shared.writer.private_head(&path));
+    entry.write(&shared.preamble).await?;
+    entry.write(&shared.tables[task.table].header).await?;
+    let preamble = entry.size();
+    Ok(Open { entry, rows: 0, preamble, number })
+}
+
 impl Cutter<'_> {
     async fn take(&mut self, row: &[u8]) -> Result<()> {
         // One message is one line. A server that sent anything else could end the rows early, or put commands of its
@@ -207,26 +218,14 @@ impl Cutter<'_> {
         if memchr::memchr(b'\n', row) != Some(row.len().wrapping_sub(1)) || row == END {
             return Err(Error::new(Kind::Failed, "the server sent a row that is not one line"));
         }
-        let mut open = match self.open.take() {
+        // Borrowed where it stands: to move it out and back for every row costs as much as copying the row.
+        let open = match &mut self.open {
             Some(open) => open,
-            None => self.begin().await?,
+            none => none.insert(begin(self.shared, self.task).await?),
         };
         open.entry.write(row).await?;
         open.rows += 1;
-        let full = open.entry.size() >= CHUNK;
-        self.open = Some(open);
-        if full { self.close().await } else { Ok(()) }
-    }
-
-    async fn begin(&mut self) -> Result<Open> {
-        let shared = self.shared;
-        let number = shared.number.fetch_add(1, Relaxed);
-        let path = format!("{}/{}", shared.directory, chunk_path(number));
-        let mut entry = shared.writer.growing(shared.writer.private_head(&path));
-        entry.write(&shared.preamble).await?;
-        entry.write(&shared.tables[self.task.table].header).await?;
-        let preamble = entry.size();
-        Ok(Open { entry, rows: 0, preamble, number })
+        if open.entry.size() >= CHUNK { self.close().await } else { Ok(()) }
     }
 
     async fn close(&mut self) -> Result<()> {
