@@ -93,14 +93,11 @@ async fn run_to_end(
     let mut warnings: Vec<Finding> =
         checked.findings.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
     warnings.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
-    let ready = match (checked.ready, checked.error) {
-        (Some(ready), None) => ready,
-        (_, error) => return Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
-    };
+    let ready = checked.ready?;
     let name = BundleName::at(context.now());
     let sink = Destinations::begin(&directories, stream, &name)?;
     let meter = Arc::new(Meter::default());
-    meter.total.store(ready.databases.iter().map(|database| database.size).sum(), Relaxed);
+    meter.total.store(ready.postgres.databases.iter().map(|database| database.size).sum(), Relaxed);
     let _ticker = Ticker::start(meter.clone(), context.clone());
     let (writer, closing) = Writer::start(name.clone(), level, sink, meter.clone());
     let jobs = request.jobs.or(settings.jobs).unwrap_or_else(cores);
@@ -142,10 +139,10 @@ fn source(settings: &Settings, ready: &Ready, context: &Context) -> Source {
         cluster: settings.cluster.cluster_name.clone(),
         release: Some(ready.release.version.clone()),
         postgres: Some(Server {
-            version: ready.server.version.clone(),
-            version_number: ready.server.number,
-            pg_dump: ready.tools.version.clone(),
-            standby: ready.server.standby,
+            version: ready.postgres.server.version.clone(),
+            version_number: ready.postgres.server.number,
+            pg_dump: ready.postgres.tools.version.clone(),
+            standby: ready.postgres.server.standby,
         }),
     }
 }
@@ -171,8 +168,8 @@ async fn capture(
     context: &Context,
 ) -> Result<(Vec<crate::bundle::manifest::Database>, Vec<Finding>)> {
     let pairs: Vec<(String, String)> =
-        ready.databases.iter().map(|facts| (facts.name.clone(), postgres::directory(&facts.name))).collect();
-    let readme = postgres::readme(&name.to_string(), &pairs, &ready.tools.version);
+        ready.postgres.databases.iter().map(|facts| (facts.name.clone(), postgres::directory(&facts.name))).collect();
+    let readme = postgres::readme(&name.to_string(), &pairs, &ready.postgres.tools.version);
     writer.add("README.txt", readme.as_bytes()).await?;
     let beginning = Beginning {
         format: FORMAT,
@@ -180,21 +177,21 @@ async fn capture(
         name: name.to_string(),
         created: name.time(),
         source: source(settings, ready, context),
-        databases: ready.databases.iter().map(|facts| facts.name.as_str()).collect(),
+        databases: ready.postgres.databases.iter().map(|facts| facts.name.as_str()).collect(),
     };
     writer.add("bundle.json", &json(&beginning)?).await?;
     writer.add("release.json", &json(&ready.release)?).await?;
     writer.add("cluster.conf", &settings.cluster_conf_bytes).await?;
     let warnings = files::capture(&settings.files, writer, context).await?;
     let what = Capture {
-        parameters: &ready.parameters,
-        server: &ready.server,
-        tools: &ready.tools,
-        databases: &ready.databases,
+        parameters: &ready.postgres.parameters,
+        server: &ready.postgres.server,
+        tools: &ready.postgres.tools,
+        databases: &ready.postgres.databases,
         jobs,
         role_passwords: settings.role_passwords,
     };
-    let databases = postgres::capture(&what, &ready.connection, writer, meter, context).await?;
+    let databases = postgres::capture(&what, &ready.postgres.connection, writer, meter, context).await?;
     Ok((databases, warnings))
 }
 

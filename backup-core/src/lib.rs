@@ -13,6 +13,7 @@ pub mod context;
 pub mod error;
 pub mod event;
 pub mod finding;
+pub mod lock;
 pub mod preflight;
 pub mod settings;
 pub mod store;

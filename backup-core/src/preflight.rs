@@ -1,11 +1,9 @@
 //! Everything that a backup needs, looked at before anything starts; all findings at once.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 
-use crate::cluster::secret::Secret;
 use crate::component::postgres::connection::{Connection, Parameters, connect};
 use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Tools};
 use crate::component::release::{self, Origin, Release};
@@ -17,8 +15,8 @@ use crate::{Error, Kind, Result};
 /// Bundles have been seen at a fifth to a tenth of a database's size on disk; a third leaves room.
 const SHARE_OF_SIZE: u64 = 3;
 
-/// What was found to be there.
-pub struct Ready {
+/// A server that can be captured.
+pub struct ReadyPostgres {
     /// The connection's parameters.
     pub parameters: Parameters,
     /// A connection to a database of the server.
@@ -29,18 +27,22 @@ pub struct Ready {
     pub tools: Tools,
     /// Databases to capture.
     pub databases: Vec<DatabaseFacts>,
+}
+
+/// Everything needed for a backup.
+pub struct Ready {
+    /// The server and its databases.
+    pub postgres: ReadyPostgres,
     /// The release.
     pub release: Release,
 }
 
-/// What a preflight has to say. `ready` is there when no finding is an error.
+/// What a preflight has to say.
 pub struct Preflight {
-    /// Everything needed for a backup.
-    pub ready: Option<Ready>,
+    /// What a backup goes on with, or the first error as it happened, whose kind decides how a backup ends.
+    pub ready: Result<Ready>,
     /// All that was found, good and bad.
     pub findings: Vec<Finding>,
-    /// The first error as it happened, whose kind decides how a backup ends.
-    pub error: Option<Error>,
 }
 
 struct Findings {
@@ -78,9 +80,9 @@ pub async fn preflight(
         look_at_tree(&tree.path, &mut findings);
     }
     let wanted = if databases.is_empty() { &settings.databases } else { databases };
-    let postgres = look_at_postgres(settings, &settings.connection, wanted, context, &mut findings).await;
-    let size =
-        postgres.as_ref().map_or(0, |(_, _, _, _, databases)| databases.iter().map(|database| database.size).sum());
+    let postgres = look_at_postgres(settings, wanted, context, &mut findings).await;
+    let databases = postgres.iter().flat_map(|postgres| &postgres.databases);
+    let size = databases.map(|database| database.size).sum();
     for directory in directories {
         look_at_directory(directory, size, &mut findings);
     }
@@ -93,13 +95,11 @@ pub async fn preflight(
             None => error,
         })
     });
-    let ready = match (postgres, release, &error) {
-        (Some((parameters, connection, server, tools, databases)), Some(release), None) => {
-            Some(Ready { parameters, connection, server, tools, databases, release })
-        }
-        _ => None,
+    let ready = match (postgres, release, error) {
+        (Some(postgres), Some(release), None) => Ok(Ready { postgres, release }),
+        (_, _, error) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
     };
-    Preflight { ready, findings: findings.all, error }
+    Preflight { ready, findings: findings.all }
 }
 
 fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
@@ -127,16 +127,13 @@ fn look_at_tree(path: &Path, findings: &mut Findings) {
     }
 }
 
-type Postgres = (Parameters, Connection, ServerFacts, Tools, Vec<DatabaseFacts>);
-
 async fn look_at_postgres(
     settings: &Settings,
-    connection: &Secret,
     wanted: &[String],
     context: &Context,
     findings: &mut Findings,
-) -> Option<Postgres> {
-    let parameters = Parameters::resolve(connection.expose(), &context.environment);
+) -> Option<ReadyPostgres> {
+    let parameters = Parameters::resolve(settings.connection.expose(), &context.environment);
     let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
     // A database that surely exists lets the others be found; the one that was named may be among the missing.
     let first = match parameters.get("dbname") {
@@ -185,13 +182,13 @@ async fn look_at_postgres(
     if databases.is_empty() {
         findings.all.push(Finding::warning("no-database", parameters.place(), "the server has no database to capture"));
     }
-    Some((parameters, connection, server, tools?, databases))
+    Some(ReadyPostgres { parameters, connection, server, tools: tools?, databases })
 }
 
 fn look_at_directory(directory: &Path, size: u64, findings: &mut Findings) {
     let shown = directory.display().to_string();
     let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
-    let is_directory = there.metadata().is_ok_and(|metadata| metadata.mode() & 0o170_000 == 0o040_000);
+    let is_directory = there.is_dir();
     if !is_directory || access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
         let why = if is_directory { "no permission to write there" } else { "it is not a directory" };
         let error = Error::new(Kind::Failed, format!("write to {shown}")).because(why);

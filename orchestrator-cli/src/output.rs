@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use backup_core::Error;
 use backup_core::finding::{Finding, Severity};
+use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::json;
 
@@ -85,6 +86,22 @@ impl Output {
 /// A text after a label, its further lines under its first.
 fn indented(label: &str, text: &str) -> String {
     format!("{label}{}\n", text.trim_end().replace('\n', &format!("\n{:1$}", "", label.len())))
+}
+
+/// The lines of a table without borders; the columns `right` are aligned to the right.
+pub(crate) fn table<const N: usize>(
+    header: &[&str; N],
+    right: &[usize],
+    rows: impl Iterator<Item = [String; N]>,
+) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(*header).add_rows(rows);
+    for index in right {
+        if let Some(column) = table.column_mut(*index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// A finding as a line or more.

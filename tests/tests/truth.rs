@@ -1,7 +1,7 @@
 //! A bundle is there under its name only when complete; whatever stops a run leaves nothing that blocks or misleads.
 
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use fixtures::Postgres;
@@ -18,10 +18,19 @@ fn server_with_much() -> Postgres {
     server
 }
 
-fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
+/// A backup that takes its time.
+fn start(place: &Workplace, server: &Postgres) -> Child {
+    let mut run = place.backup(server, &["--level", "12"]);
+    run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command runs")
+}
+
+/// Waits until a part of a bundle is there that has at least so many bytes.
+fn wait_for_bytes(place: &Workplace, least: u64) {
     let begun = Instant::now();
-    while !ready() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not come");
+    let long =
+        |name: &String| std::fs::metadata(place.path("bundles").join(name)).is_ok_and(|file| file.len() >= least);
+    while !place.leftovers().iter().any(long) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{least} bytes of a bundle did not come");
         std::thread::yield_now();
     }
 }
@@ -31,18 +40,8 @@ fn a_run_that_is_ended_leaves_nothing_and_the_next_one_works() {
     let server = server_with_much();
     let place = Workplace::default();
     for (signal, code) in [(Signal::TERM, Some(130)), (Signal::INT, Some(130)), (Signal::KILL, None)] {
-        let mut run = place
-            .backup(&server, &["--level", "12"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command runs");
-        wait_for("a part of a bundle", || {
-            place
-                .leftovers()
-                .iter()
-                .any(|name| std::fs::metadata(place.path("bundles").join(name)).is_ok_and(|file| file.len() > 100_000))
-        });
+        let mut run = start(&place, &server);
+        wait_for_bytes(&place, 100_000);
         kill_process(Pid::from_raw(run.id() as i32).expect("a process"), signal).expect("a signal");
         assert_eq!(run.wait().expect("it ends").code(), code, "{signal:?}");
         let mut errors = String::new();
@@ -61,18 +60,8 @@ fn a_run_that_is_ended_leaves_nothing_and_the_next_one_works() {
 fn a_server_that_stops_ends_the_run_with_a_message_and_no_bundle() {
     let server = server_with_much();
     let place = Workplace::default();
-    let run = place
-        .backup(&server, &["--level", "12"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command runs");
-    wait_for("a megabyte of a bundle", || {
-        place
-            .leftovers()
-            .iter()
-            .any(|name| std::fs::metadata(place.path("bundles").join(name)).is_ok_and(|file| file.len() > 1 << 20))
-    });
+    let run = start(&place, &server);
+    wait_for_bytes(&place, 1 << 20);
     server.sql("postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'orchestrator-cli'");
     let output = run.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
@@ -84,13 +73,8 @@ fn a_server_that_stops_ends_the_run_with_a_message_and_no_bundle() {
 fn a_second_run_says_that_the_first_one_runs() {
     let server = server_with_much();
     let place = Workplace::default();
-    let mut first = place
-        .backup(&server, &["--level", "12"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the command runs");
-    wait_for("a part of a bundle", || !place.leftovers().is_empty());
+    let mut first = start(&place, &server);
+    wait_for_bytes(&place, 0);
     let second = place.backup(&server, &[]).output().expect("the command runs");
     assert_eq!(second.status.code(), Some(11), "{}", describe(&second));
     assert!(String::from_utf8_lossy(&second.stderr).contains("another backup is writing"), "{}", describe(&second));

@@ -68,6 +68,24 @@ impl Head {
         }
     }
 
+    /// The head with its path, and a hard link's target, below the bundle's directory.
+    pub(super) fn below(mut self, prefix: &str) -> Self {
+        self.path.splice(..0, prefix.bytes());
+        if let EntryKind::Hardlink(target) = &mut self.kind {
+            target.splice(..0, prefix.bytes());
+        }
+        self
+    }
+
+    /// Undoes [`Head::below`]; `None` where path or target stand elsewhere.
+    pub(super) fn inside(mut self, prefix: &str) -> Option<Self> {
+        self.path = self.path.strip_prefix(prefix.as_bytes())?.to_vec();
+        if let EntryKind::Hardlink(target) = &mut self.kind {
+            *target = target.strip_prefix(prefix.as_bytes())?.to_vec();
+        }
+        Some(self)
+    }
+
     /// The header's records, extended ones first.
     pub fn encode(&self) -> Vec<u8> {
         let mut header = Header::new_ustar();

@@ -6,6 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::header::EntryKind;
 use super::path;
 use crate::finding::Finding;
 use crate::{Error, Kind, Result};
@@ -215,6 +216,17 @@ pub enum FileType {
     Symlink,
     /// Another name of an earlier entry.
     Hardlink,
+}
+
+/// What the manifest says of an entry's kind: its type, and a link's target as text.
+pub(super) fn described(kind: &EntryKind) -> (FileType, Option<String>) {
+    match kind {
+        EntryKind::File => (FileType::File, None),
+        EntryKind::Sparse(_) => (FileType::Sparse, None),
+        EntryKind::Directory => (FileType::Directory, None),
+        EntryKind::Symlink(target) => (FileType::Symlink, Some(path::to_text(target))),
+        EntryKind::Hardlink(target) => (FileType::Hardlink, Some(path::to_text(target))),
+    }
 }
 
 fn is_file(kind: &FileType) -> bool {

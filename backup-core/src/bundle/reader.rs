@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::block::{self, Decoder};
 use super::footer::{self, Footer};
 use super::header::{EntryKind, Head, RECORD};
-use super::manifest::{self, Entry, FileType, Manifest, Sha256Digest};
+use super::manifest::{self, Entry, Manifest, Sha256Digest, described};
 use super::name::BundleName;
 use super::{FORMAT, path};
 use crate::{Error, ErrorContext, Kind, Result};
@@ -62,7 +62,7 @@ impl<R: ReadAt> Bundle<R> {
     pub fn open(source: R) -> Result<Self> {
         let length = source.length().context(|| "read the bundle's length".into())?;
         let footer = read_footer(&source, length)?;
-        let (json, _) = read_manifest(&source, &footer, length - footer::LENGTH as u64)?;
+        let json = read_manifest(&source, &footer, length - footer::LENGTH as u64)?;
         let manifest = parse_manifest(&json, footer.format)?;
         manifest.check(footer.manifest_offset)?;
         Ok(Self { source, footer, manifest })
@@ -71,6 +71,11 @@ impl<R: ReadAt> Bundle<R> {
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The manifest, for which the bundle is given up.
+    pub fn into_manifest(self) -> Manifest {
+        self.manifest
     }
 
     /// The footer.
@@ -110,7 +115,7 @@ impl<R: ReadAt> Bundle<R> {
     }
 }
 
-pub(super) fn read_footer<R: ReadAt>(source: &R, length: u64) -> Result<Footer> {
+fn read_footer<R: ReadAt>(source: &R, length: u64) -> Result<Footer> {
     let not_a_bundle = || {
         Error::new(Kind::Damaged, format!("footer: the file has {length} bytes and is too short for a bundle"))
             .hint("the file was cut short, is still being copied, or is not a bundle of this tool")
@@ -122,7 +127,7 @@ pub(super) fn read_footer<R: ReadAt>(source: &R, length: u64) -> Result<Footer> 
 }
 
 /// Reads the manifest's JSON, which must end where the end of the archive begins, just before `end`.
-pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) -> Result<(Vec<u8>, Head)> {
+pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) -> Result<Vec<u8>> {
     let damaged = |why: &str| Error::new(Kind::Damaged, format!("entry {}: {why}", manifest::PATH));
     let stored = usize::try_from(footer.manifest_stored).ok().filter(|stored| *stored as u64 <= manifest::LARGEST);
     let stored = stored.ok_or_else(|| damaged("an absurd size"))?;
@@ -150,7 +155,7 @@ pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) ->
     }
     check_padding(&json, head.size).map_err(damaged)?;
     json.truncate(head.size as usize);
-    Ok((json, head))
+    Ok(json)
 }
 
 /// Content must fill whole records, and nothing but zeros may follow it.
@@ -309,17 +314,8 @@ impl<'b, R: ReadAt> EntryReader<'b, R> {
 
 /// Whether a tar header says what the manifest says.
 fn agrees(head: &Head, entry: &Entry, name: &str) -> bool {
-    let prefix = format!("{name}/");
-    let below = |path: &[u8]| path.strip_prefix(prefix.as_bytes()).map(path::to_text);
-    let (kind, link) = match &head.kind {
-        EntryKind::File => (FileType::File, None),
-        EntryKind::Sparse(_) => (FileType::Sparse, None),
-        EntryKind::Directory => (FileType::Directory, None),
-        EntryKind::Symlink(target) => (FileType::Symlink, Some(path::to_text(target))),
-        EntryKind::Hardlink(target) => (FileType::Hardlink, below(target)),
-    };
-    below(&head.path).as_ref() == Some(&entry.path)
-        && kind == entry.kind
-        && link == entry.link
+    let Some(head) = head.clone().inside(&format!("{name}/")) else { return false };
+    path::to_text(&head.path) == entry.path
+        && described(&head.kind) == (entry.kind, entry.link.clone())
         && head.size == entry.size
 }

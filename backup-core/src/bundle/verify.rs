@@ -11,7 +11,7 @@ use super::header::{Head, RECORD};
 use super::manifest::{self, Chunk, Entry, Manifest};
 use super::pack::cores;
 use super::path;
-use super::reader::{Bundle, ReadAt, read_footer, read_manifest};
+use super::reader::{Bundle, ReadAt, read_manifest};
 use super::writer::END_OF_ARCHIVE;
 use crate::context::Context;
 use crate::event::Meter;
@@ -43,8 +43,7 @@ pub fn verify<R: ReadAt>(source: R, context: &Context, meter: &Meter) -> Result<
     };
     let mut damage = check_entries(&bundle, context, meter)?;
     damage.extend(check_end(&bundle).err().as_ref().map(finding));
-    let manifest = bundle.manifest().clone();
-    Ok(Verification { manifest: Some(manifest), damage })
+    Ok(Verification { manifest: Some(bundle.into_manifest()), damage })
 }
 
 impl<R: ReadAt> ReadAt for &R {
@@ -59,11 +58,9 @@ impl<R: ReadAt> ReadAt for &R {
 
 fn finding(error: &Error) -> Finding {
     let chain = error.chain();
-    let subject = chain.iter().find_map(|layer| {
-        let (place, _) = layer.split_once(": ").unwrap_or((layer, ""));
-        place.strip_prefix("entry ").or(Some(place)).map(str::to_owned)
-    });
-    Finding::from_error("damaged", subject.unwrap_or_default(), error)
+    let place = chain.first().map_or("", String::as_str);
+    let place = place.split_once(": ").map_or(place, |(place, _)| place);
+    Finding::from_error("damaged", place.strip_prefix("entry ").unwrap_or(place), error)
 }
 
 fn check_entries<R: ReadAt>(bundle: &Bundle<R>, context: &Context, meter: &Meter) -> Result<Vec<Finding>> {
@@ -170,7 +167,7 @@ fn locate<R: ReadAt>(source: &R) -> Result<Option<Finding>> {
     let length = source.length().context(|| "read the bundle's length".into())?;
     let found = match shifted_manifest(source, length) {
         Some(manifest) => first_difference(source, length, &manifest),
-        None => walk(source, length, |_, _| true).map(|end| match end {
+        None => Some(match walk(source, length, |_, _| true) {
             Walk::Broken { entry: Some(entry), at } => {
                 (entry.clone(), format!("the file goes wrong at byte {at}, in or after this entry"))
             }
@@ -188,10 +185,10 @@ fn shifted_manifest<R: ReadAt>(source: &R, length: u64) -> Option<Manifest> {
     let mut bytes = [0; footer::LENGTH];
     source.read_at(length.checked_sub(footer::LENGTH as u64)?, &mut bytes).ok()?;
     let said = u64::from_le_bytes(bytes[40..48].try_into().ok()?);
-    let mut footer = footer::Footer::decode(&bytes, said).ok().or_else(|| read_footer(source, length).ok())?;
+    let mut footer = footer::Footer::decode(&bytes, said).ok()?;
     let from_end = said.checked_sub(footer.manifest_offset)?;
     footer.manifest_offset = length.checked_sub(from_end)?;
-    let (json, _) = read_manifest(source, &footer, length).ok()?;
+    let json = read_manifest(source, &footer, length).ok()?;
     serde_json::from_slice(&json).ok()
 }
 
@@ -200,7 +197,7 @@ fn first_difference<R: ReadAt>(source: &R, length: u64, manifest: &Manifest) -> 
     let mut found = None;
     let end = walk(source, length, |path, stored| {
         let wanted = expected.next();
-        let same = wanted.is_some_and(|entry| entry.path == path && stored.is_none_or(|stored| stored == entry.stored));
+        let same = wanted.is_some_and(|entry| entry.path == path && stored == entry.stored);
         if !(same || wanted.is_none() && path == manifest::PATH) {
             found = Some(match wanted {
                 Some(entry) if entry.path == path => {
@@ -211,7 +208,7 @@ fn first_difference<R: ReadAt>(source: &R, length: u64, manifest: &Manifest) -> 
             });
         }
         same
-    })?;
+    });
     found.or(match end {
         Walk::Broken { entry, at } => {
             Some((entry.unwrap_or_else(|| "start".into()), format!("the file goes wrong at byte {at}")))
@@ -228,7 +225,7 @@ enum Walk {
 }
 
 /// Walks a file's blocks without its manifest and calls `entry` with each entry's path and length in the file.
-fn walk<R: ReadAt>(source: &R, length: u64, mut entry: impl FnMut(&str, Option<u64>) -> bool) -> Option<Walk> {
+fn walk<R: ReadAt>(source: &R, length: u64, mut entry: impl FnMut(&str, u64) -> bool) -> Walk {
     let mut decoder = Decoder::default();
     let mut content = Vec::new();
     let mut last: Option<String> = None;
@@ -237,12 +234,12 @@ fn walk<R: ReadAt>(source: &R, length: u64, mut entry: impl FnMut(&str, Option<u
         let begin = at;
         content.clear();
         let Some(stored) = block_at(source, at, length, &mut decoder, &mut content) else {
-            return Some(Walk::Broken { entry: last, at });
+            return Walk::Broken { entry: last, at };
         };
         if content.iter().all(|byte| *byte == 0) {
-            return Some(Walk::Ended { entry: last });
+            return Walk::Ended { entry: last };
         }
-        let Ok((head, _)) = Head::decode(&content) else { return Some(Walk::Broken { entry: last, at }) };
+        let Ok((head, _)) = Head::decode(&content) else { return Walk::Broken { entry: last, at } };
         at += stored;
         let below = head.path.splitn(2, |byte| *byte == b'/').nth(1).unwrap_or(&head.path);
         let name = path::to_text(below);
@@ -251,19 +248,19 @@ fn walk<R: ReadAt>(source: &R, length: u64, mut entry: impl FnMut(&str, Option<u
         while left > 0 {
             content.clear();
             let Some(stored) = block_at(source, at, length, &mut decoder, &mut content) else {
-                return Some(Walk::Broken { entry: last, at });
+                return Walk::Broken { entry: last, at };
             };
             at += stored;
             let Some(rest) = left.checked_sub(content.len() as u64).filter(|rest| *rest < left) else {
-                return Some(Walk::Broken { entry: last, at });
+                return Walk::Broken { entry: last, at };
             };
             left = rest;
         }
-        if !entry(&name, Some(at - begin)) {
-            return Some(Walk::Ended { entry: last });
+        if !entry(&name, at - begin) {
+            return Walk::Ended { entry: last };
         }
     }
-    Some(Walk::Ended { entry: last })
+    Walk::Ended { entry: last }
 }
 
 fn block_at<R: ReadAt>(source: &R, at: u64, length: u64, decoder: &mut Decoder, content: &mut Vec<u8>) -> Option<u64> {

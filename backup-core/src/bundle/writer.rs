@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::block::{CONTENT, Encoder};
 use super::footer::Footer;
-use super::header::{EntryKind, Head, RECORD};
-use super::manifest::{self, Chunk, Entry, FileType, Manifest, Sha256Digest};
+use super::header::{Head, RECORD};
+use super::manifest::{self, Chunk, Entry, Manifest, Sha256Digest, described};
 use super::name::BundleName;
 use super::pack::{Packed, Packer};
 use super::{FORMAT, path};
@@ -278,13 +278,7 @@ impl<W: Write> Tail<W> {
     /// Writes an entry's header as a block of its own.
     fn begin(&mut self, head: Head, stored: &mut Sha256) -> Result<Entry> {
         let text = path::to_text(&head.path);
-        let (kind, link) = match &head.kind {
-            EntryKind::File => (FileType::File, None),
-            EntryKind::Sparse(_) => (FileType::Sparse, None),
-            EntryKind::Directory => (FileType::Directory, None),
-            EntryKind::Symlink(target) => (FileType::Symlink, Some(path::to_text(target))),
-            EntryKind::Hardlink(target) => (FileType::Hardlink, Some(path::to_text(target))),
-        };
+        let (kind, link) = described(&head.kind);
         let header = head.below(&self.prefix).encode();
         if header.len() > CONTENT {
             return Err(Error::new(Kind::Failed, format!("write entry {text}: its attributes take more than 1 MiB")));
@@ -347,16 +341,5 @@ impl<W: Write> Tail<W> {
         self.put(&footer.encode(), None)?;
         self.sink.flush().context(|| "write the bundle".into())?;
         Ok(Sealed { sink: self.sink, length: self.offset, digest: Sha256Digest(self.digest.finalize().into()) })
-    }
-}
-
-impl Head {
-    /// The head with its path, and a hard link's target, below the bundle's directory.
-    fn below(mut self, prefix: &str) -> Self {
-        self.path.splice(..0, prefix.bytes());
-        if let EntryKind::Hardlink(target) = &mut self.kind {
-            target.splice(..0, prefix.bytes());
-        }
-        self
     }
 }

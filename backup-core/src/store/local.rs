@@ -11,6 +11,7 @@ use super::{Store, Stored, Upload};
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::BundleName;
 use crate::bundle::reader::ReadAt;
+use crate::lock::lock;
 use crate::{Error, ErrorContext, Kind, Result};
 
 const LOCK: &str = ".orchestrator-cli.lock";
@@ -36,16 +37,7 @@ impl Directory {
         let path = self.0.join(LOCK);
         let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = open.map_err(|cause| self.unwritable(cause))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(fs::TryLockError::WouldBlock) => {
-                Err(Error::new(Kind::Locked, format!("another backup is writing to {}", self.0.display()))
-                    .hint("wait until it is done; the lock ends with the process that holds it, so none is ever stale"))
-            }
-            Err(fs::TryLockError::Error(cause)) => {
-                Err(Error::new(Kind::Failed, format!("lock {}", path.display())).because(cause))
-            }
-        }
+        lock(file, &path, || format!("another backup is writing to {}", self.0.display()))
     }
 
     fn unwritable(&self, cause: io::Error) -> Error {

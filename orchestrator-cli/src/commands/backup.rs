@@ -12,7 +12,7 @@ use backup_core::component::release::Origin;
 use backup_core::finding::Finding;
 use backup_core::preflight::{Preflight, preflight};
 use backup_core::settings::{self, Settings};
-use backup_core::{Context, Error, ErrorContext, Kind, Result};
+use backup_core::{Context, Error, ErrorContext, Kind, Result, lock};
 use serde::Serialize;
 
 use crate::arguments::Backup;
@@ -48,16 +48,7 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
 fn lock(settings: &Settings) -> Result<File> {
     let path = &settings.cluster_conf;
     let file = File::open(path).context(|| format!("lock {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(Error::new(Kind::Locked, format!("another backup of {} is streaming", path.display()))
-                .hint("wait until it is done; the lock ends with the process that holds it, so none is ever stale"))
-        }
-        Err(std::fs::TryLockError::Error(cause)) => {
-            Err(Error::new(Kind::Failed, format!("lock {}", path.display())).because(cause))
-        }
-    }
+    lock::lock(file, path, || format!("another backup of {} is streaming", path.display()))
 }
 
 /// Standard output without the line buffer that Rust puts before it.
@@ -111,15 +102,11 @@ async fn plan(
 ) -> Result<ExitCode> {
     let to = directories(settings, request, stream);
     let release = request.release.clone().map(Origin::Given);
-    let Preflight { ready, findings, error } =
-        preflight(settings, release.as_ref(), &request.databases, &to, context).await;
-    let ready = match (ready, error) {
-        (Some(ready), None) => ready,
-        (_, error) => return Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
-    };
+    let Preflight { ready, findings } = preflight(settings, release.as_ref(), &request.databases, &to, context).await;
+    let ready = ready?;
     let plan = Plan {
-        databases: ready.databases.iter().map(|database| database.name.clone()).collect(),
-        bytes_on_disk: ready.databases.iter().map(|database| database.size).sum(),
+        databases: ready.postgres.databases.iter().map(|database| database.name.clone()).collect(),
+        bytes_on_disk: ready.postgres.databases.iter().map(|database| database.size).sum(),
         release: ready.release.version.clone(),
         files: settings.files.iter().map(|tree| tree.path.clone()).collect(),
         to,

@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use backup_core::Result;
 use backup_core::catalog::{self, Listed};
 use backup_core::store::Directory;
-use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::{exit, human};
 
 pub(crate) fn run(directory: &Path, output: &Output) -> Result<ExitCode> {
@@ -23,36 +22,24 @@ fn text(bundles: &[Listed], directory: &Path) -> String {
     if bundles.is_empty() {
         return format!("no bundles in {}\n", directory.display());
     }
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header([
-        "BUNDLE",
-        "SIZE",
-        "ROWS",
-        "CLUSTER",
-        "RELEASE",
-        "DATABASES",
-        "NOTE",
-    ]);
-    for bundle in bundles {
-        let note = match (&bundle.problem, bundle.warnings) {
-            (Some(problem), _) => format!("DAMAGED: {problem}"),
-            (None, 0) => String::new(),
-            (None, count) => human::counted(count as u64, "warning"),
-        };
-        table.add_row([
-            bundle.name.clone(),
-            human::bytes(bundle.length),
-            human::count(bundle.rows),
-            bundle.cluster.clone().unwrap_or_default(),
-            bundle.release.clone().unwrap_or_default(),
-            bundle.databases.join(", "),
-            note,
-        ]);
-    }
-    for column in [1, 2] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.lines().map(|line| format!("{}\n", line.trim())).collect()
+    let header = ["BUNDLE", "SIZE", "ROWS", "CLUSTER", "RELEASE", "DATABASES", "NOTE"];
+    let lines = output::table(&header, &[1, 2], bundles.iter().map(row));
+    lines.iter().map(|line| format!("{}\n", line.trim_start())).collect()
+}
+
+fn row(bundle: &Listed) -> [String; 7] {
+    let note = match (&bundle.problem, bundle.warnings) {
+        (Some(problem), _) => format!("DAMAGED: {problem}"),
+        (None, 0) => String::new(),
+        (None, count) => human::counted(count as u64, "warning"),
+    };
+    [
+        bundle.name.clone(),
+        human::bytes(bundle.length),
+        human::count(bundle.rows),
+        bundle.cluster.clone().unwrap_or_default(),
+        bundle.release.clone().unwrap_or_default(),
+        bundle.databases.join(", "),
+        note,
+    ]
 }

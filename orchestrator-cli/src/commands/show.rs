@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use backup_core::Result;
 use backup_core::bundle::manifest::{Database, Entry, Manifest};
-use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::open;
@@ -36,11 +35,11 @@ pub(crate) fn run(path: &Path, entries: bool, output: &Output) -> Result<ExitCod
         text.push_str(&table(&["SIZE", "STORED", "PATH"], &[0, 1], manifest.entries.iter().map(row)));
     }
     text.push_str(&restore(path, manifest));
-    let mut shown = manifest.clone();
+    let mut manifest = bundle.into_manifest();
     if !entries {
-        shown.entries.clear();
+        manifest.entries.clear();
     }
-    output.result("show", &Shown { length, manifest: &shown }, &text);
+    output.result("show", &Shown { length, manifest: &manifest }, &text);
     Ok(exit::done(false))
 }
 
@@ -103,25 +102,12 @@ fn files(manifest: &Manifest) -> String {
         return String::new();
     }
     let size = files.iter().map(|entry| entry.size).sum();
-    format!(
-        "\nFiles\n  {} with {}\n",
-        human::counted(files.len() as u64, "entry").replace("entrys", "entries"),
-        human::bytes(size)
-    )
+    format!("\nFiles\n  {} with {}\n", human::counted(files.len() as u64, "entry"), human::bytes(size))
 }
 
+/// A table's lines, indented below their heading.
 fn table<const N: usize>(header: &[&str; N], right: &[usize], rows: impl Iterator<Item = [String; N]>) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.iter().map(|name| (*name).to_owned()));
-    rows.for_each(|row| {
-        table.add_row(row);
-    });
-    for index in right {
-        if let Some(column) = table.column_mut(*index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.lines().map(|line| format!("  {}\n", line.trim_end())).collect()
+    output::table(header, right, rows).iter().map(|line| format!("  {line}\n")).collect()
 }
 
 fn restore(path: &Path, manifest: &Manifest) -> String {

@@ -34,15 +34,20 @@ impl Tools {
 pub async fn find(configured: Option<&Path>, environment: &Environment, major: u32) -> Result<Tools> {
     let candidates = match configured {
         Some(directory) => vec![directory.to_owned()],
-        None => in_path(environment).into_iter().chain(versioned()).collect(),
+        None => {
+            let in_path = in_path(environment);
+            if let Some(directory) = &in_path
+                && let Some(tools) = look_into(directory).await.filter(|tools| tools.major >= major)
+            {
+                return Ok(tools);
+            }
+            in_path.into_iter().chain(versioned()).collect()
+        }
     };
     let mut newest: Option<Tools> = None;
     let mut fitting: Option<Tools> = None;
-    for (place, directory) in candidates.iter().enumerate() {
+    for directory in &candidates {
         let Some(tools) = look_into(directory).await else { continue };
-        if tools.major >= major && configured.is_none() && place == 0 && in_path(environment).is_some() {
-            return Ok(tools);
-        }
         if tools.major >= major && fitting.as_ref().is_none_or(|best| tools.major < best.major) {
             fitting = Some(tools.clone());
         }
