@@ -27,7 +27,10 @@ pub enum Kind {
 /// An error with its chain of causes.
 ///
 /// `Display` prints this layer alone; walk [`StdError::source`] for the causes, or use [`Error::chain`].
-pub struct Error {
+pub struct Error(Box<Layer>);
+
+/// Boxed, because a result that fits a register is handed on for free where rows pass by the million.
+struct Layer {
     kind: Kind,
     message: String,
     hint: Option<String>,
@@ -40,34 +43,34 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error without a deeper cause. The message names the operation and the subject.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, source: None }
+        Self(Box::new(Layer { kind, message: message.into(), hint: None, source: None }))
     }
 
     /// The same error with what the operator can do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// The same error with its cause.
     pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(cause.into());
+        self.0.source = Some(cause.into());
         self
     }
 
     /// What the caller can do about it.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The first hint found from the outermost layer inwards.
     pub fn first_hint(&self) -> Option<&str> {
         let mut layer = Some(self);
         while let Some(error) = layer {
-            if error.hint.is_some() {
-                return error.hint.as_deref();
+            if error.0.hint.is_some() {
+                return error.0.hint.as_deref();
             }
-            layer = error.source.as_deref().and_then(|cause| cause.downcast_ref());
+            layer = error.0.source.as_deref().and_then(|cause| cause.downcast_ref());
         }
         None
     }
@@ -89,19 +92,19 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.kind, self.chain().join(": "))
+        write!(f, "{:?}: {}", self.0.kind, self.chain().join(": "))
     }
 }
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|cause| cause as _)
+        self.0.source.as_deref().map(|cause| cause as _)
     }
 }
 

@@ -89,7 +89,7 @@ fn a_stream_is_the_same_bundle() {
     let place = Workplace::default();
     let mut run = place.cli(&["backup", "--config", "cluster.conf", "--release", "1", "--to", "-"]);
     let output = run.envs(server.variables()).output().expect("the command runs");
-    assert!(output.status.success(), "{}", describe(&output));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let path = place.write("streamed.tgz", &output.stdout);
     let verified = place.cli(&["verify"]).arg(path).output().expect("the command runs");
     assert!(verified.status.success(), "{}", describe(&verified));

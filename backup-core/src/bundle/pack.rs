@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::block::{CONTENT, Encoder};
@@ -22,6 +23,8 @@ pub struct Packer {
     slots: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Slot>>>,
     level: u32,
+    /// The runtime that the pool was made in, since a caller's own may end before its blocks are packed.
+    runtime: Handle,
 }
 
 struct Slot {
@@ -32,7 +35,8 @@ struct Slot {
 impl Packer {
     /// A pool at `level` that compresses as many blocks at once as there are cores, with two more waiting.
     pub fn new(level: u32) -> Self {
-        Self { slots: Arc::new(Semaphore::new(cores() + 2)), idle: Arc::default(), level }
+        let slots = Arc::new(Semaphore::new(cores() + 2));
+        Self { slots, idle: Arc::default(), level, runtime: Handle::current() }
     }
 
     /// Takes `content`, at most one block of it, and leaves an empty buffer in its place.
@@ -45,7 +49,7 @@ impl Packer {
         std::mem::swap(&mut slot.content, content);
         let (sender, packed) = oneshot::channel();
         let idle = self.idle.clone();
-        tokio::task::spawn_blocking(move || {
+        self.runtime.spawn_blocking(move || {
             let block = slot.encoder.encode(&slot.content);
             slot.content.clear();
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(slot);

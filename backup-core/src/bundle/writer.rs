@@ -25,6 +25,9 @@ pub(super) const END_OF_ARCHIVE: [u8; 39] = [
 ];
 /// Messages between the tasks that capture and the thread that writes.
 const QUEUE: usize = 4;
+/// Small pieces are gathered in this many bytes, which stay in the core's own cache: to write each row straight into
+/// a block that another core had last costs more than the second copy.
+const GATHER: usize = 32 << 10;
 
 enum Message {
     /// Nothing more comes.
@@ -105,13 +108,14 @@ impl Writer {
     /// Adds a small entry whose content is at hand.
     pub async fn add(&self, path: &str, content: &[u8]) -> Result<()> {
         let mut entry = self.growing(self.private_head(path));
-        entry.write(content).await?;
+        entry.write(content).await;
         entry.finish(None).await
     }
 
     /// Begins an entry whose size is not known yet. Its blocks wait in memory, compressed, until it is finished.
     pub fn growing(&self, head: Head) -> Growing {
-        Growing { writer: self.clone(), head, content: Content::new(self), blocks: Vec::new() }
+        let gathered = Vec::with_capacity(GATHER);
+        Growing { writer: self.clone(), head, content: Content::new(self), gathered, blocks: Vec::new() }
     }
 
     /// Adds an entry of exactly `head.size` bytes, streamed; other entries wait until it is done.
@@ -131,6 +135,7 @@ impl Writer {
         while content.size < size {
             let wanted = usize::try_from(size - content.size).unwrap_or(CONTENT).min(CONTENT);
             fill(&mut content.buffer, wanted).await?;
+            content.digest.update(&content.buffer);
             send(&queue, Message::Block(content.pack(wanted as u64, size - content.size == wanted as u64).await))
                 .await?;
         }
@@ -177,7 +182,6 @@ impl Content {
 
     /// Packs the buffer, of which `count` bytes are content; the last one is padded to whole tar records.
     async fn pack(&mut self, count: u64, last: bool) -> Packed {
-        self.digest.update(&self.buffer);
         self.size += count;
         self.meter.read.fetch_add(count, Relaxed);
         if last {
@@ -192,17 +196,37 @@ pub struct Growing {
     writer: Writer,
     head: Head,
     content: Content,
+    gathered: Vec<u8>,
     blocks: Vec<Packed>,
 }
 
 impl Growing {
     /// Bytes of content so far.
     pub fn size(&self) -> u64 {
-        self.content.size + self.content.buffer.len() as u64
+        self.content.size + (self.content.buffer.len() + self.gathered.len()) as u64
     }
 
     /// Appends content.
-    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+    pub async fn write(&mut self, bytes: &[u8]) {
+        if self.gathered.len() + bytes.len() > GATHER {
+            self.pass_on().await;
+        }
+        if bytes.len() > GATHER {
+            self.fill(bytes).await;
+        } else {
+            self.gathered.extend_from_slice(bytes);
+        }
+    }
+
+    async fn pass_on(&mut self) {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        self.fill(&gathered).await;
+        gathered.clear();
+        self.gathered = gathered;
+    }
+
+    async fn fill(&mut self, mut bytes: &[u8]) {
+        self.content.digest.update(bytes);
         while !bytes.is_empty() {
             let room = CONTENT - self.content.buffer.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
@@ -212,11 +236,11 @@ impl Growing {
                 self.blocks.push(self.content.pack(CONTENT as u64, false).await);
             }
         }
-        Ok(())
     }
 
     /// Hands the entry over to be written.
     pub async fn finish(mut self, chunk: Option<Chunk>) -> Result<()> {
+        self.pass_on().await;
         if !self.content.buffer.is_empty() {
             let count = self.content.buffer.len() as u64;
             self.blocks.push(self.content.pack(count, true).await);

@@ -44,14 +44,14 @@ pub(super) async fn capture(
             None => {
                 scripts += 1;
                 let mut entry = writer.growing(writer.private_head(&format!("{directory}/{}", script_path(scripts))));
-                entry.write(splitter.reopen().as_bytes()).await?;
+                entry.write(splitter.reopen().as_bytes()).await;
                 entry
             }
         };
-        entry.write(&line).await?;
+        entry.write(&line).await;
         let may_cut = splitter.take(&line);
         if may_cut && entry.size() >= SCRIPT {
-            entry.write(splitter.close().as_bytes()).await?;
+            entry.write(splitter.close().as_bytes()).await;
             entry.finish(None).await?;
         } else {
             script = Some(entry);

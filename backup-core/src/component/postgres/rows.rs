@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
-use tokio::task::JoinSet;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::task::{AbortOnDropHandle, LocalPoolHandle};
 
 use super::connection::{Connection, Parameters};
 use super::snapshot::{self, Snapshot};
@@ -99,11 +100,16 @@ pub(super) async fn capture(source: Source<'_>, writer: &Writer, meter: &Arc<Met
         number: AtomicU64::new(1),
         chunks: Mutex::default(),
     });
-    let mut readers = JoinSet::new();
-    for _ in 0..jobs {
-        readers.spawn(read_tasks(shared.clone()));
-    }
-    while let Some(reader) = readers.join_next().await {
+    // A thread for each, which drives its connection too: rows that change threads on their way cost twice as much.
+    let pool = LocalPoolHandle::new(jobs);
+    let readers: FuturesUnordered<_> = (0..jobs)
+        .map(|_| {
+            let shared = shared.clone();
+            AbortOnDropHandle::new(pool.spawn_pinned(|| read_tasks(shared)))
+        })
+        .collect();
+    let mut readers = pin!(readers);
+    while let Some(reader) = readers.next().await {
         reader.map_err(|cause| Error::new(Kind::Failed, "read rows").because(cause))??;
     }
     let mut chunks = std::mem::take(&mut *shared.chunks.lock().unwrap_or_else(PoisonError::into_inner));
@@ -201,14 +207,14 @@ struct Open {
 }
 
 /// Begins a chunk of a task's table.
-async fn begin(shared: &Shared, task: &Task) -> Result<Open> {
+async fn begin(shared: &Shared, task: &Task) -> Open {
     let number = shared.number.fetch_add(1, Relaxed);
     let path = format!("{}/{}", shared.directory, chunk_path(number));
     let mut entry = shared.writer.growing(shared.writer.private_head(&path));
-    entry.write(&shared.preamble).await?;
-    entry.write(&shared.tables[task.table].header).await?;
+    entry.write(&shared.preamble).await;
+    entry.write(&shared.tables[task.table].header).await;
     let preamble = entry.size();
-    Ok(Open { entry, rows: 0, preamble, number })
+    Open { entry, rows: 0, preamble, number }
 }
 
 impl Cutter<'_> {
@@ -221,16 +227,16 @@ impl Cutter<'_> {
         // Borrowed where it stands: to move it out and back for every row costs as much as copying the row.
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(begin(self.shared, self.task).await?),
+            none => none.insert(begin(self.shared, self.task).await),
         };
-        open.entry.write(row).await?;
+        open.entry.write(row).await;
         open.rows += 1;
         if open.entry.size() >= CHUNK { self.close().await } else { Ok(()) }
     }
 
     async fn close(&mut self) -> Result<()> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
-        open.entry.write(END).await?;
+        open.entry.write(END).await;
         let part = (self.task.ordinal << 32) + self.part;
         self.part += 1;
         let written = Written { table: self.task.table, part, rows: open.rows, number: open.number };
