@@ -1,7 +1,9 @@
 //! A bundle is there under its name only when complete; whatever stops a run leaves nothing that blocks or misleads.
 
+use std::fs::{self, OpenOptions};
 use std::io::Read;
-use std::process::{Child, Stdio};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use fixtures::Postgres;
@@ -64,9 +66,95 @@ fn a_server_that_stops_ends_the_run_with_a_message_and_no_bundle() {
     wait_for_bytes(&place, 1 << 20);
     server.sql("postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'orchestrator-cli'");
     let output = run.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("run the backup again"), "{}", describe(&output));
+    assert_fails_without_a_trace(&place, &output, "run the backup again");
+
+    let mut server = server;
+    let run = start(&place, &server);
+    wait_for_bytes(&place, 1 << 20);
+    server.kill();
+    assert_fails_without_a_trace(&place, &run.wait_with_output().expect("it ends"), "run the backup again");
+}
+
+fn assert_fails_without_a_trace(place: &Workplace, output: &Output, word: &str) {
+    assert_eq!(output.status.code(), Some(1), "{}", describe(output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(word), "{}", describe(output));
     assert!(place.bundles().is_empty() && place.leftovers().is_empty());
+}
+
+#[test]
+fn a_pg_dump_that_is_killed_ends_the_run() {
+    let server = Postgres::start();
+    server.load_sample(100);
+    let place = Workplace::default();
+    fs::create_dir(place.path("bin")).expect("a directory");
+    // Stands in for a pg_dump that the kernel kills for want of memory: it is the real one up to that moment.
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*) exec {real} \"$@\" ;; esac\n{real} \"$@\" | head -c 900\nkill -KILL $$\n",
+        real = server.client_bin().join("pg_dump").display()
+    );
+    let fake = place.write("bin/pg_dump", script);
+    fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).expect("a mode");
+    symlink(server.client_bin().join("pg_restore"), place.path("bin/pg_restore")).expect("a link");
+    let mut run = place.backup(&server, &[]);
+    run.env("PATH", format!("{}:{}", place.path("bin").display(), std::env::var("PATH").unwrap_or_default()));
+    let output = run.output().expect("the command runs");
+    assert_fails_without_a_trace(&place, &output, "signal: 9");
+}
+
+/// Runs `command` where `full` is a file system of 1 MiB, and prints what is left on it.
+fn with_little_space(place: &Workplace, full: &str, command: &Command) -> Output {
+    fs::create_dir_all(place.path(full)).expect("a directory");
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.arg("--map-root-user");
+    }
+    let script = r#"mount -t tmpfs -o size=1m none "$0" || exit 99; "$@"; code=$?; echo "left: $(ls "$0")"; exit $code"#;
+    unshare.args(["--mount", "sh", "-c", script]).arg(place.path(full));
+    unshare.arg(command.get_program()).args(command.get_args()).current_dir(place.path(""));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => unshare.env(name, value),
+            None => unshare.env_remove(name),
+        };
+    }
+    let output = unshare.output().expect("missing prerequisite: unshare");
+    assert_ne!(output.status.code(), Some(99), "missing prerequisite: mount namespaces: {}", describe(&output));
+    output
+}
+
+#[test]
+fn a_full_disk_ends_the_run_unless_another_destination_is_left() {
+    let server = server_with_much();
+    let place = Workplace::default();
+    let output = with_little_space(&place, "bundles", &place.backup(&server, &[]));
+    assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
+    assert!(describe(&output).contains("No space left on device"), "{}", describe(&output));
+    assert!(describe(&output).contains("left: \n"), "{}", describe(&output));
+
+    let output = with_little_space(&place, "full", &place.backup(&server, &["--to", "full"]));
+    assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
+    assert!(describe(&output).contains("the other destinations have the bundle"), "{}", describe(&output));
+    assert!(describe(&output).contains("left: \n"), "{}", describe(&output));
+    let bundle = place.bundles().pop().expect("the other one has it");
+    let verified = place.cli(&["verify"]).arg(bundle).output().expect("the command runs");
+    assert!(verified.status.success(), "{}", describe(&verified));
+}
+
+#[test]
+fn a_stream_that_can_not_be_written_fails() {
+    let server = Postgres::start();
+    server.load_sample(100);
+    let place = Workplace::default();
+    let mut run = place.cli(&["backup", "--config", "cluster.conf", "--release", "1", "--to", "-"]);
+    run.envs(server.variables()).stdout(OpenOptions::new().write(true).open("/dev/full").expect("/dev/full"));
+    let output = run.output().expect("the command runs");
+    assert_fails_without_a_trace(&place, &output, "No space left on device");
+
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    run.stdout(writer);
+    let output = run.output().expect("the command runs");
+    assert_fails_without_a_trace(&place, &output, "Broken pipe");
 }
 
 #[test]
