@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use fixtures::Postgres;
 use system_tests::{Workplace, describe};
@@ -101,4 +102,42 @@ fn a_tree_comes_back_with_tar_and_with_extract() {
         .output()
         .expect("python3 runs");
     assert!(python.status.success(), "{}", describe(&python));
+}
+
+#[test]
+fn files_that_change_or_vanish_are_reported_by_name() {
+    let server = Postgres::start();
+    server.load_sample(50);
+    let place = Workplace::default();
+    let tree = place.path("tree");
+    fs::create_dir(&tree).expect("a directory");
+    let mut noise = 1u64;
+    let mut next = || {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        noise.to_le_bytes()
+    };
+    fs::write(tree.join("a-shrinks"), (0..5_000_000).flat_map(|_| next()).collect::<Vec<u8>>()).expect("a file");
+    fs::write(tree.join("b-vanishes"), "gone").expect("a file");
+    symlink("b-vanishes", tree.join("c-stays")).expect("a link");
+    place.write("o.toml", format!("cluster_conf = \"cluster.conf\"\n[[files]]\npath = {tree:?}\n"));
+    let mut run = place.cli(&["backup", "--config", "o.toml", "--release", "1", "--to", "-"]);
+    run.envs(server.variables()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run = run.spawn().expect("the command runs");
+    let mut stdout = run.stdout.take().expect("a pipe");
+    // Part of the first file has come, and the rest can't before it is taken from the pipe: noise does not compress.
+    let mut bundle = vec![0; 2 << 20];
+    stdout.read_exact(&mut bundle).expect("the beginning of a bundle");
+    fs::File::options().write(true).open(tree.join("a-shrinks")).and_then(|file| file.set_len(100)).expect("cut");
+    fs::remove_file(tree.join("b-vanishes")).expect("removed");
+    stdout.read_to_end(&mut bundle).expect("the rest");
+    let output = run.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+    let messages = String::from_utf8_lossy(&output.stderr);
+    for (name, word) in [("a-shrinks", "changed while it was read"), ("b-vanishes", "vanished before it was read")] {
+        assert!(messages.lines().any(|line| line.contains(name) && line.contains(word)), "{name}: {messages}");
+    }
+    assert!(messages.contains("done with 2 warnings"), "{messages}");
+    let path = place.write("orchestrator_backup_20261120T191500Z.tgz", &bundle);
+    let shown = place.cli(&["show"]).arg(&path).output().expect("the command runs");
+    assert!(describe(&shown).contains("b-vanishes"), "{}", describe(&shown));
 }

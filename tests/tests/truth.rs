@@ -108,7 +108,8 @@ fn with_little_space(place: &Workplace, full: &str, command: &Command) -> Output
     if !rustix::process::geteuid().is_root() {
         unshare.arg("--map-root-user");
     }
-    let script = r#"mount -t tmpfs -o size=1m none "$0" || exit 99; "$@"; code=$?; echo "left: $(ls "$0")"; exit $code"#;
+    let script =
+        r#"mount -t tmpfs -o size=1m none "$0" || exit 99; "$@"; code=$?; echo "left: $(ls "$0")"; exit $code"#;
     unshare.args(["--mount", "sh", "-c", script]).arg(place.path(full));
     unshare.arg(command.get_program()).args(command.get_args()).current_dir(place.path(""));
     for (name, value) in command.get_envs() {

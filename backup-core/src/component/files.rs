@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use globset::GlobSet;
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{OFlags, SeekFrom, seek};
 use walkdir::WalkDir;
 
 use crate::bundle::header::{EntryKind, Head};
@@ -143,7 +143,10 @@ impl Capture<'_> {
             head.xattrs.clear();
             return self.writer.stream(head, async |_, _| Ok(())).await;
         }
-        let file = match File::open(path) {
+        // The name may stand for a link or a pipe by now, which must not be followed or waited for.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let open = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+        let file = match open {
             Ok(file) => file,
             Err(cause) => {
                 self.unreadable(path, &cause);
@@ -156,7 +159,8 @@ impl Capture<'_> {
             self.seen.insert(identity, head.path.clone());
         }
         let map = holes(&file, &before);
-        let short = self.content(&file, head, before.len(), map).await?;
+        let content = self.content(&file, head, before.len(), map).await;
+        let short = content.context(|| format!("capture {}", path.display()))?;
         let after = file.metadata().context(|| format!("read {}", path.display()))?;
         let same =
             |a: &Metadata, b: &Metadata| (a.len(), a.mtime(), a.mtime_nsec()) == (b.len(), b.mtime(), b.mtime_nsec());
@@ -235,7 +239,7 @@ fn read_full(file: &File, mut at: u64, mut slice: &mut [u8]) -> Result<bool> {
                 slice = &mut slice[count..];
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::new(Kind::Failed, "read the file").because(error)),
+            Err(error) => return Err(Error::new(Kind::Failed, "read its content").because(error)),
         }
     }
     Ok(false)
