@@ -10,8 +10,8 @@ use system_tests::{Workplace, describe};
 
 const DATABASES: [&str; 2] = ["orchestrator", "orchestrator_archive"];
 
-/// Follows the bundle's README.txt on `target`.
-fn restore_by_hand(bundle: &Path, into: &Path, target: &Postgres) {
+/// Follows the bundle's README.txt on `target`; `databases` are the names of their scripts.
+fn restore_by_hand(bundle: &Path, into: &Path, target: &Postgres, databases: &[&str]) {
     std::fs::create_dir(into).expect("a directory");
     let tar = Command::new("tar").arg("xzf").arg(bundle).arg("-C").arg(into).output().expect("tar runs");
     assert!(tar.status.success(), "{}", describe(&tar));
@@ -27,7 +27,7 @@ fn restore_by_hand(bundle: &Path, into: &Path, target: &Postgres) {
         assert!(output.status.success(), "{}", describe(&output));
     };
     psql(&["-v", "ON_ERROR_STOP=1", "-f", "databases/globals.sql"]);
-    for database in DATABASES {
+    for database in databases {
         psql(&["-f", &format!("databases/{database}.sql")]);
     }
 }
@@ -65,7 +65,7 @@ fn comes_back(installation: &Installation) {
     let place = Workplace::default();
     let bundle = place.make_bundle(&source);
     let target = Postgres::start_version(installation, "");
-    restore_by_hand(&bundle, &place.path("by-hand"), &target);
+    restore_by_hand(&bundle, &place.path("by-hand"), &target, &DATABASES);
     for database in DATABASES {
         let (before, after) = (source.dump(database, &["--create"]), target.dump(database, &["--create"]));
         assert!(
@@ -151,6 +151,78 @@ fn chunks_hold_the_same_bytes_as_pg_dump_table_by_table() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn databases_of_other_encodings_come_back() {
+    let source = Postgres::start();
+    let same = "LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0";
+    let latin = "a \"quoted\" base";
+    source.sql("postgres", &format!("CREATE DATABASE \"a \"\"quoted\"\" base\" ENCODING 'LATIN1' {same}"));
+    source.sql("postgres", &format!("CREATE DATABASE bytes ENCODING 'SQL_ASCII' {same}"));
+    source.sql(latin, "CREATE TABLE \"Größe\" (\"é\" text DEFAULT 'ü', b bytea); INSERT INTO \"Größe\" VALUES ('ÿ\\ \t é', '\\x00ff0a')");
+    // Every byte but zero, in an encoding that says nothing about them.
+    let all: String = (1..=255).map(|byte| format!("\\{byte:03o}")).collect();
+    source.sql(
+        "bytes",
+        &format!(
+            "CREATE TABLE raw AS SELECT convert_from('{all}'::bytea, 'SQL_ASCII') AS t, lo_from_bytea(7, '{all}')"
+        ),
+    );
+    let place = Workplace::default();
+    let bundle = place.make_bundle(&source);
+    let target = Postgres::start();
+    restore_by_hand(&bundle, &place.path("by-hand"), &target, &["bytes", "a%20%22quoted%22%20base"]);
+    for database in [latin, "bytes"] {
+        let (before, after) = (source.dump(database, &["--create"]), target.dump(database, &["--create"]));
+        assert!(before == after, "{database} came back different");
+    }
+}
+
+#[test]
+fn a_row_of_hundreds_of_megabytes_comes_through() {
+    let source = Postgres::start();
+    source.sql("postgres", "CREATE TABLE wide AS SELECT 1 AS id, repeat(E'0123456789\t\\\n', 25000000) AS t");
+    let place = Workplace::default();
+    let bundle = place.make_bundle(&source);
+    let expected = source.command("psql").args(["-X", "-d", "postgres", "-c", "COPY wide TO STDOUT"]).output();
+    let expected = expected.expect("psql runs").stdout;
+    assert!(expected.len() > 300_000_000, "{} bytes", expected.len());
+    let extract = place.cli(&["extract", "--to", "out"]).arg(&bundle).arg("**/data/*").output().expect("it runs");
+    assert!(extract.status.success(), "{}", describe(&extract));
+    let inside = place.path("out").join(bundle.file_stem().expect("a name"));
+    let chunk = std::fs::read(inside.join("databases/postgres/data/000001.sql")).expect("the chunk");
+    let rows = chunk.strip_suffix(b"\\.\n").expect("an end");
+    assert!(rows.ends_with(&expected), "the row differs");
+}
+
+#[test]
+fn of_an_extensions_tables_the_configured_rows_are_captured() {
+    for installation in installations() {
+        let source = Postgres::start_version(&installation, "");
+        // Stands in for an extension's script, which alone may call pg_extension_config_dump.
+        source.sql(
+            "postgres",
+            "CREATE TABLE settings AS SELECT i AS id, i > 5 AS own FROM generate_series(1, 9) i; \
+            CREATE TABLE whole AS SELECT 1 AS a; CREATE TABLE internal AS SELECT 1 AS a; CREATE SEQUENCE numbers; \
+            ALTER EXTENSION plpgsql ADD TABLE settings; ALTER EXTENSION plpgsql ADD TABLE internal; \
+            ALTER EXTENSION plpgsql ADD TABLE whole; ALTER EXTENSION plpgsql ADD SEQUENCE numbers; \
+            SELECT setval('numbers', 42); \
+            UPDATE pg_extension SET extconfig = ARRAY['settings', 'whole', 'numbers']::regclass[]::oid[], \
+                extcondition = ARRAY['WHERE own', '', ''] WHERE extname = 'plpgsql'",
+        );
+        let place = Workplace::default();
+        let bundle = place.make_bundle(&source);
+        let rows = rows_of_bundle(&bundle, 0);
+        assert_eq!(rows, rows_of_pg_dump(&source.dump("postgres", &["--section=data"])));
+        assert_eq!(
+            rows.keys().map(|name| name.escape_ascii().to_string()).collect::<Vec<_>>(),
+            ["public.settings (id, own)", "public.whole (a)"]
+        );
+        let bundle = Bundle::open(std::fs::File::open(bundle).expect("the bundle")).expect("a bundle");
+        let sequences = bundle.content("databases/postgres/sequences.sql").expect("the sequences");
+        assert!(String::from_utf8_lossy(&sequences).contains("'public.numbers', 42"), "{}", sequences.escape_ascii());
     }
 }
 
