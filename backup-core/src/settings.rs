@@ -1,7 +1,7 @@
 //! Settings in TOML, and `--config FILE`, which names either such a file or a `cluster.conf`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use globset::{Glob, GlobSetBuilder};
 use serde::Deserialize;
@@ -210,6 +210,9 @@ fn tree(table: FilesTable) -> Result<Tree> {
     if !table.path.is_absolute() {
         return Err(Error::new(Kind::Usage, format!("files: {} is not an absolute path", table.path.display())));
     }
+    if table.path.components().any(|part| part == Component::ParentDir) {
+        return Err(Error::new(Kind::Usage, format!("files: {} goes upwards with `..`", table.path.display())));
+    }
     let mut globs = GlobSetBuilder::new();
     for pattern in &table.exclude {
         let glob = Glob::new(pattern)
@@ -259,6 +262,7 @@ mod tests {
             "cluster_conf = 'cluster.conf'\n[release]\nversion = '1'\nfile = '/x'",
             "cluster_conf = 'cluster.conf'\n[backup]\nlevel = 0",
             "cluster_conf = 'cluster.conf'\n[[files]]\npath = 'relative'",
+            "cluster_conf = 'cluster.conf'\n[[files]]\npath = '/etc/../x'",
         ] {
             assert!(load_text(bad).is_err(), "{bad}");
         }

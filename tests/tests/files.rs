@@ -141,3 +141,29 @@ fn files_that_change_or_vanish_are_reported_by_name() {
     let shown = place.cli(&["show"]).arg(&path).output().expect("the command runs");
     assert!(describe(&shown).contains("b-vanishes"), "{}", describe(&shown));
 }
+
+#[test]
+fn trees_that_overlap_or_are_reached_through_links_make_a_sound_bundle() {
+    let server = Postgres::start();
+    server.load_sample(50);
+    // `globals` is also the name of the script of roles.
+    server.sql("postgres", "CREATE DATABASE globals");
+    let place = Workplace::default();
+    fs::create_dir_all(place.path("tree/releases/7")).expect("directories");
+    fs::write(place.path("tree/releases/7/app"), "app").expect("a file");
+    symlink("releases/7", place.path("tree/current")).expect("a link");
+    symlink("tree", place.path("other")).expect("a link");
+    let paths = ["tree/", "tree/releases", "tree", "tree/current", "other/releases/./7", "other"];
+    let trees = paths.map(|path| format!("[[files]]\npath = {:?}\n", place.path(path)));
+    place.write("o.toml", format!("cluster_conf = \"cluster.conf\"\n{}", trees.concat()));
+    let mut run = place.cli(&["backup", "--config", "o.toml", "--release", "1", "--to", "bundles"]);
+    let output = run.envs(server.variables()).output().expect("the command runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    let bundle = place.bundles().pop().expect("a bundle");
+    let extracted = place.cli(&["extract", "--to", "out"]).arg(&bundle).output().expect("the command runs");
+    assert!(extracted.status.success(), "{}", describe(&extracted));
+    let root = place.path("").canonicalize().expect("a directory");
+    let files = place.path("out").join(bundle.file_stem().expect("a name")).join("files");
+    let inside = files.join(root.strip_prefix("/").expect("absolute"));
+    assert_eq!(fs::read_to_string(inside.join("other/current/app")).expect("through both links"), "app");
+}

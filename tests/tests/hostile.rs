@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use backup_core::bundle::block::{Decoder, Encoder};
+use backup_core::bundle::footer::{self, Footer};
 use backup_core::bundle::header::{EntryKind, Head};
-use backup_core::bundle::manifest::{Chunk, Manifest, Source, number_chunks};
+use backup_core::bundle::manifest::{Chunk, Database, Manifest, Source, number_chunks};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::writer::Writer;
+use sha2::Digest as _;
 use system_tests::{Workplace, describe};
 
 const NAME: &str = "orchestrator_backup_20261120T191500Z";
@@ -46,8 +49,35 @@ fn bundle(entries: Vec<(Head, Vec<u8>)>, bend: impl Fn(&mut Manifest)) -> Vec<u8
             entries: tail.entries.clone(),
         };
         bend(&mut manifest);
-        tail.seal(&manifest).expect("sealed").sink
+        tail.seal_unchecked(&manifest).expect("sealed").sink
     })
+}
+
+/// The same bundle with another tar header before its manifest, all digests made anew.
+fn with_manifest_head(bundle: Vec<u8>, bend: impl Fn(&mut Head)) -> Vec<u8> {
+    let (rest, footer) = bundle.split_at(bundle.len() - footer::LENGTH);
+    let mut footer = Footer::decode(footer.try_into().expect("a footer"), bundle.len() as u64).expect("a footer");
+    let (before, manifest) = rest.split_at(footer.manifest_offset as usize);
+    let (manifest, end) = manifest.split_at(footer.manifest_stored as usize);
+    let mut header = Vec::new();
+    let header_length = Decoder::default().decode(manifest, &mut header).expect("a block");
+    let (mut head, _) = Head::decode(&header).expect("a header");
+    bend(&mut head);
+    let bent = [&Encoder::new(3).encode(&head.encode()), &manifest[header_length..]].concat();
+    footer.manifest_stored = bent.len() as u64;
+    footer.manifest_digest = sha2::Sha256::digest(&bent).into();
+    footer.bundle_length = (before.len() + bent.len() + end.len() + footer::LENGTH) as u64;
+    [before, &bent, end, &footer.encode()].concat()
+}
+
+fn database(directory: &str, tables: usize) -> Database {
+    serde_json::from_value(serde_json::json!({
+        "name": "x", "directory": directory, "owner": "o", "encoding": "UTF8", "tablespace": "pg_default",
+        "locale": { "provider": "libc", "collate": "C", "ctype": "C" }, "connection_limit": -1, "size": 0,
+        "snapshot": { "time": "2026-11-20T19:15:00Z" }, "sequences": 0, "large_objects": 0,
+        "tables": vec![serde_json::json!({ "schema": "", "name": "", "rows": 0 }); tables],
+    }))
+    .expect("a database")
 }
 
 /// What is wrong, a word of the refusal, and whether the manifest alone shows it.
@@ -101,6 +131,36 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str, bool)> {
             false,
         ),
         ("another digest", bundle(vec![plain()], |m| m.entries[0].sha256.0[0] ^= 1), "content is not", false),
+        (
+            "manifest under another entry's name",
+            with_manifest_head(bundle(vec![plain()], straight), |head| head.path = format!("{NAME}/README.txt").into()),
+            "its tar header",
+            true,
+        ),
+        (
+            "manifest upwards",
+            with_manifest_head(bundle(vec![plain()], straight), |head| head.path = "../../etc/cron.d/x".into()),
+            "its tar header",
+            true,
+        ),
+        (
+            "manifest for all to write",
+            with_manifest_head(bundle(vec![plain()], straight), |head| head.mode = 0o4777),
+            "its tar header",
+            true,
+        ),
+        (
+            "a directory that a shell runs",
+            bundle(vec![plain()], |m| m.databases = vec![database("x'; touch y #", 0)]),
+            "not plain",
+            true,
+        ),
+        (
+            "a manifest of empty tables",
+            bundle(vec![plain()], |m| m.databases = vec![database("x", 1_000_000)]),
+            "more values",
+            true,
+        ),
         (
             "chunk of no table",
             bundle(vec![plain()], |m| {

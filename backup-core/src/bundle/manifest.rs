@@ -307,6 +307,7 @@ impl Manifest {
     /// [`Kind::Damaged`], naming the entry: a path that leaves the bundle, a link that leads outside, a doubled
     /// path, entries that don't stand one after another from the file's first byte up to `manifest_offset`.
     pub fn check(&self, manifest_offset: u64) -> Result<()> {
+        self.check_directories()?;
         let mut paths: HashSet<&str> = HashSet::with_capacity(self.entries.len());
         let mut links: HashSet<&str> = HashSet::new();
         let mut at = 0u64;
@@ -345,6 +346,18 @@ impl Manifest {
             ));
         }
         Ok(())
+    }
+
+    /// A database's directory goes into commands that an operator pastes, so it holds nothing that a shell minds.
+    fn check_directories(&self) -> Result<()> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '%');
+        match self.databases.iter().find(|database| !database.directory.chars().all(plain)) {
+            Some(database) => {
+                let shown = path::to_text(database.directory.as_bytes());
+                Err(Error::new(Kind::Damaged, format!("{PATH}: a database's directory is not plain: {shown}")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_link(&self, entry: &Entry, path: &[u8], earlier: &HashSet<&str>) -> Result<(), String> {

@@ -62,8 +62,8 @@ impl<R: ReadAt> Bundle<R> {
     pub fn open(source: R) -> Result<Self> {
         let length = source.length().context(|| "read the bundle's length".into())?;
         let footer = read_footer(&source, length)?;
-        let json = read_manifest(&source, &footer, length - footer::LENGTH as u64)?;
-        let manifest = parse_manifest(&json, footer.format)?;
+        let (head, json) = read_manifest(&source, &footer, length - footer::LENGTH as u64)?;
+        let manifest = parse_manifest(&head, &json, footer.format)?;
         manifest.check(footer.manifest_offset)?;
         Ok(Self { source, footer, manifest })
     }
@@ -126,8 +126,8 @@ fn read_footer<R: ReadAt>(source: &R, length: u64) -> Result<Footer> {
     Footer::decode(&bytes, length)
 }
 
-/// Reads the manifest's JSON, which must end where the end of the archive begins, just before `end`.
-pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) -> Result<Vec<u8>> {
+/// Reads the manifest's tar header and JSON, which must end where the end of the archive begins, just before `end`.
+pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) -> Result<(Head, Vec<u8>)> {
     let damaged = |why: &str| Error::new(Kind::Damaged, format!("entry {}: {why}", manifest::PATH));
     let stored = usize::try_from(footer.manifest_stored).ok().filter(|stored| *stored as u64 <= manifest::LARGEST);
     let stored = stored.ok_or_else(|| damaged("an absurd size"))?;
@@ -155,8 +155,15 @@ pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) ->
     }
     check_padding(&json, head.size).map_err(damaged)?;
     json.truncate(head.size as usize);
-    Ok(json)
+    if memchr::memchr_iter(b',', &json).count() > MOST_VALUES {
+        return Err(damaged("more values than a manifest of this size can have"));
+    }
+    Ok((head, json))
 }
+
+/// A manifest with more commas is refused before it is parsed: real ones have a value in every 40 bytes, and one made
+/// of the shortest possible values would take many times its own size in memory.
+const MOST_VALUES: usize = 2 << 20;
 
 /// Content must fill whole records, and nothing but zeros may follow it.
 fn check_padding(content: &[u8], size: u64) -> Result<(), &'static str> {
@@ -170,7 +177,7 @@ fn check_padding(content: &[u8], size: u64) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn parse_manifest(json: &[u8], format: u32) -> Result<Manifest> {
+fn parse_manifest(head: &Head, json: &[u8], format: u32) -> Result<Manifest> {
     #[derive(serde::Deserialize)]
     struct Least {
         #[serde(default)]
@@ -188,9 +195,15 @@ fn parse_manifest(json: &[u8], format: u32) -> Result<Manifest> {
     let manifest: Manifest = serde_json::from_slice(json).map_err(|cause| {
         Error::new(Kind::Damaged, format!("entry {}: not a manifest", manifest::PATH)).because(cause)
     })?;
-    let named = manifest.name.parse::<BundleName>();
-    if manifest.format != format || named.is_err() {
-        return Err(Error::new(Kind::Damaged, format!("entry {}: its format or name is wrong", manifest::PATH)));
+    let damaged = |why: &str| Error::new(Kind::Damaged, format!("entry {}: {why}", manifest::PATH));
+    let name = manifest.name.parse::<BundleName>().map_err(|_| damaged("its format or name is wrong"))?;
+    if manifest.format != format {
+        return Err(damaged("its format or name is wrong"));
+    }
+    // Its path decides which file `tar` writes, so it is as much to be proved as any other entry's.
+    let own = format!("{name}/{}", manifest::PATH);
+    if *head != Head::private(own, head.size, name.time().timestamp()) {
+        return Err(damaged("its tar header is not the one that this format has"));
     }
     Ok(manifest)
 }

@@ -143,7 +143,7 @@ impl<'c> RowCount<'c> {
     }
 
     fn agrees(&self) -> bool {
-        self.lines == self.chunk.rows + 1 && self.tail == *b"\\.\n"
+        self.chunk.rows.checked_add(1) == Some(self.lines) && self.tail == *b"\\.\n"
     }
 }
 
@@ -188,7 +188,7 @@ fn shifted_manifest<R: ReadAt>(source: &R, length: u64) -> Option<Manifest> {
     let mut footer = footer::Footer::decode(&bytes, said).ok()?;
     let from_end = said.checked_sub(footer.manifest_offset)?;
     footer.manifest_offset = length.checked_sub(from_end)?;
-    let json = read_manifest(source, &footer, length).ok()?;
+    let (_, json) = read_manifest(source, &footer, length).ok()?;
     serde_json::from_slice(&json).ok()
 }
 
@@ -244,7 +244,9 @@ fn walk<R: ReadAt>(source: &R, length: u64, mut entry: impl FnMut(&str, u64) -> 
         let below = head.path.splitn(2, |byte| *byte == b'/').nth(1).unwrap_or(&head.path);
         let name = path::to_text(below);
         last = Some(name.clone());
-        let mut left = head.size.next_multiple_of(RECORD as u64);
+        let Some(mut left) = head.size.checked_next_multiple_of(RECORD as u64) else {
+            return Walk::Broken { entry: last, at };
+        };
         while left > 0 {
             content.clear();
             let Some(stored) = block_at(source, at, length, &mut decoder, &mut content) else {

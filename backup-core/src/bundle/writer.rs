@@ -337,8 +337,20 @@ impl<W: Write> Tail<W> {
     /// Completes the bundle with its manifest, the archive's end and the footer, and flushes it.
     ///
     /// # Errors
-    /// A failure to write, or a manifest too large to be read back.
-    pub fn seal(mut self, manifest: &Manifest) -> Result<Sealed<W>> {
+    /// A failure to write, a manifest too large to be read back, or one that [`Manifest::check`] refuses.
+    pub fn seal(self, manifest: &Manifest) -> Result<Sealed<W>> {
+        // What a reader would refuse must never be published as a backup.
+        manifest.check(self.offset).map_err(|error| {
+            Error::new(Kind::Failed, "the bundle would be refused by every reader, and is given up").because(error)
+        })?;
+        self.seal_unchecked(manifest)
+    }
+
+    /// [`Tail::seal`] of whatever `manifest` says. For tests that need a hostile bundle.
+    ///
+    /// # Errors
+    /// As those of [`Tail::seal`].
+    pub fn seal_unchecked(mut self, manifest: &Manifest) -> Result<Sealed<W>> {
         let json = serde_json::to_vec(manifest).context(|| "write the manifest".into())?;
         if json.len() as u64 > manifest::LARGEST {
             return Err(Error::new(Kind::Failed, "write the manifest: it is larger than 64 MiB")

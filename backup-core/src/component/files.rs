@@ -2,7 +2,7 @@
 //!
 //! A file that changes or vanishes while it is read is a finding by its name; the bundle stays whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -18,7 +18,7 @@ use crate::bundle::sparse::{Map, encode_map};
 use crate::bundle::writer::Writer;
 use crate::context::Context;
 use crate::finding::Finding;
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{ErrorContext, Result};
 
 /// Where captured files stand in the bundle; it stands for the machine's `/`.
 const ROOT: &str = "files";
@@ -37,7 +37,8 @@ pub struct Tree {
 /// # Errors
 /// Where a tree's own path can't be read, or the bundle can't be written.
 pub async fn capture(trees: &[Tree], writer: &Writer, context: &Context) -> Result<Vec<Finding>> {
-    let mut capture = Capture { writer, findings: Vec::new(), seen: HashMap::new(), names: Names::load() };
+    let mut capture =
+        Capture { writer, findings: Vec::new(), linked: HashMap::new(), done: HashSet::new(), names: Names::load() };
     for tree in trees {
         context.phase(format!("capture files {}", tree.path.display()));
         capture.tree(tree).await?;
@@ -49,25 +50,34 @@ struct Capture<'w> {
     writer: &'w Writer,
     findings: Vec<Finding>,
     /// Entries of files with several names, by device and inode.
-    seen: HashMap<(u64, u64), Vec<u8>>,
+    linked: HashMap<(u64, u64), Vec<u8>>,
+    /// Paths that are in the bundle; trees may overlap.
+    done: HashSet<PathBuf>,
     names: Names,
 }
 
 impl Capture<'_> {
     async fn tree(&mut self, tree: &Tree) -> Result<()> {
-        tree.path.symlink_metadata().context(|| format!("capture files {}", tree.path.display()))?;
-        let mut entries = WalkDir::new(&tree.path).follow_links(false).sort_by_file_name().into_iter();
+        let doing = || format!("capture files {}", tree.path.display());
+        // Entries stand under their real paths: none may be reached through a link that is an entry itself.
+        let root = tree.path.canonicalize().context(doing)?;
+        if let (Some(parent), Some(name)) = (tree.path.parent(), tree.path.file_name())
+            && tree.path.is_symlink()
+        {
+            self.entry(&parent.canonicalize().context(doing)?.join(name)).await?;
+        }
+        let mut entries = WalkDir::new(&root).follow_links(false).sort_by_file_name().into_iter();
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    let path = error.path().unwrap_or(&tree.path).to_owned();
+                    let path = error.path().unwrap_or(&root).to_owned();
                     let cause = error.into_io_error().unwrap_or_else(|| std::io::ErrorKind::Other.into());
                     self.unreadable(&path, &cause);
                     continue;
                 }
             };
-            let below = entry.path().strip_prefix(&tree.path).unwrap_or(entry.path());
+            let below = entry.path().strip_prefix(&root).unwrap_or(entry.path());
             let out = |glob: &GlobSet| glob.is_match(below) || glob.is_match(entry.file_name());
             if entry.depth() > 0 && tree.exclude.as_ref().is_some_and(out) {
                 if entry.file_type().is_dir() {
@@ -81,6 +91,9 @@ impl Capture<'_> {
     }
 
     async fn entry(&mut self, path: &Path) -> Result<()> {
+        if !self.done.insert(path.to_owned()) {
+            return Ok(());
+        }
         let metadata = match path.symlink_metadata() {
             Ok(metadata) => metadata,
             Err(cause) => {
@@ -88,8 +101,11 @@ impl Capture<'_> {
                 return Ok(());
             }
         };
-        let mut head = self.head(path, &metadata);
         let kind = metadata.file_type();
+        if kind.is_file() {
+            return self.file(path, &metadata).await;
+        }
+        let mut head = self.head(path, &metadata);
         if kind.is_dir() {
             head.kind = EntryKind::Directory;
         } else if kind.is_symlink() {
@@ -109,8 +125,6 @@ impl Capture<'_> {
                 return Ok(());
             }
             head.kind = EntryKind::Symlink(target);
-        } else if kind.is_file() {
-            return self.file(path, &metadata, head).await;
         } else {
             self.skipped(path, "special-file", "a socket, pipe or device is not in the backup");
             return Ok(());
@@ -136,11 +150,11 @@ impl Capture<'_> {
         }
     }
 
-    async fn file(&mut self, path: &Path, metadata: &Metadata, mut head: Head) -> Result<()> {
+    async fn file(&mut self, path: &Path, metadata: &Metadata) -> Result<()> {
         let identity = (metadata.dev(), metadata.ino());
-        if let Some(first) = self.seen.get(&identity).filter(|_| metadata.nlink() > 1) {
-            head.kind = EntryKind::Hardlink(first.clone());
-            head.xattrs.clear();
+        if let Some(first) = self.linked.get(&identity).filter(|_| metadata.nlink() > 1) {
+            let head =
+                Head { kind: EntryKind::Hardlink(first.clone()), xattrs: BTreeMap::new(), ..self.head(path, metadata) };
             return self.writer.stream(head, async |_, _| Ok(())).await;
         }
         // The name may stand for a link or a pipe by now, which must not be followed or waited for.
@@ -153,18 +167,26 @@ impl Capture<'_> {
                 return Ok(());
             }
         };
-        // The size of the open file counts: the name may stand for another file by now.
+        // The open file counts: the name may stand for another one by now.
         let before = file.metadata().context(|| format!("read {}", path.display()))?;
+        if !before.is_file() {
+            self.skipped(path, "special-file", "a socket, pipe or device is not in the backup");
+            return Ok(());
+        }
+        let head = self.head(path, &before);
         if metadata.nlink() > 1 {
-            self.seen.insert(identity, head.path.clone());
+            self.linked.insert(identity, head.path.clone());
         }
         let map = holes(&file, &before);
         let content = self.content(&file, head, before.len(), map).await;
-        let short = content.context(|| format!("capture {}", path.display()))?;
+        let gap = content.context(|| format!("capture {}", path.display()))?;
         let after = file.metadata().context(|| format!("read {}", path.display()))?;
         let same =
             |a: &Metadata, b: &Metadata| (a.len(), a.mtime(), a.mtime_nsec()) == (b.len(), b.mtime(), b.mtime_nsec());
-        if short || !same(&before, &after) {
+        if let Some(Gap::Unreadable(cause)) = gap {
+            let message = format!("part of the file can't be read, and zeros stand for it in the backup: {cause}");
+            self.findings.push(Finding::warning("file-unreadable", path.display().to_string(), message));
+        } else if gap.is_some() || !same(&before, &after) {
             let message = "the file changed while it was read; the backup holds a mixture of old and new";
             let finding = Finding::warning("file-changed", path.display().to_string(), message);
             self.findings.push(finding.hint("stop what writes to it, or exclude it, or back it up another way"));
@@ -175,8 +197,8 @@ impl Capture<'_> {
         Ok(())
     }
 
-    /// Adds a file's content; true where it was shorter than its size said, and zeros stand for the rest.
-    async fn content(&self, file: &File, mut head: Head, size: u64, map: Option<Map>) -> Result<bool> {
+    /// Adds a file's content; says why zeros stand for a part of it, if they do.
+    async fn content(&self, file: &File, mut head: Head, size: u64, map: Option<Map>) -> Result<Option<Gap>> {
         let (mut prefix, pieces) = match map {
             Some(map) => {
                 head.kind = EntryKind::Sparse(size);
@@ -187,7 +209,7 @@ impl Capture<'_> {
         head.size = prefix.len() as u64 + pieces.iter().map(|(_, length)| length).sum::<u64>();
         let mut pieces = pieces.into_iter();
         let (mut at, mut left) = (0, 0);
-        let mut short = false;
+        let mut gap = None;
         let fill = async |buffer: &mut Vec<u8>, wanted: usize| {
             let from_prefix = prefix.len().min(wanted);
             buffer.extend(prefix.drain(..from_prefix));
@@ -199,14 +221,14 @@ impl Capture<'_> {
                 let begin = buffer.len();
                 let part = usize::try_from(left).unwrap_or(wanted).min(wanted - begin);
                 buffer.resize(begin + part, 0);
-                short |= read_full(file, at, &mut buffer[begin..])?;
+                gap = gap.take().or(read_full(file, at, &mut buffer[begin..]));
                 at += part as u64;
                 left -= part as u64;
             }
             Ok(())
         };
         self.writer.stream(head, fill).await?;
-        Ok(short)
+        Ok(gap)
     }
 
     fn unreadable(&mut self, path: &Path, cause: &std::io::Error) {
@@ -229,20 +251,28 @@ impl Capture<'_> {
     }
 }
 
-/// Reads a slice; true where the file ended early, and the rest is left as zeros.
-fn read_full(file: &File, mut at: u64, mut slice: &mut [u8]) -> Result<bool> {
+/// Why zeros stand for a part of a file.
+enum Gap {
+    /// It ended before that part.
+    Ended,
+    /// The part could not be read.
+    Unreadable(std::io::Error),
+}
+
+/// Reads a slice; what can't be had of it is left as zeros.
+fn read_full(file: &File, mut at: u64, mut slice: &mut [u8]) -> Option<Gap> {
     while !slice.is_empty() {
         match file.read_at(slice, at) {
-            Ok(0) => return Ok(true),
+            Ok(0) => return Some(Gap::Ended),
             Ok(count) => {
                 at += count as u64;
                 slice = &mut slice[count..];
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::new(Kind::Failed, "read its content").because(error)),
+            Err(error) => return Some(Gap::Unreadable(error)),
         }
     }
-    Ok(false)
+    None
 }
 
 /// Where a file holds data, if it has holes worth keeping.
@@ -253,8 +283,9 @@ fn holes(file: &File, metadata: &Metadata) -> Option<Map> {
     let mut map = Map::new();
     let mut at = 0;
     // ENXIO says that only a hole is left; a file system without the notion answers with one piece of data.
-    while let Ok(data) = seek(file, SeekFrom::Data(at)) {
-        let hole = seek(file, SeekFrom::Hole(data)).ok()?;
+    // A file that grows meanwhile has data beyond the length that its entry states.
+    while let Some(data) = seek(file, SeekFrom::Data(at)).ok().filter(|data| *data < metadata.len()) {
+        let hole = seek(file, SeekFrom::Hole(data)).ok()?.min(metadata.len());
         map.push_back((data, hole - data));
         at = hole;
     }

@@ -34,9 +34,13 @@ pub struct Capture<'c> {
 /// Characters that stand as they are in a directory's name.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
 
-/// The directory below `databases/` of a database. Different names have different directories.
+/// The directory below `databases/` of a database. Different names have different directories, and none has the
+/// name of `globals.sql`.
 pub(crate) fn directory(database: &str) -> String {
-    utf8_percent_encode(database, PLAIN).to_string()
+    match database {
+        "globals" => "%67lobals".into(),
+        other => utf8_percent_encode(other, PLAIN).to_string(),
+    }
 }
 
 /// Captures roles and databases; `connection` is one to any database of the server.
@@ -145,5 +149,6 @@ mod tests {
         assert_eq!(directories.len(), names.len());
         assert!(directories.iter().all(|name| crate::bundle::path::refuse(name.as_bytes()).is_none()));
         assert_eq!(directory("orchestrator_archive"), "orchestrator_archive");
+        assert_eq!(directory("globals"), "%67lobals");
     }
 }
