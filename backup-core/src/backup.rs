@@ -182,7 +182,7 @@ async fn capture(
     writer.add("bundle.json", &json(&beginning)?).await?;
     writer.add("release.json", &json(&ready.release)?).await?;
     writer.add("cluster.conf", &settings.cluster_conf_bytes).await?;
-    let warnings = files::capture(&settings.files, writer, context).await?;
+    let mut warnings = files::capture(&settings.files, writer, context).await?;
     let what = Capture {
         parameters: &ready.postgres.parameters,
         server: &ready.postgres.server,
@@ -191,7 +191,8 @@ async fn capture(
         jobs,
         role_passwords: settings.role_passwords,
     };
-    let databases = postgres::capture(&what, &ready.postgres.connection, writer, meter, context).await?;
+    let (databases, found) = postgres::capture(&what, &ready.postgres.connection, writer, meter, context).await?;
+    warnings.extend(found);
     Ok((databases, warnings))
 }
 

@@ -32,29 +32,24 @@ fn restore_by_hand(bundle: &Path, into: &Path, target: &Postgres, databases: &[&
     }
 }
 
-/// A dump with the rows of each COPY sorted: PostgreSQL's COPY may put a row into a gap on an earlier page, so that
-/// even `pg_dump | psql` changes the order.
-fn rows_sorted(dump: &[u8]) -> Vec<Vec<u8>> {
-    let mut sorted: Vec<Vec<u8>> = Vec::new();
-    let mut rows: Option<Vec<&[u8]>> = None;
+/// A dump's lines that are no rows, and the sorted rows by the COPY that they belong to: PostgreSQL's COPY may put a
+/// row into a gap on an earlier page, so that even `pg_dump | psql` changes the order, and rows of a partition by an
+/// enum's hash may move to another one under the same COPY.
+fn rows_sorted(dump: &[u8]) -> (Vec<&[u8]>, BTreeMap<&[u8], Vec<&[u8]>>) {
+    let (mut lines, mut rows) = (Vec::new(), BTreeMap::<&[u8], Vec<&[u8]>>::new());
+    let mut copy: Option<&[u8]> = None;
     for line in dump.split_inclusive(|byte| *byte == b'\n') {
-        match &mut rows {
-            Some(block) if line == b"\\.\n" => {
-                block.sort_unstable();
-                sorted.extend(block.iter().map(|row| row.to_vec()));
-                sorted.push(line.to_vec());
-                rows = None;
-            }
-            Some(block) => block.push(line),
+        match copy {
+            Some(_) if line == b"\\.\n" => copy = None,
+            Some(header) => rows.entry(header).or_default().push(line),
             None => {
-                sorted.push(line.to_vec());
-                if line.ends_with(b" FROM stdin;\n") {
-                    rows = Some(Vec::new());
-                }
+                lines.push(line);
+                copy = line.ends_with(b" FROM stdin;\n").then_some(line);
             }
         }
     }
-    sorted
+    rows.values_mut().for_each(|rows| rows.sort_unstable());
+    (lines, rows)
 }
 
 fn comes_back(installation: &Installation) {
@@ -96,7 +91,8 @@ fn rows_of_pg_dump(dump: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let header = rest[begin + 6..end].to_vec();
         let data = &rest[end + 13..];
         let length = if data.starts_with(b"\\.\n") { 0 } else { find(data, b"\n\\.\n").expect("an end") + 1 };
-        tables.insert(header, data[..length].to_vec());
+        // Partitions that are loaded by way of their topmost table have one header.
+        tables.entry(header).or_insert_with(Vec::new).extend(&data[..length]);
         rest = &data[length..];
     }
     tables

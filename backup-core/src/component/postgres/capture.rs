@@ -13,6 +13,7 @@ use crate::bundle::manifest::{Database, Table};
 use crate::bundle::writer::Writer;
 use crate::context::Context;
 use crate::event::Meter;
+use crate::finding::Finding;
 use crate::{ErrorContext, Result};
 
 /// What is captured, and with what.
@@ -43,39 +44,45 @@ pub(crate) fn directory(database: &str) -> String {
     }
 }
 
-/// Captures roles and databases; `connection` is one to any database of the server.
+/// Captures roles and databases, and returns what `pg_dump` warned of too; `connection` is one to any database of the server.
 ///
 /// # Errors
-/// The first failure; nothing is retried, and nothing is left out.
+/// The first failure; nothing is retried, and nothing is left out without a finding.
 pub async fn capture(
     what: &Capture<'_>,
     connection: &Connection,
     writer: &Writer,
     meter: &Arc<Meter>,
     context: &Context,
-) -> Result<Vec<Database>> {
+) -> Result<(Vec<Database>, Vec<Finding>)> {
     context.phase("capture roles");
     let oids: Vec<u32> = what.databases.iter().map(|facts| facts.oid).collect();
     let globals = roles::globals(connection, &oids, what.server.major(), what.role_passwords).await?;
     writer.add("databases/globals.sql", globals.script.as_bytes()).await?;
-    let mut databases = Vec::new();
+    let (mut databases, mut findings) = (Vec::new(), Vec::new());
     for (index, facts) in what.databases.iter().enumerate() {
         context.phase(format!("capture database {}", facts.name));
         let captured = database(what, facts, index, writer, meter).await;
-        let mut database = captured.context(|| format!("capture database {}", facts.name))?;
+        let (mut database, said) = captured.context(|| format!("capture database {}", facts.name))?;
         database.roles.clone_from(&globals.roles);
         databases.push(database);
+        if !said.is_empty() {
+            let hint =
+                "restore the database on a spare server to see what is missing, or run the backup as a superuser";
+            findings.push(Finding::warning("pg-dump-warning", &facts.name, said).hint(hint));
+        }
     }
-    Ok(databases)
+    Ok((databases, findings))
 }
 
+/// Captures one database; returns what `pg_dump` said beside it.
 async fn database(
     what: &Capture<'_>,
     facts: &DatabaseFacts,
     index: usize,
     writer: &Writer,
     meter: &Arc<Meter>,
-) -> Result<Database> {
+) -> Result<(Database, String)> {
     let parameters = what.parameters.with_database(&facts.name);
     let snapshot = snapshot::take(&parameters).await?;
     let name = directory(&facts.name);
@@ -93,7 +100,7 @@ async fn database(
         directory: &inside,
         jobs: what.jobs,
     };
-    let ((), lo_scripts, chunks) = tokio::try_join!(
+    let (said, lo_scripts, chunks) = tokio::try_join!(
         schema::capture(what.tools, &parameters, &snapshot.id, &inside, writer),
         async {
             if large_objects == 0 {
@@ -103,9 +110,11 @@ async fn database(
         },
         rows::capture(source, writer, meter),
     )?;
+    // Had it ended, its locks would have gone with it, and a table that was emptied since would look empty.
+    snapshot.check_alive().await?;
     let script = scripts::database(&name, lo_scripts, &chunks);
     writer.add(&format!("{inside}.sql"), script.as_bytes()).await?;
-    Ok(Database {
+    let database = Database {
         name: facts.name.clone(),
         directory: name,
         owner: facts.owner.clone(),
@@ -123,7 +132,8 @@ async fn database(
         tables: counted(&snapshot.tables, &chunks),
         sequences,
         large_objects,
-    })
+    };
+    Ok((database, said))
 }
 
 /// Every table with the rows of its chunks.

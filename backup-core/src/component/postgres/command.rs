@@ -67,8 +67,15 @@ impl Running {
     }
 }
 
-/// Runs `command` with `input` and returns all of its standard output, which must be small.
-pub(super) async fn run(mut command: Command, doing: &str, input: Option<&[u8]>) -> Result<Vec<u8>> {
+/// What a program that succeeded wrote.
+pub(super) struct Ran {
+    pub(super) output: Vec<u8>,
+    /// Its standard error: warnings.
+    pub(super) said: String,
+}
+
+/// Runs `command` with `input`; its standard output must be small.
+pub(super) async fn run(mut command: Command, doing: &str, input: Option<&[u8]>) -> Result<Ran> {
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).process_group(0);
     let mut child = command.spawn().context(|| doing.to_owned())?;
@@ -86,9 +93,9 @@ pub(super) async fn run(mut command: Command, doing: &str, input: Option<&[u8]>)
     let ((), read, _) = tokio::join!(feed, stdout.read_to_end(&mut output), stderr.read_to_end(&mut errors));
     read.context(|| doing.to_owned())?;
     let status = child.wait().await.context(|| doing.to_owned())?;
+    let said = String::from_utf8_lossy(&errors).trim().to_owned();
     if status.success() {
-        return Ok(output);
+        return Ok(Ran { output, said });
     }
-    let errors = String::from_utf8_lossy(&errors);
-    Err(Error::new(Kind::Failed, format!("{doing}: the program ended with {status}")).because(errors.trim().to_owned()))
+    Err(Error::new(Kind::Failed, format!("{doing}: the program ended with {status}")).because(said))
 }

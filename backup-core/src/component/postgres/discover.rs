@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
 use super::connection::Connection;
+use super::tables::{EXTENSION_JOINS, NOT_AN_EXTENSIONS, READABLE, USER_SCHEMA};
 use super::{OLDEST, query_failed};
 use crate::bundle::manifest::{Extension, Locale, Setting};
 use crate::cluster::secret::{HIDDEN, is_secret};
@@ -91,7 +92,7 @@ pub async fn databases(
     server: &ServerFacts,
     wanted: &[String],
 ) -> Result<(Vec<DatabaseFacts>, Vec<Finding>)> {
-    let mut all = list(connection, server).await?;
+    let mut all = list(connection, server, wanted).await?;
     let mut findings = Vec::new();
     let mut chosen = Vec::new();
     if !wanted.is_empty() {
@@ -128,7 +129,9 @@ pub async fn databases(
     Ok((chosen, findings))
 }
 
-async fn list(connection: &Connection, server: &ServerFacts) -> Result<Vec<(DatabaseFacts, bool)>> {
+/// The databases, and whether they take connections; templates only where `wanted` names them. A limit of -2 marks
+/// what an interrupted DROP DATABASE has left.
+async fn list(connection: &Connection, server: &ServerFacts, wanted: &[String]) -> Result<Vec<(DatabaseFacts, bool)>> {
     let major = server.major();
     let provider = if major >= 15 { "d.datlocprovider::text" } else { "'c'" };
     let locale = match major {
@@ -140,13 +143,13 @@ async fn list(connection: &Connection, server: &ServerFacts) -> Result<Vec<(Data
     let sql = format!(
         "SELECT d.datname::text, d.oid, pg_catalog.pg_get_userbyid(d.datdba)::text, pg_catalog.pg_encoding_to_char(d.encoding)::text, \
             {provider}, d.datcollate::text, d.datctype::text, {locale}, {version}, t.spcname::text, d.datconnlimit, d.datacl::text[], \
-            pg_catalog.shobj_description(d.oid, 'pg_database'), d.datallowconn, \
+            pg_catalog.shobj_description(d.oid, 'pg_database'), d.datallowconn AND d.datconnlimit <> -2, \
             CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') THEN pg_catalog.pg_database_size(d.oid) ELSE 0 END \
          FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace \
-         WHERE NOT d.datistemplate ORDER BY d.datname COLLATE \"C\""
+         WHERE NOT d.datistemplate OR d.datname = ANY($1) ORDER BY d.datname COLLATE \"C\""
     );
     let failed = |error: tokio_postgres::Error| query_failed("list the server's databases", &error);
-    let rows = connection.query(&sql, &[]).await.map_err(failed)?;
+    let rows = connection.query(&sql, &[&wanted]).await.map_err(failed)?;
     let mut settings = all_settings(connection).await?;
     Ok(rows.iter().map(|row| (facts(row, &mut settings), row.get(13))).collect())
 }
@@ -198,14 +201,32 @@ async fn all_settings(connection: &Connection) -> Result<BTreeMap<u32, Vec<Setti
 /// Whether the database that `connection` is in holds nothing that a user made.
 pub(crate) async fn is_untouched(connection: &Connection) -> Result<bool> {
     // 16384 is the first object identifier that is given out after initdb.
-    let sql = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384 AND relnamespace <> 99) \
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid >= 16384) \
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid >= 16384) \
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_(toast_)?temp_') \
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE oid >= 16384) \
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
+    let catalogs = [
+        "pg_class WHERE relnamespace <> 99 AND",
+        "pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_' AND",
+        "pg_proc WHERE",
+        "pg_type WHERE",
+        "pg_operator WHERE",
+        "pg_cast WHERE",
+        "pg_collation WHERE",
+        "pg_ts_config WHERE",
+        "pg_extension WHERE",
+        "pg_foreign_data_wrapper WHERE",
+        "pg_publication WHERE",
+        "pg_event_trigger WHERE",
+        "pg_default_acl WHERE",
+        "pg_largeobject_metadata WHERE",
+    ];
+    let none = catalogs.map(|catalog| format!("NOT EXISTS (SELECT FROM pg_catalog.{catalog} oid >= 16384)"));
+    let sql = format!(
+        "SELECT {} AND NOT EXISTS (SELECT FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid \
+            WHERE d.datname = pg_catalog.current_database())
+         AND NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase \
+            WHERE d.datname = pg_catalog.current_database())",
+        none.join(" AND ")
+    );
     let row =
-        connection.query_one(sql, &[]).await.map_err(|error| query_failed("look into database postgres", &error))?;
+        connection.query_one(&sql, &[]).await.map_err(|error| query_failed("look into database postgres", &error))?;
     Ok(row.get(0))
 }
 
@@ -227,9 +248,8 @@ pub async fn access_problems(connection: &Connection, database: &str) -> Result<
                 pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable, \
                 c.relkind = 'r' AND pg_catalog.row_security_active(c.oid) AS secured \
             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-            WHERE c.relkind IN ('r', 'S') AND c.relpersistence <> 't' AND {}) s \
-         WHERE NOT s.readable OR s.secured ORDER BY 1",
-        super::tables::USER_SCHEMA
+            {EXTENSION_JOINS} WHERE c.relkind IN ('r', 'p', 'S') AND {READABLE} AND {USER_SCHEMA} AND {NOT_AN_EXTENSIONS}) s \
+         WHERE NOT s.readable OR s.secured ORDER BY 1"
     );
     let rows = connection
         .query(&unreadable, &[])

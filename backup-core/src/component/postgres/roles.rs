@@ -43,18 +43,23 @@ pub(super) async fn globals(
     let failed = |error: tokio_postgres::Error| query_failed("read the roles", &error);
     let rows = connection.query(&query, &[&databases]).await.map_err(failed)?;
     let mut script = String::from(
-        "-- The roles that the databases need. A role that exists already is left as it is.\n\
-         SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\n",
+        "-- The roles that the databases need. A role that exists already is left as it is, and so is who is a member\n\
+         -- of it, unless the member is made here.\n\
+         SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\
+         CREATE TEMPORARY TABLE created_roles (name text);\n\n",
     );
     rows.iter().for_each(|row| script.push_str(&role(row)));
-    let options = if major >= 16 { "m.inherit_option, m.set_option" } else { "true, true" };
+    let options =
+        if major >= 16 { "bool_or(m.inherit_option), bool_or(m.set_option)" } else { "NULL::bool, NULL::bool" };
+    // One grant may be made by several roles; who made it is not kept, so the pair has what any of them gave.
     let query = format!(
-        "{NEEDED} SELECT DISTINCT g.rolname::text, r.rolname::text, m.admin_option, {options} FROM pg_catalog.pg_auth_members m \
+        "{NEEDED} SELECT g.rolname::text, r.rolname::text, bool_or(m.admin_option), {options} FROM pg_catalog.pg_auth_members m \
          JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles r ON r.oid = m.member \
-         WHERE m.roleid IN (SELECT oid FROM needed) AND m.member IN (SELECT oid FROM needed) ORDER BY 1, 2"
+         WHERE m.roleid IN (SELECT oid FROM needed) AND m.member IN (SELECT oid FROM needed) \
+         GROUP BY 1, 2 ORDER BY 1, 2"
     );
     let members = connection.query(&query, &[&databases]).await.map_err(failed)?;
-    members.iter().for_each(|row| script.push_str(&membership(row, major)));
+    members.iter().for_each(|row| script.push_str(&membership(row)));
     Ok(Globals { script, roles: rows.iter().map(|row| row.get(0)).collect() })
 }
 
@@ -87,10 +92,16 @@ fn role(row: &Row) -> String {
             setting_value(key, value)
         ));
     }
-    let body = format!(
-        "BEGIN\n  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {}) THEN\n{create}  END IF;\nEND\n",
-        sql::literal(&name)
-    );
+    create.push_str(&format!("    INSERT INTO pg_temp.created_roles VALUES ({});\n", sql::literal(&name)));
+    only_where(
+        &format!("NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {})", sql::literal(&name)),
+        &create,
+    )
+}
+
+/// A block that runs `statements` where `condition` holds.
+fn only_where(condition: &str, statements: &str) -> String {
+    let body = format!("BEGIN\n  IF {condition} THEN\n{statements}  END IF;\nEND\n");
     let mut tag = "$role$".to_owned();
     while body.contains(&tag) {
         tag.insert(1, 'x');
@@ -103,23 +114,93 @@ fn setting_name(key: &str) -> String {
     key.split('.').map(sql::identifier).collect::<Vec<_>>().join(".")
 }
 
-/// The catalog keeps lists of names with each name quoted already; as one literal they would become one name.
+/// Settings whose values are lists of names, those that `pg_dump` knows.
+const LISTS: [&str; 6] = [
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+];
+
+/// The catalog keeps a list as text with each name quoted already; as one literal it would become one name. Any user
+/// can write the text, so nothing of it is taken over as SQL.
 fn setting_value(key: &str, value: &str) -> String {
-    let lists = ["search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"];
-    if lists.contains(&key.to_ascii_lowercase().as_str()) && !value.is_empty() {
-        value.into()
-    } else {
-        sql::literal(value)
+    match LISTS.contains(&key.to_ascii_lowercase().as_str()).then(|| names(value)).flatten() {
+        Some(names) => names.iter().map(|name| sql::literal(name)).collect::<Vec<_>>().join(", "),
+        None => sql::literal(value),
     }
 }
 
-fn membership(row: &Row, major: u32) -> String {
+/// The names of a list as the server writes it; `None` where there are none, or a quote does not end.
+fn names(list: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let mut rest = list.trim_start();
+    while !rest.is_empty() {
+        let (name, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_name(quoted)?,
+            None => {
+                let (name, after) = rest.split_at(rest.find(',').unwrap_or(rest.len()));
+                (name.trim_end().to_owned(), after)
+            }
+        };
+        names.push(name);
+        rest = after.trim_start();
+        if !rest.is_empty() {
+            rest = rest.strip_prefix(',')?.trim_start();
+        }
+    }
+    (!names.is_empty()).then_some(names)
+}
+
+/// A name up to its closing quote, a doubled quote standing for one, and what follows.
+fn quoted_name(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut rest = text;
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, after)),
+        }
+    }
+}
+
+fn membership(row: &Row) -> String {
     let (group, member): (&str, &str) = (row.get(0), row.get(1));
-    let (admin, inherit, set): (bool, bool, bool) = (row.get(2), row.get(3), row.get(4));
-    let options = match (major >= 16, admin) {
-        (true, _) if !inherit || !set => format!(" WITH ADMIN {admin}, INHERIT {inherit}, SET {set}"),
-        (_, true) => " WITH ADMIN OPTION".into(),
-        _ => String::new(),
+    let (admin, inherit, set): (bool, Option<bool>, Option<bool>) = (row.get(2), row.get(3), row.get(4));
+    // Before version 16 the other two options did not exist.
+    let options = match (inherit.zip(set), admin) {
+        (Some((inherit, set)), _) => format!(" WITH ADMIN {admin}, INHERIT {inherit}, SET {set}"),
+        (None, true) => " WITH ADMIN OPTION".into(),
+        (None, false) => String::new(),
     };
-    format!("GRANT {} TO {}{options};\n", sql::identifier(group), sql::identifier(member))
+    let grant = format!("    GRANT {} TO {}{options};\n", sql::identifier(group), sql::identifier(member));
+    let (group, member) = (sql::literal(group), sql::literal(member));
+    only_where(&format!("EXISTS (SELECT FROM pg_temp.created_roles WHERE name IN ({group}, {member}))"), &grant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_list_is_taken_over_as_sql() {
+        for (value, expected) in [
+            (r#""$user", public"#, "'$user', 'public'"),
+            (r#""""#, "''"),
+            ("x;ALTER/**/ROLE/**/a/**/SUPERUSER", "'x;ALTER/**/ROLE/**/a/**/SUPERUSER'"),
+            (r#""a""b, c",d"#, r#"'a"b, c', 'd'"#),
+            (r#""never ends"#, r#"'"never ends'"#),
+            ("", "''"),
+        ] {
+            assert_eq!(setting_value("search_path", value), expected);
+        }
+        assert_eq!(setting_value("work_mem", "a, b"), "'a, b'");
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio_postgres::error::SqlState;
 use tokio_util::task::{AbortOnDropHandle, LocalPoolHandle};
 
 use super::connection::{Connection, Parameters};
@@ -52,6 +53,8 @@ struct Shared {
     writer: Writer,
     meter: Arc<Meter>,
     tasks: Mutex<VecDeque<Task>>,
+    /// Tasks whose table's lock was not to be had at once.
+    refused: Mutex<Vec<Task>>,
     number: AtomicU64,
     chunks: Mutex<Vec<Written>>,
 }
@@ -97,6 +100,7 @@ pub(super) async fn capture(source: Source<'_>, writer: &Writer, meter: &Arc<Met
         writer: writer.clone(),
         meter: meter.clone(),
         tasks: Mutex::new(tasks),
+        refused: Mutex::default(),
         number: AtomicU64::new(1),
         chunks: Mutex::default(),
     });
@@ -111,6 +115,11 @@ pub(super) async fn capture(source: Source<'_>, writer: &Writer, meter: &Arc<Met
     let mut readers = pin!(readers);
     while let Some(reader) = readers.next().await {
         reader.map_err(|cause| Error::new(Kind::Failed, "read rows").because(cause))??;
+    }
+    // The snapshot's owner has these locks, so it need not wait behind whoever waits for them.
+    let refused = std::mem::take(&mut *shared.refused.lock().unwrap_or_else(PoisonError::into_inner));
+    for task in refused {
+        finish(&shared, &task, read_task(&shared, &source.snapshot.connection, &task).await)?;
     }
     let mut chunks = std::mem::take(&mut *shared.chunks.lock().unwrap_or_else(PoisonError::into_inner));
     chunks.sort_by_key(|chunk| (chunk.table, chunk.part));
@@ -149,29 +158,53 @@ async fn read_tasks(shared: Arc<Shared>) -> Result<()> {
     loop {
         let task = shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(task) = task else { return Ok(()) };
-        let table = &shared.tables[task.table];
-        read_task(&shared, &connection, &task)
-            .await
-            .map_err(|error| Error::new(error.kind(), format!("read table {}", table.qualified)).because(error))?;
-        shared.meter.done.fetch_add(task.weight, Relaxed);
+        if !lock(&shared, &connection, &task).await? {
+            shared.refused.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+            continue;
+        }
+        finish(&shared, &task, read_task(&shared, &connection, &task).await)?;
+        connection.batch_execute(UNLOCK).await.map_err(|error| query_failed("COPY", &error))?;
     }
+}
+
+/// Gives back what [`lock`] took.
+const UNLOCK: &str = "ROLLBACK TO SAVEPOINT task; RELEASE SAVEPOINT task";
+
+/// Locks a task's table below a savepoint, so that locks don't add up; false where others come first.
+///
+/// Without waiting: the snapshot's owner holds the lock already, and behind a waiting exclusive lock, which waits for
+/// the owner, this reader would wait for ever.
+async fn lock(shared: &Shared, connection: &Connection, task: &Task) -> Result<bool> {
+    let table = &shared.tables[task.table].qualified;
+    let lock = format!("SAVEPOINT task; LOCK TABLE ONLY {table} IN ACCESS SHARE MODE NOWAIT");
+    match connection.batch_execute(&lock).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            connection.batch_execute(UNLOCK).await.map_err(|error| query_failed("COPY", &error))?;
+            Ok(false)
+        }
+        Err(error) => Err(query_failed(format!("lock table {table}"), &error)),
+    }
+}
+
+/// Counts a task as done, or says which table it was.
+fn finish(shared: &Shared, task: &Task, result: Result<()>) -> Result<()> {
+    let table = &shared.tables[task.table];
+    result.map_err(|error| Error::new(error.kind(), format!("read table {}", table.qualified)).because(error))?;
+    shared.meter.done.fetch_add(task.weight, Relaxed);
+    Ok(())
 }
 
 async fn read_task(shared: &Shared, connection: &Connection, task: &Task) -> Result<()> {
     let table = &shared.tables[task.table];
     let failed = |error: tokio_postgres::Error| query_failed("COPY", &error);
-    // The snapshot's owner holds the lock already. Taken here without waiting, because behind a waiting exclusive
-    // lock this reader would wait for ever; given back at the savepoint, so that locks don't add up.
-    let lock = format!("SAVEPOINT task; LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT", table.qualified);
-    connection.batch_execute(&lock).await.map_err(failed)?;
     let stream = connection.copy_out(&statement(table, task, &shared.encoding)).await.map_err(failed)?;
     let mut stream = pin!(stream);
     let mut cutter = Cutter { shared, task, open: None, part: 0 };
     while let Some(row) = stream.next().await {
         cutter.take(&row.map_err(failed)?).await?;
     }
-    cutter.close().await?;
-    connection.batch_execute("ROLLBACK TO SAVEPOINT task; RELEASE SAVEPOINT task").await.map_err(failed)
+    cutter.close().await
 }
 
 /// The statement that `pg_dump` would use, or the same rows page range by page range.

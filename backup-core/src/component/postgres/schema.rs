@@ -1,6 +1,6 @@
 //! The schema: one run of `pg_dump`, kept in its own format for `pg_restore -j` and as readable SQL.
 
-use super::command::{client, run};
+use super::command::{Ran, client, run};
 use super::connection::Parameters;
 use super::tools::Tools;
 use crate::Result;
@@ -14,24 +14,25 @@ const SCRIPTS: [(&str, &[&str]); 3] = [
     ("post-data.sql", &["--section=post-data"]),
 ];
 
-/// Adds `schema.dump` and the scripts made of it to the bundle, below `directory`.
+/// Adds `schema.dump` and the scripts made of it to the bundle, below `directory`; returns what `pg_dump` warns of, such
+/// as what it left out.
 pub(super) async fn capture(
     tools: &Tools,
     parameters: &Parameters,
     snapshot: &str,
     directory: &str,
     writer: &Writer,
-) -> Result<()> {
+) -> Result<String> {
     let mut command = client(tools, "pg_dump", parameters);
     command.args(["--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=60000"]);
     command.args(["--section=pre-data", "--section=post-data", &format!("--snapshot={snapshot}")]);
-    let dump = run(command, "dump the schema with pg_dump", None).await?;
+    let Ran { output: dump, said } = run(command, "dump the schema with pg_dump", None).await?;
     writer.add(&format!("{directory}/schema.dump"), &dump).await?;
     for (name, arguments) in SCRIPTS {
         let mut command = tokio::process::Command::new(tools.program("pg_restore"));
         command.args(arguments).arg("--file=-").env("LC_ALL", "C");
         let script = run(command, "write the schema as SQL with pg_restore", Some(&dump)).await?;
-        writer.add(&format!("{directory}/{name}"), &script).await?;
+        writer.add(&format!("{directory}/{name}"), &script.output).await?;
     }
-    Ok(())
+    Ok(said)
 }

@@ -1,7 +1,7 @@
 //! Values of sequences, which the schema's dump leaves out.
 
 use super::connection::Connection;
-use super::tables::{EXTENSION_JOINS, NOT_AN_EXTENSIONS, USER_SCHEMA};
+use super::tables::{EXTENSION_JOINS, NOT_AN_EXTENSIONS, READABLE, USER_SCHEMA};
 use super::{query_failed, sql};
 use crate::Result;
 
@@ -33,7 +33,7 @@ async fn names(connection: &Connection) -> Result<Vec<String>> {
     let query = format!(
         "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace {EXTENSION_JOINS} \
-         WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {USER_SCHEMA} AND {NOT_AN_EXTENSIONS} \
+         WHERE c.relkind = 'S' AND {READABLE} AND {USER_SCHEMA} AND {NOT_AN_EXTENSIONS} \
          ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
     );
     let rows = connection.query(&query, &[]).await.map_err(|error| query_failed("list the sequences", &error))?;

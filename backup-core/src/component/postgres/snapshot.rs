@@ -1,5 +1,7 @@
 //! One picture of a database: an exported snapshot, and locks that keep its tables as the picture shows them.
 
+use tokio_postgres::error::SqlState;
+
 use super::connection::{Connection, Parameters, connect};
 use super::discover::position;
 use super::tables::{self, TableFacts};
@@ -20,6 +22,14 @@ pub(super) struct Snapshot {
     pub(super) tables: Vec<TableFacts>,
 }
 
+impl Snapshot {
+    /// Makes sure that the snapshot and its locks have lasted until now.
+    pub(super) async fn check_alive(&self) -> Result<()> {
+        let alive = self.connection.batch_execute("SELECT").await;
+        alive.map_err(|error| query_failed("keep the snapshot to the end", &error))
+    }
+}
+
 /// Takes a snapshot and locks its tables against being dropped or rewritten.
 ///
 /// A snapshot does not protect from `TRUNCATE` or a rewrite that commits between the snapshot and the lock: the
@@ -33,30 +43,33 @@ pub(super) async fn take(parameters: &Parameters) -> Result<Snapshot> {
         let row = connection.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
         let id = row.map_err(|error| query_failed("export a snapshot", &error))?.get(0);
         let (time, wal) = position(&connection).await?;
-        lock(&connection, &tables::list(&connection).await?).await?;
-        let tables = tables::list(&connection).await?;
-        if tables.iter().all(|table| table.untouched) {
-            return Ok(Snapshot { connection, id, taken: manifest::Snapshot { time, wal }, tables });
+        if lock(&connection, &tables::list(&connection).await?).await? {
+            let tables = tables::list(&connection).await?;
+            if tables.iter().all(|table| table.untouched) {
+                return Ok(Snapshot { connection, id, taken: manifest::Snapshot { time, wal }, tables });
+            }
         }
         connection.batch_execute("ROLLBACK").await.map_err(|error| query_failed("end a snapshot", &error))?;
     }
     Err(Error::new(
         Kind::Failed,
-        format!("take a snapshot: tables were truncated or rewritten in each of {ATTEMPTS} attempts"),
+        format!("take a snapshot: tables were dropped, truncated or rewritten in each of {ATTEMPTS} attempts"),
     )
     .hint("run the backup while no TRUNCATE, CLUSTER or VACUUM FULL runs all the time"))
 }
 
-async fn lock(connection: &Connection, tables: &[TableFacts]) -> Result<()> {
+/// Locks `tables`; false where one of them is gone already.
+async fn lock(connection: &Connection, tables: &[TableFacts]) -> Result<bool> {
     for batch in tables.chunks(BATCH) {
         let names: Vec<String> = batch.iter().map(|table| format!("ONLY {}", table.qualified)).collect();
         let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
-        connection
-            .batch_execute(&sql)
-            .await
-            .map_err(|error| query_failed("lock the tables against being rewritten", &error))?;
+        match connection.batch_execute(&sql).await {
+            Ok(()) => {}
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(false),
+            Err(error) => return Err(query_failed("lock the tables against being rewritten", &error)),
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Another connection that sees the same picture.

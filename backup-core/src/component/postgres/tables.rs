@@ -9,6 +9,11 @@ use crate::Result;
 /// Condition on `n` (a schema): it is a user's. `pg_dump` leaves out `information_schema` and all that begins with `pg_`.
 pub(super) const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
 
+/// Condition on `c` (a relation): its rows can be read. Temporary ones are another session's, and a standby has none of
+/// what is not written to the log.
+pub(super) const READABLE: &str =
+    "c.relpersistence <> 't' AND (c.relpersistence = 'p' OR NOT pg_catalog.pg_is_in_recovery())";
+
 /// Joins that tell of a relation `c` whether an extension owns it, and whether it is one of the extension's
 /// configuration tables: of an extension's own tables only those are dumped, under the condition that it states.
 pub(super) const EXTENSION_JOINS: &str = "\
@@ -20,6 +25,16 @@ pub(super) const EXTENSION_JOINS: &str = "\
 
 /// Condition that goes with [`EXTENSION_JOINS`].
 pub(super) const NOT_AN_EXTENSIONS: &str = "(x.objid IS NULL OR config.relation IS NOT NULL)";
+
+/// The topmost table of a partition `t` whose rows must find their partition anew when they are loaded. Hashes of an
+/// enum's values are made of object identifiers, which are others in another database.
+const ROOT: &str = "\
+    SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_class c \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = pg_catalog.pg_partition_root(t.oid) \
+    AND EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(t.oid) a \
+        JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = a.relid \
+        JOIN pg_catalog.pg_opclass o ON o.oid = ANY(p.partclass) JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod \
+        WHERE o.opcname = 'enum_ops' AND m.amname = 'hash')";
 
 /// A table whose rows are captured.
 #[derive(Debug, Clone)]
@@ -38,7 +53,7 @@ pub(super) struct TableFacts {
     pub(super) pages: u64,
     /// Bytes on disk, oversized values included.
     pub(super) bytes: u64,
-    /// `COPY … FROM stdin;` with a newline, in the database's encoding.
+    /// `COPY … FROM stdin;` with a newline, in the database's encoding. It may name the partition's topmost table.
     pub(super) header: Vec<u8>,
     /// False where the table was truncated or rewritten after the snapshot that lists it.
     pub(super) untouched: bool,
@@ -47,20 +62,20 @@ pub(super) struct TableFacts {
 /// The tables, in the order of their names.
 pub(super) async fn list(connection: &Connection) -> Result<Vec<TableFacts>> {
     let sql = format!(
-        "SELECT t.*, pg_catalog.convert_to('COPY ' || t.qualified || CASE WHEN t.columns = '' THEN '' ELSE ' (' || t.columns || ')' END \
+        "SELECT t.nspname, t.relname, t.qualified, t.columns, t.condition, t.heap, t.pages, t.bytes, t.untouched, pg_catalog.convert_to('COPY ' || COALESCE(({ROOT}), t.qualified) || CASE WHEN t.columns = '' THEN '' ELSE ' (' || t.columns || ')' END \
                 || E' FROM stdin;\\n', pg_catalog.getdatabaseencoding()) \
-         FROM (SELECT n.nspname::text, c.relname::text, \
+         FROM (SELECT c.oid, n.nspname::text, c.relname::text, \
             pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS qualified, \
             COALESCE((SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) \
                 FROM pg_catalog.pg_attribute a \
                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), '') AS columns, \
-            NULLIF(config.condition, ''), COALESCE(m.amname = 'heap', false), \
-            COALESCE(pg_catalog.pg_relation_size(c.oid), 0) / pg_catalog.current_setting('block_size')::int8, \
-            COALESCE(pg_catalog.pg_table_size(c.oid), 0), \
-            COALESCE(c.relfilenode = pg_catalog.pg_relation_filenode(c.oid), false) \
+            NULLIF(config.condition, '') AS condition, COALESCE(m.amname = 'heap', false) AS heap, \
+            COALESCE(pg_catalog.pg_relation_size(c.oid), 0) / pg_catalog.current_setting('block_size')::int8 AS pages, \
+            COALESCE(pg_catalog.pg_table_size(c.oid), 0) AS bytes, \
+            COALESCE(c.relfilenode = pg_catalog.pg_relation_filenode(c.oid), false) AS untouched \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          LEFT JOIN pg_catalog.pg_am m ON m.oid = c.relam {EXTENSION_JOINS} \
-         WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {USER_SCHEMA} AND {NOT_AN_EXTENSIONS} \
+         WHERE c.relkind = 'r' AND {READABLE} AND {USER_SCHEMA} AND {NOT_AN_EXTENSIONS} \
          ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\") t"
     );
     let rows = connection.query(&sql, &[]).await.map_err(|error| query_failed("list the tables", &error))?;

@@ -26,23 +26,16 @@ impl Tools {
     }
 }
 
-/// The programs to use with a server of version `major`: those of the configured directory, else those of `PATH`
-/// where new enough, else the oldest of the versioned directories that are.
+/// The programs to use with a server of version `major`: those of the configured directory, else the oldest that are
+/// new enough, in `PATH` first and then in the versioned directories. The server's own version comes before a newer
+/// one, which writes settings that a restore into the same version would refuse.
 ///
 /// # Errors
 /// [`Kind::Unsupported`] where those found are too old, [`Kind::NotFound`] where none are.
 pub async fn find(configured: Option<&Path>, environment: &Environment, major: u32) -> Result<Tools> {
     let candidates = match configured {
         Some(directory) => vec![directory.to_owned()],
-        None => {
-            let in_path = in_path(environment);
-            if let Some(directory) = &in_path
-                && let Some(tools) = look_into(directory).await.filter(|tools| tools.major >= major)
-            {
-                return Ok(tools);
-            }
-            in_path.into_iter().chain(versioned()).collect()
-        }
+        None => in_path(environment).into_iter().chain(versioned()).collect(),
     };
     let mut newest: Option<Tools> = None;
     let mut fitting: Option<Tools> = None;
@@ -112,7 +105,7 @@ async fn look_into(directory: &Path) -> Option<Tools> {
     }
     let mut command = tokio::process::Command::new(directory.join("pg_dump"));
     command.arg("--version");
-    let output = run(command, "ask pg_dump for its version", None).await.ok()?;
+    let output = run(command, "ask pg_dump for its version", None).await.ok()?.output;
     let version = version_of(&String::from_utf8_lossy(&output))?;
     let major = version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
     Some(Tools { directory: directory.to_owned(), version, major })
