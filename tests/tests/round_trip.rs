@@ -32,11 +32,13 @@ fn restore_by_hand(bundle: &Path, into: &Path, target: &Postgres, databases: &[&
     }
 }
 
+type Rows<'d> = BTreeMap<&'d [u8], Vec<&'d [u8]>>;
+
 /// A dump's lines that are no rows, and the sorted rows by the COPY that they belong to: PostgreSQL's COPY may put a
 /// row into a gap on an earlier page, so that even `pg_dump | psql` changes the order, and rows of a partition by an
 /// enum's hash may move to another one under the same COPY.
-fn rows_sorted(dump: &[u8]) -> (Vec<&[u8]>, BTreeMap<&[u8], Vec<&[u8]>>) {
-    let (mut lines, mut rows) = (Vec::new(), BTreeMap::<&[u8], Vec<&[u8]>>::new());
+fn rows_sorted(dump: &[u8]) -> (Vec<&[u8]>, Rows<'_>) {
+    let (mut lines, mut rows) = (Vec::new(), Rows::new());
     let mut copy: Option<&[u8]> = None;
     for line in dump.split_inclusive(|byte| *byte == b'\n') {
         match copy {
