@@ -1,5 +1,6 @@
 //! A backup from beginning to end: preflight, capture, seal, publish.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::bundle::FORMAT;
 use crate::bundle::manifest::{Manifest, Server, Sha256Digest, Source, number_chunks};
 use crate::bundle::name::BundleName;
 use crate::bundle::pack::cores;
-use crate::bundle::writer::Writer;
+use crate::bundle::writer::{Tail, Writer};
 use crate::component::files;
 use crate::component::postgres::{self, Capture};
 use crate::component::release::Origin;
@@ -60,9 +61,12 @@ pub struct Outcome {
     pub warnings: Vec<Finding>,
 }
 
-/// The directories that a backup would be written to.
+/// The directories that a backup would be written to, each once, whatever it is called.
 pub fn directories(settings: &Settings, request: &Request, stream: bool) -> Vec<PathBuf> {
-    if request.to.is_empty() && !stream { settings.stores.clone() } else { request.to.clone() }
+    let named = if request.to.is_empty() && !stream { &settings.stores } else { &request.to };
+    let mut seen = HashSet::new();
+    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.components().collect());
+    named.iter().filter(|path| seen.insert(real(path))).cloned().collect()
 }
 
 /// Makes a bundle. `stream` takes its bytes as they come, beside the directories.
@@ -75,15 +79,25 @@ pub async fn run(
     stream: Option<Box<dyn Write + Send>>,
     context: &Context,
 ) -> Result<Outcome> {
-    context.until_cancelled(run_to_end(settings, request, stream, context)).await
+    let complete = context.until_cancelled(fill(settings, request, stream, context)).await?;
+    // What becomes visible can't be taken back, so from here on nobody is told that the run was interrupted.
+    complete.publish(context).await
 }
 
-async fn run_to_end(
+/// A bundle that lacks its manifest and its name.
+struct Complete {
+    manifest: Manifest,
+    tail: Tail<Destinations>,
+    content: u64,
+    _ticker: Ticker,
+}
+
+async fn fill(
     settings: &Settings,
     request: &Request,
     stream: Option<Box<dyn Write + Send>>,
     context: &Context,
-) -> Result<Outcome> {
+) -> Result<Complete> {
     let level = request.level.unwrap_or(settings.level);
     crate::settings::check_level(level)?;
     let directories = directories(settings, request, stream.is_some());
@@ -96,9 +110,10 @@ async fn run_to_end(
     let ready = checked.ready?;
     let name = BundleName::at(context.now());
     let sink = Destinations::begin(&directories, stream, &name)?;
+    let abandon = Abandon::of(&sink);
     let meter = Arc::new(Meter::default());
     meter.total.store(ready.postgres.databases.iter().map(|database| database.size).sum(), Relaxed);
-    let _ticker = Ticker::start(meter.clone(), context.clone());
+    let ticker = Ticker::start(meter.clone(), context.clone());
     let (writer, closing) = Writer::start(name.clone(), level, sink, meter.clone());
     let jobs = request.jobs.or(settings.jobs).unwrap_or_else(cores);
     let captured = capture(settings, &ready, &name, jobs, &writer, &meter, context).await;
@@ -117,20 +132,48 @@ async fn run_to_end(
         finished: context.now(),
         source: source(settings, &ready, context),
         databases,
-        warnings: warnings.clone(),
+        warnings,
         entries: std::mem::take(&mut tail.entries),
     };
-    context.phase("publish");
-    let content = meter.read.load(Relaxed);
-    let rows = manifest.databases.iter().flat_map(|database| &database.tables).map(|table| table.rows).sum();
-    let sealing = tokio::task::spawn_blocking(move || {
-        let sealed = tail.seal(&manifest)?;
-        let (published, failed) = sealed.sink.publish(&sealed.digest)?;
-        Ok::<_, Error>((published, failed, sealed.length, sealed.digest))
-    });
-    let (published, failed, length, sha256) =
-        sealing.await.map_err(|cause| Error::new(Kind::Failed, "publish the bundle").because(cause))??;
-    Ok(Outcome { name: name.to_string(), published, failed, length, sha256, content, rows, warnings })
+    abandon.disarm();
+    Ok(Complete { manifest, tail, content: meter.read.load(Relaxed), _ticker: ticker })
+}
+
+impl Complete {
+    async fn publish(self, context: &Context) -> Result<Outcome> {
+        context.phase("publish");
+        let Self { manifest, tail, content, _ticker } = self;
+        let (name, warnings) = (manifest.name.clone(), manifest.warnings.clone());
+        let rows = manifest.rows();
+        let sealing = tokio::task::spawn_blocking(move || {
+            let sealed = tail.seal(&manifest)?;
+            let (published, failed) = sealed.sink.publish(&sealed.digest)?;
+            Ok::<_, Error>((published, failed, sealed.length, sealed.digest))
+        });
+        let (published, failed, length, sha256) =
+            sealing.await.map_err(|cause| Error::new(Kind::Failed, "publish the bundle").because(cause))??;
+        Ok(Outcome { name, published, failed, length, sha256, content, rows, warnings })
+    }
+}
+
+/// Takes uploads back when dropped. The thread that writes can hang, in a pipe or on a dead disk, and then never drops
+/// them itself.
+struct Abandon(Vec<Box<dyn FnOnce() + Send>>);
+
+impl Abandon {
+    fn of(destinations: &Destinations) -> Self {
+        Self(destinations.uploads.iter().map(|(_, upload)| upload.abandon()).collect())
+    }
+
+    fn disarm(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(|abandon| abandon());
+    }
 }
 
 fn source(settings: &Settings, ready: &Ready, context: &Context) -> Source {
@@ -232,12 +275,21 @@ struct Destinations {
 
 impl Destinations {
     fn begin(directories: &[PathBuf], stream: Option<Box<dyn Write + Send>>, name: &BundleName) -> Result<Self> {
-        let mut uploads = Vec::new();
+        let (mut uploads, mut failed, mut first) = (Vec::new(), Vec::new(), None);
         for directory in directories {
             let store = Directory::new(directory);
-            uploads.push((store.location(), store.begin(name)?));
+            match store.begin(name) {
+                Ok(upload) => uploads.push((store.location(), upload)),
+                Err(error) => {
+                    failed.push(format!("{}: {}", store.location(), error.chain().join(": ")));
+                    first.get_or_insert(error);
+                }
+            }
         }
-        Ok(Self { uploads, stream, failed: Vec::new() })
+        match first {
+            Some(error) if uploads.is_empty() && stream.is_none() => Err(error),
+            _ => Ok(Self { uploads, stream, failed }),
+        }
     }
 
     fn publish(mut self, digest: &Sha256Digest) -> Result<(Vec<String>, Vec<String>)> {

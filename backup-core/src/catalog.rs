@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::Result;
 use crate::bundle::name::BundleName;
 use crate::bundle::reader::Bundle;
 use crate::store::Store;
+use crate::{Kind, Result};
 
 /// A bundle as `list` shows it.
 #[derive(Debug, Serialize)]
@@ -27,6 +27,9 @@ pub struct Listed {
     pub rows: u64,
     /// Number of warnings of its backup.
     pub warnings: usize,
+    /// Whether it is of a format that this version does not read.
+    #[serde(skip)]
+    pub unsupported: bool,
     /// Why it can't be opened, where it can't.
     pub problem: Option<String>,
 }
@@ -50,6 +53,7 @@ fn describe(store: &dyn Store, name: &BundleName, length: u64) -> Listed {
         databases: Vec::new(),
         rows: 0,
         warnings: 0,
+        unsupported: false,
         problem: None,
     };
     match opened {
@@ -58,10 +62,13 @@ fn describe(store: &dyn Store, name: &BundleName, length: u64) -> Listed {
             listed.cluster.clone_from(&manifest.source.cluster);
             listed.release.clone_from(&manifest.source.release);
             listed.databases = manifest.databases.iter().map(|database| database.name.clone()).collect();
-            listed.rows = manifest.databases.iter().flat_map(|database| &database.tables).map(|table| table.rows).sum();
+            listed.rows = manifest.rows();
             listed.warnings = manifest.warnings.len();
         }
-        Err(error) => listed.problem = Some(error.chain().join(": ")),
+        Err(error) => {
+            listed.unsupported = error.kind() == Kind::Unsupported;
+            listed.problem = Some(error.chain().join(": "));
+        }
     }
     listed
 }

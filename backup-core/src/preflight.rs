@@ -83,9 +83,7 @@ pub async fn preflight(
     let postgres = look_at_postgres(settings, wanted, context, &mut findings).await;
     let databases = postgres.iter().flat_map(|postgres| &postgres.databases);
     let size = databases.map(|database| database.size).sum();
-    for directory in directories {
-        look_at_directory(directory, size, &mut findings);
-    }
+    look_at_directories(directories, size, &mut findings);
     let failed = findings.all.iter().find(|finding| finding.severity == Severity::Error);
     let error = findings.first.take().or_else(|| {
         let finding = failed?;
@@ -183,6 +181,19 @@ async fn look_at_postgres(
         findings.all.push(Finding::warning("no-database", parameters.place(), "the server has no database to capture"));
     }
     Some(ReadyPostgres { parameters, connection, server, tools: tools?, databases })
+}
+
+/// A destination that can't be written does not hold up the others.
+fn look_at_directories(directories: &[PathBuf], size: u64, findings: &mut Findings) {
+    let mut found = Findings { all: Vec::new(), first: None };
+    directories.iter().for_each(|directory| look_at_directory(directory, size, &mut found));
+    let bad = |finding: &Finding| finding.severity == Severity::Error;
+    if found.all.iter().filter(|finding| bad(finding)).count() < directories.len() {
+        found.first = None;
+        found.all.iter_mut().filter(|finding| bad(finding)).for_each(|finding| finding.severity = Severity::Warning);
+    }
+    findings.all.append(&mut found.all);
+    findings.first = findings.first.take().or(found.first);
 }
 
 fn look_at_directory(directory: &Path, size: u64, findings: &mut Findings) {

@@ -33,6 +33,12 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {}", count(number), if number == 1 { noun } else { &many })
 }
 
+/// A text from outside, whose control characters would speak to the terminal; line ends stay.
+pub(crate) fn plain(text: &str) -> String {
+    let control = |c: char| c.is_control() && c != '\n';
+    text.chars().map(|c| if control(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
 /// A duration to the tenth of a second below a minute, such as `4.2 s`, and `3 min 05 s` above.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -52,6 +58,7 @@ mod tests {
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(u64::MAX)], ["0 B", "1023 B", "1.5 KiB", "16.0 EiB"]);
         assert_eq!([count(7), count(1234), count(1_234_567)], ["7", "1 234", "1 234 567"]);
         assert_eq!([counted(1, "row"), counted(0, "row"), counted(2, "entry")], ["1 row", "0 rows", "2 entries"]);
+        assert_eq!(plain("a\x1b[31m\nb"), "a\\u{1b}[31m\nb");
         assert_eq!(duration(Duration::from_secs(185)), "3 min 05 s");
     }
 }

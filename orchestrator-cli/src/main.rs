@@ -49,15 +49,32 @@ async fn run(arguments: Arguments, output: &Output) -> ExitCode {
     }
 }
 
-/// The first signal asks the work to stop and clean up; the second one is left to the system's default.
+/// The first signal asks the work to stop and clean up, the second one ends the process where it stands.
 fn cancel_on_signals(context: &Context) {
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    // Under `nohup` the end of the session is to be ignored.
+    if !is_ignored(SignalKind::hangup()) {
+        kinds.push(SignalKind::hangup());
+    }
+    for kind in kinds {
         let cancel = context.cancel.clone();
         if let Ok(mut signals) = signal(kind) {
             tokio::spawn(async move {
-                signals.recv().await;
-                cancel.cancel();
+                while signals.recv().await.is_some() {
+                    if cancel.is_cancelled() {
+                        std::process::exit(exit::INTERRUPTED.into());
+                    }
+                    cancel.cancel();
+                }
             });
         }
     }
+}
+
+/// Whether the process was started with this signal ignored, by the mask that Linux shows of it.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
 }

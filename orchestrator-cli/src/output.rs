@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::arguments::{Arguments, Command};
-use crate::exit;
 use crate::progress::ProgressStyle;
+use crate::{exit, human};
 
 /// Version of the JSON documents' shape.
 pub(crate) const JSON_VERSION: u32 = 1;
@@ -62,6 +62,11 @@ impl Output {
         } else {
             anstream::stdout().write_all(text.as_bytes())
         };
+    }
+
+    /// Prints an error that a printed result states too, so that programs get one document; returns its exit code.
+    pub(crate) fn fail_beside_result(&self, error: &Error) -> ExitCode {
+        if self.json { ExitCode::from(exit::of(error.kind())) } else { self.fail(error) }
     }
 
     /// Prints an error and returns its exit code.
@@ -114,9 +119,9 @@ pub(crate) fn finding(finding: &Finding) -> String {
     // The subject often stands in the message already.
     let subject =
         if finding.message.contains(&finding.subject) { String::new() } else { format!("{}: ", finding.subject) };
-    let mut text = format!("{label}{}", indented("", &format!("{subject}{}", finding.message)));
+    let mut text = format!("{label}{}", indented("", &human::plain(&format!("{subject}{}", finding.message))));
     if let Some(hint) = &finding.hint {
-        text.push_str(&indented("        hint: ", hint));
+        text.push_str(&indented("        hint: ", &human::plain(hint)));
     }
     text
 }

@@ -172,6 +172,63 @@ fn a_second_run_says_that_the_first_one_runs() {
 }
 
 #[test]
+fn a_writer_that_hangs_leaves_nothing_when_the_run_is_ended() {
+    let server = server_with_much();
+    let place = Workplace::default();
+    let mut run = place.backup(&server, &["--to", "-"]);
+    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command runs");
+    // Nobody reads the pipe, so it is full after 64 KiB.
+    wait_for_bytes(&place, 1000);
+    kill_process(Pid::from_raw(run.id() as i32).expect("a process"), Signal::TERM).expect("a signal");
+    assert_eq!(run.wait().expect("it ends").code(), Some(130));
+    assert!(place.bundles().is_empty());
+    assert_eq!(place.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn one_dead_destination_of_several_does_not_hold_up_the_others() {
+    let server = Postgres::start();
+    server.load_sample(50);
+    let place = Workplace::default();
+    place.write("file", "not a directory");
+    for (json, word) in [(false, "the other destinations have the bundle"), (true, "\"failed\":[\"file: ")] {
+        let mut run = place.backup(&server, &["--to", "file", "--to", "./bundles/"]);
+        let output = if json { run.arg("--json") } else { &mut run }.output().expect("the command runs");
+        assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
+        assert!(describe(&output).contains(word), "{}", describe(&output));
+        let lines = String::from_utf8_lossy(&output.stdout).lines().count();
+        assert!(!json || lines == 1, "one document: {}", describe(&output));
+        assert_eq!(place.bundles().len(), 1);
+        place.bundles().iter().for_each(|bundle| fs::remove_file(bundle).expect("removed"));
+    }
+}
+
+#[test]
+fn links_in_a_destination_are_not_followed() {
+    let server = Postgres::start();
+    server.load_sample(50);
+    let place = Workplace::default();
+    fs::create_dir(place.path("bundles")).expect("a directory");
+    let precious = place.write("precious", "keep me");
+    symlink(&precious, place.path("bundles/.orchestrator-cli.lock")).expect("a link");
+    let output = place.backup(&server, &[]).output().expect("the command runs");
+    assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
+    fs::remove_file(place.path("bundles/.orchestrator-cli.lock")).expect("removed");
+    // The digest's name is known as soon as the part has its own.
+    let run = start(&place, &server);
+    wait_for_bytes(&place, 0);
+    let part = place.leftovers().pop().expect("a part");
+    let name = part.trim_start_matches('.').split('.').next().expect("a name").to_owned();
+    symlink(&precious, place.path(&format!("bundles/{name}.tgz.sha256"))).expect("a link");
+    let output = run.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", describe(&output));
+    assert_eq!(fs::read_to_string(&precious).expect("a file"), "keep me");
+    let mut sum = Command::new("sha256sum");
+    sum.args(["--check", "--quiet"]).arg(format!("{name}.tgz.sha256")).current_dir(place.path("bundles"));
+    assert!(sum.status().expect("sha256sum runs").success());
+}
+
+#[test]
 fn a_stream_is_the_same_bundle() {
     let server = Postgres::start();
     server.load_sample(100);

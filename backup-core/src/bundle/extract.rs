@@ -1,18 +1,20 @@
 //! Extracts entries into a directory: nothing is overwritten, nothing is written through a link, and what does not
 //! match its digest does not stay.
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps, renameat_with, utimensat};
+use rustix::io::Errno;
 
 use super::header::{EntryKind, Head};
-use super::manifest::{Entry, FileType};
+use super::manifest::{self, Entry, FileType};
 use super::path;
 use super::reader::{Bundle, EntryReader, ReadAt};
 use super::sparse::SparseWriter;
@@ -34,87 +36,102 @@ pub struct Extracted {
     pub warnings: Vec<Finding>,
 }
 
-/// Patterns that entries' paths are held against; none of them means every entry.
-///
-/// # Errors
-/// [`Kind::Usage`] where a pattern is malformed.
-pub fn patterns(patterns: &[String]) -> Result<Option<GlobSet>> {
-    if patterns.is_empty() {
-        return Ok(None);
-    }
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        // `dir` stands for all below it, as it does for tar.
-        for text in [pattern.trim_end_matches('/').to_owned(), format!("{}/**", pattern.trim_end_matches('/'))] {
-            let glob = GlobBuilder::new(&text).literal_separator(true).build();
-            set.add(glob.map_err(|cause| Error::new(Kind::Usage, format!("pattern {pattern}")).because(cause))?);
-        }
-    }
-    set.build().map(Some).map_err(|cause| Error::new(Kind::Usage, "patterns").because(cause))
+/// What to extract: paths, directories with all below them, or patterns with `*`, `**` and `?`.
+pub struct Pattern {
+    text: String,
+    glob: GlobSet,
 }
 
-/// Extracts every entry that `wanted` matches into a new directory below `to`.
+impl Pattern {
+    /// A pattern.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where it is malformed.
+    pub fn new(text: &str) -> Result<Self> {
+        let malformed = || format!("pattern {text}");
+        let mut set = GlobSetBuilder::new();
+        // `dir` stands for all below it, as it does for tar.
+        for form in [text.trim_end_matches('/').to_owned(), format!("{}/**", text.trim_end_matches('/'))] {
+            let glob = GlobBuilder::new(&form).literal_separator(true).build();
+            set.add(glob.map_err(|cause| Error::new(Kind::Usage, malformed()).because(cause))?);
+        }
+        let glob = set.build().map_err(|cause| Error::new(Kind::Usage, malformed()).because(cause))?;
+        Ok(Self { text: text.into(), glob })
+    }
+}
+
+/// Extracts every entry that one of `wanted` matches, or every entry if there are none, into a new directory below
+/// `to`. It has its name only once all of it is there.
 ///
 /// # Errors
 /// [`Kind::Refused`] where the directory exists already, [`Kind::Damaged`] where an entry is, [`Kind::NotFound`]
-/// where nothing matches. What was extracted before a failure is removed again.
+/// where one of `wanted` matches nothing. What was extracted before a failure is removed again.
 pub fn extract<R: ReadAt>(
     bundle: &Bundle<R>,
-    wanted: Option<&GlobSet>,
+    wanted: &[Pattern],
     to: &Path,
     context: &Context,
     meter: &Meter,
 ) -> Result<Extracted> {
-    let chosen: Vec<&Entry> = bundle
-        .manifest()
-        .entries
-        .iter()
-        .filter(|entry| wanted.is_none_or(|wanted| wanted.is_match(&entry.path)))
-        .collect();
-    if chosen.is_empty() {
-        return Err(Error::new(Kind::NotFound, "no entry of the bundle matches")
+    let entries = &bundle.manifest().entries;
+    let paths = || entries.iter().map(|entry| entry.path.as_str()).chain([manifest::PATH]);
+    if let Some(pattern) = wanted.iter().find(|pattern| !paths().any(|path| pattern.glob.is_match(path))) {
+        return Err(Error::new(Kind::NotFound, format!("no entry of the bundle matches {}", pattern.text))
             .hint("`orchestrator-cli show --entries BUNDLE` lists them"));
     }
+    let chosen = |path: &str| wanted.is_empty() || wanted.iter().any(|pattern| pattern.glob.is_match(path));
     let directory = to.join(&bundle.manifest().name);
-    fs::create_dir_all(to).context(|| format!("create {}", to.display()))?;
-    fs::DirBuilder::new().mode(0o700).create(&directory).map_err(|cause| {
-        let error = Error::new(Kind::Refused, format!("create {}", directory.display())).because(cause);
-        error.hint("extract never overwrites; name another directory with --to, or move the old one away")
-    })?;
+    let exists = || {
+        Error::new(Kind::Refused, format!("{} exists already", directory.display()))
+            .hint("extract never overwrites; name another directory with --to, or move the old one away")
+    };
+    if directory.symlink_metadata().is_ok() {
+        return Err(exists());
+    }
+    let create = || format!("create a directory in {}", to.display());
+    fs::create_dir_all(to).context(create)?;
+    let part = tempfile::Builder::new().prefix(&format!(".{}.", bundle.manifest().name)).suffix(".part").tempdir_in(to);
+    let part = part.context(create)?;
     let mut extraction = Extraction {
         bundle,
-        directory: directory.clone(),
+        part: part.path().to_owned(),
         context,
         meter,
+        files: HashMap::new(),
         later: Vec::new(),
         result: Extracted { directory: directory.clone(), entries: 0, bytes: 0, warnings: Vec::new() },
     };
-    match chosen.into_iter().try_for_each(|entry| extraction.entry(entry)).and_then(|()| extraction.finish()) {
-        Ok(result) => Ok(result),
-        Err(error) => {
-            // The first error is the one to report.
-            let _ = fs::remove_dir_all(&directory);
-            Err(error)
-        }
+    entries.iter().filter(|entry| chosen(&entry.path)).try_for_each(|entry| extraction.entry(entry))?;
+    if chosen(manifest::PATH) {
+        extraction.manifest()?;
     }
+    let extracted = extraction.finish()?;
+    let rename = renameat_with(CWD, part.path(), CWD, &directory, RenameFlags::NOREPLACE);
+    rename.map_err(|cause| match cause {
+        Errno::EXIST => exists(),
+        other => Error::new(Kind::Failed, format!("create {}", directory.display())).because(io::Error::from(other)),
+    })?;
+    // Its name is another one by now, so there is nothing left to remove.
+    let _ = part.keep();
+    Ok(extracted)
 }
 
 struct Extraction<'b, R> {
     bundle: &'b Bundle<R>,
-    directory: PathBuf,
+    /// The directory under its temporary name.
+    part: PathBuf,
     context: &'b Context,
     meter: &'b Meter,
+    /// Files by their paths in the bundle, for the hard links that follow them.
+    files: HashMap<&'b str, &'b Entry>,
     /// Directories and symbolic links, which are made last: a link can't be written through before it exists, and a
     /// directory's mode and time must not be touched by what is put into it.
     later: Vec<(PathBuf, Head)>,
     result: Extracted,
 }
 
-impl<R: ReadAt> Extraction<'_, R> {
-    fn entry(&mut self, entry: &Entry) -> Result<()> {
-        if self.context.cancel.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted, "interrupted before everything was extracted"));
-        }
+impl<'b, R: ReadAt> Extraction<'b, R> {
+    fn entry(&mut self, entry: &'b Entry) -> Result<()> {
         let target = self.place(entry)?;
         self.write(entry, &target).context(|| format!("extract {}", entry.path))?;
         self.result.entries += 1;
@@ -123,13 +140,24 @@ impl<R: ReadAt> Extraction<'_, R> {
         Ok(())
     }
 
+    /// The manifest itself, for what README.txt has to say about it.
+    fn manifest(&mut self) -> Result<()> {
+        let json = self.bundle.manifest_json()?;
+        let target = self.part.join(manifest::PATH);
+        let write = self.new_file(&target).map(|mut file| file.write_all(&json));
+        write?.context(|| format!("extract {}", manifest::PATH))?;
+        self.result.entries += 1;
+        self.result.bytes += json.len() as u64;
+        Ok(())
+    }
+
     fn place(&self, entry: &Entry) -> Result<PathBuf> {
         let bytes = entry.path_bytes().filter(|bytes| path::refuse(bytes).is_none());
         let bytes = bytes.ok_or_else(|| Error::new(Kind::Damaged, format!("entry {}: a bad path", entry.path)))?;
-        Ok(self.directory.join(std::ffi::OsStr::from_bytes(&bytes)))
+        Ok(self.part.join(std::ffi::OsStr::from_bytes(&bytes)))
     }
 
-    fn write(&mut self, entry: &Entry, target: &Path) -> Result<()> {
+    fn write(&mut self, entry: &'b Entry, target: &Path) -> Result<()> {
         if let Some(parent) = target.parent() {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -142,6 +170,7 @@ impl<R: ReadAt> Extraction<'_, R> {
         match &head.kind {
             EntryKind::File | EntryKind::Sparse(_) => {
                 let file = self.new_file(target)?;
+                self.files.insert(&entry.path, entry);
                 self.fill(&mut reader, &head, file)?;
                 self.dress(target, &head)
             }
@@ -174,12 +203,15 @@ impl<R: ReadAt> Extraction<'_, R> {
     }
 
     fn fill(&self, reader: &mut EntryReader<'_, R>, head: &Head, mut file: File) -> Result<()> {
-        let write = |error: std::io::Error| Error::new(Kind::Failed, "write the file").because(error);
+        let write = |error: io::Error| Error::new(Kind::Failed, "write the file").because(error);
         let mut sparse = match head.kind {
             EntryKind::Sparse(size) => Some(SparseWriter::new(size)),
             _ => None,
         };
         while let Some(content) = reader.next()? {
+            if self.context.cancel.is_cancelled() {
+                return Err(Error::new(Kind::Interrupted, "interrupted before everything was extracted"));
+            }
             self.meter.read.fetch_add(content.len() as u64, Relaxed);
             match &mut sparse {
                 Some(sparse) => sparse.write(content, &mut file)?,
@@ -193,17 +225,16 @@ impl<R: ReadAt> Extraction<'_, R> {
     }
 
     /// A hard link to an earlier entry, or a copy of it where that entry was not asked for.
-    fn hardlink(&mut self, entry: &Entry, target: &Path) -> Result<()> {
+    fn hardlink(&mut self, entry: &'b Entry, target: &Path) -> Result<()> {
         let missing = || Error::new(Kind::Damaged, "a hard link to no earlier file");
         let name = entry.link.as_deref().ok_or_else(missing)?;
-        let original = self.bundle.manifest().entries.iter().find(|other| other.path == name);
-        let original =
-            original.filter(|other| matches!(other.kind, FileType::File | FileType::Sparse)).ok_or_else(missing)?;
-        let earlier = self.place(original)?;
-        if earlier.symlink_metadata().is_ok() {
+        if let Some(original) = self.files.get(name) {
+            let earlier = self.place(original)?;
             return fs::hard_link(&earlier, target).context(|| format!("link {}", target.display()));
         }
-        self.write(original, target)
+        let original = self.bundle.manifest().entries.iter().find(|other| other.path == name);
+        let original = original.filter(|other| matches!(other.kind, FileType::File | FileType::Sparse));
+        self.write(original.ok_or_else(missing)?, target)
     }
 
     /// Owner, attributes, mode and time of a finished file, in that order: each would undo the one after it.
@@ -241,7 +272,8 @@ impl<R: ReadAt> Extraction<'_, R> {
     }
 
     fn warn(&mut self, code: &str, target: &Path, message: &str) {
-        self.result.warnings.push(Finding::warning(code, target.display().to_string(), message));
+        let shown = self.result.directory.join(target.strip_prefix(&self.part).unwrap_or(target));
+        self.result.warnings.push(Finding::warning(code, shown.display().to_string(), message));
     }
 
     fn finish(mut self) -> Result<Extracted> {

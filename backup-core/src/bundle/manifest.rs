@@ -300,7 +300,24 @@ pub fn number_chunks(entries: &mut [Entry]) {
     }
 }
 
+impl Database {
+    /// Rows of all its tables. Saturates, since a hostile manifest may say anything.
+    pub fn rows(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows).fold(0, u64::saturating_add)
+    }
+}
+
 impl Manifest {
+    /// Rows of all databases.
+    pub fn rows(&self) -> u64 {
+        self.databases.iter().map(Database::rows).fold(0, u64::saturating_add)
+    }
+
+    /// Bytes of content of all entries.
+    pub fn content(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.size).fold(0, u64::saturating_add)
+    }
+
     /// Refuses what no writer of this format would write.
     ///
     /// # Errors

@@ -73,6 +73,15 @@ impl<R: ReadAt> Bundle<R> {
         &self.manifest
     }
 
+    /// The manifest as it stands in the bundle.
+    ///
+    /// # Errors
+    /// Where it can't be read any more.
+    pub fn manifest_json(&self) -> Result<Vec<u8>> {
+        let end = self.footer.bundle_length - footer::LENGTH as u64;
+        read_manifest(&self.source, &self.footer, end).map(|(_, json)| json)
+    }
+
     /// The manifest, for which the bundle is given up.
     pub fn into_manifest(self) -> Manifest {
         self.manifest

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 use super::{Store, Stored, Upload};
@@ -35,7 +36,10 @@ impl Directory {
 
     fn lock(&self) -> Result<File> {
         let path = self.0.join(LOCK);
-        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        // Whoever else may write here could have put a link in the lock's place.
+        let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
+        let mut options = OpenOptions::new();
+        let open = options.create(true).truncate(false).write(true).mode(0o600).custom_flags(nofollow).open(&path);
         let file = open.map_err(|cause| self.unwritable(cause))?;
         lock(file, &path, || format!("another backup is writing to {}", self.0.display()))
     }
@@ -75,12 +79,8 @@ impl Store for Directory {
         if target.symlink_metadata().is_ok() {
             return Err(exists(&target));
         }
-        let part = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(PART_SUFFIX)
-            .tempfile_in(&self.0)
-            .map_err(|cause| self.unwritable(cause))?;
-        Ok(Box::new(Part { part, target, directory: self.0.clone(), _lock: lock }))
+        let part = part(&self.0, name).map_err(|cause| self.unwritable(cause))?;
+        Ok(Box::new(Part { part, name: name.clone(), directory: self.0.clone(), _lock: lock }))
     }
 
     fn list(&self) -> Result<Vec<Stored>> {
@@ -130,7 +130,7 @@ fn exists(target: &Path) -> Error {
 /// A bundle under a temporary name in its directory. Dropping it removes the file and then the lock.
 struct Part {
     part: NamedTempFile,
-    target: PathBuf,
+    name: BundleName,
     directory: PathBuf,
     _lock: File,
 }
@@ -146,43 +146,46 @@ impl Write for Part {
 }
 
 impl Upload for Part {
+    fn abandon(&self) -> Box<dyn FnOnce() + Send> {
+        let path = self.part.path().to_owned();
+        // Where it is gone already, there is nothing to do.
+        Box::new(move || drop(fs::remove_file(path)))
+    }
+
     fn publish(self: Box<Self>, digest: &Sha256Digest) -> Result<String> {
-        let Self { part, target, directory, _lock } = *self;
+        let Self { part, name, directory, _lock } = *self;
+        let target = directory.join(name.file_name());
         let shown = target.display().to_string();
         part.as_file().sync_all().context(|| format!("sync {shown}"))?;
+        // Written before the bundle appears, so that a disk that is full by now leaves neither.
+        let sum = digest_file(&directory, &name, digest).context(|| format!("write the digest of {shown}"))?;
         part.persist_noclobber(&target).map_err(|error| {
             if error.error.kind() == io::ErrorKind::AlreadyExists {
                 return exists(&target);
             }
             Error::new(Kind::Failed, format!("publish {shown}")).because(error.error)
         })?;
-        sync_directory(&directory)?;
-        write_digest(&target, digest)?;
+        let beside = directory.join(format!("{}.sha256", name.file_name()));
+        sum.persist(beside).context(|| format!("publish the digest of {shown}"))?;
         sync_directory(&directory)?;
         Ok(shown)
     }
 }
 
+/// A temporary file, of which a run that is killed leaves what the next one removes.
+fn part(directory: &Path, name: &BundleName) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(PART_SUFFIX).tempfile_in(directory)
+}
+
+/// The digest as `sha256sum -c` reads it, synced.
+fn digest_file(directory: &Path, name: &BundleName, digest: &Sha256Digest) -> io::Result<NamedTempFile> {
+    let mut file = part(directory, name)?;
+    file.write_all(format!("{digest}  {}\n", name.file_name()).as_bytes())?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
 /// A rename is durable only once its directory is.
 fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory).and_then(|file| file.sync_all()).context(|| format!("sync {}", directory.display()))
-}
-
-/// The digest beside the bundle, as `sha256sum -c` reads it.
-fn write_digest(target: &Path, digest: &Sha256Digest) -> Result<()> {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let mut path = target.as_os_str().to_owned();
-    path.push(".sha256");
-    let path = PathBuf::from(path);
-    let mut options = OpenOptions::new();
-    let write =
-        |mut file: File| file.write_all(format!("{digest}  {name}\n").as_bytes()).and_then(|()| file.sync_all());
-    options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .and_then(write)
-        .context(|| format!("write {}", path.display()))
 }

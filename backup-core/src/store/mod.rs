@@ -52,6 +52,9 @@ pub trait Store: Send + Sync {
 
 /// A bundle on its way into a store. Dropping it gives it up.
 pub trait Upload: Write + Send {
+    /// What takes the upload back from outside, for when its writer hangs and can't be dropped.
+    fn abandon(&self) -> Box<dyn FnOnce() + Send>;
+
     /// Makes the bundle appear under its name and returns where it is. `digest` is that of all its bytes.
     ///
     /// # Errors

@@ -30,7 +30,8 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
         jobs: arguments.jobs.map(usize::from),
     };
     if arguments.dry_run {
-        return plan(&settings, &request, !streams.is_empty(), output, context).await;
+        let plan = plan(&settings, &request, !streams.is_empty(), output, context);
+        return context.until_cancelled(plan).await;
     }
     let _lock = if streams.is_empty() { None } else { Some(lock(&settings)?) };
     let stream = if streams.is_empty() { None } else { Some(standard_output()?) };
@@ -39,7 +40,7 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
     output.result("backup", &outcome, &text(&outcome, begun));
     if !outcome.failed.is_empty() {
         let error = Error::new(Kind::Failed, format!("back up to every destination: {}", outcome.failed.join("; ")));
-        return Err(error.hint("the other destinations have the bundle"));
+        return Ok(output.fail_beside_result(&error.hint("the other destinations have the bundle")));
     }
     Ok(exit::done(!outcome.warnings.is_empty()))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use backup_core::bundle::extract::{extract, patterns};
+use backup_core::bundle::extract::{Pattern, extract};
 use backup_core::event::Meter;
 use backup_core::{Context, ErrorContext, Result};
 use serde_json::json;
@@ -23,19 +23,19 @@ pub(crate) async fn run(
     context: &Context,
 ) -> Result<ExitCode> {
     let bundle = open(path)?;
-    let wanted = patterns(wanted)?;
+    let wanted = wanted.iter().map(|text| Pattern::new(text)).collect::<Result<Vec<_>>>()?;
     context.phase(format!("extract {}", path.display()));
     let meter = Arc::new(Meter::default());
     meter.total.store(bundle.footer().bundle_length, Relaxed);
     let work = {
         let (to, context, meter) = (to.to_owned(), context.clone(), meter.clone());
-        tokio::task::spawn_blocking(move || extract(&bundle, wanted.as_ref(), &to, &context, &meter))
+        tokio::task::spawn_blocking(move || extract(&bundle, &wanted, &to, &context, &meter))
     };
     let extracted = with_progress(work, &meter, context).await.context(|| format!("extract {}", path.display()))?;
     let mut text: String = extracted.warnings.iter().map(output::finding).collect();
     text.push_str(&format!(
-        "{} entries with {} in {}\n",
-        human::count(extracted.entries),
+        "{} with {} in {}\n",
+        human::counted(extracted.entries, "entry"),
         human::bytes(extracted.bytes),
         extracted.directory.display(),
     ));

@@ -29,7 +29,8 @@ fn text(bundles: &[Listed], directory: &Path) -> String {
 
 fn row(bundle: &Listed) -> [String; 7] {
     let note = match (&bundle.problem, bundle.warnings) {
-        (Some(problem), _) => format!("DAMAGED: {problem}"),
+        (Some(problem), _) if bundle.unsupported => human::plain(problem),
+        (Some(problem), _) => format!("DAMAGED: {}", human::plain(problem)),
         (None, 0) => String::new(),
         (None, count) => human::counted(count as u64, "warning"),
     };
@@ -37,9 +38,9 @@ fn row(bundle: &Listed) -> [String; 7] {
         bundle.name.clone(),
         human::bytes(bundle.length),
         human::count(bundle.rows),
-        bundle.cluster.clone().unwrap_or_default(),
-        bundle.release.clone().unwrap_or_default(),
-        bundle.databases.join(", "),
+        human::plain(bundle.cluster.as_deref().unwrap_or_default()),
+        human::plain(bundle.release.as_deref().unwrap_or_default()),
+        human::plain(&bundle.databases.join(", ")),
         note,
     ]
 }

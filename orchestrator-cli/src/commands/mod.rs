@@ -26,7 +26,9 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         Command::Show { bundle, entries } => show::run(&bundle, entries, output),
         Command::Verify { bundle } => verify::run(&bundle, output, context).await,
         Command::Extract { bundle, patterns, to } => extract::run(&bundle, &patterns, &to, output, context).await,
-        Command::Check { config, to, release } => check::run(&config.config, to, release, output, context).await,
+        Command::Check { config, to, release } => {
+            context.until_cancelled(check::run(&config.config, to, release, output, context)).await
+        }
         Command::Completions { shell } => Ok(shell::completions(shell)),
         Command::Man => shell::manual(),
     }

@@ -50,9 +50,8 @@ fn row(entry: &Entry) -> [String; 3] {
 
 fn head(manifest: &Manifest, length: u64) -> String {
     let source = &manifest.source;
-    let content: u64 = manifest.entries.iter().map(|entry| entry.size).sum();
     let mut text = format!("{}\n", manifest.name);
-    let mut line = |label: &str, value: String| text.push_str(&format!("  {label:<11}{value}\n"));
+    let mut line = |label: &str, value: String| text.push_str(&format!("  {label:<11}{}\n", human::plain(&value)));
     line(
         "made",
         format!("{} by {} on {}", manifest.created.format("%Y-%m-%d %H:%M:%S UTC"), manifest.tool, source.host),
@@ -62,29 +61,28 @@ fn head(manifest: &Manifest, length: u64) -> String {
     if let Some(server) = &source.postgres {
         line("PostgreSQL", format!("{}, pg_dump {}", server.version, server.pg_dump));
     }
-    line("size", format!("{} for {} of content", human::bytes(length), human::bytes(content)));
+    line("size", format!("{} for {} of content", human::bytes(length), human::bytes(manifest.content())));
     text
 }
 
 fn describe(database: &Database) -> String {
-    let rows: u64 = database.tables.iter().map(|table| table.rows).sum();
     let mut text = format!(
         "\nDatabase {}\n  owner {}, {} {}, {} on disk\n  as of {}{}\n",
         database.name.escape_debug(),
         database.owner.escape_debug(),
-        database.encoding,
-        database.locale.name.as_deref().unwrap_or(&database.locale.collate),
+        human::plain(&database.encoding),
+        human::plain(database.locale.name.as_deref().unwrap_or(&database.locale.collate)),
         human::bytes(database.size),
         database.snapshot.time.format("%Y-%m-%d %H:%M:%S UTC"),
-        database.snapshot.wal.as_ref().map(|wal| format!(", WAL {wal}")).unwrap_or_default(),
+        database.snapshot.wal.as_ref().map(|wal| human::plain(&format!(", WAL {wal}"))).unwrap_or_default(),
     );
     if !database.extensions.is_empty() {
         let names: Vec<String> = database.extensions.iter().map(|e| format!("{} {}", e.name, e.version)).collect();
-        text.push_str(&format!("  extensions {}\n", names.join(", ")));
+        text.push_str(&format!("  extensions {}\n", human::plain(&names.join(", "))));
     }
     text.push_str(&format!(
         "  {} in {}, {}, {}\n",
-        human::counted(rows, "row"),
+        human::counted(database.rows(), "row"),
         human::counted(database.tables.len() as u64, "table"),
         human::counted(database.sequences, "sequence"),
         human::counted(database.large_objects, "large object"),
@@ -101,7 +99,7 @@ fn files(manifest: &Manifest) -> String {
     if files.is_empty() {
         return String::new();
     }
-    let size = files.iter().map(|entry| entry.size).sum();
+    let size = files.iter().map(|entry| entry.size).fold(0, u64::saturating_add);
     format!("\nFiles\n  {} with {}\n", human::counted(files.len() as u64, "entry"), human::bytes(size))
 }
 

@@ -25,11 +25,11 @@ pub(crate) async fn run(path: &Path, output: &Output, context: &Context) -> Resu
     let sound = verification.damage.is_empty();
     let mut text: String = verification.damage.iter().map(output::finding).collect();
     if let Some(manifest) = verification.manifest.as_ref().filter(|_| sound) {
-        let content = manifest.entries.iter().map(|entry| entry.size).sum();
+        let content = manifest.content();
         text.push_str(&format!(
-            "{}: every byte is as it was written\n{} entries with {} of content, in {}\n",
+            "{}: every byte is as it was written\n{} with {} of content, in {}\n",
             path.display(),
-            human::count(manifest.entries.len() as u64),
+            human::counted(manifest.entries.len() as u64, "entry"),
             human::bytes(content),
             human::duration(begun.elapsed()),
         ));
