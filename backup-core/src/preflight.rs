@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 
-use crate::component::postgres::connection::{Connection, Parameters, connect};
+use crate::component::postgres::connection::{Connection, Parameters, connect, connect_first};
 use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Tools};
 use crate::component::release::{self, Origin, Release};
 use crate::context::Context;
@@ -138,7 +138,8 @@ async fn look_at_postgres(
         Some(_) => parameters.clone(),
         None => parameters.with_database("postgres"),
     };
-    let connection = findings.keep("postgres-connection", &parameters.place(), connect(&first).await)?;
+    let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&first).await);
+    let (connection, parameters) = answered?;
     let server = findings.keep("postgres-server", &parameters.place(), postgres::server(&connection).await)?;
     findings.all.push(Finding::info("postgres-server", parameters.place(), format!("PostgreSQL {}", server.version)));
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, server.major()).await;

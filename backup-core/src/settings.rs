@@ -114,8 +114,11 @@ pub fn load(path: &Path) -> Result<Settings> {
             .hint("add the line: cluster_conf = \"/home/orchestrator/cluster.conf\""));
     };
     // A relative path counts from the file that names it, whatever the working directory is.
-    let beside = path.parent().unwrap_or(Path::new("")).join(cluster_conf);
-    assemble(document, beside).context(|| format!("read the settings {shown}"))
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let beside = |path: &mut PathBuf| *path = directory.join(&*path);
+    document.stores.iter_mut().for_each(|store| beside(&mut store.path));
+    document.release.file.iter_mut().chain(&mut document.postgres.bin_dir).for_each(beside);
+    assemble(document, directory.join(cluster_conf)).context(|| format!("read the settings {shown}"))
 }
 
 fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {
@@ -132,12 +135,18 @@ fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    let message = error.message();
+    let message = error.message().trim();
+    // "invalid type: string "…", expected …" quotes the value, which may be a secret.
+    let quotes = ["invalid type:", "invalid value:", "invalid length:"].iter().any(|start| message.starts_with(start));
+    let message = message
+        .rsplit_once(", expected ")
+        .filter(|_| quotes)
+        .map_or(message.to_owned(), |(_, expected)| format!("expected {expected}"));
     let refusal = Error::new(
         Kind::Usage,
-        format!("read the settings {}, line {line}, column {column}: {}", path.display(), message.trim()),
+        format!("read the settings {}, line {line}, column {column}: {message}", path.display()),
     );
-    match suggestion(message) {
+    match suggestion(&message) {
         Some(near) => refusal.hint(format!("did you mean {near}?")),
         None => refusal.hint("deploy/orchestrator.toml is a sample with every key"),
     }

@@ -15,21 +15,27 @@ fn openssl(directory: &Path, arguments: &str) {
     assert!(output.status.success(), "{}", describe(&output));
 }
 
-/// A server on loopback that takes TLS alone and asks for a password; its certificate is made out for `localhost`.
-fn encrypted_server(place: &Workplace) -> (Postgres, u16) {
+/// What makes a certificate for `localhost` that an authority signed.
+const SIGNED: &[&str] = &[
+    "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt",
+    "req -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout server.key -out server.csr",
+    "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -copy_extensions copy -out server.crt",
+];
+/// What makes one that is its own authority, as in PostgreSQL's manual.
+const SELF_SIGNED: &[&str] = &[
+    "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout server.key -out server.crt",
+];
+
+/// A server on loopback that takes TLS alone, but from the user `bare`, and asks for a password.
+fn encrypted_server(place: &Workplace, certificate: &[&str]) -> (Postgres, u16) {
     let directory = place.path("tls");
     fs::create_dir(&directory).expect("a directory");
-    openssl(&directory, "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt");
-    openssl(
-        &directory,
-        "req -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout server.key -out server.csr",
-    );
-    openssl(
-        &directory,
-        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -copy_extensions copy -out server.crt",
-    );
-    fs::write(directory.join("hba"), "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n")
-        .expect("a file");
+    certificate.iter().for_each(|command| openssl(&directory, command));
+    fs::write(
+        directory.join("hba"),
+        "local all all trust\nhostnossl all bare 127.0.0.1/32 trust\nhostssl all bare 127.0.0.1/32 reject\nhostssl all all 127.0.0.1/32 scram-sha-256\n",
+    )
+    .expect("a file");
     fs::set_permissions(directory.join("server.key"), fs::Permissions::from_mode(0o600)).expect("a mode");
     fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o755)).expect("a mode");
     if rustix::process::geteuid().is_root() {
@@ -48,7 +54,7 @@ fn encrypted_server(place: &Workplace) -> (Postgres, u16) {
 #[test]
 fn tls_and_the_password_file_work_as_in_libpq() {
     let place = Workplace::default();
-    let (server, port) = encrypted_server(&place);
+    let (server, port) = encrypted_server(&place, SIGNED);
     server.sql("postgres", "CREATE ROLE ops LOGIN SUPERUSER PASSWORD 'hunter2'");
     server.sql("postgres", "CREATE TABLE t AS SELECT 1 AS a");
     let pgpass = place.write(".pgpass", format!("*:{port}:*:ops:hunter2\n"));
@@ -70,12 +76,6 @@ fn tls_and_the_password_file_work_as_in_libpq() {
         ("elsewhere", format!("sslmode=verify-full {root}"), false, "certificate"),
         ("elsewhere", format!("sslmode=verify-ca {root}"), true, ""),
         ("localhost", "sslmode=verify-full".to_owned(), false, "root certificate"),
-        (
-            "localhost",
-            format!("sslmode=verify-ca sslrootcert={}", place.path("tls/server.crt").display()),
-            false,
-            "certificate",
-        ),
         ("elsewhere", "sslmode=require".to_owned(), true, ""),
         ("localhost", "sslmode=prefer".to_owned(), true, ""),
         ("localhost", "sslmode=disable".to_owned(), false, "no encryption"),
@@ -94,4 +94,45 @@ fn tls_and_the_password_file_work_as_in_libpq() {
         !worked && text.contains("password authentication failed") && text.contains("check the password"),
         "{text}"
     );
+}
+
+#[test]
+fn a_connection_is_named_as_for_psql() {
+    let place = Workplace::default();
+    let (server, port) = encrypted_server(&place, SELF_SIGNED);
+    server.sql("postgres", "CREATE ROLE ops LOGIN SUPERUSER PASSWORD 'hunter2'; CREATE TABLE t AS SELECT 1 AS a");
+    server.sql("postgres", "CREATE ROLE bare LOGIN SUPERUSER");
+    let services = place.write("services", format!("[main]\nhost=127.0.0.1\nport={port}\nuser=ops\n"));
+    let services = services.display().to_string();
+    let port = port.to_string();
+    let uri = format!("postgresql://ops:hunter2@127.0.0.1:{port}/postgres?sslmode=require");
+    let own = format!(
+        "host=localhost hostaddr=127.0.0.1 port={port} user=ops password=hunter2 sslmode=verify-full sslrootcert={}",
+        place.path("tls/server.crt").display()
+    );
+    type Case<'c> = (&'c str, String, Vec<(&'c str, &'c str)>);
+    let cases: [Case; 7] = [
+        ("its own authority", own, vec![]),
+        ("URI", uri, vec![]),
+        (
+            "service",
+            String::new(),
+            vec![("PGSERVICE", "main"), ("PGSERVICEFILE", &services), ("PGPASSWORD", "hunter2")],
+        ),
+        ("service in the string", "service=main".into(), vec![("PGSERVICEFILE", &services), ("PGPASSWORD", "hunter2")]),
+        (
+            "environment",
+            String::new(),
+            vec![("PGHOST", "127.0.0.1"), ("PGPORT", &port), ("PGUSER", "ops"), ("PGPASSWORD", "hunter2")],
+        ),
+        ("address alone", format!("hostaddr=127.0.0.1 port={port} user=ops password=hunter2"), vec![]),
+        ("no encryption where the server wants none", format!("host=127.0.0.1 port={port} user=bare"), vec![]),
+    ];
+    for (what, connection, variables) in cases {
+        place.write("c.toml", format!("cluster_conf = \"cluster.conf\"\n[postgres]\nconnection = \"{connection}\"\n"));
+        let mut run = place.cli(&["backup", "--config", "c.toml", "--release", "1", "--to", "bundles"]);
+        let output = run.envs(variables).output().expect("the command runs");
+        assert!(output.status.success(), "{what}: {}", describe(&output));
+        place.bundles().iter().for_each(|path| fs::remove_file(path).expect("removed"));
+    }
 }

@@ -67,7 +67,18 @@ fn secrets_never_print() {
         format!("cluster_conf = \"cluster.conf\"\n[postgres]\nconnection = \"{url}&nonsense=1\"\n"),
     );
     place.write("broken.conf", "chef { secret_key: \"hunter2\" \"hunter2\" }\n");
-    for config in ["secret.toml", "broken.toml", "broken.conf"] {
+    // Mistakes that put a part of the password where another thing is expected.
+    let more = [
+        ("slash.toml", "connection = \"postgresql://keeper:hunter2/x@host/db\""),
+        ("space.toml", "connection = \"user=keeper password=my hunter2 host=x\""),
+        ("type.toml", "role_passwords = \"hunter2\""),
+        ("list.toml", "databases = \"password=hunter2\""),
+    ];
+    for (name, line) in more {
+        place.write(name, format!("cluster_conf = \"cluster.conf\"\n[postgres]\n{line}\n"));
+    }
+    let configs = ["secret.toml", "broken.toml", "broken.conf"];
+    for config in configs.into_iter().chain(more.map(|(name, _)| name)) {
         for extra in [&[][..], &["--json"], &["--dry-run"], &["--dry-run", "--json"]] {
             let mut run = place.cli(&["backup", "--release", "1", "--to", "bundles", "--config", config]);
             let output = run.args(extra).output().expect("the command runs");

@@ -1,5 +1,6 @@
 //! Values of the language.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use super::secret::{HIDDEN, is_secret};
@@ -31,6 +32,12 @@ impl Map {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// Every key once, where it stands first, with the value that counts.
+    pub fn effective(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let mut left: HashMap<&str, &Value> = self.0.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        self.0.iter().filter_map(move |(key, _)| Some((key.as_str(), left.remove(key.as_str())?)))
     }
 
     /// The value at a path of keys.

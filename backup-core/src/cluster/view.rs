@@ -1,5 +1,7 @@
 //! What this tool reads from a `cluster.conf`; everything else in it is kept.
 
+use std::collections::HashSet;
+
 use super::secret::Secret;
 use super::value::{Map, Value};
 use crate::{Error, Kind, Result};
@@ -66,13 +68,8 @@ impl ClusterConf {
 
     /// Every host of every zone, each once.
     pub fn hosts(&self) -> Vec<&str> {
-        let mut hosts: Vec<&str> = Vec::new();
-        for host in self.zones.iter().flat_map(|zone| &zone.hosts) {
-            if !hosts.contains(&host.as_str()) {
-                hosts.push(host);
-            }
-        }
-        hosts
+        let mut seen = HashSet::new();
+        self.zones.iter().flat_map(|zone| &zone.hosts).map(String::as_str).filter(|host| seen.insert(*host)).collect()
     }
 }
 
@@ -92,11 +89,17 @@ impl<'m> Place<'m> {
     }
 
     fn at(&self, key: &str) -> Result<Place<'m>> {
-        let path = self.path(key);
         match self.map.and_then(|map| map.get(key)) {
-            None => Ok(Place { path, map: None }),
-            Some(Value::Map(map)) => Ok(Place { path, map: Some(map) }),
-            Some(other) => Err(wrong(&path, "a map", other)),
+            None => Ok(Place { path: self.path(key), map: None }),
+            Some(value) => self.below(key, value),
+        }
+    }
+
+    fn below(&self, key: &str, value: &'m Value) -> Result<Place<'m>> {
+        let path = self.path(key);
+        match value {
+            Value::Map(map) => Ok(Place { path, map: Some(map) }),
+            other => Err(wrong(&path, "a map", other)),
         }
     }
 
@@ -118,20 +121,20 @@ fn wrong(path: &str, expected: &str, found: &Value) -> Error {
 }
 
 fn zones(machines: &Place<'_>) -> Result<Vec<Zone>> {
-    let names = machines.map.map(|map| map.0.iter().map(|(name, _)| name)).into_iter().flatten();
-    names
-        .map(|name| {
-            let zone = machines.at(name)?;
-            Ok(Zone { name: name.clone(), hosts: zone.texts("hosts")?, suitable_tags: zone.texts("suitable_tags")? })
+    let zones = machines.map.map(Map::effective).into_iter().flatten();
+    zones
+        .map(|(name, value)| {
+            let zone = machines.below(name, value)?;
+            Ok(Zone { name: name.into(), hosts: zone.texts("hosts")?, suitable_tags: zone.texts("suitable_tags")? })
         })
         .collect()
 }
 
 fn components(components: &Place<'_>) -> Result<Vec<(String, i64)>> {
-    let pairs = components.map.map(|map| map.0.iter()).into_iter().flatten();
+    let pairs = components.map.map(Map::effective).into_iter().flatten();
     pairs
         .map(|(tag, count)| match count {
-            Value::Integer(count) if *count >= 0 => Ok((tag.clone(), *count)),
+            Value::Integer(count) if *count >= 0 => Ok((tag.into(), *count)),
             other => Err(wrong(&components.path(tag), "how many, a whole number", other)),
         })
         .collect()

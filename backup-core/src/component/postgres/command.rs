@@ -27,7 +27,9 @@ pub(super) fn client(tools: &Tools, name: &str, parameters: &Parameters) -> Comm
     for variable in Parameters::removed_variables() {
         command.env_remove(variable);
     }
-    command.envs(parameters.variables()).env("LC_ALL", "C");
+    // Scripts are read by us too, so texts in them have one form whatever the server's default is.
+    let options = format!("{} -c standard_conforming_strings=on", parameters.get("options").unwrap_or_default());
+    command.envs(parameters.variables()).env("PGOPTIONS", options).env("LC_ALL", "C");
     command
 }
 

@@ -191,11 +191,16 @@ async fn all_settings(connection: &Connection) -> Result<BTreeMap<u32, Vec<Setti
     for row in rows {
         let text: &str = row.get(2);
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        let value = if is_secret(name) { HIDDEN } else { value };
+        let value = if is_secret(name) || may_hold_a_secret(value) { HIDDEN } else { value };
         let setting = Setting { role: row.get(1), name: name.into(), value: value.into() };
         settings.entry(row.get(0)).or_default().push(setting);
     }
     Ok(settings)
+}
+
+/// Connection strings and the like, whatever the setting is called.
+fn may_hold_a_secret(value: &str) -> bool {
+    (value.contains("://") && value.contains('@')) || value.to_ascii_lowercase().contains("password")
 }
 
 /// Whether the database that `connection` is in holds nothing that a user made.

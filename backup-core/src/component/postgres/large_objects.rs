@@ -77,7 +77,8 @@ struct Splitter {
     settings: String,
     /// The `\restrict` line's token.
     token: Option<String>,
-    in_text: bool,
+    /// The quote that a text or a name began with and that has not come again.
+    quote: Option<u8>,
     in_transaction: bool,
     /// The object being written, and the bytes of it written so far.
     object: Option<(String, u64)>,
@@ -87,13 +88,19 @@ impl Splitter {
     /// Takes a line; true where the dump may be cut after it.
     fn take(&mut self, line: &[u8]) -> bool {
         let text = std::str::from_utf8(line).unwrap_or_default().trim_end_matches('\n');
-        let inside = self.in_text;
+        let inside = self.quote.is_some();
         if !inside && text.starts_with("--") {
             return false;
         }
-        // Quotes inside a text are doubled, so an odd number of them begins or ends one.
-        self.in_text ^= memchr::memchr_iter(b'\'', line).count() % 2 == 1;
-        if inside || self.in_text {
+        // A doubled quote inside ends a text and begins the next one, which comes to the same.
+        for position in memchr::memchr2_iter(b'\'', b'"', line) {
+            self.quote = match self.quote {
+                None => Some(line[position]),
+                Some(quote) if quote == line[position] => None,
+                inside => inside,
+            };
+        }
+        if inside || self.quote.is_some() {
             return false;
         }
         if let Some(token) = text.strip_prefix("\\restrict ") {
@@ -161,7 +168,8 @@ mod tests {
         let lines = [
             "\\restrict abc\n",
             "SET x = 1;\n",
-            "COMMENT ON LARGE OBJECT 7 IS 'it''s\n",
+            "ALTER LARGE OBJECT 7 OWNER TO \"o'brien\";\n",
+            "COMMENT ON LARGE OBJECT 7 IS 'it''s \"\n",
             "COMMIT;\n",
             "BEGIN;\n",
             "';\n",

@@ -48,6 +48,7 @@ pub(super) async fn globals(
          SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\
          CREATE TEMPORARY TABLE created_roles (name text);\n\n",
     );
+    script.push_str(&tablespaces(connection).await?);
     rows.iter().for_each(|row| script.push_str(&role(row)));
     let options =
         if major >= 16 { "bool_or(m.inherit_option), bool_or(m.set_option)" } else { "NULL::bool, NULL::bool" };
@@ -61,6 +62,28 @@ pub(super) async fn globals(
     let members = connection.query(&query, &[&databases]).await.map_err(failed)?;
     members.iter().for_each(|row| script.push_str(&membership(row)));
     Ok(Globals { script, roles: rows.iter().map(|row| row.get(0)).collect() })
+}
+
+/// The server's own tablespaces, as comments: where they lie on another machine is for a person to say.
+async fn tablespaces(connection: &Connection) -> Result<String> {
+    let query = "SELECT spcname::text, pg_catalog.pg_get_userbyid(spcowner)::text, pg_catalog.pg_tablespace_location(oid) \
+        FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_' ORDER BY spcname COLLATE \"C\"";
+    let rows = connection.query(query, &[]).await.map_err(|error| query_failed("list the tablespaces", &error))?;
+    if rows.is_empty() {
+        return Ok(String::new());
+    }
+    let mut script = String::from(
+        "-- The source has these tablespaces, and what lies in one needs it. Create them first, wherever this machine has\n\
+         -- room; without them delete TABLESPACE from create.sql and the lines with default_tablespace from pre-data.sql.\n",
+    );
+    for row in &rows {
+        let [name, owner, location] = [0, 1, 2].map(|index| row.get::<_, &str>(index).replace(['\n', '\r'], " "));
+        let (name, owner) = (sql::identifier(&name), sql::identifier(&owner));
+        script
+            .push_str(&format!("--   CREATE TABLESPACE {name} OWNER {owner} LOCATION {};\n", sql::literal(&location)));
+    }
+    script.push('\n');
+    Ok(script)
 }
 
 fn role(row: &Row) -> String {

@@ -39,7 +39,8 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str) -> Stri
          cd {name}\n\n\
          2. Create the roles that the databases need, as a superuser (usually: as the user postgres). Roles that exist\n   \
          stay as they are. Passwords are not in a backup unless its settings asked for them: set them afterwards.\n\n       \
-         psql -X -v ON_ERROR_STOP=1 -d postgres -f databases/globals.sql\n\n\
+         psql -X -v ON_ERROR_STOP=1 -d postgres -f databases/globals.sql\n\n   \
+         Where the source had tablespaces of its own, comments at the top of that file name them: create those first.\n\n\
          3. Create and fill each database:\n\n{restore}\n   \
          pg_dump was version {pg_dump}. The scripts need a psql that is\n   \
          as new, and of each version's minor releases one from August 2025 or later. An older psql stops at `\\restrict`: delete the lines\n   \

@@ -3,8 +3,10 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode, SslNegotiation, TargetSessionAttrs};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -17,6 +19,17 @@ use crate::{Error, Kind, Result};
 pub struct Connection {
     client: Client,
     driver: JoinHandle<()>,
+}
+
+impl Connection {
+    fn new<S, T>(client: Client, connection: tokio_postgres::Connection<S, T>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // The driver's errors reach the caller through the client.
+        Self { client, driver: tokio::spawn(async move { drop(connection.await) }) }
+    }
 }
 
 impl std::ops::Deref for Connection {
@@ -47,11 +60,19 @@ const SESSION: &str = "SET DATESTYLE = ISO; SET INTERVALSTYLE = POSTGRES; SET ex
 /// # Errors
 /// One sentence on why no host could be used, with the server's own words and a hint.
 pub async fn connect(parameters: &Parameters) -> Result<Connection> {
+    connect_first(parameters).await.map(|(connection, _)| connection)
+}
+
+/// Connects to the first host that answers, and returns the parameters that lead to that host alone.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_first(parameters: &Parameters) -> Result<(Connection, Parameters)> {
     let hosts = parameters.hosts()?;
     let mut failure = None;
     for host in &hosts {
         match connect_to(parameters, host).await {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) => return Ok((connection, parameters.pinned_to(host))),
             Err(error) => failure = Some(error),
         }
     }
@@ -67,6 +88,11 @@ async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection> 
         Some(tls) => open_encrypted(&config, tls.clone()).await,
         None => open_plain(&config).await,
     };
+    let refused = |error: &tokio_postgres::Error| error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+    if mode == "prefer" && tls.is_some() && result.as_ref().is_err_and(refused) {
+        // The server may take this user without encryption alone.
+        result = open_plain(&config).await;
+    }
     if let (Err(_), "allow", Some(tls)) = (&result, mode, tls) {
         let mut config = config.clone();
         config.ssl_mode(SslMode::Require);
@@ -81,19 +107,12 @@ async fn open_plain(config: &Config) -> Result<Connection, tokio_postgres::Error
     let mut config = config.clone();
     config.ssl_mode(SslMode::Disable);
     let (client, connection) = config.connect(NoTls).await?;
-    Ok(Connection { client, driver: drive(connection) })
+    Ok(Connection::new(client, connection))
 }
 
 async fn open_encrypted(config: &Config, tls: rustls::ClientConfig) -> Result<Connection, tokio_postgres::Error> {
     let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await?;
-    Ok(Connection { client, driver: drive(connection) })
-}
-
-/// Runs a connection in the background. Its errors reach the caller through the client.
-fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let _ = connection.await;
-    })
+    Ok(Connection::new(client, connection))
 }
 
 fn config(parameters: &Parameters, host: &Host) -> Result<(Config, Option<Finding>)> {
@@ -154,7 +173,7 @@ fn failure(parameters: &Parameters, host: &Host, error: &tokio_postgres::Error, 
     let database = parameters.get("dbname").unwrap_or(parameters.user());
     let message = format!("connect to PostgreSQL at {place} as {}, database {database}", parameters.user());
     let cause = describe(error);
-    let code = error.code().map(tokio_postgres::error::SqlState::code);
+    let code = error.code().map(SqlState::code);
     let hint = match (password, code) {
         (Some(finding), _) => format!(
             "{}: {}{}",

@@ -11,7 +11,7 @@ mod passfile;
 mod service;
 mod tls;
 
-pub use connect::{Connection, connect};
+pub use connect::{Connection, connect, connect_first};
 pub use parameters::Parameters;
 
 /// The driver's error with the server's own words, which its `Display` leaves out.

@@ -127,6 +127,20 @@ impl Parameters {
         other
     }
 
+    /// The same connection to the one host that answered, for all that must meet the same server.
+    pub(super) fn pinned_to(&self, host: &Host) -> Self {
+        let mut other = self.clone();
+        for key in ["hostaddr", "target_session_attrs", "load_balance_hosts"] {
+            other.pairs.remove(key);
+        }
+        other.pairs.insert("host".into(), host.name.clone());
+        other.pairs.insert("port".into(), host.port.to_string());
+        if let Some(address) = &host.address {
+            other.pairs.insert("hostaddr".into(), address.clone());
+        }
+        other
+    }
+
     /// The user that the connection is made as.
     pub fn user(&self) -> &str {
         self.get("user").unwrap_or_default()
@@ -149,12 +163,17 @@ impl Parameters {
         for (index, name) in names.iter().enumerate() {
             let port = ports.get(index).or(ports.first()).filter(|port| !port.is_empty());
             let port = port.map_or("5432", String::as_str);
-            let port = port
-                .trim()
-                .parse()
-                .map_err(|_| Error::new(Kind::Usage, format!("PostgreSQL connection: port {port} is no number")))?;
+            let port = port.trim().parse().map_err(|_| {
+                // Never shown: an unescaped `/` in a password puts a part of it here.
+                Error::new(Kind::Usage, "PostgreSQL connection: a port is no number")
+                    .hint("in a URI write `/` in a password as %2F, `:` as %3A and `@` as %40")
+            })?;
             let address = addresses.get(index).filter(|address| !address.is_empty()).cloned();
-            let name = if name.is_empty() && address.is_none() { default_host() } else { name.clone() };
+            let name = match &address {
+                _ if !name.is_empty() => name.clone(),
+                Some(address) => address.clone(),
+                None => default_host(),
+            };
             hosts.push(Host { name, address, port });
         }
         Ok(hosts)
@@ -163,13 +182,7 @@ impl Parameters {
     /// Where the connection goes, for messages and the manifest.
     pub fn place(&self) -> String {
         let Ok(hosts) = self.hosts() else { return String::new() };
-        let place = |host: &Host| {
-            format!(
-                "{}:{}",
-                if host.name.is_empty() { host.address.as_deref().unwrap_or_default() } else { &host.name },
-                host.port
-            )
-        };
+        let place = |host: &Host| format!("{}:{}", host.name, host.port);
         hosts.iter().map(place).collect::<Vec<_>>().join(",")
     }
 
@@ -180,13 +193,7 @@ impl Parameters {
         }
         let path = self.get("passfile").map(PathBuf::from).or_else(|| Some(self.home.as_ref()?.join(".pgpass")));
         let Some(path) = path else { return Ok(None) };
-        let name = if host.is_default_socket() {
-            "localhost"
-        } else if host.name.is_empty() {
-            host.address.as_deref().unwrap_or_default()
-        } else {
-            &host.name
-        };
+        let name = if host.is_default_socket() { "localhost" } else { &host.name };
         let wanted = Wanted {
             host: name,
             port: &host.port.to_string(),
@@ -240,6 +247,11 @@ fn default_host() -> String {
 
 fn refuse_unknown(pairs: &Pairs) -> Result<()> {
     for (key, value) in pairs {
+        if !key.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '2')) {
+            // Never shown: it may be the rest of a password.
+            return Err(Error::new(Kind::Usage, "PostgreSQL connection: a word that is no parameter's name")
+                .hint("a value with spaces stands in single quotes: password='two words'"));
+        }
         if !VARIABLES.iter().any(|(known, _)| known == key) && !HARMLESS.contains(&key.as_str()) {
             let known = VARIABLES.iter().map(|(known, _)| *known);
             let near = known.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));

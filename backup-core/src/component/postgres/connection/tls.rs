@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -14,29 +14,22 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use super::parameters::Parameters;
 use crate::{Error, ErrorContext, Kind, Result};
 
-/// How far the server's certificate is checked.
-enum Check {
-    /// Encrypted, to whomever.
-    Nothing,
-    /// Signed by a root that we trust.
-    Chain(RootCertStore),
-    /// Signed so, and made out for this host.
-    ChainAndName(RootCertStore),
+/// Certificates that are trusted: authorities, or a server's own.
+#[derive(Debug)]
+struct Trusted {
+    certificates: Vec<CertificateDer<'static>>,
+    roots: RootCertStore,
 }
 
 /// The TLS client for `parameters`; `None` where `sslmode` is `disable`.
 pub(super) fn client(parameters: &Parameters) -> Result<Option<ClientConfig>> {
     let mode = parameters.get("sslmode").unwrap_or("prefer");
-    let check = match mode {
+    let trusted = match mode {
         "disable" => return Ok(None),
         // With a root certificate at hand `require` checks like `verify-ca`: libpq's rule for old clients' sake.
-        "allow" | "prefer" => Check::Nothing,
-        "require" => match root_file(parameters) {
-            Some(path) => Check::Chain(roots_in(&path)?),
-            None => Check::Nothing,
-        },
-        "verify-ca" => Check::Chain(roots(parameters)?),
-        "verify-full" => Check::ChainAndName(roots(parameters)?),
+        "allow" | "prefer" => None,
+        "require" => root_file(parameters).map(|path| trusted_in(&path)).transpose()?,
+        "verify-ca" | "verify-full" => Some(trusted(parameters)?),
         other => {
             return Err(Error::new(Kind::Usage, format!("PostgreSQL connection: unknown sslmode {other}"))
                 .hint("one of disable, allow, prefer, require, verify-ca, verify-full"));
@@ -50,19 +43,8 @@ pub(super) fn client(parameters: &Parameters) -> Result<Option<ClientConfig>> {
     };
     let builder =
         ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions).context(failed)?;
-    let builder = match check {
-        Check::ChainAndName(roots) => {
-            let verifier =
-                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().context(failed)?;
-            builder.with_webpki_verifier(verifier)
-        }
-        Check::Chain(roots) => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Lenient { roots: Some(roots), provider }))
-        }
-        Check::Nothing => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Lenient { roots: None, provider }))
-        }
-    };
+    let verifier = Verifier { trusted, check_name: mode == "verify-full", provider };
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     match identity(parameters)? {
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).map(Some).context(failed),
         None => Ok(Some(builder.with_no_client_auth())),
@@ -75,9 +57,9 @@ fn root_file(parameters: &Parameters) -> Option<PathBuf> {
     named.or_else(|| parameters.default_file("root.crt"))
 }
 
-fn roots(parameters: &Parameters) -> Result<RootCertStore> {
+fn trusted(parameters: &Parameters) -> Result<Trusted> {
     match root_file(parameters) {
-        Some(path) => roots_in(&path),
+        Some(path) => trusted_in(&path),
         None => {
             let named = parameters.get("sslrootcert").unwrap_or("~/.postgresql/root.crt");
             Err(Error::new(
@@ -89,17 +71,17 @@ fn roots(parameters: &Parameters) -> Result<RootCertStore> {
     }
 }
 
-fn roots_in(path: &Path) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
+fn trusted_in(path: &Path) -> Result<Trusted> {
     let certificates =
         if path.as_os_str() == "system" { rustls_native_certs::load_native_certs().certs } else { certificates(path)? };
-    for certificate in certificates {
-        roots.add(certificate).context(|| format!("read the root certificate {}", path.display()))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &certificates {
+        roots.add(certificate.clone()).context(|| format!("read the root certificate {}", path.display()))?;
     }
     if roots.is_empty() {
         return Err(Error::new(Kind::Failed, format!("read the root certificate {}: it holds none", path.display())));
     }
-    Ok(roots)
+    Ok(Trusted { certificates, roots })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
@@ -124,26 +106,32 @@ fn identity(parameters: &Parameters) -> Result<Option<Identity>> {
     Ok(Some((certificates(&certificate)?, read)))
 }
 
-/// Checks the chain if it has roots, and never the name: what `verify-ca`, `require` and `prefer` ask for.
+/// Checks the chain where something is trusted, and the name where that is asked for.
 #[derive(Debug)]
-struct Lenient {
-    roots: Option<RootCertStore>,
+struct Verifier {
+    trusted: Option<Trusted>,
+    check_name: bool,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
+        name: &ServerName<'_>,
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if let Some(roots) = &self.roots {
-            let certificate = ParsedCertificate::try_from(end_entity)?;
+        let Some(trusted) = &self.trusted else { return Ok(ServerCertVerified::assertion()) };
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        // A self-signed certificate, as PostgreSQL's manual makes one, is its own authority.
+        if !trusted.certificates.contains(end_entity) {
             let algorithms = self.provider.signature_verification_algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
+            verify_server_cert_signed_by_trust_anchor(&certificate, &trusted.roots, intermediates, now, algorithms)?;
+        }
+        if self.check_name {
+            verify_server_name(&certificate, name)?;
         }
         Ok(ServerCertVerified::assertion())
     }
