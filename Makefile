@@ -1,4 +1,4 @@
-.PHONY: setup demo test bench
+.PHONY: setup demo test bench audit
 
 # Installs what building and testing need.
 setup:
@@ -20,3 +20,9 @@ test: setup
 bench: setup
 	cargo build --release --locked --package orchestrator-cli
 	fixtures/bench.sh
+
+# Licences, advisories and needless dependencies; it fetches the list of advisories.
+audit:
+	@command -v cargo-deny cargo-machete >/dev/null || { echo "missing: cargo install --locked cargo-deny cargo-machete" >&2; exit 1; }
+	cargo deny check
+	cargo machete
