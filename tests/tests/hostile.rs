@@ -1,5 +1,6 @@
 //! Bundles that somebody made to harm: refused by every command that meets what is wrong with them.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use backup_core::bundle::block::{Decoder, Encoder};
@@ -53,21 +54,29 @@ fn bundle(entries: Vec<(Head, Vec<u8>)>, bend: impl Fn(&mut Manifest)) -> Vec<u8
     })
 }
 
-/// The same bundle with another tar header before its manifest, all digests made anew.
-fn with_manifest_head(bundle: Vec<u8>, bend: impl Fn(&mut Head)) -> Vec<u8> {
+/// The same bundle with other bytes for its manifest, all digests made anew.
+fn with_manifest_blocks(bundle: Vec<u8>, bend: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
     let (rest, footer) = bundle.split_at(bundle.len() - footer::LENGTH);
     let mut footer = Footer::decode(footer.try_into().expect("a footer"), bundle.len() as u64).expect("a footer");
     let (before, manifest) = rest.split_at(footer.manifest_offset as usize);
     let (manifest, end) = manifest.split_at(footer.manifest_stored as usize);
-    let mut header = Vec::new();
-    let header_length = Decoder::default().decode(manifest, &mut header).expect("a block");
-    let (mut head, _) = Head::decode(&header).expect("a header");
-    bend(&mut head);
-    let bent = [&Encoder::new(3).encode(&head.encode()), &manifest[header_length..]].concat();
+    let mut bent = manifest.to_vec();
+    bend(&mut bent);
     footer.manifest_stored = bent.len() as u64;
     footer.manifest_digest = sha2::Sha256::digest(&bent).into();
     footer.bundle_length = (before.len() + bent.len() + end.len() + footer::LENGTH) as u64;
     [before, &bent, end, &footer.encode()].concat()
+}
+
+/// The same bundle with another tar header before its manifest.
+fn with_manifest_head(bundle: Vec<u8>, bend: impl Fn(&mut Head)) -> Vec<u8> {
+    with_manifest_blocks(bundle, |manifest| {
+        let mut header = Vec::new();
+        let length = Decoder::default().decode(manifest, &mut header).expect("a block");
+        let (mut head, _) = Head::decode(&header).expect("a header");
+        bend(&mut head);
+        manifest.splice(..length, Encoder::new(3).encode(&head.encode()));
+    })
 }
 
 fn database(directory: &str, tables: usize) -> Database {
@@ -150,6 +159,32 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str, bool)> {
             true,
         ),
         (
+            "manifest of an absurd size",
+            with_manifest_head(bundle(vec![plain()], straight), |head| head.size = 1 << 40),
+            "absurd",
+            true,
+        ),
+        (
+            "block that holds more than it says",
+            with_manifest_blocks(bundle(vec![plain()], straight), |manifest| {
+                let mut bomb = Encoder::new(12).encode(&vec![b' '; 1 << 20]);
+                let size = bomb.len() - 4;
+                bomb[size..].copy_from_slice(&1000u32.to_le_bytes());
+                manifest.extend(bomb);
+            }),
+            "its blocks",
+            true,
+        ),
+        (
+            "blocks that hold more than the header says",
+            with_manifest_blocks(bundle(vec![plain()], straight), |manifest| {
+                let bomb = Encoder::new(12).encode(&vec![b' '; 1 << 20]);
+                (0..2000).for_each(|_| manifest.extend(&bomb));
+            }),
+            "more than its header says",
+            true,
+        ),
+        (
             "a directory that a shell runs",
             bundle(vec![plain()], |m| m.databases = vec![database("x'; touch y #", 0)]),
             "not plain",
@@ -172,6 +207,14 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str, bool)> {
     ]
 }
 
+/// The command in an address space in which what these bundles claim to hold has no room.
+fn with_little_memory(command: Command) -> Command {
+    let mut limited = Command::new("prlimit");
+    limited.arg("--as=800000000").arg(command.get_program()).args(command.get_args());
+    limited.current_dir(command.get_current_dir().expect("a directory"));
+    limited
+}
+
 #[test]
 fn every_command_refuses_what_it_can_see() {
     for (what, bytes, word, in_manifest) in cases() {
@@ -182,7 +225,7 @@ fn every_command_refuses_what_it_can_see() {
             if !in_manifest && matches!(command, "show" | "list") {
                 continue;
             }
-            let mut run = place.cli(&[command]);
+            let mut run = with_little_memory(place.cli(&[command]));
             run.arg(if command == "list" { place.path("bundles") } else { path.clone() });
             if command == "extract" {
                 run.arg("--to").arg(place.path("out"));

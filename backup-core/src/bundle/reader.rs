@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use sha2::{Digest, Sha256};
 
-use super::block::{self, Decoder};
+use super::block::{self, BlockError, Decoder};
 use super::footer::{self, Footer};
 use super::header::{EntryKind, Head, RECORD};
 use super::manifest::{self, Entry, Manifest, Sha256Digest, described};
@@ -150,14 +150,15 @@ pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) ->
     }
     let mut decoder = Decoder::default();
     let mut header = Vec::new();
-    let mut at = decoder.decode(&bytes, &mut header).context(|| format!("entry {}", manifest::PATH))?;
+    let broken = |cause: BlockError| damaged("its blocks").because(cause);
+    let mut at = decoder.decode(&bytes, &mut header).map_err(broken)?;
     let (head, length) = Head::decode(&header).map_err(damaged)?;
     if length != header.len() || head.kind != EntryKind::File || head.size > manifest::LARGEST {
         return Err(damaged("an absurd size or kind"));
     }
     let mut json = Vec::new();
     while at < bytes.len() {
-        at += decoder.decode(&bytes[at..], &mut json).context(|| format!("entry {}", manifest::PATH))?;
+        at += decoder.decode(&bytes[at..], &mut json).map_err(broken)?;
         if json.len() as u64 > head.size + RECORD as u64 {
             return Err(damaged("its blocks hold more than its header says"));
         }
