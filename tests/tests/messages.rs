@@ -30,6 +30,8 @@ fn bad_input_is_explained() {
     place.write("dead.toml", "cluster_conf = \"cluster.conf\"\n\n[postgres]\nconnection = \"host=/nowhere\"\n");
     place.write("not-a-bundle.tgz", "just a text");
     place.write("file", "");
+    let pipe = std::process::Command::new("mkfifo").arg(place.path("pipe")).status().expect("mkfifo runs");
+    assert!(pipe.success());
     let backup = ["backup", "--release", "1", "--to", "bundles", "--config"];
     let with = |more: &[&'static str]| [&backup, more].concat();
     let runs: Vec<Vec<&str>> = vec![
@@ -46,6 +48,7 @@ fn bad_input_is_explained() {
         vec!["show", "missing.tgz"],
         vec!["show", "not-a-bundle.tgz"],
         vec!["show", "."],
+        vec!["show", "pipe"],
         vec!["list", "missing"],
     ];
     let messages: Vec<String> = runs.iter().map(|arguments| message(&place, &server, arguments)).collect();

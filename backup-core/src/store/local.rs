@@ -111,7 +111,9 @@ impl Store for Directory {
 /// # Errors
 /// [`Kind::NotFound`] where it does not exist, [`Kind::Damaged`] where it is no file.
 pub fn open_file(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(|cause| {
+    // To open a pipe would wait for a writer.
+    let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(|cause| {
         let kind = if cause.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
         Error::new(kind, format!("open {}", path.display())).because(cause)
     })?;
