@@ -50,7 +50,7 @@ impl Workplace {
     /// The command that backs `server` up into `bundles`, with further arguments.
     pub fn backup(&self, server: &Postgres, arguments: &[&str]) -> Command {
         let mut command = self.cli(&["backup", "--config", "cluster.conf", "--release", "2.6.3", "--to", "bundles"]);
-        command.args(arguments).envs(server.variables()).env("PATH", path_with(server.client_bin()));
+        command.args(arguments).envs(server.variables());
         command
     }
 
@@ -81,10 +81,6 @@ impl Workplace {
             .filter(|name| !name.ends_with(".tgz") && !name.ends_with(".sha256") && name != ".orchestrator-cli.lock")
             .collect()
     }
-}
-
-fn path_with(first: &Path) -> String {
-    format!("{}:{}", first.display(), std::env::var("PATH").unwrap_or_default())
 }
 
 /// Exit code and everything printed, for messages of failed tests.
