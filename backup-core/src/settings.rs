@@ -12,6 +12,8 @@ use crate::component::files::Tree;
 use crate::component::release::Origin;
 use crate::{Error, ErrorContext, Kind, Result};
 
+/// Where the settings are unless something else is said.
+pub const DEFAULT_PATH: &str = "/etc/orchestrator/orchestrator.toml";
 /// Where bundles are kept unless something else is said.
 pub const DEFAULT_STORE: &str = "/var/lib/postgresql/backups";
 /// The level of compression unless something else is said: smaller than `gzip -6` and several times faster.

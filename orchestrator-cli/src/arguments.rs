@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use backup_core::settings::DEFAULT_PATH;
 use clap::{Args, Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 done with warnings, 10 not found, 11 locked, \
@@ -26,7 +27,7 @@ pub(crate) enum Command {
     /// Capture databases, cluster.conf, release and files into one bundle
     #[command(after_help = "Examples:\n  \
         orchestrator-cli backup --config /home/orchestrator/cluster.conf --release 2.6.3\n  \
-        orchestrator-cli backup --config /etc/orchestrator/orchestrator.toml --to /mnt/backups\n  \
+        orchestrator-cli backup --to /mnt/backups --to /var/lib/postgresql/backups\n  \
         orchestrator-cli backup --config cluster.conf --release 2.6.3 --to - | ssh vault 'cat > o.tgz'")]
     Backup(Backup),
     /// List the bundles of a directory
@@ -65,13 +66,18 @@ pub(crate) enum Command {
         to: PathBuf,
     },
     /// Look at everything that a backup needs, and say all that is wrong at once
-    #[command(after_help = "Example:\n  orchestrator-cli check --config /etc/orchestrator/orchestrator.toml")]
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli check\n  \
+        orchestrator-cli check --config /home/orchestrator/cluster.conf --release 2.6.3")]
     Check {
         #[command(flatten)]
         config: Config,
         /// Directory that would get the bundle, as often as needed
         #[arg(long, value_name = "DIR")]
         to: Vec<PathBuf>,
+        /// A database to capture, as often as needed [default: all but templates and an untouched postgres]
+        #[arg(long, value_name = "NAME")]
+        database: Vec<String>,
         /// The release that runs here
         #[arg(long, value_name = "VERSION")]
         release: Option<String>,
@@ -90,7 +96,7 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Config {
     /// A cluster.conf, or settings that name one (a file whose name ends in .toml)
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_PATH)]
     pub(crate) config: PathBuf,
 }
 

@@ -63,7 +63,8 @@ fn tls_and_the_password_file_work_as_in_libpq() {
         let connection = format!("host={host} hostaddr=127.0.0.1 port={port} user=ops dbname=postgres {ssl}");
         place
             .write("tls.toml", format!("cluster_conf = \"cluster.conf\"\n[postgres]\nconnection = \"{connection}\"\n"));
-        let output = place.cli(&["backup", "--config", "tls.toml", "--release", "1", "--to", "bundles"]).output();
+        let mut run = place.cli(&["backup", "--config", "tls.toml", "--release", "1", "--to", "bundles"]);
+        let output = run.env("PATH", server.path()).output();
         let output = output.expect("the command runs");
         place.bundles().iter().for_each(|path| fs::remove_file(path).expect("removed"));
         assert!(!describe(&output).contains("hunter2"), "{}", describe(&output));
@@ -131,7 +132,7 @@ fn a_connection_is_named_as_for_psql() {
     for (what, connection, variables) in cases {
         place.write("c.toml", format!("cluster_conf = \"cluster.conf\"\n[postgres]\nconnection = \"{connection}\"\n"));
         let mut run = place.cli(&["backup", "--config", "c.toml", "--release", "1", "--to", "bundles"]);
-        let output = run.envs(variables).output().expect("the command runs");
+        let output = run.envs(variables).env("PATH", server.path()).output().expect("the command runs");
         assert!(output.status.success(), "{what}: {}", describe(&output));
         place.bundles().iter().for_each(|path| fs::remove_file(path).expect("removed"));
     }

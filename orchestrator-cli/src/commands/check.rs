@@ -1,6 +1,6 @@
 //! `check`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use backup_core::backup::{Request, directories};
@@ -13,17 +13,11 @@ use serde_json::json;
 use crate::exit;
 use crate::output::{self, Output};
 
-pub(crate) async fn run(
-    config: &Path,
-    to: Vec<PathBuf>,
-    release: Option<String>,
-    output: &Output,
-    context: &Context,
-) -> Result<ExitCode> {
+pub(crate) async fn run(config: &Path, request: &Request, output: &Output, context: &Context) -> Result<ExitCode> {
     let settings = settings::load(config)?;
-    let directories = directories(&settings, &Request { to, ..Request::default() }, false);
-    let release = release.map(Origin::Given);
-    let findings = preflight(&settings, release.as_ref(), &[], &directories, context).await.findings;
+    let directories = directories(&settings, request, false);
+    let release = request.release.clone().map(Origin::Given);
+    let findings = preflight(&settings, release.as_ref(), &request.databases, &directories, context).await.findings;
     let text: String = findings.iter().map(output::finding).collect();
     output.result("check", &json!({ "findings": findings }), &text);
     Ok(match worst(&findings) {

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
+use backup_core::backup::Request;
 use backup_core::bundle::reader::Bundle;
 use backup_core::{Context, ErrorContext, Result};
 
@@ -26,8 +27,9 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         Command::Show { bundle, entries } => show::run(&bundle, entries, output),
         Command::Verify { bundle } => verify::run(&bundle, output, context).await,
         Command::Extract { bundle, patterns, to } => extract::run(&bundle, &patterns, &to, output, context).await,
-        Command::Check { config, to, release } => {
-            context.until_cancelled(check::run(&config.config, to, release, output, context)).await
+        Command::Check { config, to, database, release } => {
+            let request = Request { to, databases: database, release, ..Request::default() };
+            context.until_cancelled(check::run(&config.config, &request, output, context)).await
         }
         Command::Completions { shell } => Ok(shell::completions(shell)),
         Command::Man => shell::manual(),
