@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 
+use crate::component::files::Tree;
 use crate::component::postgres::connection::{Connection, Parameters, connect, connect_first};
 use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Tools};
 use crate::component::release::{self, Origin, Release};
@@ -84,6 +85,7 @@ pub async fn preflight(
     let databases = postgres.iter().flat_map(|postgres| &postgres.databases);
     let size = databases.map(|database| database.size).sum();
     look_at_directories(directories, size, &mut findings);
+    directories.iter().for_each(|directory| look_for_nesting(directory, &settings.files, &mut findings));
     let failed = findings.all.iter().find(|finding| finding.severity == Severity::Error);
     let error = findings.first.take().or_else(|| {
         let finding = failed?;
@@ -195,6 +197,26 @@ fn look_at_directories(directories: &[PathBuf], size: u64, findings: &mut Findin
     }
     findings.all.append(&mut found.all);
     findings.first = findings.first.take().or(found.first);
+}
+
+/// Bundles that lie among the captured files would each hold all that came before.
+fn look_for_nesting(directory: &Path, trees: &[Tree], findings: &mut Findings) {
+    let Some(real) = directory.ancestors().find_map(|path| path.canonicalize().ok()) else { return };
+    for tree in trees {
+        let Some(below) =
+            tree.path.canonicalize().ok().and_then(|tree| real.strip_prefix(tree).ok().map(PathBuf::from))
+        else {
+            continue;
+        };
+        if !below.ancestors().any(|path| tree.leaves_out(path)) {
+            let message = format!(
+                "it lies in {}, which is captured: every bundle would hold those before it",
+                tree.path.display()
+            );
+            let finding = Finding::warning("destination-captured", directory.display().to_string(), message);
+            findings.all.push(finding.hint("exclude it there, or name another place with --to"));
+        }
+    }
 }
 
 fn look_at_directory(directory: &Path, size: u64, findings: &mut Findings) {

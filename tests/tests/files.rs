@@ -167,3 +167,19 @@ fn trees_that_overlap_or_are_reached_through_links_make_a_sound_bundle() {
     let inside = files.join(root.strip_prefix("/").expect("absolute"));
     assert_eq!(fs::read_to_string(inside.join("other/current/app")).expect("through both links"), "app");
 }
+
+#[test]
+fn a_destination_among_the_captured_files_is_a_warning_unless_it_is_excluded() {
+    let server = Postgres::start();
+    server.sql("postgres", "CREATE TABLE t AS SELECT 1 AS i");
+    let place = Workplace::default();
+    fs::create_dir_all(place.path("tree/bundles")).expect("directories");
+    for (exclude, code) in [("", Some(3)), ("exclude = [\"bundles\"]", Some(0))] {
+        let tree = place.path("tree");
+        place.write("o.toml", format!("cluster_conf = \"cluster.conf\"\n[[files]]\npath = {tree:?}\n{exclude}\n"));
+        let mut run = place.cli(&["check", "--config", "o.toml", "--release", "1", "--to", "tree/bundles"]);
+        let output = run.envs(server.variables()).output().expect("the command runs");
+        assert_eq!(output.status.code(), code, "{}", describe(&output));
+        assert_eq!(describe(&output).contains("which is captured"), code == Some(3), "{}", describe(&output));
+    }
+}

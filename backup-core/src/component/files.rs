@@ -32,6 +32,14 @@ pub struct Tree {
     pub exclude: Option<GlobSet>,
 }
 
+impl Tree {
+    /// Whether a path below `path` is left out.
+    pub(crate) fn leaves_out(&self, below: &Path) -> bool {
+        let name = below.file_name().unwrap_or_default();
+        self.exclude.as_ref().is_some_and(|glob| glob.is_match(below) || glob.is_match(name))
+    }
+}
+
 /// Captures every tree into the bundle; what went wrong with single files is in the findings.
 ///
 /// # Errors
@@ -78,8 +86,7 @@ impl Capture<'_> {
                 }
             };
             let below = entry.path().strip_prefix(&root).unwrap_or(entry.path());
-            let out = |glob: &GlobSet| glob.is_match(below) || glob.is_match(entry.file_name());
-            if entry.depth() > 0 && tree.exclude.as_ref().is_some_and(out) {
+            if entry.depth() > 0 && tree.leaves_out(below) {
                 if entry.file_type().is_dir() {
                     entries.skip_current_dir();
                 }
