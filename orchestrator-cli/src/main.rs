@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use arguments::Arguments;
 use output::Output;
-use progress::Progress;
+use progress::{Progress, ProgressStyle};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments, output: &Output) -> ExitCode {
-    let progress = Arc::new(Progress::new(output.progress_style()));
+    let progress = Arc::new(Progress::new(ProgressStyle::of(&arguments)));
     let mut context = Context::new(environment::capture());
     context.observer = progress.clone();
     cancel_on_signals(&context);

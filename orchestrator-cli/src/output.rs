@@ -2,7 +2,7 @@
 //!
 //! Standard output carries the result alone. When the bundle itself goes there, the result goes to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -13,7 +13,6 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::arguments::{Arguments, Command};
-use crate::progress::ProgressStyle;
 use crate::{exit, human};
 
 /// Version of the JSON documents' shape.
@@ -26,7 +25,6 @@ const GREEN: Style = AnsiColor::Green.on_default();
 /// Where and how results are printed.
 pub(crate) struct Output {
     json: bool,
-    quiet: bool,
     stdout_taken: bool,
 }
 
@@ -34,16 +32,7 @@ impl Output {
     pub(crate) fn new(arguments: &Arguments) -> Self {
         let stdout_taken =
             matches!(&arguments.command, Command::Backup(backup) if backup.to.iter().any(|to| to.as_os_str() == "-"));
-        Self { json: arguments.json, quiet: arguments.quiet, stdout_taken }
-    }
-
-    pub(crate) fn progress_style(&self) -> ProgressStyle {
-        match (self.quiet, self.json) {
-            (true, _) => ProgressStyle::None,
-            (false, true) => ProgressStyle::Json,
-            (false, false) if std::io::stderr().is_terminal() => ProgressStyle::Bar,
-            (false, false) => ProgressStyle::Lines,
-        }
+        Self { json: arguments.json, stdout_taken }
     }
 
     /// Prints a result: `text` for people, `value` for programs.

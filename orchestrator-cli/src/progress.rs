@@ -1,12 +1,13 @@
 //! Progress: a bar on a terminal, plain lines or JSON lines elsewhere. All of it goes to standard error.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use backup_core::event::{Event, Observer};
 use indicatif::{ProgressBar, ProgressStyle as BarStyle};
 
+use crate::arguments::Arguments;
 use crate::{human, output};
 
 /// How progress is shown.
@@ -16,6 +17,17 @@ pub(crate) enum ProgressStyle {
     Bar,
     Lines,
     Json,
+}
+
+impl ProgressStyle {
+    pub(crate) fn of(arguments: &Arguments) -> Self {
+        match (arguments.quiet, arguments.json) {
+            (true, _) => Self::None,
+            (false, true) => Self::Json,
+            (false, false) if std::io::stderr().is_terminal() => Self::Bar,
+            (false, false) => Self::Lines,
+        }
+    }
 }
 
 /// Without a terminal a line is printed this often.

@@ -84,7 +84,7 @@ fn secrets_never_print() {
     for config in configs.into_iter().chain(more.map(|(name, _)| name)) {
         for extra in [&[][..], &["--json"], &["--dry-run"], &["--dry-run", "--json"]] {
             let mut run = place.cli(&["backup", "--release", "1", "--to", "bundles", "--config", config]);
-            let output = run.args(extra).output().expect("the command runs");
+            let output = run.args(extra).env("PATH", server.path()).output().expect("the command runs");
             assert!(!describe(&output).contains("hunter2"), "{config} {extra:?}: {}", describe(&output));
             if config == "secret.toml" {
                 assert!(output.status.success(), "{}", describe(&output));

@@ -6,8 +6,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use super::connection::Parameters;
-use super::tools::Tools;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// The most of a child's standard error that goes into a message.
@@ -19,18 +17,6 @@ pub(super) struct Running {
     doing: String,
     errors: JoinHandle<Vec<u8>>,
     pub(super) output: ChildStdout,
-}
-
-/// One of PostgreSQL's programs, connecting as `parameters` say. Nothing secret is among its arguments.
-pub(super) fn client(tools: &Tools, name: &str, parameters: &Parameters) -> Command {
-    let mut command = Command::new(tools.program(name));
-    for variable in Parameters::removed_variables() {
-        command.env_remove(variable);
-    }
-    // Scripts are read by us too, so texts in them have one form whatever the server's default is.
-    let options = format!("{} -c standard_conforming_strings=on", parameters.get("options").unwrap_or_default());
-    command.envs(parameters.variables()).env("PGOPTIONS", options).env("LC_ALL", "C");
-    command
 }
 
 /// Starts `command`; `doing` is the operation and its subject, for errors.

@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::command::{client, start};
+use super::command::start;
 use super::connection::{Connection, Parameters};
 use super::query_failed;
 use super::tools::Tools;
@@ -28,7 +28,7 @@ pub(super) async fn capture(
     directory: &str,
     writer: &Writer,
 ) -> Result<u64> {
-    let mut command = client(tools, "pg_dump", parameters);
+    let mut command = tools.client("pg_dump", parameters);
     // The data section without any table's data: large objects are all that is left of it.
     command.args(["--format=plain", "--section=data", "--exclude-table-data=*.*", "--no-password"]);
     command.args(["--lock-wait-timeout=60000", &format!("--snapshot={snapshot}")]);

@@ -1,6 +1,6 @@
 //! The schema: one run of `pg_dump`, kept in its own format for `pg_restore -j` and as readable SQL.
 
-use super::command::{Ran, client, run};
+use super::command::{Ran, run};
 use super::connection::Parameters;
 use super::tools::Tools;
 use crate::Result;
@@ -23,7 +23,7 @@ pub(super) async fn capture(
     directory: &str,
     writer: &Writer,
 ) -> Result<String> {
-    let mut command = client(tools, "pg_dump", parameters);
+    let mut command = tools.client("pg_dump", parameters);
     command.args(["--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=60000"]);
     command.args(["--section=pre-data", "--section=post-data", &format!("--snapshot={snapshot}")]);
     let Ran { output: dump, said } = run(command, "dump the schema with pg_dump", None).await?;

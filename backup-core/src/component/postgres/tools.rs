@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use tokio::process::Command;
+
 use super::command::run;
+use super::connection::Parameters;
 use crate::context::Environment;
 use crate::{Error, Kind, Result};
 
@@ -23,6 +26,18 @@ pub struct Tools {
 impl Tools {
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// One of the programs, connecting as `parameters` say. Nothing secret is among its arguments.
+    pub(super) fn client(&self, name: &str, parameters: &Parameters) -> Command {
+        let mut command = Command::new(self.program(name));
+        for variable in Parameters::removed_variables() {
+            command.env_remove(variable);
+        }
+        // Scripts are read by us too, so texts in them have one form whatever the server's default is.
+        let options = format!("{} -c standard_conforming_strings=on", parameters.get("options").unwrap_or_default());
+        command.envs(parameters.variables()).env("PGOPTIONS", options).env("LC_ALL", "C");
+        command
     }
 }
 
@@ -103,7 +118,7 @@ async fn look_into(directory: &Path) -> Option<Tools> {
     if !directory.join("pg_restore").is_file() {
         return None;
     }
-    let mut command = tokio::process::Command::new(directory.join("pg_dump"));
+    let mut command = Command::new(directory.join("pg_dump"));
     command.arg("--version");
     let output = run(command, "ask pg_dump for its version", None).await.ok()?.output;
     let version = version_of(&String::from_utf8_lossy(&output))?;
