@@ -1,9 +1,11 @@
 //! Helpers of the system tests: the command under test in a directory of its own.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use backup_core::bundle::reader::Bundle;
 use fixtures::Postgres;
 use tempfile::TempDir;
 
@@ -81,6 +83,11 @@ impl Workplace {
             .filter(|name| !name.ends_with(".tgz") && !name.ends_with(".sha256") && name != ".orchestrator-cli.lock")
             .collect()
     }
+}
+
+/// Opens a bundle that is sound.
+pub fn open(bundle: &Path) -> Bundle<File> {
+    Bundle::open(File::open(bundle).expect("the bundle")).expect("a bundle")
 }
 
 /// Exit code and everything printed, for messages of failed tests.

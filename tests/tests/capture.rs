@@ -3,9 +3,8 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use backup_core::bundle::reader::Bundle;
 use fixtures::{Postgres, installations};
-use system_tests::{Workplace, describe};
+use system_tests::{Workplace, describe, open};
 
 /// Waits until the server says yes.
 fn wait_until(server: &Postgres, condition: &str) {
@@ -69,8 +68,7 @@ fn a_table_that_others_wait_to_lock_is_captured_all_the_same() {
     wait_until(&server, "EXISTS (SELECT FROM pg_locks WHERE NOT granted)");
     let output = run.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", describe(&output));
-    let bundle = std::fs::File::open(place.bundles().pop().expect("a bundle")).expect("the bundle");
-    let bundle = Bundle::open(bundle).expect("a bundle");
+    let bundle = open(&place.bundles().pop().expect("a bundle"));
     let rows: Vec<u64> = bundle.manifest().databases[0].tables.iter().map(|table| table.rows).collect();
     assert_eq!(rows, [500_000, 1000]);
 }
@@ -99,7 +97,7 @@ fn roles_come_back_and_those_that_exist_are_left_alone() {
         assert!(injected.ends_with("done"));
         let place = Workplace::default();
         let bundle = place.make_bundle(&source);
-        let bundle = Bundle::open(std::fs::File::open(bundle).expect("the bundle")).expect("a bundle");
+        let bundle = open(&bundle);
         let script = bundle.content("databases/globals.sql").expect("the script");
         assert!(!script.windows(7).any(|window| window == b"hunter2"), "passwords are not asked for");
 
@@ -129,7 +127,7 @@ fn memberships_of_roles_that_exist_are_left_alone() {
     );
     let place = Workplace::default();
     let bundle = place.make_bundle(&source);
-    let bundle = Bundle::open(std::fs::File::open(bundle).expect("the bundle")).expect("a bundle");
+    let bundle = open(&bundle);
     let script = place.write("globals.sql", bundle.content("databases/globals.sql").expect("the script"));
     let target = Postgres::start();
     target.sql("postgres", "CREATE ROLE a; CREATE ROLE b");
@@ -151,8 +149,7 @@ fn passwords_come_along_when_asked_for() {
     let mut run = place.cli(&["backup", "--config", "o.toml", "--release", "1", "--to", "bundles"]);
     let output = run.envs(source.variables()).output().expect("the command runs");
     assert!(output.status.success(), "{}", describe(&output));
-    let bundle = std::fs::File::open(place.bundles().pop().expect("a bundle")).expect("the bundle");
-    let script = Bundle::open(bundle).expect("a bundle").content("databases/globals.sql").expect("the script");
+    let script = open(&place.bundles().pop().expect("a bundle")).content("databases/globals.sql").expect("the script");
     assert!(String::from_utf8_lossy(&script).contains("PASSWORD 'SCRAM-SHA-256$"), "{}", script.escape_ascii());
 }
 
@@ -195,7 +192,7 @@ fn a_standby_is_captured_without_what_it_does_not_have() {
     wait_until(&standby, "EXISTS (SELECT FROM pg_database WHERE datname = 'orchestrator')");
     let place = Workplace::default();
     let bundle = place.make_bundle(&standby);
-    let bundle = Bundle::open(std::fs::File::open(bundle).expect("the bundle")).expect("a bundle");
+    let bundle = open(&bundle);
     assert!(bundle.manifest().source.postgres.as_ref().is_some_and(|server| server.standby));
     let tables: Vec<&str> = bundle.manifest().databases[0].tables.iter().map(|table| table.name.as_str()).collect();
     assert!(tables.contains(&"machines") && !tables.contains(&"unlogged"), "{tables:?}");

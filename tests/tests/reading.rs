@@ -1,6 +1,5 @@
 //! Bundles of every format ever released can be read, and little of a bundle is read where little is asked for.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use backup_core::bundle::manifest::{Manifest, Source};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::{Bundle, ReadAt};
 use backup_core::bundle::writer::Writer;
-use system_tests::{Workplace, describe};
+use system_tests::{Workplace, describe, open};
 
 /// Bundles that released versions wrote, never written anew.
 fn golden() -> Vec<PathBuf> {
@@ -32,7 +31,7 @@ fn golden_bundles_are_read() {
         let inside = place.path("out").join(bundle.file_stem().expect("a name"));
         let roles = std::fs::read_to_string(inside.join("databases/globals.sql")).expect("the roles");
         assert!(roles.contains("CREATE ROLE \"ops team\""));
-        let opened = Bundle::open(File::open(&bundle).expect("the bundle")).expect("a bundle");
+        let opened = open(&bundle);
         let rows: u64 = opened.manifest().rows();
         let lines: usize = std::fs::read_dir(inside.join("databases/orchestrator/data"))
             .expect("chunks")

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use backup_core::bundle::reader::Bundle;
 use fixtures::{Installation, Postgres, installations};
-use system_tests::{Workplace, describe};
+use system_tests::{Workplace, describe, open};
 
 const DATABASES: [&str; 2] = ["orchestrator", "orchestrator_archive"];
 
@@ -102,7 +101,7 @@ fn rows_of_pg_dump(dump: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
 
 /// The same from a bundle's chunks, in the order of their parts.
 fn rows_of_bundle(bundle: &Path, database: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let bundle = Bundle::open(std::fs::File::open(bundle).expect("the bundle")).expect("a bundle");
+    let bundle = open(bundle);
     let mut chunks: Vec<_> =
         bundle.manifest().entries.iter().filter_map(|entry| Some((entry.chunk.as_ref()?, entry))).collect();
     chunks.retain(|(chunk, _)| chunk.database == database);
@@ -218,7 +217,7 @@ fn of_an_extensions_tables_the_configured_rows_are_captured() {
             rows.keys().map(|name| name.escape_ascii().to_string()).collect::<Vec<_>>(),
             ["public.settings (id, own)", "public.whole (a)"]
         );
-        let bundle = Bundle::open(std::fs::File::open(bundle).expect("the bundle")).expect("a bundle");
+        let bundle = open(&bundle);
         let sequences = bundle.content("databases/postgres/sequences.sql").expect("the sequences");
         assert!(String::from_utf8_lossy(&sequences).contains("'public.numbers', 42"), "{}", sequences.escape_ascii());
     }
@@ -233,7 +232,7 @@ fn thousands_of_tables_fit_into_the_default_lock_table() {
     );
     let place = Workplace::default();
     let bundle = place.make_bundle(&source);
-    let bundle = Bundle::open(std::fs::File::open(bundle).expect("the bundle")).expect("a bundle");
+    let bundle = open(&bundle);
     let tables = &bundle.manifest().databases[0].tables;
     assert_eq!((tables.len(), tables.iter().map(|table| table.rows).sum::<u64>()), (3000, 3000));
 }
