@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use backup_core::bundle::manifest::{Entry, Manifest, Source};
+use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
 use fixtures::Postgres;
 use tempfile::TempDir;
@@ -82,6 +84,21 @@ impl Workplace {
         names
             .filter(|name| !name.ends_with(".tgz") && !name.ends_with(".sha256") && name != ".orchestrator-cli.lock")
             .collect()
+    }
+}
+
+/// A manifest of nothing but `entries`, for bundles that a test makes itself.
+pub fn manifest_of(name: &BundleName, entries: Vec<Entry>) -> Manifest {
+    Manifest {
+        format: 1,
+        tool: "a test".into(),
+        name: name.to_string(),
+        created: name.time(),
+        finished: name.time(),
+        source: Source::default(),
+        databases: Vec::new(),
+        warnings: Vec::new(),
+        entries,
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use backup_core::bundle::block::{Decoder, Encoder};
 use backup_core::bundle::footer::{self, Footer};
 use backup_core::bundle::header::{EntryKind, Head};
-use backup_core::bundle::manifest::{Chunk, Database, Manifest, Source, number_chunks};
+use backup_core::bundle::manifest::{Chunk, Database, Manifest, number_chunks};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::writer::Writer;
 use sha2::Digest as _;
-use system_tests::{Workplace, describe};
+use system_tests::{Workplace, describe, manifest_of};
 
 const NAME: &str = "orchestrator_backup_20261120T191500Z";
 
@@ -27,8 +27,8 @@ fn link(path: &str, kind: EntryKind) -> (Head, Vec<u8>) {
 fn bundle(entries: Vec<(Head, Vec<u8>)>, bend: impl Fn(&mut Manifest)) -> Vec<u8> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let (writer, closing) =
-            Writer::start(NAME.parse::<BundleName>().expect("a name"), 3, Vec::new(), Arc::default());
+        let name: BundleName = NAME.parse().expect("a name");
+        let (writer, closing) = Writer::start(name.clone(), 3, Vec::new(), Arc::default());
         for (head, content) in entries {
             let fill = async |buffer: &mut Vec<u8>, _: usize| {
                 buffer.extend_from_slice(&content);
@@ -38,17 +38,7 @@ fn bundle(entries: Vec<(Head, Vec<u8>)>, bend: impl Fn(&mut Manifest)) -> Vec<u8
         }
         let mut tail = closing.close(writer).await.expect("closed").expect("complete");
         number_chunks(&mut tail.entries);
-        let mut manifest = Manifest {
-            format: 1,
-            tool: "a test".into(),
-            name: NAME.into(),
-            created: Default::default(),
-            finished: Default::default(),
-            source: Source::default(),
-            databases: Vec::new(),
-            warnings: Vec::new(),
-            entries: tail.entries.clone(),
-        };
+        let mut manifest = manifest_of(&name, tail.entries.clone());
         bend(&mut manifest);
         tail.seal_unchecked(&manifest).expect("sealed").sink
     })

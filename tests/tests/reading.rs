@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use backup_core::bundle::header::Head;
-use backup_core::bundle::manifest::{Manifest, Source};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::{Bundle, ReadAt};
 use backup_core::bundle::writer::Writer;
-use system_tests::{Workplace, describe, open};
+use system_tests::{Workplace, describe, manifest_of, open};
 
 /// Bundles that released versions wrote, never written anew.
 fn golden() -> Vec<PathBuf> {
@@ -77,17 +76,7 @@ async fn to_open_a_bundle_reads_its_end_alone() {
         writer.stream(head, fill).await.expect("written");
     }
     let mut tail = closing.close(writer).await.expect("closed").expect("complete");
-    let manifest = Manifest {
-        format: 1,
-        tool: "a test".into(),
-        name: name.to_string(),
-        created: name.time(),
-        finished: name.time(),
-        source: Source::default(),
-        databases: Vec::new(),
-        warnings: Vec::new(),
-        entries: std::mem::take(&mut tail.entries),
-    };
+    let manifest = manifest_of(&name, std::mem::take(&mut tail.entries));
     let bytes = tail.seal(&manifest).expect("sealed").sink;
     assert!(bytes.len() > 30 << 20, "noise does not compress");
     let read = Arc::new(AtomicU64::new(0));
