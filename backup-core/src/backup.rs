@@ -212,7 +212,8 @@ async fn capture(
 ) -> Result<(Vec<crate::bundle::manifest::Database>, Vec<Finding>)> {
     let pairs: Vec<(String, String)> =
         ready.postgres.databases.iter().map(|facts| (facts.name.clone(), postgres::directory(&facts.name))).collect();
-    let readme = postgres::readme(&name.to_string(), &pairs, &ready.postgres.tools.version);
+    let version = &ready.postgres.tools.version;
+    let readme = postgres::readme(&name.to_string(), &pairs, version, !settings.files.is_empty());
     writer.add("README.txt", readme.as_bytes()).await?;
     let beginning = Beginning {
         format: FORMAT,

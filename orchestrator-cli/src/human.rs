@@ -1,4 +1,4 @@
-//! Numbers and times as people read them.
+//! Numbers, times and texts as people read them.
 
 use std::time::Duration;
 
@@ -37,6 +37,11 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
 pub(crate) fn plain(text: &str) -> String {
     let control = |c: char| c.is_control() && c != '\n';
     text.chars().map(|c| if control(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+/// A text after a label, its further lines under its first.
+pub(crate) fn indented(label: &str, text: &str) -> String {
+    format!("{label}{}\n", text.trim_end().replace('\n', &format!("\n{:1$}", "", label.len())))
 }
 
 /// A duration to the tenth of a second below a minute, such as `4.2 s`, and `3 min 05 s` above.

@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod environment;
 mod exit;
+mod findings;
 mod human;
 mod output;
 mod progress;
@@ -22,7 +23,8 @@ use progress::{Progress, ProgressStyle};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let output = Output::new(&arguments);
+    let progress = Arc::new(Progress::new(ProgressStyle::of(&arguments)));
+    let output = Output::new(&arguments, progress.clone());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => {
@@ -30,19 +32,17 @@ fn main() -> ExitCode {
             return output.fail(&error);
         }
     };
-    let code = runtime.block_on(run(arguments, &output));
+    let code = runtime.block_on(run(arguments, &output, progress));
     // Threads that still write find their work given up and remove what they began; a blocked pipe must not hold us.
     runtime.shutdown_timeout(Duration::from_secs(5));
     code
 }
 
-async fn run(arguments: Arguments, output: &Output) -> ExitCode {
-    let progress = Arc::new(Progress::new(ProgressStyle::of(&arguments)));
+async fn run(arguments: Arguments, output: &Output, progress: Arc<Progress>) -> ExitCode {
     let mut context = Context::new(environment::capture());
-    context.observer = progress.clone();
+    context.observer = progress;
     cancel_on_signals(&context);
     let result = commands::run(arguments.command, output, &context).await;
-    progress.finish();
     match result {
         Ok(code) => code,
         Err(error) => output.fail(&error),

@@ -2,55 +2,68 @@
 //!
 //! Standard output carries the result alone. When the bundle itself goes there, the result goes to standard error.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anstyle::{AnsiColor, Style};
-use backup_core::Error;
-use backup_core::finding::{Finding, Severity};
+use backup_core::{Error, ErrorContext, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::arguments::{Arguments, Command};
-use crate::{exit, human};
+use crate::exit;
+use crate::findings::RED;
+use crate::human::indented;
+use crate::progress::Progress;
 
 /// Version of the JSON documents' shape.
 pub(crate) const JSON_VERSION: u32 = 1;
 
-const RED: Style = AnsiColor::Red.on_default().bold();
-const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
-const GREEN: Style = AnsiColor::Green.on_default();
-
 /// Where and how results are printed.
 pub(crate) struct Output {
+    progress: Arc<Progress>,
     json: bool,
     stdout_taken: bool,
 }
 
 impl Output {
-    pub(crate) fn new(arguments: &Arguments) -> Self {
+    pub(crate) fn new(arguments: &Arguments, progress: Arc<Progress>) -> Self {
         let stdout_taken =
             matches!(&arguments.command, Command::Backup(backup) if backup.to.iter().any(|to| to.as_os_str() == "-"));
-        Self { json: arguments.json, stdout_taken }
+        Self { progress, json: arguments.json, stdout_taken }
     }
 
     /// Prints a result: `text` for people, `value` for programs.
-    pub(crate) fn result(&self, kind: &str, value: &impl Serialize, text: &str) {
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub(crate) fn result(&self, kind: &str, value: &impl Serialize, text: &str) -> Result<()> {
         if !self.json {
             return self.print(text);
         }
         let document = json!({ "version": JSON_VERSION, "kind": kind, "result": value });
-        self.print(&format!("{document}\n"));
+        self.print(&format!("{document}\n"))
     }
 
-    fn print(&self, text: &str) {
-        // A reader that went away is no reason to fail: the work is done.
-        let _ = if self.stdout_taken {
+    /// Prints a text as it is, for people and programs alike.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub(crate) fn print(&self, text: &str) -> Result<()> {
+        // The bar would draw over what is printed under it.
+        self.progress.finish();
+        let written = if self.stdout_taken {
             anstream::stderr().write_all(text.as_bytes())
         } else {
-            anstream::stdout().write_all(text.as_bytes())
+            let mut stdout = anstream::stdout();
+            stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
         };
+        match written {
+            // A reader that went away is no reason to fail: the work is done.
+            Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written.context(|| "print the result".into()),
+        }
     }
 
     /// Prints an error that a printed result states too, so that programs get one document; returns its exit code.
@@ -69,17 +82,14 @@ impl Output {
         }
         if self.json {
             let error = json!({ "message": chain.join(": "), "hint": error.first_hint(), "exit_code": code });
-            self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": error })));
+            // Where even this can't be printed, the exit code says it.
+            let _ = self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": error })));
         } else {
+            self.progress.finish();
             let _ = anstream::stderr().write_all(text.as_bytes());
         }
         ExitCode::from(code)
     }
-}
-
-/// A text after a label, its further lines under its first.
-fn indented(label: &str, text: &str) -> String {
-    format!("{label}{}\n", text.trim_end().replace('\n', &format!("\n{:1$}", "", label.len())))
 }
 
 /// The lines of a table without borders; the columns `right` are aligned to the right.
@@ -96,21 +106,4 @@ pub(crate) fn table<const N: usize>(
         }
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect()
-}
-
-/// A finding as a line or more.
-pub(crate) fn finding(finding: &Finding) -> String {
-    let label = match finding.severity {
-        Severity::Info => format!("{GREEN}ok{GREEN:#}      "),
-        Severity::Warning => format!("{YELLOW}warning{YELLOW:#} "),
-        Severity::Error => format!("{RED}error{RED:#}   "),
-    };
-    // The subject often stands in the message already.
-    let subject =
-        if finding.message.contains(&finding.subject) { String::new() } else { format!("{}: ", finding.subject) };
-    let mut text = format!("{label}{}", indented("", &human::plain(&format!("{subject}{}", finding.message))));
-    if let Some(hint) = &finding.hint {
-        text.push_str(&indented("        hint: ", &human::plain(hint)));
-    }
-    text
 }

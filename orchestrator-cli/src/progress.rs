@@ -1,6 +1,7 @@
 //! Progress: a bar on a terminal, plain lines or JSON lines elsewhere. All of it goes to standard error.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use backup_core::event::{Event, Observer};
 use indicatif::{ProgressBar, ProgressStyle as BarStyle};
 
 use crate::arguments::Arguments;
-use crate::{human, output};
+use crate::{findings, human};
 
 /// How progress is shown.
 #[derive(Clone, Copy, PartialEq)]
@@ -39,33 +40,49 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     begun: Instant,
     last: Mutex<Instant>,
+    phase: Mutex<String>,
+    finished: AtomicBool,
 }
 
 impl Progress {
     pub(crate) fn new(style: ProgressStyle) -> Self {
         let bar = if style == ProgressStyle::Bar { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let template = "{spinner} {prefix} [{bar:28}] {percent:>3}% {msg}, {eta} left";
+        // The wide message is cut to the terminal's width: a bar of two lines could not be taken off again.
+        let template = "{spinner} [{bar:16}] {percent:>3}%, {eta} left, {wide_msg}";
         bar.set_style(
             BarStyle::with_template(template).unwrap_or_else(|_| BarStyle::default_bar()).progress_chars("=> "),
         );
         let now = Instant::now();
-        Self { style, bar, begun: now, last: Mutex::new(now) }
+        Self {
+            style,
+            bar,
+            begun: now,
+            last: Mutex::new(now),
+            phase: Mutex::default(),
+            finished: AtomicBool::new(false),
+        }
     }
 
-    /// Takes the bar off the terminal.
+    /// Takes the bar off the terminal; nothing is drawn any more.
     pub(crate) fn finish(&self) {
-        self.bar.finish_and_clear();
+        if !self.finished.swap(true, Relaxed) {
+            self.bar.finish_and_clear();
+        }
     }
 
     fn bar(&self, event: &Event) {
         match event {
-            Event::Phase { name } => self.bar.set_prefix(name.clone()),
+            Event::Phase { name } => {
+                self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone_from(name);
+                self.bar.set_message(name.clone());
+            }
             Event::Progress { done, total, read, written } => {
                 self.bar.set_length((*total).max(*done).max(1));
                 self.bar.set_position(*done);
-                self.bar.set_message(self.figures(*read, *written));
+                let phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+                self.bar.set_message(format!("{}: {phase}", self.figures(*read, *written)));
             }
-            Event::Finding(finding) => self.bar.suspend(|| print(&output::finding(finding))),
+            Event::Finding(finding) => self.bar.suspend(|| print(&findings::finding(finding))),
         }
     }
 
@@ -77,7 +94,7 @@ impl Progress {
                 print(&format!("  {percent}{}\n", self.figures(*read, *written)));
             }
             Event::Progress { .. } => {}
-            Event::Finding(finding) => print(&output::finding(finding)),
+            Event::Finding(finding) => print(&findings::finding(finding)),
         }
     }
 
@@ -92,7 +109,7 @@ impl Progress {
 
     fn figures(&self, read: u64, written: u64) -> String {
         let rate = read as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
-        format!("{} in {} of bundle, {}/s", human::bytes(read), human::bytes(written), human::bytes(rate as u64))
+        format!("{}/s, {} in {} of bundle", human::bytes(rate as u64), human::bytes(read), human::bytes(written))
     }
 
     fn is_time(&self) -> bool {
@@ -109,6 +126,7 @@ impl Observer for Progress {
     fn event(&self, event: &Event) {
         match self.style {
             ProgressStyle::None => {}
+            ProgressStyle::Bar if self.finished.load(Relaxed) => {}
             ProgressStyle::Bar => self.bar(event),
             ProgressStyle::Lines => self.lines(event),
             ProgressStyle::Json => self.json(event),

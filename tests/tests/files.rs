@@ -96,6 +96,19 @@ fn a_tree_comes_back_with_tar_and_with_extract() {
     assert!(extracted.status.success(), "{}", describe(&extracted));
     assert_eq!(describe_tree(&inside("by-us"))[1..], expected);
     assert!(inside("by-us").join("sparse").metadata().expect("there").blocks() < 1000, "the holes are kept");
+
+    // README.txt's way to put files back where they were: directories that exist keep their mode.
+    let root = place.path("root");
+    fs::create_dir_all(root.join("tmp")).expect("directories");
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o751)).expect("a mode");
+    let mut back = Command::new("tar");
+    back.arg("xzpf").arg(&bundle).arg("-C").arg(&root).args(["--strip-components=2", "--no-overwrite-dir"]);
+    let back = back.arg(format!("{}/files", bundle.file_stem().expect("a name").display())).output().expect("tar runs");
+    assert!(back.status.success() && back.stderr.is_empty(), "{}", describe(&back));
+    assert_eq!(describe_tree(&root.join(tree.strip_prefix("/").expect("absolute")))[1..], expected);
+    assert_eq!(root.join("tmp").metadata().expect("there").mode() & 0o7777, 0o751);
+    let readme = fs::read_to_string(place.path("by-tar").join(bundle.file_stem().expect("a name")).join("README.txt"));
+    assert!(readme.expect("a text").contains("-C / --strip-components=2 --no-overwrite-dir"));
     let python = Command::new("python3")
         .args(["-c", "import sys, tarfile; tarfile.open(sys.argv[1]).getmembers()"])
         .arg(&bundle)

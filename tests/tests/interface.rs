@@ -82,11 +82,29 @@ fn a_terminal_gets_a_bar_and_colours_only_where_they_are_wanted() {
     let backup = "backup --config cluster.conf --release 1 --to terminal --level 12";
     let shown = on_a_terminal(&place, &server, backup, true);
     assert!(shown.contains("MiB/s") && shown.contains("rows in a bundle of"), "{shown:?}");
+    let (_, after) = shown.rsplit_once("sha256").expect("the result's last line");
+    assert!(!after.contains('\u{1b}'), "something is drawn over the result: {after:?}");
     let piped = place.backup(&server, &[]).output().expect("the command runs");
     assert!(!describe(&piped).contains(['\r', '\u{1b}']), "plain lines elsewhere: {}", describe(&piped));
     let error = |color| on_a_terminal(&place, &server, "list missing", color);
     assert!(error(true).contains("\u{1b}["), "{:?}", error(true));
     assert!(!error(false).contains('\u{1b}') && error(false).contains("error"), "{:?}", error(false));
+}
+
+#[test]
+fn a_result_that_can_not_be_printed_is_an_error() {
+    let place = Workplace::default();
+    std::fs::create_dir(place.path("bundles")).expect("a directory");
+    for arguments in [&["list", "bundles"][..], &["list", "bundles", "--json"], &["completions", "bash"], &["man"]] {
+        let mut run = place.cli(arguments);
+        run.stdout(std::fs::File::options().write(true).open("/dev/full").expect("/dev/full"));
+        let output = run.output().expect("the command runs");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", describe(&output));
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = place.cli(arguments).stdout(writer).output().expect("the command runs");
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {}", describe(&output));
+    }
 }
 
 #[test]

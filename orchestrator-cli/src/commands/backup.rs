@@ -16,8 +16,8 @@ use backup_core::{Context, Error, ErrorContext, Kind, Result, lock};
 use serde::Serialize;
 
 use crate::arguments::Backup;
-use crate::output::{self, Output};
-use crate::{exit, human};
+use crate::output::Output;
+use crate::{exit, findings, human};
 
 pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -> Result<ExitCode> {
     let settings = settings::load(&arguments.config.config)?;
@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
     let stream = if streams.is_empty() { None } else { Some(standard_output()?) };
     let begun = Instant::now();
     let outcome = backup::run(&settings, &request, stream, context).await?;
-    output.result("backup", &outcome, &text(&outcome, begun));
+    output.result("backup", &outcome, &text(&outcome, begun))?;
     if !outcome.failed.is_empty() {
         let error = Error::new(Kind::Failed, format!("back up to every destination: {}", outcome.failed.join("; ")));
         return Ok(output.fail_beside_result(&error.hint("the other destinations have the bundle")));
@@ -113,7 +113,7 @@ async fn plan(
         to,
         findings,
     };
-    let mut text: String = plan.findings.iter().map(output::finding).collect();
+    let mut text: String = plan.findings.iter().map(findings::finding).collect();
     text.push_str(&format!(
         "would back up {} ({} on disk), release {}, to {}; nothing was written\n",
         if plan.databases.is_empty() { "no database".into() } else { plan.databases.join(", ") },
@@ -125,7 +125,7 @@ async fn plan(
             plan.to.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
         },
     ));
-    output.result("plan", &plan, &text);
+    output.result("plan", &plan, &text)?;
     let warned = plan.findings.iter().any(|finding| finding.severity == backup_core::finding::Severity::Warning);
     Ok(exit::done(warned))
 }

@@ -10,16 +10,16 @@ use backup_core::preflight::preflight;
 use backup_core::{Context, Result, settings};
 use serde_json::json;
 
-use crate::exit;
-use crate::output::{self, Output};
+use crate::output::Output;
+use crate::{exit, findings};
 
 pub(crate) async fn run(config: &Path, request: &Request, output: &Output, context: &Context) -> Result<ExitCode> {
     let settings = settings::load(config)?;
     let directories = directories(&settings, request, false);
     let release = request.release.clone().map(Origin::Given);
     let findings = preflight(&settings, release.as_ref(), &request.databases, &directories, context).await.findings;
-    let text: String = findings.iter().map(output::finding).collect();
-    output.result("check", &json!({ "findings": findings }), &text);
+    let text: String = findings.iter().map(findings::finding).collect();
+    output.result("check", &json!({ "findings": findings }), &text)?;
     Ok(match worst(&findings) {
         Some(Severity::Error) => ExitCode::from(exit::REFUSED),
         worst => exit::done(worst == Some(Severity::Warning)),

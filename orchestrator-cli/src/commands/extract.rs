@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::open;
 use super::verify::with_progress;
-use crate::output::{self, Output};
-use crate::{exit, human};
+use crate::output::Output;
+use crate::{exit, findings, human};
 
 pub(crate) async fn run(
     path: &Path,
@@ -32,7 +32,7 @@ pub(crate) async fn run(
         tokio::task::spawn_blocking(move || extract(&bundle, &wanted, &to, &context, &meter))
     };
     let extracted = with_progress(work, &meter, context).await.context(|| format!("extract {}", path.display()))?;
-    let mut text: String = extracted.warnings.iter().map(output::finding).collect();
+    let mut text: String = extracted.warnings.iter().map(findings::finding).collect();
     text.push_str(&format!(
         "{} with {} in {}\n",
         human::counted(extracted.entries, "entry"),
@@ -42,6 +42,6 @@ pub(crate) async fn run(
     let value = json!({
         "directory": extracted.directory, "entries": extracted.entries, "bytes": extracted.bytes, "warnings": extracted.warnings,
     });
-    output.result("extract", &value, &text);
+    output.result("extract", &value, &text)?;
     Ok(exit::done(!extracted.warnings.is_empty()))
 }

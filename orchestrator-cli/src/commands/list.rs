@@ -13,7 +13,7 @@ use crate::{exit, human};
 
 pub(crate) fn run(directory: &Path, output: &Output) -> Result<ExitCode> {
     let bundles = catalog::list(&Directory::new(directory))?;
-    output.result("list", &json!({ "bundles": bundles }), &text(&bundles, directory));
+    output.result("list", &json!({ "bundles": bundles }), &text(&bundles, directory))?;
     // A bundle that can't be opened is no backup, and whoever lists them should not overlook it.
     Ok(exit::done(bundles.iter().any(|bundle| bundle.problem.is_some())))
 }

@@ -31,8 +31,8 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             let request = Request { to, databases: database, release, ..Request::default() };
             context.until_cancelled(check::run(&config.config, &request, output, context)).await
         }
-        Command::Completions { shell } => Ok(shell::completions(shell)),
-        Command::Man => shell::manual(),
+        Command::Completions { shell } => shell::completions(shell, output),
+        Command::Man => shell::manual(output),
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::open;
 use crate::output::{self, Output};
-use crate::{exit, human};
+use crate::{exit, findings, human};
 
 /// The manifest, its entries only where they were asked for.
 #[derive(Serialize)]
@@ -28,7 +28,7 @@ pub(crate) fn run(path: &Path, entries: bool, output: &Output) -> Result<ExitCod
     text.push_str(&files(manifest));
     if !manifest.warnings.is_empty() {
         text.push_str("\nWarnings of the backup\n");
-        manifest.warnings.iter().for_each(|warning| text.push_str(&output::finding(warning)));
+        manifest.warnings.iter().for_each(|warning| text.push_str(&findings::finding(warning)));
     }
     if entries {
         text.push_str("\nEntries\n");
@@ -39,7 +39,7 @@ pub(crate) fn run(path: &Path, entries: bool, output: &Output) -> Result<ExitCod
     if !entries {
         manifest.entries.clear();
     }
-    output.result("show", &Shown { length, manifest: &manifest }, &text);
+    output.result("show", &Shown { length, manifest: &manifest }, &text)?;
     Ok(exit::done(false))
 }
 

@@ -10,8 +10,8 @@ use backup_core::event::Meter;
 use backup_core::{Context, Error, ErrorContext, Kind, Result, store};
 use serde_json::json;
 
-use crate::output::{self, Output};
-use crate::{exit, human};
+use crate::output::Output;
+use crate::{exit, findings, human};
 
 pub(crate) async fn run(path: &Path, output: &Output, context: &Context) -> Result<ExitCode> {
     let begun = Instant::now();
@@ -23,7 +23,7 @@ pub(crate) async fn run(path: &Path, output: &Output, context: &Context) -> Resu
     };
     let verification = with_progress(work, &meter, context).await?;
     let sound = verification.damage.is_empty();
-    let mut text: String = verification.damage.iter().map(output::finding).collect();
+    let mut text: String = verification.damage.iter().map(findings::finding).collect();
     if let Some(manifest) = verification.manifest.as_ref().filter(|_| sound) {
         let content = manifest.content();
         text.push_str(&format!(
@@ -36,7 +36,7 @@ pub(crate) async fn run(path: &Path, output: &Output, context: &Context) -> Resu
     } else {
         text.push_str(&format!("{}: DAMAGED, do not rely on it\n", path.display()));
     }
-    output.result("verify", &json!({ "sound": sound, "damage": verification.damage }), &text);
+    output.result("verify", &json!({ "sound": sound, "damage": verification.damage }), &text)?;
     Ok(ExitCode::from(if sound { exit::DONE } else { exit::DAMAGED }))
 }
 

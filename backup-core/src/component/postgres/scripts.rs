@@ -21,20 +21,31 @@ pub(super) fn database(directory: &str, large_objects: u64, chunks: &[Written]) 
     script
 }
 
-/// `README.txt`: how to restore a bundle by hand. `databases` are directories below `databases/`.
-pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str) -> String {
+/// `README.txt`: how to restore a bundle by hand. `databases` are directories below `databases/`; `files` says whether
+/// there are files beside them.
+pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, files: bool) -> String {
     let restore: String = databases
         .iter()
         .map(|(database, directory)| {
             format!("       psql -X -d postgres -f 'databases/{directory}.sql'      # {}\n", database.escape_debug())
         })
         .collect();
+    // Copied from the unpacked tree, files would take the owner and mode that it has on `/` and `/home` along.
+    let files = if files {
+        format!(
+            "Put files back. They stand below files/ under the paths they had. Straight from the archive, as root, so\n   \
+             that directories which exist keep their owner and mode; files of the same names are replaced:\n\n       \
+             tar xzpf {name}.tgz -C / --strip-components=2 --no-overwrite-dir {name}/files\n\n   "
+        )
+    } else {
+        String::new()
+    };
     format!(
         "{name}\n\n\
          This is a backup made by orchestrator-cli. It is an ordinary gzip-compressed tar archive, and tar and psql are\n\
          all that is needed to restore it, into PostgreSQL of the version of pg_dump that wrote it or a newer one.\n\
-         Nothing below overwrites anything: a database that exists stops its script.\n\n\
-         1. Unpack it, and go into it:\n\n       \
+         A database that exists already stops its script and stays as it is.\n\n\
+         1. Unpack it as the user that will run psql (usually: as the user postgres), and go into it:\n\n       \
          tar xzf {name}.tgz\n       \
          cd {name}\n\n\
          2. Create the roles that the databases need, as a superuser (usually: as the user postgres). Roles that exist\n   \
@@ -46,9 +57,7 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str) -> Stri
          as new, and of each version's minor releases one from August 2025 or later. An older psql stops at `\\restrict`: delete the lines\n   \
          that begin with \\restrict and \\unrestrict from the files in databases/, and it goes on.\n   \
          A script that stopped half way leaves a half-filled database: drop that one, then run the script again.\n\n\
-         4. Put files back. Those that were backed up stand in files/ under the paths they had; as root:\n\n       \
-         cp -a files/. /          # or choose what you need\n\n   \
-         cluster.conf is the cluster's configuration, byte for byte; release.json names the release that ran.\n\n\
+         4. {files}cluster.conf is the cluster's configuration, byte for byte; release.json names the release that ran.\n\n\
          5. To check the unpacked files against the manifest's digests, if python3 is there:\n\n       \
          python3 -c 'import json; [print(e[\"sha256\"] + \"  \" + e[\"path\"]) for e in json.load(open(\"manifest.json\"))[\"entries\"] \
          if e.get(\"type\", \"file\") == \"file\" and \"\\\\\" not in e[\"path\"]]' | sha256sum --check --quiet\n\n\

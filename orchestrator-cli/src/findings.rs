@@ -1,0 +1,47 @@
+//! Findings as text.
+
+use anstyle::{AnsiColor, Style};
+use backup_core::finding::{Finding, Severity};
+
+use crate::human::{indented, plain};
+
+pub(crate) const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default();
+
+/// A finding as a line or more.
+pub(crate) fn finding(finding: &Finding) -> String {
+    let label = match finding.severity {
+        Severity::Info => format!("{GREEN}ok{GREEN:#}      "),
+        Severity::Warning => format!("{YELLOW}warning{YELLOW:#} "),
+        Severity::Error => format!("{RED}error{RED:#}   "),
+    };
+    let subject =
+        if names(&finding.message, &finding.subject) { String::new() } else { format!("{}: ", finding.subject) };
+    let mut text = format!("{label}{}", indented("", &plain(&format!("{subject}{}", finding.message))));
+    if let Some(hint) = &finding.hint {
+        text.push_str(&indented("        hint: ", &plain(hint)));
+    }
+    text
+}
+
+/// Whether a message names its subject already, as a word and not as a part of one.
+fn names(message: &str, subject: &str) -> bool {
+    let part_of_word = |c: char| c.is_alphanumeric();
+    message.match_indices(subject).any(|(at, _)| {
+        !message[..at].ends_with(part_of_word) && !message[at + subject.len()..].starts_with(part_of_word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_left_out_only_where_the_message_names_it() {
+        let text = |subject: &str| finding(&Finding::warning("space", subject, "open /b: it can be read"));
+        assert!(text("/b").ends_with("open /b: it can be read\n") && !text("/b").contains("/b: open"));
+        assert!(text("be").contains("be: open"));
+        assert!(text("b").contains("open /b") && text("rea").contains("rea: "));
+    }
+}
