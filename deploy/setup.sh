@@ -31,7 +31,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 if ! command -v cargo >/dev/null; then
-    echo "setup: cargo is missing: install Rust $rust_wanted or newer with rustup, from the package rustup or https://rustup.rs" >&2
+    echo "setup: cargo is missing: install Rust $rust_wanted or newer with rustup (https://rustup.rs)" >&2
     exit 1
 fi
 rust_found=$(rustc --version | cut -d' ' -f2)

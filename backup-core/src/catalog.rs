@@ -27,11 +27,10 @@ pub struct Listed {
     pub rows: u64,
     /// Number of warnings of its backup.
     pub warnings: usize,
-    /// Whether it is of a format that this version does not read.
-    #[serde(skip)]
-    pub unsupported: bool,
     /// Why it can't be opened, where it can't.
     pub problem: Option<String>,
+    /// Whether that is damage; else it may only be closed to us, or of a newer format.
+    pub damaged: bool,
 }
 
 /// Lists a store, oldest bundle first. A bundle that can't be opened is listed with its problem.
@@ -53,7 +52,7 @@ fn describe(store: &dyn Store, name: &BundleName, length: u64) -> Listed {
         databases: Vec::new(),
         rows: 0,
         warnings: 0,
-        unsupported: false,
+        damaged: false,
         problem: None,
     };
     match opened {
@@ -66,7 +65,7 @@ fn describe(store: &dyn Store, name: &BundleName, length: u64) -> Listed {
             listed.warnings = manifest.warnings.len();
         }
         Err(error) => {
-            listed.unsupported = error.kind() == Kind::Unsupported;
+            listed.damaged = error.kind() == Kind::Damaged;
             listed.problem = Some(error.chain().join(": "));
         }
     }

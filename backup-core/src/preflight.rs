@@ -9,7 +9,7 @@ use crate::component::postgres::connection::{Connection, Parameters, connect, co
 use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Tools};
 use crate::component::release::{self, Origin, Release};
 use crate::context::Context;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Severity, bytes};
 use crate::settings::Settings;
 use crate::{Error, Kind, Result};
 
@@ -105,8 +105,16 @@ pub async fn preflight(
 fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
     let cluster = &settings.cluster;
     let name = cluster.cluster_name.as_deref().unwrap_or("(no name)");
-    let message = format!("cluster {name}, {} zones, {} hosts", cluster.zones.len(), cluster.hosts().len());
-    findings.all.push(Finding::info("cluster-conf", settings.cluster_conf.display().to_string(), message));
+    let shown = settings.cluster_conf.display().to_string();
+    if cluster.cluster_name.is_none() && cluster.zones.is_empty() {
+        let message = "it names neither a cluster nor machines, so it may be another file than a cluster.conf";
+        findings
+            .all
+            .push(Finding::warning("cluster-conf-empty", shown, message).hint("name the cluster's own with --config"));
+    } else {
+        let message = format!("cluster {name}, zones: {}, hosts: {}", cluster.zones.len(), cluster.hosts().len());
+        findings.all.push(Finding::info("cluster-conf", shown, message));
+    }
     if cluster.database_backups.as_ref().is_some_and(|backups| backups.bucket.is_some()) {
         let message = "cluster.conf names an S3 bucket for backups; this version writes to directories alone";
         findings.all.push(Finding::info("s3-not-supported", "database_backups", message));
@@ -174,7 +182,7 @@ async fn look_at_postgres(
             findings.all.push(Finding::info(
                 "database",
                 &facts.name,
-                format!("can be read, {} bytes on disk", facts.size),
+                format!("can be read, {} on disk", bytes(facts.size)),
             ));
         }
         findings.all.extend(problems);
@@ -221,21 +229,36 @@ fn look_for_nesting(directory: &Path, trees: &[Tree], findings: &mut Findings) {
 
 fn look_at_directory(directory: &Path, size: u64, findings: &mut Findings) {
     let shown = directory.display().to_string();
+    let unwritable =
+        |why: String, hint: &str| Err(Error::new(Kind::Failed, format!("write to {shown}")).because(why).hint(hint));
+    if shown.contains("://") || shown.starts_with('~') {
+        let error = Error::new(Kind::Usage, format!("write to {shown}: this version writes to directories alone"));
+        findings.keep::<()>(
+            "destination",
+            &shown,
+            Err(error.hint("name a directory; a shell replaces `~` where it is not quoted")),
+        );
+        return;
+    }
     let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
-    let is_directory = there.is_dir();
-    if !is_directory || access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        let why = if is_directory { "no permission to write there" } else { "it is not a directory" };
-        let error = Error::new(Kind::Failed, format!("write to {shown}")).because(why);
+    if !there.is_dir() {
+        let hint = "name a directory with --to";
+        findings.keep::<()>("destination", &shown, unwritable(format!("{} is not a directory", there.display()), hint));
+        return;
+    }
+    let new = if there == directory || there == Path::new("") { "" } else { "it does not exist and will be made; " };
+    if access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        let why = format!("no permission to write to {}", there.display());
         let hint = "give the user that runs the backup write permission there, or name another place with --to";
-        findings.keep::<()>("destination", &shown, Err(error.hint(hint)));
+        findings.keep::<()>("destination", &shown, unwritable(why, hint));
         return;
     }
     let free = statvfs(there).map(|stat| stat.f_bavail * stat.f_frsize).unwrap_or(u64::MAX);
     let wanted = size / SHARE_OF_SIZE;
     if free < wanted {
-        let message = format!("{free} bytes are free there, and the bundle may take {wanted}");
+        let message = format!("{} are free there, and the bundle may take {}", bytes(free), bytes(wanted));
         findings.all.push(Finding::warning("space", shown, message).hint("make room, or name another place with --to"));
     } else {
-        findings.all.push(Finding::info("destination", shown, format!("can be written, {free} bytes free")));
+        findings.all.push(Finding::info("destination", shown, format!("{new}can be written, {} free", bytes(free))));
     }
 }

@@ -1,6 +1,7 @@
 //! Settings in TOML, and `--config FILE`, which names either such a file or a `cluster.conf`.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use globset::{Glob, GlobSetBuilder};
@@ -125,8 +126,12 @@ pub fn load(path: &Path) -> Result<Settings> {
 
 fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {
     fs::read(path).map_err(|cause| {
-        let missing = cause.kind() == std::io::ErrorKind::NotFound;
-        let hint = if missing { "name an existing file with --config" } else { "run as a user that may read it" };
+        let missing = cause.kind() == ErrorKind::NotFound;
+        let hint = match cause.kind() {
+            ErrorKind::NotFound => "name an existing file with --config, or as cluster_conf in the settings",
+            ErrorKind::PermissionDenied => "run as a user that may read it",
+            _ => "name a file that can be read",
+        };
         let kind = if missing { Kind::NotFound } else { Kind::Failed };
         Error::new(kind, format!("{doing} {}", path.display())).because(cause).hint(hint)
     })

@@ -1,18 +1,9 @@
 //! Numbers, times and texts as people read them.
 
+use std::path::Path;
 use std::time::Duration;
 
-/// A size with a unit of 1024, such as `1.5 GiB`.
-pub(crate) fn bytes(count: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", units[unit]) }
-}
+pub(crate) use backup_core::finding::bytes;
 
 /// A whole number with its thousands apart, such as `1 234 567`.
 pub(crate) fn count(number: u64) -> String {
@@ -39,6 +30,13 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if control(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
+/// A path as a word of a shell's command line.
+pub(crate) fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:=@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// A text after a label, its further lines under its first.
 pub(crate) fn indented(label: &str, text: &str) -> String {
     format!("{label}{}\n", text.trim_end().replace('\n', &format!("\n{:1$}", "", label.len())))
@@ -63,6 +61,7 @@ mod tests {
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(u64::MAX)], ["0 B", "1023 B", "1.5 KiB", "16.0 EiB"]);
         assert_eq!([count(7), count(1234), count(1_234_567)], ["7", "1 234", "1 234 567"]);
         assert_eq!([counted(1, "row"), counted(0, "row"), counted(2, "entry")], ["1 row", "0 rows", "2 entries"]);
+        assert_eq!(["/a/b.tgz", "it's"].map(|path| shell_word(Path::new(path))), ["/a/b.tgz", r"'it'\''s'"]);
         assert_eq!(plain("a\x1b[31m\nb"), "a\\u{1b}[31m\nb");
         assert_eq!(duration(Duration::from_secs(185)), "3 min 05 s");
     }

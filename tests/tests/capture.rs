@@ -168,6 +168,28 @@ fn what_pg_dump_leaves_out_is_a_warning() {
 }
 
 #[test]
+fn check_finds_the_large_objects_that_a_backup_would_fail_on() {
+    let source = Postgres::start();
+    source.sql(
+        "postgres",
+        "CREATE TABLE t AS SELECT 1 AS i; CREATE ROLE reader LOGIN; GRANT pg_read_all_data TO reader; SELECT lo_from_bytea(700001, 'x')",
+    );
+    let place = Workplace::default();
+    let config = ["--config", "cluster.conf", "--release", "1", "--to", "bundles"];
+    let check = |expected: Option<i32>| {
+        for command in ["check", "backup"] {
+            let mut run = place.cli(&[command]);
+            let output = run.args(config).envs(source.variables()).env("PGUSER", "reader").output();
+            let output = output.expect("the command runs");
+            assert_eq!(output.status.code(), expected, "{command}: {}", describe(&output));
+        }
+    };
+    check(Some(13));
+    source.sql("postgres", "GRANT SELECT ON LARGE OBJECT 700001 TO reader");
+    check(Some(0));
+}
+
+#[test]
 fn templates_are_captured_by_name_and_half_dropped_databases_are_named() {
     let source = Postgres::start();
     source.sql("postgres", "CREATE DATABASE model IS_TEMPLATE true");

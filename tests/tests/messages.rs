@@ -8,8 +8,9 @@ fn message(place: &Workplace, server: &Postgres, arguments: &[&str]) -> String {
     let mut run = place.cli(arguments);
     let output = run.envs(server.variables()).output().expect("the command runs");
     let text = format!(
-        "$ orchestrator-cli {}\n{}exit code {:?}\n",
+        "$ orchestrator-cli {}\n{}{}exit code {:?}\n",
         arguments.join(" "),
+        String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
         output.status.code().unwrap_or(-1)
     );
@@ -30,6 +31,7 @@ fn bad_input_is_explained() {
     place.write("dead.toml", "cluster_conf = \"cluster.conf\"\n\n[postgres]\nconnection = \"host=/nowhere\"\n");
     place.write("not-a-bundle.tgz", "just a text");
     place.write("file", "");
+    place.write("empty.conf", "");
     let pipe = std::process::Command::new("mkfifo").arg(place.path("pipe")).status().expect("mkfifo runs");
     assert!(pipe.success());
     let backup = ["backup", "--release", "1", "--to", "bundles", "--config"];
@@ -44,6 +46,11 @@ fn bad_input_is_explained() {
         with(&["cluster.conf", "--level", "13"]),
         vec!["backup", "--to", "bundles", "--config", "cluster.conf"],
         vec!["backup", "--release", "1", "--config", "cluster.conf", "--to", "file"],
+        vec!["backup", "--release", "1", "--config", "cluster.conf", "--to", "s3://bucket/backups"],
+        vec!["backup", "--release", "", "--config", "cluster.conf", "--to", "bundles"],
+        vec!["check", "--release", "1", "--config", "empty.conf", "--to", "bundles", "--database", "postgres"],
+        vec!["extract", "not-a-bundle.tgz", "--to", "out"],
+        vec!["list", "file"],
         vec!["verify", "not-a-bundle.tgz"],
         vec!["show", "missing.tgz"],
         vec!["show", "not-a-bundle.tgz"],
@@ -52,7 +59,12 @@ fn bad_input_is_explained() {
         vec!["list", "missing"],
     ];
     let messages: Vec<String> = runs.iter().map(|arguments| message(&place, &server, arguments)).collect();
-    insta::with_settings!({ filters => vec![(r"version \d+\.\d+ [^\n]*", "version [version]")] }, {
+    insta::with_settings!({ filters => vec![
+        (r"version \d+\.\d+ [^\n]*", "version [version]"),
+        (r"(PostgreSQL|pg_dump) \d+\.\d+ [^\n]*", "$1 [version]"),
+        (r"[\d.]+ [KMGT]iB", "[size]"),
+        (r"/usr/lib/postgresql/\d+/bin", "[programs]"),
+    ] }, {
         insta::assert_snapshot!(messages.join("\n"));
     });
 }

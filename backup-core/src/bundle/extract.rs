@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::header::{EntryKind, Head};
 use super::manifest::{self, Entry, FileType};
+use super::name::BundleName;
 use super::path;
 use super::reader::{Bundle, EntryReader, ReadAt};
 use super::sparse::SparseWriter;
@@ -48,10 +49,16 @@ impl Pattern {
     /// # Errors
     /// [`Kind::Usage`] where it is malformed.
     pub fn new(text: &str) -> Result<Self> {
+        let below = text.strip_prefix("./").unwrap_or(text);
+        // What `tar t` prints begins with the bundle's directory.
+        let below = match below.split_once('/') {
+            Some((first, rest)) if first.parse::<BundleName>().is_ok() => rest,
+            _ => below,
+        };
         let malformed = || format!("pattern {text}");
         let mut set = GlobSetBuilder::new();
         // `dir` stands for all below it, as it does for tar.
-        for form in [text.trim_end_matches('/').to_owned(), format!("{}/**", text.trim_end_matches('/'))] {
+        for form in [below.trim_end_matches('/').to_owned(), format!("{}/**", below.trim_end_matches('/'))] {
             let glob = GlobBuilder::new(&form).literal_separator(true).build();
             set.add(glob.map_err(|cause| Error::new(Kind::Usage, malformed()).because(cause))?);
         }
@@ -73,14 +80,14 @@ pub fn extract<R: ReadAt>(
     context: &Context,
     meter: &Meter,
 ) -> Result<Extracted> {
-    let entries = &bundle.manifest().entries;
+    let (name, entries) = (&bundle.manifest().name, &bundle.manifest().entries);
     let paths = || entries.iter().map(|entry| entry.path.as_str()).chain([manifest::PATH]);
     if let Some(pattern) = wanted.iter().find(|pattern| !paths().any(|path| pattern.glob.is_match(path))) {
         return Err(Error::new(Kind::NotFound, format!("no entry of the bundle matches {}", pattern.text))
             .hint("`orchestrator-cli show --entries BUNDLE` lists them"));
     }
     let chosen = |path: &str| wanted.is_empty() || wanted.iter().any(|pattern| pattern.glob.is_match(path));
-    let directory = to.join(&bundle.manifest().name);
+    let directory = to.join(name);
     let exists = || {
         Error::new(Kind::Refused, format!("{} exists already", directory.display()))
             .hint("extract never overwrites; name another directory with --to, or move the old one away")
@@ -90,7 +97,7 @@ pub fn extract<R: ReadAt>(
     }
     let create = || format!("create a directory in {}", to.display());
     fs::create_dir_all(to).context(create)?;
-    let part = tempfile::Builder::new().prefix(&format!(".{}.", bundle.manifest().name)).suffix(".part").tempdir_in(to);
+    let part = tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".part").tempdir_in(to);
     let part = part.context(create)?;
     let mut extraction = Extraction {
         bundle,

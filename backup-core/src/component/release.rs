@@ -45,9 +45,14 @@ pub async fn find(origin: Option<&Origin>) -> Result<Release> {
     };
     let version = text.lines().next().unwrap_or_default().trim().to_owned();
     if version.is_empty() || version.len() > 200 || version.contains(char::is_control) {
-        return Err(
-            Error::new(Kind::Failed, format!("find the release that runs here: {origin} gives no version")).hint(hint)
-        );
+        return Err(Error::new(
+            Kind::Failed,
+            format!(
+                "find the release that runs here: {} is empty or no version",
+                if origin == "given" { "the given one" } else { &origin }
+            ),
+        )
+        .hint(hint));
     }
     Ok(Release { version, origin })
 }

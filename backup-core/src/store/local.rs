@@ -86,7 +86,8 @@ impl Store for Directory {
     fn list(&self) -> Result<Vec<Stored>> {
         let entries = fs::read_dir(&self.0).map_err(|cause| {
             let kind = if cause.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
-            Error::new(kind, format!("list {}", self.0.display())).because(cause)
+            let error = Error::new(kind, format!("list {}", self.0.display())).because(cause);
+            error.hint("name the directory that keeps the bundles; `show` takes a single one")
         })?;
         let mut bundles = Vec::new();
         for entry in entries {

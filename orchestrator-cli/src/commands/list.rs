@@ -29,15 +29,16 @@ fn text(bundles: &[Listed], directory: &Path) -> String {
 
 fn row(bundle: &Listed) -> [String; 7] {
     let note = match (&bundle.problem, bundle.warnings) {
-        (Some(problem), _) if bundle.unsupported => human::plain(problem),
-        (Some(problem), _) => format!("DAMAGED: {}", human::plain(problem)),
+        (Some(problem), _) if bundle.damaged => format!("DAMAGED: {}", human::plain(problem)),
+        (Some(problem), _) => format!("can't be read: {}", human::plain(problem)),
         (None, 0) => String::new(),
         (None, count) => human::counted(count as u64, "warning"),
     };
+    let rows = if bundle.problem.is_some() { String::new() } else { human::count(bundle.rows) };
     [
-        bundle.name.clone(),
+        format!("{}.tgz", bundle.name),
         human::bytes(bundle.length),
-        human::count(bundle.rows),
+        rows,
         human::plain(bundle.cluster.as_deref().unwrap_or_default()),
         human::plain(bundle.release.as_deref().unwrap_or_default()),
         human::plain(&bundle.databases.join(", ")),

@@ -109,7 +109,7 @@ fn table<const N: usize>(header: &[&str; N], right: &[usize], rows: impl Iterato
 }
 
 fn restore(path: &Path, manifest: &Manifest) -> String {
-    let mut text = format!("\nTo restore it by hand\n  tar xzf {} && cd {}\n", path.display(), manifest.name);
+    let mut text = format!("\nTo restore it by hand\n  tar xzf {} && cd {}\n", human::shell_word(path), manifest.name);
     text.push_str("  psql -X -v ON_ERROR_STOP=1 -d postgres -f databases/globals.sql\n");
     for database in &manifest.databases {
         text.push_str(&format!("  psql -X -d postgres -f 'databases/{}.sql'\n", database.directory));

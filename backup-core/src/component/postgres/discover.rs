@@ -93,6 +93,7 @@ pub async fn databases(
     wanted: &[String],
 ) -> Result<(Vec<DatabaseFacts>, Vec<Finding>)> {
     let mut all = list(connection, server, wanted).await?;
+    let names = all.iter().map(|(facts, _)| facts.name.as_str()).collect::<Vec<_>>().join(", ");
     let mut findings = Vec::new();
     let mut chosen = Vec::new();
     if !wanted.is_empty() {
@@ -101,12 +102,11 @@ pub async fn databases(
                 Some(index) => chosen.push(all.swap_remove(index).0),
                 None if chosen.iter().any(|facts: &DatabaseFacts| facts.name == *name) => {}
                 None => {
-                    let names: Vec<&str> = all.iter().map(|(facts, _)| facts.name.as_str()).collect();
                     return Err(Error::new(
                         Kind::NotFound,
                         format!("database {name}: the server has no such database"),
                     )
-                    .hint(format!("it has {}", names.join(", "))));
+                    .hint(format!("it has {names}")));
                 }
             }
         }
@@ -260,6 +260,7 @@ pub async fn access_problems(connection: &Connection, database: &str) -> Result<
         .query(&unreadable, &[])
         .await
         .map_err(|error| query_failed(format!("look into database {database}"), &error))?;
+    let closed = closed_large_objects(connection).await?;
     let finding = |row: &Row| {
         let subject = format!("{database}: {}", row.get::<_, &str>(0));
         if row.get(1) {
@@ -270,7 +271,24 @@ pub async fn access_problems(connection: &Connection, database: &str) -> Result<
                 .hint("run as a superuser or as a role with BYPASSRLS")
         }
     };
-    Ok(rows.iter().map(finding).collect())
+    let mut problems: Vec<Finding> = rows.iter().map(finding).collect();
+    if closed > 0 {
+        let message = format!("the connection's user may not read {closed} of its large objects");
+        let hint = "run as a superuser, or as their owner, or GRANT SELECT ON LARGE OBJECT to the user";
+        problems.push(Finding::error("no-permission", database, message).hint(hint));
+    }
+    Ok(problems)
+}
+
+/// How many large objects the connection's user may not read.
+async fn closed_large_objects(connection: &Connection) -> Result<i64> {
+    let sql = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata l \
+        WHERE NOT pg_catalog.pg_has_role(l.lomowner, 'USAGE') AND NOT EXISTS ( \
+            SELECT FROM pg_catalog.aclexplode(l.lomacl) a WHERE a.privilege_type = 'SELECT' \
+            AND CASE WHEN a.grantee = 0 THEN true ELSE pg_catalog.pg_has_role(a.grantee, 'USAGE') END)";
+    let row =
+        connection.query_one(sql, &[]).await.map_err(|error| query_failed("look at the large objects", &error))?;
+    Ok(row.get(0))
 }
 
 /// When a snapshot was taken and where the write-ahead log stood.

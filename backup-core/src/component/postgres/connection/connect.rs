@@ -181,7 +181,9 @@ fn failure(parameters: &Parameters, host: &Host, error: &tokio_postgres::Error, 
             finding.message,
             finding.hint.map(|hint| format!(" ({hint})")).unwrap_or_default()
         ),
-        (None, Some("28P01")) => "check the password in ~/.pgpass or PGPASSWORD".into(),
+        (None, Some("28P01")) => {
+            "check the password, wherever it comes from: the connection string, PGPASSWORD or ~/.pgpass".into()
+        }
         (None, Some("28000")) => {
             "check the user's line in the server's pg_hba.conf; on the server itself run as the user postgres".into()
         }
@@ -190,6 +192,9 @@ fn failure(parameters: &Parameters, host: &Host, error: &tokio_postgres::Error, 
         (None, Some(_)) => "the server refused for the reason above".into(),
         (None, None) if cause.contains("password missing") => {
             "the server asks for a password: put it into ~/.pgpass".into()
+        }
+        (None, None) if cause.contains("does not support TLS") => {
+            "sslmode asks for encryption, and the server has ssl = off: turn it on there, or ask for less".into()
         }
         (None, None) if cause.contains("certificate") => {
             "sslmode=verify-full needs the authority's certificate (sslrootcert) and the host's name in the server's"
