@@ -54,7 +54,7 @@ impl Footer {
     pub fn decode(bytes: &[u8; LENGTH], file_length: u64) -> Result<Self> {
         if bytes[..FIXED.len()] != FIXED {
             return Err(Error::new(Kind::Damaged, "footer: the file does not end in a bundle's footer")
-                .hint("the file was cut short, is still being copied, or is not a bundle of this tool"));
+                .hint("the file was cut short or added to, is still being copied, or is not a bundle of this tool"));
         }
         if Sha256::digest(&bytes[..DIGEST_AT])[..] != bytes[DIGEST_AT..DIGEST_AT + 32]
             || bytes[DIGEST_AT + 32..] != EMPTY

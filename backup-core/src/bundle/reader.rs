@@ -127,7 +127,7 @@ impl<R: ReadAt> Bundle<R> {
 fn read_footer<R: ReadAt>(source: &R, length: u64) -> Result<Footer> {
     let not_a_bundle = || {
         Error::new(Kind::Damaged, format!("footer: the file has {length} bytes and is too short for a bundle"))
-            .hint("the file was cut short, is still being copied, or is not a bundle of this tool")
+            .hint("the file was cut short or added to, is still being copied, or is not a bundle of this tool")
     };
     let at = length.checked_sub(footer::LENGTH as u64).ok_or_else(not_a_bundle)?;
     let mut bytes = [0; footer::LENGTH];
