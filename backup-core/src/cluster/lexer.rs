@@ -91,7 +91,7 @@ impl<'s> Lexer<'s> {
 
     fn skip_blanks(&mut self) {
         let rest = &self.source[self.at..];
-        let skipped = rest.len() - rest.trim_start_matches([' ', '\t', '\r']).len();
+        let skipped = rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() && c != '\n').len();
         self.at += skipped;
     }
 
@@ -112,6 +112,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
+    /// A word. It is never empty, or the parser would read it for ever: all white space was skipped before it.
     fn bare(&mut self, expect: Expect) -> Token {
         let rest = &self.source[self.at..];
         let ends = |c: char| {

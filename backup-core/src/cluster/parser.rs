@@ -164,6 +164,17 @@ mod tests {
     }
 
     #[test]
+    fn every_character_ends_somewhere() {
+        for c in (0..=0x3000).filter_map(char::from_u32) {
+            let _ = parse(&format!("a: [{c}{c}x{c}]{c}\n{c}b{c}"));
+        }
+        assert_eq!(
+            at("a\u{c}: [\u{b}x\u{a0}y\u{2028}]", &["a"]),
+            Value::Array(vec!["x", "y"].into_iter().map(|t| Value::String(t.into())).collect())
+        );
+    }
+
+    #[test]
     fn words_have_types() {
         let cases = [
             ("x", Value::String("x".into())),
