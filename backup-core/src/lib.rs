@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod cluster;
 pub mod component;
 pub mod context;
+mod destinations;
 pub mod error;
 pub mod event;
 pub mod finding;

@@ -17,7 +17,8 @@ use crate::{Error, ErrorContext, Kind, Result};
 pub const DEFAULT_PATH: &str = "/etc/orchestrator/orchestrator.toml";
 /// Where bundles are kept unless something else is said.
 pub const DEFAULT_STORE: &str = "/var/lib/postgresql/backups";
-/// The level of compression unless something else is said: smaller than `gzip -6` and several times faster.
+/// The level of compression unless something else is said: within some percent of the size of `gzip -6`, and several
+/// times faster.
 pub const DEFAULT_LEVEL: u32 = 3;
 
 /// A TOML file as it is written.
