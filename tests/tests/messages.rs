@@ -1,5 +1,7 @@
 //! Bad input gets a sentence, a cause and a hint, and the right exit code; secrets never print.
 
+use std::os::unix::fs::PermissionsExt;
+
 use fixtures::Postgres;
 use system_tests::{Workplace, describe};
 
@@ -111,5 +113,37 @@ fn secrets_never_print() {
                 std::fs::remove_file(&bundle).expect("removed");
             }
         }
+    }
+}
+
+#[test]
+fn secrets_stand_in_no_argument_list_and_bundles_are_for_their_owner_alone() {
+    let server = Postgres::start();
+    server.sql("postgres", "CREATE ROLE keeper LOGIN SUPERUSER PASSWORD 'hunter2'; CREATE TABLE t AS SELECT 1 AS i");
+    server.sql("postgres", "SELECT lo_from_bytea(700001, 'x')");
+    let place = Workplace::default();
+    // Each program is the real one, after its arguments were written down.
+    std::fs::create_dir(place.path("bin")).expect("a directory");
+    for program in ["pg_dump", "pg_restore"] {
+        let real = server.client_bin().join(program).display().to_string();
+        let seen = place.path("seen").display().to_string();
+        let script = format!("#!/bin/sh\nprintf '%s ' \"$0\" \"$@\" >>'{seen}'\nexec '{real}' \"$@\"\n");
+        let path = place.write(&format!("bin/{program}"), script);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    }
+    let url = format!("postgresql://keeper:hunter2@/postgres?host={}", server.host().display());
+    let bin = place.path("bin");
+    place.write(
+        "o.toml",
+        format!("cluster_conf = \"cluster.conf\"\n[postgres]\nconnection = \"{url}\"\nbin_dir = {bin:?}\n"),
+    );
+    let output = place.cli(&["backup", "--config", "o.toml", "--release", "1", "--to", "bundles"]).output();
+    let output = output.expect("the command runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    let seen = std::fs::read_to_string(place.path("seen")).expect("arguments");
+    assert!(seen.contains("--format=custom") && !seen.contains("hunter2"), "{seen}");
+    for entry in std::fs::read_dir(place.path("bundles")).expect("a directory").flatten() {
+        let mode = entry.metadata().expect("there").permissions().mode() & 0o7777;
+        assert_eq!(mode, 0o600, "{}", entry.path().display());
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use backup_core::bundle::footer::{self, Footer};
 use backup_core::bundle::header::Head;
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::{Bundle, ReadAt};
@@ -42,6 +43,34 @@ fn golden_bundles_are_read() {
             })
             .sum();
         assert_eq!(lines as u64, rows);
+    }
+}
+
+#[test]
+fn a_bundle_of_a_newer_format_is_named_as_such() {
+    let place = Workplace::default();
+    std::fs::create_dir(place.path("bundles")).expect("a directory");
+    for bundle in golden() {
+        let mut bytes = std::fs::read(&bundle).expect("the bundle");
+        let at = bytes.len() - footer::LENGTH;
+        let mut footer =
+            Footer::decode(bytes[at..].try_into().expect("a footer"), bytes.len() as u64).expect("a footer");
+        footer.format = 2;
+        bytes.splice(at.., footer.encode());
+        let name = bundle.file_name().expect("a name").to_string_lossy().into_owned();
+        let path = place.write(&format!("bundles/{name}"), bytes);
+        for (command, code) in [("show", 12), ("verify", 12), ("extract", 12), ("list", 3)] {
+            let mut run = place.cli(&[command]);
+            run.arg(if command == "list" { place.path("bundles") } else { path.clone() });
+            if command == "extract" {
+                run.args(["--to", "out"]);
+            }
+            let output = run.output().expect("the command runs");
+            assert_eq!(output.status.code(), Some(code), "{command}: {}", describe(&output));
+            let text = describe(&output);
+            assert!(text.contains("has format 2") && !text.contains("DAMAGED"), "{command}: {text}");
+            assert!(command == "list" || text.contains("orchestrator-cli 0.1"), "{command}: {text}");
+        }
     }
 }
 
