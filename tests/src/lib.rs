@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use backup_core::bundle::manifest::{Entry, Manifest, Source};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
-use fixtures::Postgres;
+use fixtures::{Postgres, forget_libpq};
 use tempfile::TempDir;
 
 /// A directory with a `cluster.conf`, and a place for bundles.
@@ -40,9 +40,7 @@ impl Workplace {
     /// The command, run here, with no libpq variable of the surroundings.
     pub fn cli(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        for (variable, _) in std::env::vars().filter(|(variable, _)| variable.starts_with("PG")) {
-            command.env_remove(variable);
-        }
+        forget_libpq(&mut command);
         command
             .args(arguments)
             .current_dir(self.directory.path())
