@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use backup_core::bundle::manifest::{Entry, Manifest, Source};
@@ -54,6 +54,12 @@ impl Workplace {
         let mut command = self.cli(&["backup", "--config", "cluster.conf", "--release", "2.6.3", "--to", "bundles"]);
         command.args(arguments).envs(server.variables());
         command
+    }
+
+    /// Starts a backup of `server` that takes its time; everything it prints is kept.
+    pub fn start_slow(&self, server: &Postgres, arguments: &[&str]) -> Child {
+        let mut run = self.backup(server, &["--level", "12"]);
+        run.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command runs")
     }
 
     /// Bundles in `bundles`, oldest first.

@@ -1,5 +1,6 @@
 //! What happens around the rows while they are captured: roles, locks, standbys, what `pg_dump` leaves out.
 
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -50,8 +51,7 @@ fn has_child(parent: u32, program: &str) -> bool {
 fn a_snapshot_that_ends_early_ends_the_run() {
     let server = server_with_much();
     let place = Workplace::default();
-    let run = place.backup(&server, &["--level", "12"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let run = run.expect("the command runs");
+    let run = place.start_slow(&server, &[]);
     wait_until(&server, READING);
     while has_child(run.id(), "pg_dump") {
         std::thread::yield_now();
@@ -71,8 +71,7 @@ fn a_snapshot_that_ends_early_ends_the_run() {
 fn a_table_that_others_wait_to_lock_is_captured_all_the_same() {
     let server = server_with_much();
     let place = Workplace::default();
-    let run = place.backup(&server, &["--level", "12"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let run = run.expect("the command runs");
+    let run = place.start_slow(&server, &[]);
     wait_until(&server, READING);
     let drop =
         server.command("psql").args(["-X", "-d", "postgres", "-c", "DROP TABLE small"]).stdout(Stdio::null()).spawn();
@@ -83,6 +82,14 @@ fn a_table_that_others_wait_to_lock_is_captured_all_the_same() {
     let bundle = open(&place.bundles().pop().expect("a bundle"));
     let rows: Vec<u64> = bundle.manifest().databases[0].tables.iter().map(|table| table.rows).collect();
     assert_eq!(rows, [300_000, 1000]);
+}
+
+/// Runs a script in the database postgres, as README.txt says of globals.sql.
+fn run_script(target: &Postgres, script: &Path) {
+    let mut psql = target.command("psql");
+    let psql = psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-f"]).arg(script).output();
+    let psql = psql.expect("psql runs");
+    assert!(psql.status.success(), "{}", describe(&psql));
 }
 
 #[test]
@@ -115,11 +122,7 @@ fn roles_come_back_and_those_that_exist_are_left_alone() {
 
         let target = Postgres::start_version(&installation, "");
         target.sql("postgres", "CREATE ROLE bystander; CREATE ROLE there CONNECTION LIMIT 7");
-        let script = place.write("globals.sql", script);
-        let psql =
-            target.command("psql").args(["-X", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-f"]).arg(script).output();
-        let psql = psql.expect("psql runs");
-        assert!(psql.status.success(), "{}", describe(&psql));
+        run_script(&target, &place.write("globals.sql", script));
         let roles = "SELECT rolname, rolsuper, rolinherit, rolcanlogin, rolconnlimit, rolvaliduntil, rolconfig, \
             shobj_description(oid, 'pg_authid'), (SELECT array_agg((m.roleid::regrole, m.admin_option)::text ORDER BY 1) \
             FROM pg_auth_members m WHERE m.member = r.oid) FROM pg_roles r WHERE rolname IN ('owner', 'odd \"name\"') ORDER BY 1";
@@ -143,9 +146,7 @@ fn memberships_of_roles_that_exist_are_left_alone() {
     let script = place.write("globals.sql", bundle.content("databases/globals.sql").expect("the script"));
     let target = Postgres::start();
     target.sql("postgres", "CREATE ROLE a; CREATE ROLE b");
-    let psql =
-        target.command("psql").args(["-X", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-f"]).arg(script).output();
-    assert!(psql.expect("psql runs").status.success());
+    run_script(&target, &script);
     assert_eq!(target.sql("postgres", "SELECT count(*) FROM pg_auth_members WHERE roleid = 'a'::regrole"), "0");
 }
 

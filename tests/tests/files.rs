@@ -18,6 +18,7 @@ fn make_tree(root: &Path) {
     fs::write(root.join(OsStr::from_bytes(b"odd \xff\nname")), "odd").expect("a file");
     fs::write(root.join("n".repeat(200)), "long name").expect("a file");
     fs::hard_link(root.join("plain"), root.join("second name")).expect("a link");
+    fs::hard_link(root.join("plain"), root.join("third name")).expect("a link");
     symlink("plain", root.join("relative")).expect("a link");
     symlink("/opt/elsewhere", root.join("absolute")).expect("a link");
     let sparse = fs::File::create(root.join("sparse")).expect("a file");
@@ -96,6 +97,13 @@ fn a_tree_comes_back_with_tar_and_with_extract() {
     assert!(extracted.status.success(), "{}", describe(&extracted));
     assert_eq!(describe_tree(&inside("by-us"))[1..], expected);
     assert!(inside("by-us").join("sparse").metadata().expect("there").blocks() < 1000, "the holes are kept");
+
+    let names = ["second name", "third name"];
+    let mut run = place.cli(&["extract", "--to", "names"]);
+    let extracted = run.arg(&bundle).args(names.map(|name| format!("**/{name}"))).output().expect("the command runs");
+    assert!(extracted.status.success(), "{}", describe(&extracted));
+    let [second, third] = names.map(|name| inside("names").join(name).metadata().expect("there"));
+    assert_eq!((second.ino(), second.nlink(), second.size()), (third.ino(), 2, 5), "one file without its first name");
 
     // README.txt's way to put files back where they were: directories that exist keep their mode.
     let root = place.path("root");

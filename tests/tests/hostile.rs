@@ -228,3 +228,19 @@ fn every_command_refuses_what_it_can_see() {
         assert_eq!(left, 0, "{what}: extract left something");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_reader_refuses_is_not_sealed() {
+    for (word, path, tables) in [("more values", "b", 1_000_000), ("twice", "a", 1)] {
+        let name: BundleName = NAME.parse().expect("a name");
+        let (writer, closing) = Writer::start(name.clone(), 3, Vec::new(), Arc::default());
+        writer.add("a", b"a").await.expect("written");
+        writer.add("b", b"b").await.expect("written");
+        let mut tail = closing.close(writer).await.expect("closed").expect("complete");
+        let mut manifest = manifest_of(&name, std::mem::take(&mut tail.entries));
+        manifest.entries[1].path = path.into();
+        manifest.databases = vec![database("x", tables)];
+        let refusal = tail.seal(&manifest).err().expect("refused").chain().join(": ");
+        assert!(refusal.contains(word), "{refusal}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use fixtures::Postgres;
@@ -18,12 +18,6 @@ fn server_with_much() -> Postgres {
         "CREATE TABLE public.much AS SELECT i, repeat(md5(i::text), 8) AS t FROM generate_series(1, 700000) i",
     );
     server
-}
-
-/// A backup that takes its time.
-fn start(place: &Workplace, server: &Postgres) -> Child {
-    let mut run = place.backup(server, &["--level", "12"]);
-    run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command runs")
 }
 
 /// Waits until a part of a bundle is there that has at least so many bytes.
@@ -42,7 +36,7 @@ fn a_run_that_is_ended_leaves_nothing_and_the_next_one_works() {
     let server = server_with_much();
     let place = Workplace::default();
     for (signal, code) in [(Signal::TERM, Some(130)), (Signal::INT, Some(130)), (Signal::KILL, None)] {
-        let mut run = start(&place, &server);
+        let mut run = place.start_slow(&server, &[]);
         wait_for_bytes(&place, 100_000);
         kill_process(Pid::from_raw(run.id() as i32).expect("a process"), signal).expect("a signal");
         assert_eq!(run.wait().expect("it ends").code(), code, "{signal:?}");
@@ -62,14 +56,14 @@ fn a_run_that_is_ended_leaves_nothing_and_the_next_one_works() {
 fn a_server_that_stops_ends_the_run_with_a_message_and_no_bundle() {
     let server = server_with_much();
     let place = Workplace::default();
-    let run = start(&place, &server);
+    let run = place.start_slow(&server, &[]);
     wait_for_bytes(&place, 1 << 20);
     server.sql("postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'orchestrator-cli'");
     let output = run.wait_with_output().expect("it ends");
     assert_fails_without_a_trace(&place, &output, "run the backup again");
 
     let mut server = server;
-    let run = start(&place, &server);
+    let run = place.start_slow(&server, &[]);
     wait_for_bytes(&place, 1 << 20);
     server.kill();
     assert_fails_without_a_trace(&place, &run.wait_with_output().expect("it ends"), "run the backup again");
@@ -162,7 +156,7 @@ fn a_stream_that_can_not_be_written_fails() {
 fn a_second_run_says_that_the_first_one_runs() {
     let server = server_with_much();
     let place = Workplace::default();
-    let mut first = start(&place, &server);
+    let mut first = place.start_slow(&server, &[]);
     wait_for_bytes(&place, 0);
     let second = place.backup(&server, &[]).output().expect("the command runs");
     assert_eq!(second.status.code(), Some(11), "{}", describe(&second));
@@ -175,8 +169,7 @@ fn a_second_run_says_that_the_first_one_runs() {
 fn a_writer_that_hangs_leaves_nothing_when_the_run_is_ended() {
     let server = server_with_much();
     let place = Workplace::default();
-    let mut run = place.backup(&server, &["--to", "-"]);
-    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command runs");
+    let mut run = place.start_slow(&server, &["--to", "-"]);
     // Nobody reads the pipe, so it is full after 64 KiB.
     wait_for_bytes(&place, 1000);
     kill_process(Pid::from_raw(run.id() as i32).expect("a process"), Signal::TERM).expect("a signal");
@@ -215,7 +208,7 @@ fn links_in_a_destination_are_not_followed() {
     assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
     fs::remove_file(place.path("bundles/.orchestrator-cli.lock")).expect("removed");
     // The digest's name is known as soon as the part has its own.
-    let run = start(&place, &server);
+    let run = place.start_slow(&server, &[]);
     wait_for_bytes(&place, 0);
     let part = place.leftovers().pop().expect("a part");
     let name = part.trim_start_matches('.').split('.').next().expect("a name").to_owned();

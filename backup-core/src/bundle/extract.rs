@@ -129,8 +129,8 @@ struct Extraction<'b, R> {
     part: PathBuf,
     context: &'b Context,
     meter: &'b Meter,
-    /// Files by their paths in the bundle, for the hard links that follow them.
-    files: HashMap<&'b str, &'b Entry>,
+    /// Where files are by now, by their paths in the bundle, for the hard links that follow them.
+    files: HashMap<&'b str, PathBuf>,
     /// Directories and symbolic links, which are made last: a link can't be written through before it exists, and a
     /// directory's mode and time must not be touched by what is put into it.
     later: Vec<(PathBuf, Head)>,
@@ -139,6 +139,7 @@ struct Extraction<'b, R> {
 
 impl<'b, R: ReadAt> Extraction<'b, R> {
     fn entry(&mut self, entry: &'b Entry) -> Result<()> {
+        self.check_cancelled()?;
         let target = self.place(entry)?;
         self.write(entry, &target).context(|| format!("extract {}", entry.path))?;
         self.result.entries += 1;
@@ -147,12 +148,18 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
         Ok(())
     }
 
+    fn check_cancelled(&self) -> Result<()> {
+        if self.context.cancel.is_cancelled() {
+            return Err(Error::new(Kind::Interrupted, "interrupted before everything was extracted"));
+        }
+        Ok(())
+    }
+
     /// The manifest itself, for what README.txt has to say about it.
     fn manifest(&mut self) -> Result<()> {
         let json = self.bundle.manifest_json()?;
         let target = self.part.join(manifest::PATH);
-        let write = self.new_file(&target).map(|mut file| file.write_all(&json));
-        write?.context(|| format!("extract {}", manifest::PATH))?;
+        self.new_file(&target)?.write_all(&json).context(|| format!("extract {}", manifest::PATH))?;
         self.result.entries += 1;
         self.result.bytes += json.len() as u64;
         Ok(())
@@ -177,7 +184,7 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
         match &head.kind {
             EntryKind::File | EntryKind::Sparse(_) => {
                 let file = self.new_file(target)?;
-                self.files.insert(&entry.path, entry);
+                self.files.insert(&entry.path, target.to_owned());
                 self.fill(&mut reader, &head, file)?;
                 self.dress(target, &head)
             }
@@ -216,9 +223,7 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
             _ => None,
         };
         while let Some(content) = reader.next()? {
-            if self.context.cancel.is_cancelled() {
-                return Err(Error::new(Kind::Interrupted, "interrupted before everything was extracted"));
-            }
+            self.check_cancelled()?;
             self.meter.read.fetch_add(content.len() as u64, Relaxed);
             match &mut sparse {
                 Some(sparse) => sparse.write(content, &mut file)?,
@@ -235,9 +240,8 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
     fn hardlink(&mut self, entry: &'b Entry, target: &Path) -> Result<()> {
         let missing = || Error::new(Kind::Damaged, "a hard link to no earlier file");
         let name = entry.link.as_deref().ok_or_else(missing)?;
-        if let Some(original) = self.files.get(name) {
-            let earlier = self.place(original)?;
-            return fs::hard_link(&earlier, target).context(|| format!("link {}", target.display()));
+        if let Some(earlier) = self.files.get(name) {
+            return fs::hard_link(earlier, target).context(|| format!("link {}", target.display()));
         }
         let original = self.bundle.manifest().entries.iter().find(|other| other.path == name);
         let original = original.filter(|other| matches!(other.kind, FileType::File | FileType::Sparse));

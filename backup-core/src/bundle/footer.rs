@@ -6,6 +6,9 @@ use crate::{Error, Kind, Result};
 
 /// Length of the footer in bytes, in every format.
 pub const LENGTH: usize = 122;
+/// What may have become of a file that has no footer.
+pub(super) const NO_BUNDLE: &str =
+    "the file was cut short or added to, is still being copied, or is not a bundle of this tool";
 
 /// gzip, deflate, extra field present, no time, no name, unknown system; one subfield `OF` of 96 bytes.
 const FIXED: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 100, 0, b'O', b'F', 96, 0];
@@ -53,8 +56,7 @@ impl Footer {
     /// [`Kind::Damaged`] where it is not a footer or is damaged, [`Kind::Unsupported`] where its format is newer.
     pub fn decode(bytes: &[u8; LENGTH], file_length: u64) -> Result<Self> {
         if bytes[..FIXED.len()] != FIXED {
-            return Err(Error::new(Kind::Damaged, "footer: the file does not end in a bundle's footer")
-                .hint("the file was cut short or added to, is still being copied, or is not a bundle of this tool"));
+            return Err(Error::new(Kind::Damaged, "footer: the file does not end in a bundle's footer").hint(NO_BUNDLE));
         }
         if Sha256::digest(&bytes[..DIGEST_AT])[..] != bytes[DIGEST_AT..DIGEST_AT + 32]
             || bytes[DIGEST_AT + 32..] != EMPTY

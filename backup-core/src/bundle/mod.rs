@@ -11,6 +11,7 @@ pub mod name;
 pub mod pack;
 pub mod path;
 pub mod reader;
+pub mod rules;
 pub mod sparse;
 pub mod verify;
 pub mod writer;

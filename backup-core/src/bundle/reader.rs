@@ -11,7 +11,7 @@ use super::footer::{self, Footer};
 use super::header::{EntryKind, Head, RECORD};
 use super::manifest::{self, Entry, Manifest, Sha256Digest, described};
 use super::name::BundleName;
-use super::{FORMAT, path};
+use super::{FORMAT, path, rules};
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// Bytes that can be read at any place, from several threads at once.
@@ -112,7 +112,7 @@ impl<R: ReadAt> Bundle<R> {
     pub fn content(&self, path: &str) -> Result<Vec<u8>> {
         let entry = self.manifest.entries.iter().find(|entry| entry.path == path);
         let entry = entry.ok_or_else(|| Error::new(Kind::NotFound, format!("entry {path}: not in this bundle")))?;
-        if entry.size > manifest::LARGEST {
+        if entry.size > rules::LARGEST {
             return Err(Error::new(Kind::Refused, format!("entry {path}: too large to be read into memory")));
         }
         let mut content = Vec::new();
@@ -127,7 +127,7 @@ impl<R: ReadAt> Bundle<R> {
 fn read_footer<R: ReadAt>(source: &R, length: u64) -> Result<Footer> {
     let not_a_bundle = || {
         Error::new(Kind::Damaged, format!("footer: the file has {length} bytes and is too short for a bundle"))
-            .hint("the file was cut short or added to, is still being copied, or is not a bundle of this tool")
+            .hint(footer::NO_BUNDLE)
     };
     let at = length.checked_sub(footer::LENGTH as u64).ok_or_else(not_a_bundle)?;
     let mut bytes = [0; footer::LENGTH];
@@ -138,7 +138,7 @@ fn read_footer<R: ReadAt>(source: &R, length: u64) -> Result<Footer> {
 /// Reads the manifest's tar header and JSON, which must end where the end of the archive begins, just before `end`.
 pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) -> Result<(Head, Vec<u8>)> {
     let damaged = |why: &str| Error::new(Kind::Damaged, format!("entry {}: {why}", manifest::PATH));
-    let stored = usize::try_from(footer.manifest_stored).ok().filter(|stored| *stored as u64 <= manifest::LARGEST);
+    let stored = usize::try_from(footer.manifest_stored).ok().filter(|stored| *stored as u64 <= rules::LARGEST);
     let stored = stored.ok_or_else(|| damaged("an absurd size"))?;
     if footer.manifest_offset.checked_add(footer.manifest_stored).is_none_or(|manifest| manifest > end) {
         return Err(damaged("it is said to end after the file does"));
@@ -153,7 +153,7 @@ pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) ->
     let broken = |cause: BlockError| damaged("its blocks").because(cause);
     let mut at = decoder.decode(&bytes, &mut header).map_err(broken)?;
     let (head, length) = Head::decode(&header).map_err(damaged)?;
-    if length != header.len() || head.kind != EntryKind::File || head.size > manifest::LARGEST {
+    if length != header.len() || head.kind != EntryKind::File || head.size > rules::LARGEST {
         return Err(damaged("an absurd size or kind"));
     }
     let mut json = Vec::new();
@@ -165,15 +165,11 @@ pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) ->
     }
     check_padding(&json, head.size).map_err(damaged)?;
     json.truncate(head.size as usize);
-    if memchr::memchr_iter(b',', &json).count() > MOST_VALUES {
-        return Err(damaged("more values than a manifest of this size can have"));
+    match rules::too_much(&json) {
+        Some(why) => Err(damaged(why)),
+        None => Ok((head, json)),
     }
-    Ok((head, json))
 }
-
-/// A manifest with more commas is refused before it is parsed: real ones have a value in every 40 bytes, and one made
-/// of the shortest possible values would take many times its own size in memory.
-const MOST_VALUES: usize = 2 << 20;
 
 /// Content must fill whole records, and nothing but zeros may follow it.
 fn check_padding(content: &[u8], size: u64) -> Result<(), &'static str> {

@@ -14,7 +14,7 @@ use super::header::{Head, RECORD};
 use super::manifest::{self, Chunk, Entry, Manifest, Sha256Digest, described};
 use super::name::BundleName;
 use super::pack::{Packed, Packer};
-use super::{FORMAT, path};
+use super::{FORMAT, path, rules};
 use crate::event::Meter;
 use crate::{Error, ErrorContext, Kind, Result};
 
@@ -337,25 +337,30 @@ impl<W: Write> Tail<W> {
     /// Completes the bundle with its manifest, the archive's end and the footer, and flushes it.
     ///
     /// # Errors
-    /// A failure to write, a manifest too large to be read back, or one that [`Manifest::check`] refuses.
+    /// A failure to write, or a manifest that the [`rules`] refuse: what no reader takes must never be
+    /// published as a backup.
     pub fn seal(self, manifest: &Manifest) -> Result<Sealed<W>> {
-        // What a reader would refuse must never be published as a backup.
         manifest.check(self.offset).map_err(|error| {
             Error::new(Kind::Failed, "the bundle would be refused by every reader, and is given up").because(error)
         })?;
-        self.seal_unchecked(manifest)
+        let json = to_json(manifest)?;
+        if let Some(why) = rules::too_much(&json) {
+            return Err(Error::new(Kind::Failed, format!("write the manifest: {why}"))
+                .hint("back up fewer files or databases into one bundle"));
+        }
+        self.seal_json(json)
     }
 
     /// [`Tail::seal`] of whatever `manifest` says. For tests that need a hostile bundle.
     ///
     /// # Errors
-    /// As those of [`Tail::seal`].
-    pub fn seal_unchecked(mut self, manifest: &Manifest) -> Result<Sealed<W>> {
-        let json = serde_json::to_vec(manifest).context(|| "write the manifest".into())?;
-        if json.len() as u64 > manifest::LARGEST {
-            return Err(Error::new(Kind::Failed, "write the manifest: it is larger than 64 MiB")
-                .hint("back up fewer files or databases into one bundle"));
-        }
+    /// A failure to write.
+    pub fn seal_unchecked(self, manifest: &Manifest) -> Result<Sealed<W>> {
+        let json = to_json(manifest)?;
+        self.seal_json(json)
+    }
+
+    fn seal_json(mut self, json: Vec<u8>) -> Result<Sealed<W>> {
         let manifest_offset = self.offset;
         let mut stored = Sha256::new();
         self.begin(Head::private(manifest::PATH, json.len() as u64, self.seconds), &mut stored)?;
@@ -378,4 +383,8 @@ impl<W: Write> Tail<W> {
         self.sink.flush().context(|| "write the bundle".into())?;
         Ok(Sealed { sink: self.sink, length: self.offset, digest: Sha256Digest(self.digest.finalize().into()) })
     }
+}
+
+fn to_json(manifest: &Manifest) -> Result<Vec<u8>> {
+    serde_json::to_vec(manifest).context(|| "write the manifest".into())
 }

@@ -39,3 +39,8 @@ impl fmt::Debug for Secret {
         f.write_str(HIDDEN)
     }
 }
+
+/// Whether a value may hold a secret, whatever its key is called: a connection string, for one.
+pub(crate) fn may_hold_a_secret(value: &str) -> bool {
+    (value.contains("://") && value.contains('@')) || value.to_ascii_lowercase().contains("password")
+}

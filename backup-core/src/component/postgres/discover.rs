@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::tables::{EXTENSION_JOINS, NOT_AN_EXTENSIONS, READABLE, USER_SCHEMA};
 use super::{OLDEST, query_failed};
 use crate::bundle::manifest::{Extension, Locale, Setting};
-use crate::cluster::secret::{HIDDEN, is_secret};
+use crate::cluster::secret::{HIDDEN, is_secret, may_hold_a_secret};
 use crate::finding::Finding;
 use crate::{Error, Kind, Result};
 
@@ -196,11 +196,6 @@ async fn all_settings(connection: &Connection) -> Result<BTreeMap<u32, Vec<Setti
         settings.entry(row.get(0)).or_default().push(setting);
     }
     Ok(settings)
-}
-
-/// Connection strings and the like, whatever the setting is called.
-fn may_hold_a_secret(value: &str) -> bool {
-    (value.contains("://") && value.contains('@')) || value.to_ascii_lowercase().contains("password")
 }
 
 /// Whether the database that `connection` is in holds nothing that a user made.

@@ -106,13 +106,12 @@ pub(super) async fn capture(source: Source<'_>, writer: &Writer, meter: &Arc<Met
     });
     // A thread for each, which drives its connection too: rows that change threads on their way cost twice as much.
     let pool = LocalPoolHandle::new(jobs);
-    let readers: FuturesUnordered<_> = (0..jobs)
+    let mut readers: FuturesUnordered<_> = (0..jobs)
         .map(|_| {
             let shared = shared.clone();
             AbortOnDropHandle::new(pool.spawn_pinned(|| read_tasks(shared)))
         })
         .collect();
-    let mut readers = pin!(readers);
     while let Some(reader) = readers.next().await {
         reader.map_err(|cause| Error::new(Kind::Failed, "read rows").because(cause))??;
     }
