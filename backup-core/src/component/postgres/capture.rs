@@ -84,12 +84,12 @@ async fn database(
     meter: &Arc<Meter>,
 ) -> Result<(Database, String)> {
     let parameters = what.parameters.with_database(&facts.name);
-    let snapshot = snapshot::take(&parameters).await?;
+    let snapshot = snapshot::take(what.tools, &parameters).await?;
     let name = directory(&facts.name);
     let inside = format!("databases/{name}");
     let extensions = discover::extensions(&snapshot.connection).await?;
     let large_objects = large_objects::count(&snapshot.connection).await?;
-    let (values, sequences) = sequences::script(&snapshot.connection, &facts.encoding).await?;
+    let (values, sequences) = sequences::script(&snapshot, &facts.encoding).await?;
     writer.add(&format!("{inside}/sequences.sql"), &values).await?;
     let source = rows::Source {
         parameters: &parameters,

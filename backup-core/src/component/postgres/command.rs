@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
 use crate::{Error, ErrorContext, Kind, Result};
@@ -16,12 +16,14 @@ pub(super) struct Running {
     child: Child,
     doing: String,
     errors: JoinHandle<Vec<u8>>,
-    pub(super) output: ChildStdout,
+    /// Where its standard input is a pipe.
+    pub(super) input: Option<ChildStdin>,
+    pub(super) output: BufReader<ChildStdout>,
 }
 
 /// Starts `command`; `doing` is the operation and its subject, for errors.
-pub(super) fn start(mut command: Command, doing: &str) -> Result<Running> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).process_group(0);
+pub(super) fn start(mut command: Command, doing: &str, input: Stdio) -> Result<Running> {
+    command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).process_group(0);
     let mut child = command.spawn().context(|| doing.to_owned())?;
     let (Some(output), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Error::new(Kind::Failed, format!("{doing}: no pipe to the program")));
@@ -32,7 +34,8 @@ pub(super) fn start(mut command: Command, doing: &str) -> Result<Running> {
         let _ = stderr.read_to_end(&mut text).await;
         text
     });
-    Ok(Running { child, doing: doing.into(), errors, output })
+    let output = BufReader::with_capacity(1 << 16, output);
+    Ok(Running { input: child.stdin.take(), child, doing: doing.into(), errors, output })
 }
 
 impl Running {
@@ -41,7 +44,7 @@ impl Running {
     /// # Errors
     /// Where it failed, with the end of what it wrote to standard error.
     pub(super) async fn finish(mut self) -> Result<()> {
-        drop(self.output);
+        drop((self.input, self.output));
         let status = self.child.wait().await.context(|| self.doing.clone())?;
         let text = self.errors.await.unwrap_or_default();
         if status.success() {

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 
 use super::connection::Connection;
 use super::tables::{EXTENSION_JOINS, NOT_AN_EXTENSIONS, READABLE, USER_SCHEMA};
-use super::{OLDEST, query_failed};
+use super::{OLDEST, query_failed, sql};
 use crate::bundle::manifest::{Extension, Locale, Setting};
 use crate::cluster::secret::{HIDDEN, is_secret, may_hold_a_secret};
 use crate::finding::Finding;
@@ -231,10 +231,16 @@ pub(crate) async fn is_untouched(connection: &Connection) -> Result<bool> {
 }
 
 pub(super) async fn extensions(connection: &Connection) -> Result<Vec<Extension>> {
-    let sql = "SELECT e.extname::text, e.extversion, n.nspname::text FROM pg_catalog.pg_extension e \
-        JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY e.extname COLLATE \"C\"";
-    let rows = connection.query(sql, &[]).await.map_err(|error| query_failed("list the extensions", &error))?;
-    Ok(rows.iter().map(|row| Extension { name: row.get(0), version: row.get(1), schema: row.get(2) }).collect())
+    let schema = sql::bytes("n.nspname::text");
+    let sql = format!(
+        "SELECT e.extname::text, e.extversion, {schema} FROM pg_catalog.pg_extension e \
+         JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY e.extname COLLATE \"C\""
+    );
+    let rows = connection.query(&sql, &[]).await.map_err(|error| query_failed("list the extensions", &error))?;
+    Ok(rows
+        .iter()
+        .map(|row| Extension { name: row.get(0), version: row.get(1), schema: sql::text(row.get(2)) })
+        .collect())
 }
 
 /// Tables and sequences of the database that `connection` is in, which a backup would fail to read.
@@ -242,14 +248,15 @@ pub(super) async fn extensions(connection: &Connection) -> Result<Vec<Extension>
 /// # Errors
 /// A failed query.
 pub async fn access_problems(connection: &Connection, database: &str) -> Result<Vec<Finding>> {
+    let qualified = sql::bytes("s.qualified");
     let unreadable = format!(
-        "SELECT s.qualified, NOT s.readable FROM (\
+        "SELECT {qualified}, NOT s.readable FROM (\
             SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS qualified, \
                 pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable, \
                 c.relkind = 'r' AND pg_catalog.row_security_active(c.oid) AS secured \
             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
             {EXTENSION_JOINS} WHERE c.relkind IN ('r', 'p', 'S') AND {READABLE} AND {USER_SCHEMA} AND {NOT_AN_EXTENSIONS}) s \
-         WHERE NOT s.readable OR s.secured ORDER BY 1"
+         WHERE NOT s.readable OR s.secured ORDER BY s.qualified COLLATE \"C\""
     );
     let rows = connection
         .query(&unreadable, &[])
@@ -257,7 +264,7 @@ pub async fn access_problems(connection: &Connection, database: &str) -> Result<
         .map_err(|error| query_failed(format!("look into database {database}"), &error))?;
     let closed = closed_large_objects(connection).await?;
     let finding = |row: &Row| {
-        let subject = format!("{database}: {}", row.get::<_, &str>(0));
+        let subject = format!("{database}: {}", sql::text(row.get(0)));
         if row.get(1) {
             Finding::error("no-permission", subject, "the connection's user may not read it")
                 .hint("run as a superuser, or GRANT pg_read_all_data to the user")

@@ -1,6 +1,8 @@
 //! Large objects: dumped by `pg_dump` with owners, privileges and comments, cut into scripts of their own.
 
-use tokio::io::{AsyncBufReadExt, BufReader};
+use std::process::Stdio;
+
+use tokio::io::AsyncBufReadExt;
 
 use super::command::start;
 use super::connection::{Connection, Parameters};
@@ -32,13 +34,12 @@ pub(super) async fn capture(
     // The data section without any table's data: large objects are all that is left of it.
     command.args(["--format=plain", "--section=data", "--exclude-table-data=*.*", "--no-password"]);
     command.args(["--lock-wait-timeout=60000", &format!("--snapshot={snapshot}")]);
-    let mut dump = start(command, "dump the large objects with pg_dump")?;
-    let mut lines = BufReader::with_capacity(1 << 16, &mut dump.output);
+    let mut dump = start(command, "dump the large objects with pg_dump", Stdio::null())?;
     let mut splitter = Splitter::default();
     let mut script: Option<Growing> = None;
     let mut scripts = 0;
     let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line).await.context(|| "read the large objects from pg_dump".into())? > 0 {
+    while dump.output.read_until(b'\n', &mut line).await.context(|| "read the large objects from pg_dump".into())? > 0 {
         let mut entry = match script.take() {
             Some(entry) => entry,
             None => {

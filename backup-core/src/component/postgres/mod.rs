@@ -5,6 +5,7 @@ mod command;
 pub mod connection;
 mod discover;
 mod large_objects;
+mod psql;
 mod roles;
 mod rows;
 mod schema;
@@ -40,6 +41,9 @@ fn query_failed(doing: impl Into<String>, error: &tokio_postgres::Error) -> Erro
         Some("57014" | "57P01") => {
             failure.hint("the server or its administrator ended the session; run the backup again")
         }
+        Some("22021") => failure.hint(
+            "a role, a database or a comment on one has a name or text that is not UTF-8: rename it, or set it anew",
+        ),
         _ if error.is_closed() => {
             failure.hint("the connection was cut: look into the server's log, then run the backup again")
         }

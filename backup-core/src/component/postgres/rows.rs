@@ -1,7 +1,6 @@
 //! Rows: read by `COPY` over several connections under one snapshot, cut into chunks that are scripts of their own.
 
 use std::collections::VecDeque;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_util::task::{AbortOnDropHandle, LocalPoolHandle};
 
 use super::connection::{Connection, Parameters};
-use super::snapshot::{self, Snapshot};
+use super::snapshot::{self, Rows, Snapshot};
 use super::tables::TableFacts;
 use super::{query_failed, sql};
 use crate::bundle::manifest::Chunk;
@@ -53,7 +52,7 @@ struct Shared {
     writer: Writer,
     meter: Arc<Meter>,
     tasks: Mutex<VecDeque<Task>>,
-    /// Tasks whose table's lock was not to be had at once.
+    /// Tasks whose table's lock was not to be had at once, or whose statement is not UTF-8.
     refused: Mutex<Vec<Task>>,
     number: AtomicU64,
     chunks: Mutex<Vec<Written>>,
@@ -115,10 +114,11 @@ pub(super) async fn capture(source: Source<'_>, writer: &Writer, meter: &Arc<Met
     while let Some(reader) = readers.next().await {
         reader.map_err(|cause| Error::new(Kind::Failed, "read rows").because(cause))??;
     }
-    // The snapshot's owner has these locks, so it need not wait behind whoever waits for them.
+    // The snapshot has these locks, so it need not wait behind whoever waits for them.
     let refused = std::mem::take(&mut *shared.refused.lock().unwrap_or_else(PoisonError::into_inner));
     for task in refused {
-        finish(&shared, &task, read_task(&shared, &source.snapshot.connection, &task).await)?;
+        let rows = source.snapshot.copy(&statement(&shared, &task)).await;
+        finish(&shared, &task, read_task(&shared, rows, &task).await)?;
     }
     let mut chunks = std::mem::take(&mut *shared.chunks.lock().unwrap_or_else(PoisonError::into_inner));
     chunks.sort_by_key(|chunk| (chunk.table, chunk.part));
@@ -157,11 +157,15 @@ async fn read_tasks(shared: Arc<Shared>) -> Result<()> {
     loop {
         let task = shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(task) = task else { return Ok(()) };
-        if !lock(&shared, &connection, &task).await? {
-            shared.refused.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-            continue;
-        }
-        finish(&shared, &task, read_task(&shared, &connection, &task).await)?;
+        let statement = match String::from_utf8(statement(&shared, &task)) {
+            Ok(statement) if lock(&shared, &connection, &task).await? => statement,
+            _ => {
+                shared.refused.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+                continue;
+            }
+        };
+        let rows = snapshot::copy(&connection, &statement).await;
+        finish(&shared, &task, read_task(&shared, rows, &task).await)?;
         connection.batch_execute(UNLOCK).await.map_err(|error| query_failed("COPY", &error))?;
     }
 }
@@ -174,7 +178,7 @@ const UNLOCK: &str = "ROLLBACK TO SAVEPOINT task; RELEASE SAVEPOINT task";
 /// Without waiting: the snapshot's owner holds the lock already, and behind a waiting exclusive lock, which waits for
 /// the owner, this reader would wait for ever.
 async fn lock(shared: &Shared, connection: &Connection, task: &Task) -> Result<bool> {
-    let table = &shared.tables[task.table].qualified;
+    let table = shared.tables[task.table].shown();
     let lock = format!("SAVEPOINT task; LOCK TABLE ONLY {table} IN ACCESS SHARE MODE NOWAIT");
     match connection.batch_execute(&lock).await {
         Ok(()) => Ok(true),
@@ -189,37 +193,35 @@ async fn lock(shared: &Shared, connection: &Connection, task: &Task) -> Result<b
 /// Counts a task as done, or says which table it was.
 fn finish(shared: &Shared, task: &Task, result: Result<()>) -> Result<()> {
     let table = &shared.tables[task.table];
-    result.map_err(|error| Error::new(error.kind(), format!("read table {}", table.qualified)).because(error))?;
+    result.map_err(|error| Error::new(error.kind(), format!("read table {}", table.shown())).because(error))?;
     shared.meter.done.fetch_add(task.weight, Relaxed);
     Ok(())
 }
 
-async fn read_task(shared: &Shared, connection: &Connection, task: &Task) -> Result<()> {
-    let table = &shared.tables[task.table];
-    let failed = |error: tokio_postgres::Error| query_failed("COPY", &error);
-    let stream = connection.copy_out(&statement(table, task, &shared.encoding)).await.map_err(failed)?;
-    let mut stream = pin!(stream);
+async fn read_task(shared: &Shared, rows: Result<Rows>, task: &Task) -> Result<()> {
+    let mut rows = rows?;
     let mut cutter = Cutter { shared, task, open: None, part: 0 };
-    while let Some(row) = stream.next().await {
-        cutter.take(&row.map_err(failed)?).await?;
+    while let Some(row) = rows.next().await? {
+        cutter.take(&row).await?;
     }
     cutter.close().await
 }
 
 /// The statement that `pg_dump` would use, or the same rows page range by page range.
-fn statement(table: &TableFacts, task: &Task, encoding: &str) -> String {
-    let TableFacts { qualified, columns, condition, .. } = table;
-    let options = format!("TO STDOUT (ENCODING {})", sql::literal(encoding));
-    let list = if columns.is_empty() { String::new() } else { format!(" ({columns})") };
+fn statement(shared: &Shared, task: &Task) -> Vec<u8> {
+    let TableFacts { qualified, columns, condition, .. } = &shared.tables[task.table];
+    let options = format!(" TO STDOUT (ENCODING {})", sql::literal(&shared.encoding)).into_bytes();
     match (task.pages, condition) {
         (Some((from, to)), _) => {
             let below = to.map(|to| format!(" AND ctid < '({to},0)'::pg_catalog.tid")).unwrap_or_default();
-            format!(
-                "COPY (SELECT {columns} FROM ONLY {qualified} WHERE ctid >= '({from},0)'::pg_catalog.tid{below}) {options}"
-            )
+            let range = format!(" WHERE ctid >= '({from},0)'::pg_catalog.tid{below})").into_bytes();
+            [b"COPY (SELECT ", columns.as_slice(), b" FROM ONLY ", qualified, &range, &options].concat()
         }
-        (None, Some(condition)) => format!("COPY (SELECT {columns} FROM {qualified} {condition}) {options}"),
-        (None, None) => format!("COPY {qualified}{list} {options}"),
+        (None, Some(condition)) => {
+            [b"COPY (SELECT ", columns.as_slice(), b" FROM ", qualified, b" ", condition, b")", &options].concat()
+        }
+        (None, None) if columns.is_empty() => [b"COPY ", qualified.as_slice(), &options].concat(),
+        (None, None) => [b"COPY ", qualified.as_slice(), b" (", columns, b")", &options].concat(),
     }
 }
 

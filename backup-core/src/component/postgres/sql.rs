@@ -1,5 +1,7 @@
 //! Pieces of SQL text.
 
+use crate::bundle::path;
+
 /// A text as an SQL literal, whatever `standard_conforming_strings` is.
 pub(super) fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
@@ -9,6 +11,20 @@ pub(super) fn literal(text: &str) -> String {
 /// A name as a quoted SQL identifier.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// An expression for the bytes of a text: in UTF-8, or as they are in a database of encoding `SQL_ASCII`, where nothing
+/// says what they mean and the driver would refuse those that aren't UTF-8.
+pub(super) fn bytes(text: &str) -> String {
+    format!(
+        "pg_catalog.convert_to({text}, \
+            CASE pg_catalog.getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END::pg_catalog.name)"
+    )
+}
+
+/// A text from the bytes of one, for people: those that are not UTF-8 are escaped.
+pub(super) fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| path::to_text(error.as_bytes()))
 }
 
 /// What every script of rows begins with, so that it can be run alone: the settings that `pg_dump` writes.

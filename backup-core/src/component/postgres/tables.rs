@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use super::connection::Connection;
-use super::query_failed;
+use super::{query_failed, sql};
 use crate::Result;
 
 /// Condition on `n` (a schema): it is a user's. `pg_dump` leaves out `information_schema` and all that begins with `pg_`.
@@ -41,12 +41,12 @@ const ROOT: &str = "\
 pub(super) struct TableFacts {
     pub(super) schema: String,
     pub(super) name: String,
-    /// Schema and name as SQL.
-    pub(super) qualified: String,
+    /// Schema and name as SQL, which need not be UTF-8, as all SQL here.
+    pub(super) qualified: Vec<u8>,
     /// Columns as SQL, generated and dropped ones left out; empty where there are none.
-    pub(super) columns: String,
+    pub(super) columns: Vec<u8>,
     /// Condition of an extension's configuration table, `WHERE` included.
-    pub(super) condition: Option<String>,
+    pub(super) condition: Option<Vec<u8>>,
     /// Whether ctid ranges mean anything: the table is stored as a heap.
     pub(super) heap: bool,
     /// Pages of the main fork.
@@ -59,10 +59,24 @@ pub(super) struct TableFacts {
     pub(super) untouched: bool,
 }
 
+impl TableFacts {
+    /// Whether a statement that reads it is UTF-8, as the driver needs it.
+    pub(super) fn is_text(&self) -> bool {
+        [&self.qualified, &self.columns].into_iter().chain(&self.condition).all(|sql| std::str::from_utf8(sql).is_ok())
+    }
+
+    /// Schema and name as SQL, for people.
+    pub(super) fn shown(&self) -> String {
+        sql::text(self.qualified.clone())
+    }
+}
+
 /// The tables, in the order of their names.
 pub(super) async fn list(connection: &Connection) -> Result<Vec<TableFacts>> {
+    let [schema, name, qualified, columns, condition] =
+        ["t.nspname", "t.relname", "t.qualified", "t.columns", "t.condition"].map(sql::bytes);
     let sql = format!(
-        "SELECT t.nspname, t.relname, t.qualified, t.columns, t.condition, t.heap, t.pages, t.bytes, t.untouched, pg_catalog.convert_to('COPY ' || COALESCE(({ROOT}), t.qualified) || CASE WHEN t.columns = '' THEN '' ELSE ' (' || t.columns || ')' END \
+        "SELECT {schema}, {name}, {qualified}, {columns}, {condition}, t.heap, t.pages, t.bytes, t.untouched, pg_catalog.convert_to('COPY ' || COALESCE(({ROOT}), t.qualified) || CASE WHEN t.columns = '' THEN '' ELSE ' (' || t.columns || ')' END \
                 || E' FROM stdin;\\n', pg_catalog.getdatabaseencoding()) \
          FROM (SELECT c.oid, n.nspname::text, c.relname::text, \
             pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS qualified, \
@@ -85,8 +99,8 @@ pub(super) async fn list(connection: &Connection) -> Result<Vec<TableFacts>> {
 fn facts(row: &Row) -> TableFacts {
     let count = |index| u64::try_from(row.get::<_, i64>(index)).unwrap_or(0);
     TableFacts {
-        schema: row.get(0),
-        name: row.get(1),
+        schema: sql::text(row.get(0)),
+        name: sql::text(row.get(1)),
         qualified: row.get(2),
         columns: row.get(3),
         condition: row.get(4),

@@ -48,7 +48,7 @@ impl Drop for Connection {
 }
 
 /// Settings of every connection, those that `pg_dump` makes: values are written the same whatever the server's defaults.
-const SESSION: &str = "SET DATESTYLE = ISO; SET INTERVALSTYLE = POSTGRES; SET extra_float_digits = 3; \
+pub(in super::super) const SESSION: &str = "SET DATESTYLE = ISO; SET INTERVALSTYLE = POSTGRES; SET extra_float_digits = 3; \
     SET synchronize_seqscans = off; SET statement_timeout = 0; SET lock_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0; SET row_security = off; SET quote_all_identifiers = off; \
     SELECT pg_catalog.set_config('search_path', '', false), \
