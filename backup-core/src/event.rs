@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use serde::Serialize;
 
 use crate::finding::Finding;
+use crate::plan::Mark;
 
 /// One thing that happened during a run.
 #[derive(Debug, Clone, Serialize)]
@@ -14,6 +15,17 @@ pub enum Event {
     Phase {
         /// What is done now, such as `capture database orchestrator`.
         name: String,
+    },
+    /// A mark was noted in a plan's journal, and is synced.
+    Step {
+        /// The step's name.
+        name: String,
+        /// What was noted.
+        mark: Mark,
+        /// Its place among the plan's steps, from 1.
+        number: usize,
+        /// Number of steps.
+        of: usize,
     },
     /// How far the work is. Counters only grow within a run.
     Progress {

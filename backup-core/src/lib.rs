@@ -15,6 +15,7 @@ pub mod error;
 pub mod event;
 pub mod finding;
 pub mod lock;
+pub mod plan;
 pub mod preflight;
 pub mod settings;
 pub mod store;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use backup_core::event::{Event, Observer};
+use backup_core::plan::Mark;
 use indicatif::{ProgressBar, ProgressStyle as BarStyle};
 
 use crate::arguments::Arguments;
@@ -82,6 +83,12 @@ impl Progress {
                 let phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
                 self.bar.set_message(format!("{}: {phase}", self.figures(*read, *written)));
             }
+            Event::Step { name, mark, number, of } => {
+                if let Some(text) = step(name, *mark, *number, *of) {
+                    self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&text);
+                    self.bar.set_message(text);
+                }
+            }
             Event::Finding(finding) => self.bar.suspend(|| print(&findings::finding(finding))),
         }
     }
@@ -94,6 +101,11 @@ impl Progress {
                 print(&format!("  {percent}{}\n", self.figures(*read, *written)));
             }
             Event::Progress { .. } => {}
+            Event::Step { name, mark, number, of } => {
+                if let Some(text) = step(name, *mark, *number, *of) {
+                    print(&format!("{text}\n"));
+                }
+            }
             Event::Finding(finding) => print(&findings::finding(finding)),
         }
     }
@@ -131,6 +143,15 @@ impl Observer for Progress {
             ProgressStyle::Lines => self.lines(event),
             ProgressStyle::Json => self.json(event),
         }
+    }
+}
+
+/// What a journal's mark tells people: that a step begins, or is taken back.
+fn step(name: &str, mark: Mark, number: usize, of: usize) -> Option<String> {
+    match mark {
+        Mark::Begin => Some(format!("[{number}/{of}] {name}")),
+        Mark::Undo => Some(format!("[{number}/{of}] undo: {name}")),
+        Mark::Done | Mark::Undone => None,
     }
 }
 

@@ -1,0 +1,14 @@
+//! Plans: steps that are applied in order, journaled before and after, resumed after a crash, undone after a regret.
+//!
+//! A plan knows nothing of what its steps do. Whoever makes one writes what its steps need into the head of its
+//! journal, so that the same steps can be made from the journal alone.
+
+mod journal;
+mod runner;
+mod status;
+mod step;
+
+pub use journal::{Head, Journal};
+pub use runner::{apply, undo};
+pub use status::{Mark, Progress, Status};
+pub use step::Step;

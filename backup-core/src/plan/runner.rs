@@ -1,0 +1,57 @@
+//! Runs a plan forwards and backwards.
+
+use super::journal::Journal;
+use super::status::{Mark, Progress, Status};
+use super::step::Step;
+use crate::event::Event;
+use crate::{Context, Error, ErrorContext, Kind, Result};
+
+/// Applies every step that isn't applied, in order. What a crash has left half done is found in the journal and done.
+///
+/// # Errors
+/// The first step's failure, or [`Kind::Interrupted`]; the plan can be applied or undone from there.
+/// [`Kind::Refused`] where it is undone, or partly so.
+pub async fn apply(steps: &[Box<dyn Step>], journal: &mut Journal, context: &Context) -> Result<()> {
+    if matches!(journal.progress(), Progress::Undoing | Progress::Undone) {
+        return Err(Error::new(Kind::Refused, "apply a plan that is being undone, or is"));
+    }
+    for (index, step) in steps.iter().enumerate() {
+        let status = journal.status(step.name());
+        if status == Status::Applied {
+            continue;
+        }
+        let run = async {
+            if status == Status::Applying && step.probe().await? {
+                return Ok(());
+            }
+            note(steps, index, Mark::Begin, journal, context)?;
+            step.apply().await
+        };
+        context.until_cancelled(run).await.context(|| step.name().into())?;
+        note(steps, index, Mark::Done, journal, context)?;
+    }
+    Ok(())
+}
+
+/// Undoes every step that has begun, the last one first.
+///
+/// # Errors
+/// The first failure; the plan can be undone from there.
+pub async fn undo(steps: &[Box<dyn Step>], journal: &mut Journal, context: &Context) -> Result<()> {
+    for (index, step) in steps.iter().enumerate().rev() {
+        if matches!(journal.status(step.name()), Status::Waiting | Status::Undone) {
+            continue;
+        }
+        note(steps, index, Mark::Undo, journal, context)?;
+        context.until_cancelled(step.undo()).await.context(|| format!("undo: {}", step.name()))?;
+        note(steps, index, Mark::Undone, journal, context)?;
+    }
+    Ok(())
+}
+
+fn note(steps: &[Box<dyn Step>], index: usize, mark: Mark, journal: &mut Journal, context: &Context) -> Result<()> {
+    let name = steps[index].name();
+    journal.note(name, mark, context.now())?;
+    context.observer.event(&Event::Step { name: name.into(), mark, number: index + 1, of: steps.len() });
+    Ok(())
+}
