@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -67,10 +66,9 @@ impl Journal {
     pub fn create<P: Serialize>(path: &Path, head: &Head<P>) -> Result<Self> {
         let doing = || format!("write the journal {}", path.display());
         let directory = path.parent().unwrap_or(Path::new("."));
-        let json = serde_json::to_string(head).context(doing)?;
-        let check = check_after("", &json);
+        let (check, line) = line_after("", head).context(doing)?;
         let mut file = tempfile::Builder::new().prefix(".journal.").tempfile_in(directory).context(doing)?;
-        file.write_all(format!("{check} {json}\n").as_bytes()).context(doing)?;
+        file.write_all(line.as_bytes()).context(doing)?;
         file.as_file().sync_all().context(doing)?;
         file.persist_noclobber(path).map_err(|error| match error.error.kind() {
             ErrorKind::AlreadyExists => Error::new(Kind::Refused, format!("{} exists already", path.display())),
@@ -96,7 +94,7 @@ impl Journal {
         let (head, lines, check) = read(&bytes[..whole])
             .map_err(|error| Error::new(error.kind(), format!("the journal {shown}")).because(error))?;
         let doing = || format!("open the journal {shown}");
-        let file = OpenOptions::new().append(true).mode(0o600).open(path).context(doing)?;
+        let file = OpenOptions::new().append(true).open(path).context(doing)?;
         if whole < bytes.len() {
             file.set_len(whole as u64).and_then(|()| file.sync_all()).context(doing)?;
         }
@@ -133,13 +131,14 @@ impl Journal {
     /// # Errors
     /// Where it can't be written, or can't follow what is noted.
     pub(super) fn note(&mut self, step: &str, mark: Mark, time: DateTime<Utc>) -> Result<()> {
+        // Before it is written: a mark that can't follow would make a damaged journal of a sound one.
+        self.follow(step, mark)?;
         let doing = || format!("write the journal {}", self.path.display());
-        let json = serde_json::to_string(&Line { time, step: step.into(), mark }).context(doing)?;
-        let check = check_after(&self.check, &json);
-        self.file.write_all(format!("{check} {json}\n").as_bytes()).context(doing)?;
+        let (check, line) = line_after(&self.check, &Line { time, step: step.into(), mark }).context(doing)?;
+        self.file.write_all(line.as_bytes()).context(doing)?;
         self.file.sync_data().context(doing)?;
         self.check = check;
-        self.follow(step, mark)
+        Ok(())
     }
 
     fn follow(&mut self, step: &str, mark: Mark) -> Result<()> {
@@ -150,6 +149,14 @@ impl Journal {
         self.statuses.insert(step.into(), status);
         Ok(())
     }
+}
+
+/// A line after the one with the check `before`, and its own check.
+fn line_after(before: &str, value: &impl Serialize) -> serde_json::Result<(String, String)> {
+    let json = serde_json::to_string(value)?;
+    let check = check_after(before, &json);
+    let line = format!("{check} {json}\n");
+    Ok((check, line))
 }
 
 /// What every line's check is made of.
