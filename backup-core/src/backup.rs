@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -19,7 +18,7 @@ use crate::component::postgres::{self, Capture};
 use crate::component::release::Origin;
 use crate::context::Context;
 use crate::destinations::{Abandon, Destinations};
-use crate::event::{Event, Meter};
+use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
 use crate::preflight::{Ready, preflight};
 use crate::settings::Settings;
@@ -224,25 +223,4 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(value).context(|| "write JSON".into())?;
     text.push(b'\n');
     Ok(text)
-}
-
-/// Tells the observer of progress until dropped.
-struct Ticker(tokio::task::JoinHandle<()>);
-
-impl Ticker {
-    fn start(meter: Arc<Meter>, context: Context) -> Self {
-        Self(tokio::spawn(async move {
-            let mut interval = tokio::time::interval(Duration::from_millis(200));
-            loop {
-                interval.tick().await;
-                context.observer.event(&meter.progress());
-            }
-        }))
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -20,6 +20,8 @@ pub enum Kind {
     Unsupported,
     /// A gate refused to go on.
     Refused,
+    /// A plan stopped half way: it is to be resumed or rolled back.
+    Unfinished,
     /// The operator or the system asked us to stop.
     Interrupted,
 }

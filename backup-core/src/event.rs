@@ -1,9 +1,12 @@
 //! Progress as typed events: the core emits them, terminal bars and JSON lines render them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::Context;
 use crate::finding::Finding;
 use crate::plan::Mark;
 
@@ -78,5 +81,26 @@ impl Meter {
             read: now(&self.read),
             written: now(&self.written),
         }
+    }
+}
+
+/// Tells the observer of progress until dropped.
+pub(crate) struct Ticker(tokio::task::JoinHandle<()>);
+
+impl Ticker {
+    pub(crate) fn start(meter: Arc<Meter>, context: Context) -> Self {
+        Self(tokio::spawn(async move {
+            let mut interval = tokio::time::interval(Duration::from_millis(200));
+            loop {
+                interval.tick().await;
+                context.observer.event(&meter.progress());
+            }
+        }))
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

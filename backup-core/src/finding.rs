@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Kind, Result};
+
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,8 +60,39 @@ impl Finding {
     }
 
     /// The finding that an error amounts to, its causes joined into one message.
-    pub fn from_error(code: &str, subject: impl Into<String>, error: &crate::Error) -> Self {
+    pub fn from_error(code: &str, subject: impl Into<String>, error: &Error) -> Self {
         Self { hint: error.first_hint().map(Into::into), ..Self::error(code, subject, error.chain().join(": ")) }
+    }
+}
+
+/// All that a preflight finds, and the first error as it happened.
+#[derive(Default)]
+pub(crate) struct Findings {
+    pub(crate) all: Vec<Finding>,
+    pub(crate) first: Option<Error>,
+}
+
+impl Findings {
+    /// Keeps a result's value, or its error as a finding.
+    pub(crate) fn keep<T>(&mut self, code: &str, subject: &str, result: Result<T>) -> Option<T> {
+        result
+            .map_err(|error| {
+                self.all.push(Finding::from_error(code, subject, &error));
+                self.first.get_or_insert(error);
+            })
+            .ok()
+    }
+
+    /// Why nothing may go on: the first error as it happened, whose kind decides how the run ends, or a finding's.
+    pub(crate) fn refusal(&mut self) -> Option<Error> {
+        self.first.take().or_else(|| {
+            let finding = self.all.iter().find(|finding| finding.severity == Severity::Error)?;
+            let error = Error::new(Kind::Refused, format!("{}: {}", finding.subject, finding.message));
+            Some(match &finding.hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            })
+        })
     }
 }
 
@@ -78,4 +111,13 @@ pub fn bytes(count: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// A time that has passed, in its largest unit, such as `3 hours`.
+pub fn age(time: std::time::Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [(86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
+    let (length, unit) = units.into_iter().find(|(length, _)| seconds >= *length).unwrap_or((1, "second"));
+    let count = seconds / length;
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }

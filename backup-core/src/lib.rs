@@ -17,6 +17,7 @@ pub mod finding;
 pub mod lock;
 pub mod plan;
 pub mod preflight;
+pub mod restore;
 pub mod settings;
 pub mod store;
 

@@ -9,7 +9,7 @@ use crate::component::postgres::connection::{Connection, Parameters, connect, co
 use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Tools};
 use crate::component::release::{self, Origin, Release};
 use crate::context::Context;
-use crate::finding::{Finding, Severity, bytes};
+use crate::finding::{Finding, Findings, Severity, bytes};
 use crate::settings::Settings;
 use crate::{Error, Kind, Result};
 
@@ -46,23 +46,6 @@ pub struct Preflight {
     pub findings: Vec<Finding>,
 }
 
-struct Findings {
-    all: Vec<Finding>,
-    first: Option<Error>,
-}
-
-impl Findings {
-    /// Keeps a result's value, or its error as a finding.
-    fn keep<T>(&mut self, code: &str, subject: &str, result: Result<T>) -> Option<T> {
-        result
-            .map_err(|error| {
-                self.all.push(Finding::from_error(code, subject, &error));
-                self.first.get_or_insert(error);
-            })
-            .ok()
-    }
-}
-
 /// Looks at everything; `directories` are the stores to be written.
 pub async fn preflight(
     settings: &Settings,
@@ -71,7 +54,7 @@ pub async fn preflight(
     directories: &[PathBuf],
     context: &Context,
 ) -> Preflight {
-    let mut findings = Findings { all: Vec::new(), first: None };
+    let mut findings = Findings::default();
     look_at_cluster(settings, &mut findings);
     let release = findings.keep("release", "release", release::find(release.or(settings.release.as_ref())).await);
     if let Some(release) = &release {
@@ -86,15 +69,7 @@ pub async fn preflight(
     let size = databases.map(|database| database.size).sum();
     look_at_directories(directories, size, &mut findings);
     directories.iter().for_each(|directory| look_for_nesting(directory, &settings.files, &mut findings));
-    let failed = findings.all.iter().find(|finding| finding.severity == Severity::Error);
-    let error = findings.first.take().or_else(|| {
-        let finding = failed?;
-        let error = Error::new(Kind::Refused, format!("{}: {}", finding.subject, finding.message));
-        Some(match &finding.hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        })
-    });
+    let error = findings.refusal();
     let ready = match (postgres, release, error) {
         (Some(postgres), Some(release), None) => Ok(Ready { postgres, release }),
         (_, _, error) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
@@ -196,7 +171,7 @@ async fn look_at_postgres(
 
 /// A destination that can't be written does not hold up the others.
 fn look_at_directories(directories: &[PathBuf], size: u64, findings: &mut Findings) {
-    let mut found = Findings { all: Vec::new(), first: None };
+    let mut found = Findings::default();
     directories.iter().for_each(|directory| look_at_directory(directory, size, &mut found));
     let bad = |finding: &Finding| finding.severity == Severity::Error;
     if found.all.iter().filter(|finding| bad(finding)).count() < directories.len() {

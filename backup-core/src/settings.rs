@@ -31,6 +31,7 @@ struct Document {
     files: Vec<FilesTable>,
     stores: Vec<StoreTable>,
     backup: BackupTable,
+    restore: RestoreTable,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +72,39 @@ struct BackupTable {
     jobs: Option<usize>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RestoreTable {
+    release: ReleaseRule,
+    jobs: Option<usize>,
+}
+
+/// Which releases a machine may have that a bundle is restored on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReleaseRule {
+    /// The bundle's, or a later one.
+    #[default]
+    AtLeast,
+    /// The bundle's alone.
+    Equal,
+}
+
+/// What a restore is told by the settings; a machine that is to be brought back need not have any.
+#[derive(Debug, Default)]
+pub struct RestoreSettings {
+    /// A PostgreSQL connection string; empty for what the environment says. It may hold a password.
+    pub connection: crate::cluster::secret::Secret,
+    /// Directory of `psql` and `pg_restore`.
+    pub bin_dir: Option<PathBuf>,
+    /// Where the release of this machine comes from.
+    pub release: Option<Origin>,
+    /// Which releases it may have.
+    pub release_rule: ReleaseRule,
+    /// Connections that load rows at once, if it is said.
+    pub jobs: Option<usize>,
+}
+
 /// Everything that a run is told by its configuration.
 #[derive(Debug)]
 pub struct Settings {
@@ -106,13 +140,10 @@ pub struct Settings {
 /// [`Kind::NotFound`] or [`Kind::Usage`], with the file, the place in it and what was expected.
 pub fn load(path: &Path) -> Result<Settings> {
     let shown = path.display();
-    if path.extension().is_none_or(|extension| extension != "toml") {
+    if !is_settings(path) {
         return assemble(Document::default(), path.to_owned());
     }
-    let text = read(path, "read the settings")?;
-    let text = String::from_utf8(text)
-        .map_err(|_| Error::new(Kind::Usage, format!("read the settings {shown}: not UTF-8")))?;
-    let mut document: Document = toml::from_str(&text).map_err(|error| refused(path, &text, &error))?;
+    let mut document = parse(path)?;
     let Some(cluster_conf) = document.cluster_conf.take() else {
         return Err(Error::new(Kind::Usage, format!("read the settings {shown}: they name no cluster.conf"))
             .hint("add the line: cluster_conf = \"/home/orchestrator/cluster.conf\""));
@@ -123,6 +154,48 @@ pub fn load(path: &Path) -> Result<Settings> {
     document.stores.iter_mut().for_each(|store| beside(&mut store.path));
     document.release.file.iter_mut().chain(&mut document.postgres.bin_dir).for_each(beside);
     assemble(document, directory.join(cluster_conf)).context(|| format!("read the settings {shown}"))
+}
+
+/// Reads what a restore needs of the settings, which need name no `cluster.conf` that exists. Without a path the usual
+/// one is read, if it is there; a `cluster.conf` says nothing that a restore needs.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
+    let usual = Path::new(DEFAULT_PATH);
+    let path = match path {
+        Some(path) => path,
+        None if usual.exists() => usual,
+        None => return Ok(RestoreSettings::default()),
+    };
+    if !is_settings(path) {
+        read(path, "read the cluster.conf")?;
+        return Ok(RestoreSettings::default());
+    }
+    let document = parse(path)?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let beside = |path: PathBuf| directory.join(path);
+    let mut table = document.release;
+    table.file = table.file.map(beside);
+    Ok(RestoreSettings {
+        connection: crate::cluster::secret::Secret::new(document.postgres.connection),
+        bin_dir: document.postgres.bin_dir.map(beside),
+        release: release(table)?,
+        release_rule: document.restore.release,
+        jobs: document.restore.jobs,
+    })
+}
+
+/// Whether a file is settings, and not a `cluster.conf`.
+fn is_settings(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
+fn parse(path: &Path) -> Result<Document> {
+    let text = read(path, "read the settings")?;
+    let text = String::from_utf8(text)
+        .map_err(|_| Error::new(Kind::Usage, format!("read the settings {}: not UTF-8", path.display())))?;
+    toml::from_str(&text).map_err(|error| refused(path, &text, &error))
 }
 
 fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {

@@ -6,7 +6,7 @@ use backup_core::settings::DEFAULT_PATH;
 use clap::{Args, Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 done with warnings, 10 not found, 11 locked, \
-    12 damaged or unsupported, 13 refused by a check, 130 interrupted.";
+    12 damaged or unsupported, 13 refused by a check, 14 resume or rollback needed, 130 interrupted.";
 
 /// Back up a control plane into one bundle that proves itself.
 #[derive(Parser)]
@@ -30,6 +30,15 @@ pub(crate) enum Command {
         orchestrator-cli backup --to /mnt/backups --to /var/lib/postgresql/backups\n  \
         orchestrator-cli backup --config cluster.conf --release 2.6.3 --to - | ssh vault 'cat > o.tgz'")]
     Backup(Backup),
+    /// Bring databases back from a bundle: check everything, build beside what is live, swap last
+    #[command(args_conflicts_with_subcommands = true)]
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli restore --file orchestrator_backup_20261120T191500Z.tgz --dry-run\n  \
+        orchestrator-cli restore --file orchestrator_backup_20261120T191500Z.tgz --release 2.6.3\n  \
+        orchestrator-cli restore --file orchestrator_backup_20261120T191500Z.tgz --database orchestrator=look\n  \
+        orchestrator-cli restore --resume\n  \
+        orchestrator-cli restore --rollback")]
+    Restore(Restore),
     /// List the bundles of a directory
     #[command(after_help = "Example:\n  orchestrator-cli list /mnt/backups")]
     List {
@@ -123,4 +132,60 @@ pub(crate) struct Backup {
     /// Check everything, print what would be done, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Restore {
+    #[command(subcommand)]
+    pub(crate) command: Option<RestoreCommand>,
+    /// The bundle; with --resume, where it is now if it was moved
+    #[arg(long, value_name = "BUNDLE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Settings with the PostgreSQL connection (a file whose name ends in .toml) [default: the usual ones, if they exist]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Check everything, print the steps, and stop
+    #[arg(long, conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) dry_run: bool,
+    /// Don't ask before databases step aside
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Go on with the restore that stopped half way
+    #[arg(long, conflicts_with = "rollback")]
+    pub(crate) resume: bool,
+    /// Return to what was there before the last restore
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) rollback: bool,
+    /// A database to bring back, as often as needed, under another name if one follows [default: all of the bundle's]
+    #[arg(long, value_name = "NAME[=NEWNAME]", value_parser = renamed, conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) database: Vec<(String, Option<String>)>,
+    /// The release of this machine
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) release: Option<String>,
+    /// Connections that load rows at once [default: two for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) jobs: Option<u16>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RestoreCommand {
+    /// Drop the databases that stepped aside in earlier restores; there is no rollback afterwards
+    Cleanup {
+        /// Settings with the PostgreSQL connection [default: the usual ones, if they exist]
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `NAME` or `NAME=NEWNAME`.
+fn renamed(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, other) = text.split_once('=').map_or((text, None), |(name, other)| (name, Some(other)));
+    if name.is_empty() || other.is_some_and(str::is_empty) {
+        return Err("a name is empty".into());
+    }
+    Ok((name.into(), other.map(Into::into)))
 }

@@ -12,6 +12,8 @@ pub(crate) const WARNINGS: u8 = 3;
 pub(crate) const DAMAGED: u8 = 12;
 /// A check refused.
 pub(crate) const REFUSED: u8 = 13;
+/// A restore is to be resumed or rolled back.
+pub(crate) const UNFINISHED: u8 = 14;
 /// A signal asked to stop.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -24,6 +26,7 @@ pub(crate) fn of(kind: Kind) -> u8 {
         Kind::Locked => 11,
         Kind::Damaged | Kind::Unsupported => DAMAGED,
         Kind::Refused => REFUSED,
+        Kind::Unfinished => UNFINISHED,
         Kind::Interrupted => INTERRUPTED,
     }
 }

@@ -73,22 +73,46 @@ impl Output {
 
     /// Prints an error and returns its exit code.
     pub(crate) fn fail(&self, error: &Error) -> ExitCode {
+        self.fail_with(error, None)
+    }
+
+    /// Prints an error, and what it means for all that was to be changed: `state` for programs, `line` for people.
+    pub(crate) fn fail_in_state(&self, error: &Error, state: &str, line: &str) -> ExitCode {
+        self.fail_with(error, Some((state, line)))
+    }
+
+    fn fail_with(&self, error: &Error, ending: Option<(&str, &str)>) -> ExitCode {
         let code = exit::of(error.kind());
         let chain = error.chain();
+        if self.json {
+            let mut value = json!({ "message": chain.join(": "), "hint": error.first_hint(), "exit_code": code });
+            if let Some((state, _)) = ending {
+                value["state"] = state.into();
+            }
+            // Where even this can't be printed, the exit code says it.
+            let _ = self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": value })));
+            return ExitCode::from(code);
+        }
         let mut text = format!("{RED}error{RED:#}: {}\n", chain.first().map_or("", String::as_str));
         chain.iter().skip(1).for_each(|cause| text.push_str(&indented("  because: ", cause)));
         if let Some(hint) = error.first_hint() {
             text.push_str(&indented("  hint: ", hint));
         }
-        if self.json {
-            let error = json!({ "message": chain.join(": "), "hint": error.first_hint(), "exit_code": code });
-            // Where even this can't be printed, the exit code says it.
-            let _ = self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": error })));
-        } else {
-            self.progress.finish();
-            let _ = anstream::stderr().write_all(text.as_bytes());
+        if let Some((_, line)) = ending {
+            text.push_str(&format!("{line}\n"));
         }
+        self.progress.finish();
+        let _ = anstream::stderr().write_all(text.as_bytes());
         ExitCode::from(code)
+    }
+
+    /// Prints something for people to read meanwhile, on standard error.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.json {
+            self.progress.suspend(|| {
+                let _ = anstream::stderr().write_all(text.as_bytes());
+            });
+        }
     }
 }
 

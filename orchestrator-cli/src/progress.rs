@@ -71,6 +71,11 @@ impl Progress {
         }
     }
 
+    /// Prints something while no bar is drawn over it.
+    pub(crate) fn suspend(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
     fn bar(&self, event: &Event) {
         match event {
             Event::Phase { name } => {

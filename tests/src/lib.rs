@@ -1,5 +1,6 @@
 //! Helpers of the system tests: the command under test in a directory of its own.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -56,6 +57,13 @@ impl Workplace {
         command
     }
 
+    /// The command that restores into `server`, with further arguments; its journals are kept here.
+    pub fn restore(&self, server: &Postgres, arguments: &[&str]) -> Command {
+        let mut command = self.cli(&["restore"]);
+        command.args(arguments).envs(server.variables()).env("STATE_DIRECTORY", self.path("state"));
+        command
+    }
+
     /// Starts a backup of `server` that takes its time; everything it prints is kept.
     pub fn start_slow(&self, server: &Postgres, arguments: &[&str]) -> Child {
         let mut run = self.backup(server, &["--level", "12"]);
@@ -109,6 +117,56 @@ pub fn manifest_of(name: &BundleName, entries: Vec<Entry>) -> Manifest {
 /// Opens a bundle that is sound.
 pub fn open(bundle: &Path) -> Bundle<File> {
     Bundle::open(File::open(bundle).expect("the bundle")).expect("a bundle")
+}
+
+/// Rows by the COPY that they belong to.
+pub type Rows<'d> = BTreeMap<&'d [u8], Vec<&'d [u8]>>;
+
+/// A dump's lines that are no rows, and the sorted rows by the COPY that they belong to: PostgreSQL's COPY may put a
+/// row into a gap on an earlier page, so that even `pg_dump | psql` changes the order, and rows of a partition by an
+/// enum's hash may move to another one under the same COPY.
+pub fn rows_sorted(dump: &[u8]) -> (Vec<&[u8]>, Rows<'_>) {
+    let (mut lines, mut rows) = (Vec::new(), Rows::new());
+    let mut copy: Option<&[u8]> = None;
+    for line in dump.split_inclusive(|byte| *byte == b'\n') {
+        match copy {
+            Some(_) if line == b"\\.\n" => copy = None,
+            Some(header) => rows.entry(header).or_default().push(line),
+            None => {
+                lines.push(line);
+                copy = line.ends_with(b" FROM stdin;\n").then_some(line);
+            }
+        }
+    }
+    rows.values_mut().for_each(|rows| rows.sort_unstable());
+    (lines, rows)
+}
+
+/// All that a restore may change on a server, with the times in names left out.
+pub fn state(server: &Postgres) -> String {
+    let plain = |text: &str| format!("regexp_replace({text}, '[0-9]{{8}}T[0-9]{{6}}Z', 'TIME')");
+    let mut state = server.sql(
+        "postgres",
+        &format!(
+            "SELECT {}, pg_get_userbyid(datdba), datacl, datconnlimit, datallowconn, shobj_description(oid, 'pg_database') \
+             FROM pg_database ORDER BY 1; \
+             SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1; \
+             SELECT {}, setrole::regrole, setconfig FROM pg_db_role_setting LEFT JOIN pg_database d ON d.oid = setdatabase \
+             ORDER BY 1, 2",
+            plain("datname"),
+            plain("datname"),
+        ),
+    );
+    let databases = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1";
+    for database in server.sql("postgres", databases).lines() {
+        let dump = server.dump(database, &[]);
+        let (lines, rows) = rows_sorted(&dump);
+        state.push_str(&format!("\n{}\n", lines.concat().escape_ascii()));
+        rows.iter().for_each(|(copy, rows)| {
+            state.push_str(&format!("{}{}\n", copy.escape_ascii(), rows.concat().escape_ascii()));
+        });
+    }
+    state
 }
 
 /// Exit code and everything printed, for messages of failed tests.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fixtures::{Installation, Postgres, installations};
-use system_tests::{Workplace, describe, open};
+use system_tests::{Workplace, describe, open, rows_sorted};
 
 const DATABASES: [&str; 2] = ["orchestrator", "orchestrator_archive"];
 
@@ -29,28 +29,6 @@ fn restore_by_hand(bundle: &Path, into: &Path, target: &Postgres, databases: &[&
     for database in databases {
         psql(&["-f", &format!("databases/{database}.sql")]);
     }
-}
-
-type Rows<'d> = BTreeMap<&'d [u8], Vec<&'d [u8]>>;
-
-/// A dump's lines that are no rows, and the sorted rows by the COPY that they belong to: PostgreSQL's COPY may put a
-/// row into a gap on an earlier page, so that even `pg_dump | psql` changes the order, and rows of a partition by an
-/// enum's hash may move to another one under the same COPY.
-fn rows_sorted(dump: &[u8]) -> (Vec<&[u8]>, Rows<'_>) {
-    let (mut lines, mut rows) = (Vec::new(), Rows::new());
-    let mut copy: Option<&[u8]> = None;
-    for line in dump.split_inclusive(|byte| *byte == b'\n') {
-        match copy {
-            Some(_) if line == b"\\.\n" => copy = None,
-            Some(header) => rows.entry(header).or_default().push(line),
-            None => {
-                lines.push(line);
-                copy = line.ends_with(b" FROM stdin;\n").then_some(line);
-            }
-        }
-    }
-    rows.values_mut().for_each(|rows| rows.sort_unstable());
-    (lines, rows)
 }
 
 fn comes_back(installation: &Installation) {

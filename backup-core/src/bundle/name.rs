@@ -46,9 +46,14 @@ impl BundleName {
     }
 }
 
+/// A time as it stands in names, such as `20261120T191500Z`.
+pub fn timestamp(time: DateTime<Utc>) -> String {
+    time.format(TIME).to_string()
+}
+
 impl fmt::Display for BundleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}", self.0.format(TIME))
+        write!(f, "{PREFIX}{}", timestamp(self.0))
     }
 }
 

@@ -19,7 +19,7 @@ pub fn is_secret(key: &str) -> bool {
 }
 
 /// A text that never prints.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {

@@ -54,6 +54,7 @@ pub struct Journal {
     file: File,
     path: PathBuf,
     check: String,
+    latest: DateTime<Utc>,
     steps: Vec<String>,
     statuses: HashMap<String, Status>,
 }
@@ -77,7 +78,7 @@ impl Journal {
         File::open(directory).and_then(|directory| directory.sync_all()).context(doing)?;
         let file = OpenOptions::new().append(true).open(path).context(doing)?;
         let statuses = HashMap::new();
-        Ok(Self { file, path: path.into(), check, steps: head.steps.clone(), statuses })
+        Ok(Self { file, path: path.into(), check, latest: head.created, steps: head.steps.clone(), statuses })
     }
 
     /// Opens a journal; a torn last line is cut off.
@@ -99,9 +100,11 @@ impl Journal {
             file.set_len(whole as u64).and_then(|()| file.sync_all()).context(doing)?;
         }
         let statuses = HashMap::new();
-        let mut journal = Self { file, path: path.into(), check, steps: head.steps.clone(), statuses };
+        let mut journal =
+            Self { file, path: path.into(), check, latest: head.created, steps: head.steps.clone(), statuses };
         for (number, line) in lines.iter().enumerate() {
             journal.follow(&line.step, line.mark).context(|| format!("the journal {shown}, line {}", number + 2))?;
+            journal.latest = line.time;
         }
         Ok((journal, head))
     }
@@ -109,6 +112,19 @@ impl Journal {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Removes it, with all that it knows.
+    ///
+    /// # Errors
+    /// Where it can't be removed.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_file(&self.path).context(|| format!("remove the journal {}", self.path.display()))
+    }
+
+    /// When the last mark was noted, or the plan was made.
+    pub fn latest(&self) -> DateTime<Utc> {
+        self.latest
     }
 
     /// How far a step is.
@@ -138,6 +154,7 @@ impl Journal {
         self.file.write_all(line.as_bytes()).context(doing)?;
         self.file.sync_data().context(doing)?;
         self.check = check;
+        self.latest = time;
         Ok(())
     }
 

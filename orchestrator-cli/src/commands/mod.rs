@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod extract;
 mod list;
+mod restore;
 mod shell;
 mod show;
 mod verify;
@@ -23,6 +24,7 @@ use crate::output::Output;
 pub(crate) async fn run(command: Command, output: &Output, context: &Context) -> Result<ExitCode> {
     match command {
         Command::Backup(backup) => backup::run(backup, output, context).await,
+        Command::Restore(restore) => restore::run(restore, output, context).await,
         Command::List { directory } => list::run(&directory, output),
         Command::Show { bundle, entries } => show::run(&bundle, entries, output),
         Command::Verify { bundle } => verify::run(&bundle, output, context).await,

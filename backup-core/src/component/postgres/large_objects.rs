@@ -66,9 +66,12 @@ pub(super) async fn capture(
     Ok(scripts)
 }
 
+/// Directory of the scripts below their database's.
+pub(super) const DIRECTORY: &str = "large-objects/";
+
 /// Path of a script below its database's directory.
 pub(super) fn script_path(number: u64) -> String {
-    format!("large-objects/{number:06}.sql")
+    format!("{DIRECTORY}{number:06}.sql")
 }
 
 /// Follows the dump line by line, so that it can be cut between two pieces of one object and joined again.

@@ -5,6 +5,7 @@ mod command;
 pub mod connection;
 mod discover;
 mod large_objects;
+mod load;
 mod psql;
 mod roles;
 mod rows;
@@ -20,6 +21,7 @@ pub(crate) use capture::directory;
 pub use capture::{Capture, capture};
 pub(crate) use discover::is_untouched;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
+pub use load::{Live, Load, Names, Target, drop_database, server_findings, swap, swap_back, swapped};
 pub use scripts::readme;
 pub use tools::{Tools, find as find_tools};
 

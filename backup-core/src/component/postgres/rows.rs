@@ -297,6 +297,7 @@ mod tests {
             qualified: "s.t".into(),
             columns: "a".into(),
             condition: None,
+            configuration: false,
             heap: true,
             pages,
             bytes,

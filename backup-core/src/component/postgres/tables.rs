@@ -47,6 +47,8 @@ pub(super) struct TableFacts {
     pub(super) columns: Vec<u8>,
     /// Condition of an extension's configuration table, `WHERE` included.
     pub(super) condition: Option<Vec<u8>>,
+    /// Whether it is an extension's configuration table, which has rows of the extension's own beside.
+    pub(super) configuration: bool,
     /// Whether ctid ranges mean anything: the table is stored as a heap.
     pub(super) heap: bool,
     /// Pages of the main fork.
@@ -76,14 +78,15 @@ pub(super) async fn list(connection: &Connection) -> Result<Vec<TableFacts>> {
     let [schema, name, qualified, columns, condition] =
         ["t.nspname", "t.relname", "t.qualified", "t.columns", "t.condition"].map(sql::bytes);
     let sql = format!(
-        "SELECT {schema}, {name}, {qualified}, {columns}, {condition}, t.heap, t.pages, t.bytes, t.untouched, pg_catalog.convert_to('COPY ' || COALESCE(({ROOT}), t.qualified) || CASE WHEN t.columns = '' THEN '' ELSE ' (' || t.columns || ')' END \
+        "SELECT {schema}, {name}, {qualified}, {columns}, {condition}, t.heap, t.pages, t.bytes, t.untouched, t.configuration, \
+            pg_catalog.convert_to('COPY ' || COALESCE(({ROOT}), t.qualified) || CASE WHEN t.columns = '' THEN '' ELSE ' (' || t.columns || ')' END \
                 || E' FROM stdin;\\n', pg_catalog.getdatabaseencoding()) \
          FROM (SELECT c.oid, n.nspname::text, c.relname::text, \
             pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS qualified, \
             COALESCE((SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) \
                 FROM pg_catalog.pg_attribute a \
                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), '') AS columns, \
-            NULLIF(config.condition, '') AS condition, COALESCE(m.amname = 'heap', false) AS heap, \
+            NULLIF(config.condition, '') AS condition, config.relation IS NOT NULL AS configuration, COALESCE(m.amname = 'heap', false) AS heap, \
             COALESCE(pg_catalog.pg_relation_size(c.oid), 0) / pg_catalog.current_setting('block_size')::int8 AS pages, \
             COALESCE(pg_catalog.pg_table_size(c.oid), 0) AS bytes, \
             COALESCE(c.relfilenode = pg_catalog.pg_relation_filenode(c.oid), false) AS untouched \
@@ -108,6 +111,7 @@ fn facts(row: &Row) -> TableFacts {
         pages: count(6),
         bytes: count(7),
         untouched: row.get(8),
-        header: row.get(9),
+        configuration: row.get(9),
+        header: row.get(10),
     }
 }

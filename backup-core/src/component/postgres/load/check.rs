@@ -1,0 +1,110 @@
+//! Proves a database against the manifest, and gathers its statistics.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use futures_util::future::try_join_all;
+
+use super::{Load, notes};
+use crate::component::postgres::connection::Connection;
+use crate::component::postgres::psql::Psql;
+use crate::component::postgres::tables::{self, TableFacts};
+use crate::component::postgres::{discover, large_objects, query_failed};
+use crate::{Error, Kind, Result};
+
+impl Load {
+    /// Counts every table's rows, looks for every extension and large object, and gathers statistics.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`], naming what is not as the manifest says.
+    pub async fn check(&self) -> Result<()> {
+        let connection = self.connect().await?;
+        let wrong = |what: String| {
+            Error::new(Kind::Failed, format!("compare with the bundle: {what}"))
+                .hint("nothing has taken the live databases' place; `restore --rollback` removes what was built")
+        };
+        if notes::read(&connection).await?.is_some() {
+            return Err(wrong("the restore's notes are still there".into()));
+        }
+        let found = discover::extensions(&connection).await?;
+        for extension in &self.database().extensions {
+            if !found.iter().any(|other| other.name == extension.name) {
+                return Err(wrong(format!("extension {} is missing", extension.name)));
+            }
+        }
+        let (objects, expected) = (large_objects::count(&connection).await?, self.database().large_objects);
+        if objects != expected {
+            return Err(wrong(format!("{objects} large objects, not {expected}")));
+        }
+        self.compare_counts(&connection).await?.map_or(Ok(()), |difference| Err(wrong(difference)))?;
+        let analyzed = connection.batch_execute("ANALYZE").await;
+        analyzed.map_err(|error| query_failed("gather statistics", &error))
+    }
+
+    /// The first table whose rows differ in number.
+    async fn compare_counts(&self, connection: &Connection) -> Result<Option<String>> {
+        let tables = tables::list(connection).await?;
+        let mut places = HashMap::new();
+        // Rows that found their partition anew stand under one header together; all other tables have one each.
+        let mut found: HashMap<&[u8], u64> = HashMap::new();
+        for (index, rows) in self.counts(&tables).await? {
+            let table = &tables[index];
+            *found.entry(&table.header).or_default() += rows;
+            places.insert((table.schema.as_str(), table.name.as_str()), table);
+        }
+        let mut expected: HashMap<&[u8], u64> = HashMap::new();
+        for table in &self.database().tables {
+            match places.get(&(table.schema.as_str(), table.name.as_str())) {
+                Some(facts) => *expected.entry(&facts.header).or_default() += table.rows,
+                None => return Ok(Some(format!("table {}.{} is missing", table.schema, table.name))),
+            }
+        }
+        let wrong = tables.iter().find_map(|table| {
+            let (found, expected) = (found.get(&*table.header)?, expected.get(&*table.header)?);
+            // An extension puts rows of its own into its tables when it is made.
+            let right = if table.configuration { found >= expected } else { found == expected };
+            (!right).then(|| format!("table {} has {found} rows, not {expected}", table.shown()))
+        });
+        Ok(wrong)
+    }
+
+    /// The number of each table's rows, counted over several connections, with its place.
+    async fn counts(&self, tables: &[TableFacts]) -> Result<Vec<(usize, u64)>> {
+        let parameters = self.target.parameters.with_database(&self.shadow);
+        let psql = Psql::new(&self.target.tools, &parameters, String::from("SELECT WHERE false"));
+        let next = AtomicUsize::new(0);
+        let jobs = self.target.jobs.clamp(1, tables.len().max(1));
+        let counters = (0..jobs).map(|_| async {
+            let connection = self.connect().await?;
+            let mut counts = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Relaxed);
+                let Some(table) = tables.get(index) else { return Ok::<_, Error>(counts) };
+                counts.push((index, count(&connection, &psql, table).await?));
+            }
+        });
+        Ok(try_join_all(counters).await?.concat())
+    }
+}
+
+async fn count(connection: &Connection, psql: &Psql, table: &TableFacts) -> Result<u64> {
+    let condition = table.condition.as_deref().unwrap_or_default();
+    let select = [b"SELECT pg_catalog.count(*) FROM ONLY ", table.qualified.as_slice(), b" ", condition].concat();
+    match std::str::from_utf8(&select) {
+        Ok(select) => {
+            let row = connection.query_one(select, &[]).await;
+            let row = row.map_err(|error| query_failed(format!("count the rows of {}", table.shown()), &error))?;
+            Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+        }
+        Err(_) => {
+            let copy = [b"COPY (", select.as_slice(), b") TO STDOUT"].concat();
+            let mut lines = psql.copy(&copy).await?;
+            let line = lines.next().await?.unwrap_or_default();
+            while lines.next().await?.is_some() {}
+            let number = String::from_utf8_lossy(&line).trim().parse();
+            number.map_err(|cause| {
+                Error::new(Kind::Failed, format!("count the rows of {}", table.shown())).because(cause)
+            })
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Rows: chunks loaded over several connections, each in one transaction with the note that it is there.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::process::Stdio;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::AsyncWriteExt;
+use tokio_util::task::{AbortOnDropHandle, LocalPoolHandle};
+
+use super::{Load, Target, notes};
+use crate::bundle::manifest::{Chunk, Entry};
+use crate::bundle::reader::{Bundle, EntryReader};
+use crate::component::postgres::connection::Connection;
+use crate::component::postgres::{command, query_failed, sql};
+use crate::event::Meter;
+use crate::{Error, ErrorContext, Kind, Result};
+
+const NOTE: &str = "rows";
+/// A chunk up to this size is held in memory; a longer one, with a row that is longer, is read twice.
+const HELD: u64 = 24 << 20;
+/// Beside the settings of every connection, those that scripts of rows make. A commit that is lost in a crash of the
+/// server takes its note along, and the last one waits for all before it.
+const SESSION: &str = "SET xmloption = content; SET check_function_bodies = false; SET synchronous_commit = off";
+
+/// What ends a chunk's rows.
+const END: &[u8] = b"\\.\n";
+
+/// Everything that the loaders share.
+struct Shared {
+    target: Target,
+    database: String,
+    bundle: Arc<Bundle<File>>,
+    meter: Arc<Meter>,
+    /// Whether every statement in the chunks is UTF-8.
+    text: bool,
+    /// Places of entries in the manifest.
+    tasks: Mutex<VecDeque<usize>>,
+}
+
+impl Load {
+    /// Whether all rows are there.
+    ///
+    /// # Errors
+    /// Where that can't be seen.
+    pub async fn are_rows_loaded(&self) -> Result<bool> {
+        Ok(notes::read(&self.connect().await?).await?.is_some_and(|notes| notes.contains_key(NOTE)))
+    }
+
+    /// Loads every chunk that isn't there yet.
+    ///
+    /// # Errors
+    /// The first failure, naming the chunk; what was loaded stays. [`Kind::Damaged`] before any row of a chunk is sent
+    /// that is not as it was written.
+    pub async fn load_rows(&self) -> Result<()> {
+        let connection = self.connect().await?;
+        self.forget_unlogged(&connection).await?;
+        let there = noted(&connection).await?;
+        let entries = &self.bundle.manifest().entries;
+        let of_us = |entry: &Entry| entry.chunk.as_ref().is_some_and(|chunk| chunk.database == self.index);
+        let ours: Vec<usize> = (0..entries.len()).filter(|index| of_us(&entries[*index])).collect();
+        let (done, tasks): (Vec<usize>, Vec<usize>) =
+            ours.iter().partition(|index| there.contains_key(&entries[**index].path));
+        self.meter.done.fetch_add(done.iter().map(|index| entries[*index].size).sum(), Relaxed);
+        self.load(interleaved(entries, tasks)).await?;
+        let there = noted(&connection).await?;
+        for entry in ours.iter().map(|index| &entries[*index]) {
+            let expected = entry.chunk.as_ref().map_or(0, |chunk| chunk.rows);
+            if there.get(&entry.path) != Some(&expected) {
+                return Err(Error::new(Kind::Failed, format!("chunk {}: the server has not all its rows", entry.path)));
+            }
+        }
+        notes::note(&connection, NOTE).await
+    }
+
+    async fn load(&self, tasks: VecDeque<usize>) -> Result<()> {
+        let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
+        let shared = Arc::new(Shared {
+            target: self.target.clone(),
+            database: self.shadow.clone(),
+            bundle: self.bundle.clone(),
+            meter: self.meter.clone(),
+            text: self.database().encoding == "UTF8",
+            tasks: Mutex::new(tasks),
+        });
+        // A thread for each, which decompresses and drives its connection too.
+        let pool = LocalPoolHandle::new(jobs);
+        let mut loaders: FuturesUnordered<_> = (0..jobs)
+            .map(|_| {
+                let shared = shared.clone();
+                AbortOnDropHandle::new(pool.spawn_pinned(|| async move { shared.load_tasks().await }))
+            })
+            .collect();
+        while let Some(loader) = loaders.next().await {
+            loader.map_err(|cause| Error::new(Kind::Failed, "load rows").because(cause))??;
+        }
+        Ok(())
+    }
+
+    /// A crash of the server empties unlogged tables, while what is noted of their chunks is still there: their chunks
+    /// are loaded anew.
+    async fn forget_unlogged(&self, connection: &Connection) -> Result<()> {
+        let failed = |error| query_failed("look for unlogged tables", &error);
+        let [schema, name, qualified] =
+            ["n.nspname::text", "c.relname::text", "c.oid::pg_catalog.regclass::text"].map(sql::bytes);
+        let query = format!(
+            "SELECT {schema}, {name}, {qualified} FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence = 'u'"
+        );
+        for row in connection.query(&query, &[]).await.map_err(failed)? {
+            let (schema, name) = (sql::text(row.get(0)), sql::text(row.get(1)));
+            let of_it = |entry: &&Entry| {
+                entry.chunk.as_ref().is_some_and(|chunk| {
+                    let table = (chunk.database == self.index).then(|| &self.database().tables[chunk.table]);
+                    table.is_some_and(|table| table.schema == schema && table.name == name)
+                })
+            };
+            let entries = self.bundle.manifest().entries.iter().filter(of_it);
+            let paths: Vec<String> = entries.map(|entry| entry.path.clone()).collect();
+            if !paths.is_empty() {
+                let truncate = [b"TRUNCATE ONLY ".as_slice(), row.get(2)].concat();
+                let forget = notes::forget(&paths);
+                let script = [b"BEGIN;\n", truncate.as_slice(), b";\n", forget.as_bytes(), b";\nCOMMIT;\n"].concat();
+                self.target.run_script(&self.shadow, "empty an unlogged table with psql", &script).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn noted(connection: &Connection) -> Result<HashMap<String, u64>> {
+    let gone = || Error::new(Kind::Failed, "read the restore's notes: somebody removed them");
+    notes::read(connection).await?.ok_or_else(gone)
+}
+
+/// The order in which every table comes to its end at the same time, so that neighbours seldom extend the same one.
+fn interleaved(entries: &[Entry], tasks: Vec<usize>) -> VecDeque<usize> {
+    let mut parts: HashMap<usize, u64> = HashMap::new();
+    let chunks: Vec<(usize, &Chunk)> =
+        tasks.into_iter().filter_map(|index| Some((index, entries[index].chunk.as_ref()?))).collect();
+    for (_, chunk) in &chunks {
+        let last = parts.entry(chunk.table).or_default();
+        *last = chunk.part.max(*last);
+    }
+    let share = |chunk: &Chunk| (chunk.part + 1) as f64 / (parts[&chunk.table] + 1) as f64;
+    let mut order: Vec<(f64, usize)> = chunks.iter().map(|(index, chunk)| (share(chunk), *index)).collect();
+    order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    order.into_iter().map(|(_, index)| index).collect()
+}
+
+impl Shared {
+    async fn load_tasks(&self) -> Result<()> {
+        let connection = self.target.connect(&self.database).await?;
+        connection.batch_execute(SESSION).await.map_err(|error| query_failed("begin to load rows", &error))?;
+        loop {
+            let task = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(entry) = task.map(|index| &self.bundle.manifest().entries[index]) else { return Ok(()) };
+            let Some(chunk) = &entry.chunk else { continue };
+            self.load_chunk(&connection, entry, chunk).await.context(|| format!("load chunk {}", entry.path))?;
+            self.meter.done.fetch_add(entry.size, Relaxed);
+            self.meter.written.fetch_add(entry.stored, Relaxed);
+        }
+    }
+
+    async fn load_chunk(&self, connection: &Connection, entry: &Entry, chunk: &Chunk) -> Result<()> {
+        let mut parts = Parts::checked(&self.bundle, entry)?;
+        let first = parts.next()?.unwrap_or_default();
+        let length = usize::try_from(chunk.preamble).ok().filter(|length| *length <= first.len());
+        let preamble = first.slice(..length.ok_or_else(|| Error::new(Kind::Damaged, "an absurd preamble"))?);
+        match header(&preamble, self.text)? {
+            Some(header) => self.copy(connection, entry, chunk, header, first.slice(preamble.len()..), parts).await,
+            None => self.run(entry, first, parts).await,
+        }
+    }
+
+    /// Sends the rows by the driver.
+    async fn copy(
+        &self,
+        connection: &Connection,
+        entry: &Entry,
+        chunk: &Chunk,
+        header: &str,
+        first: Bytes,
+        mut parts: Parts<'_>,
+    ) -> Result<()> {
+        let failed = |error| query_failed("COPY", &error);
+        let encoding = &self.bundle.manifest().databases[chunk.database].encoding;
+        let statement = format!("{header} FROM STDIN (ENCODING {})", sql::literal(encoding));
+        connection.batch_execute("BEGIN").await.map_err(failed)?;
+        let mut sink = Box::pin(connection.copy_in::<_, Bytes>(&statement).await.map_err(failed)?);
+        let mut left = entry.size - chunk.preamble - END.len() as u64;
+        let mut part = Some(first);
+        while let Some(mut bytes) = part {
+            self.meter.read.fetch_add(bytes.len() as u64, Relaxed);
+            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            left -= bytes.len() as u64;
+            sink.send(bytes).await.map_err(failed)?;
+            part = parts.next()?;
+        }
+        let rows = sink.as_mut().finish().await.map_err(failed)?;
+        if rows != chunk.rows {
+            return Err(Error::new(Kind::Failed, format!("the server took {rows} rows of {}", chunk.rows)));
+        }
+        let end = format!("{}; COMMIT", notes::insert(&entry.path, &rows.to_string()));
+        connection.batch_execute(&end).await.map_err(failed)
+    }
+
+    /// Runs the chunk as the script that it is.
+    async fn run(&self, entry: &Entry, first: Bytes, mut parts: Parts<'_>) -> Result<()> {
+        let mut psql = self.target.psql(&self.target.parameters.with_database(&self.database));
+        psql.arg("--single-transaction");
+        let mut running = command::start(psql, "run it with psql", Stdio::piped())?;
+        let note = format!("{};\n", notes::insert(&entry.path, ":ROW_COUNT"));
+        let mut part = Some(first);
+        while let (Some(bytes), Some(input)) = (part, &mut running.input) {
+            self.meter.read.fetch_add(bytes.len() as u64, Relaxed);
+            // A psql that has ended takes none, and says why by its exit status.
+            let _ = input.write_all(&bytes).await;
+            part = parts.next()?;
+        }
+        if let Some(input) = &mut running.input {
+            let _ = input.write_all(note.as_bytes()).await;
+        }
+        running.finish().await
+    }
+}
+
+/// `COPY table (columns)` of a chunk, or none where the driver can't send it as it is.
+fn header(preamble: &[u8], text: bool) -> Result<Option<&str>> {
+    let damaged = || Error::new(Kind::Damaged, "it does not begin as a chunk does");
+    // The settings before it end with an empty line, and hold none.
+    let at = memchr::memmem::find(preamble, b"\n\nCOPY ").ok_or_else(damaged)?;
+    let header = preamble[at + 2..].strip_suffix(b" FROM stdin;\n").ok_or_else(damaged)?;
+    Ok(std::str::from_utf8(header).ok().filter(|header| text || header.is_ascii()))
+}
+
+/// An entry's content, none of which is given before all of it is found right.
+enum Parts<'b> {
+    Held(VecDeque<Bytes>),
+    Read(Box<EntryReader<'b, File>>),
+}
+
+impl<'b> Parts<'b> {
+    fn checked(bundle: &'b Bundle<File>, entry: &'b Entry) -> Result<Self> {
+        let mut reader = bundle.read(entry)?;
+        let mut held = VecDeque::new();
+        while let Some(part) = reader.next()? {
+            if entry.size <= HELD {
+                held.push_back(Bytes::copy_from_slice(part));
+            }
+        }
+        if entry.size <= HELD { Ok(Self::Held(held)) } else { Ok(Self::Read(Box::new(bundle.read(entry)?))) }
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>> {
+        match self {
+            Self::Held(parts) => Ok(parts.pop_front()),
+            Self::Read(reader) => Ok(reader.next()?.map(Bytes::copy_from_slice)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::manifest::Sha256Digest;
+
+    #[test]
+    fn every_table_comes_to_its_end_with_the_others() {
+        let entry = |(table, part): (usize, u64)| Entry {
+            path: format!("{table}/{part}"),
+            kind: Default::default(),
+            link: None,
+            size: 0,
+            sha256: Sha256Digest([0; 32]),
+            offset: 0,
+            stored: 0,
+            stored_sha256: Sha256Digest([0; 32]),
+            chunk: Some(Chunk { database: 0, table, part, rows: 0, preamble: 0 }),
+        };
+        let entries: Vec<Entry> = [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)].map(entry).into();
+        let order = interleaved(&entries, (0..entries.len()).collect());
+        let order: Vec<&str> = order.into_iter().map(|index| entries[index].path.as_str()).collect();
+        assert_eq!(order, ["0/0", "0/1", "1/0", "0/2", "0/3", "1/1"]);
+    }
+
+    #[test]
+    fn a_header_is_what_follows_the_settings() {
+        let preamble = [sql::preamble("UTF8"), b"COPY \"a\n\nCOPY b\" (\"\xc3\xa9\") FROM stdin;\n".to_vec()].concat();
+        let found = header(&preamble, true).expect("a header");
+        assert_eq!(found, Some("COPY \"a\n\nCOPY b\" (\"é\")"));
+        assert_eq!(header(&preamble, false).expect("a header"), None);
+        assert!(header(b"DROP TABLE x;\nCOPY a FROM stdin;\n", true).is_err());
+    }
+}

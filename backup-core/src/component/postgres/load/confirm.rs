@@ -1,0 +1,38 @@
+//! A last look at a database under its own name.
+
+use super::Target;
+use crate::Result;
+use crate::bundle::manifest::Database;
+use crate::component::postgres::{discover, query_failed};
+use crate::finding::Finding;
+
+impl Target {
+    /// Holds database `name` against what the manifest says of it: owner, connection limit, extensions.
+    ///
+    /// # Errors
+    /// Where it can't be connected to.
+    pub async fn confirm(&self, name: &str, expected: &Database) -> Result<Vec<Finding>> {
+        let connection = self.connect(name).await?;
+        let sql = "SELECT pg_catalog.pg_get_userbyid(datdba)::text, datconnlimit FROM pg_catalog.pg_database \
+            WHERE datname = pg_catalog.current_database()";
+        let row = connection.query_one(sql, &[]).await;
+        let row = row.map_err(|error| query_failed(format!("look at database {name}"), &error))?;
+        let (owner, limit): (String, i32) = (row.get(0), row.get(1));
+        let mut findings = Vec::new();
+        let mut differs = |what: &str, found: &str, expected: &str| {
+            if found != expected {
+                let message = format!("its {what} is {found}, and was {expected}");
+                findings.push(Finding::warning("database-differs", name, message));
+            }
+        };
+        differs("owner", &owner, &expected.owner);
+        differs("connection limit", &limit.to_string(), &expected.connection_limit.to_string());
+        let found = discover::extensions(&connection).await?;
+        for extension in &expected.extensions {
+            let there = found.iter().find(|other| other.name == extension.name);
+            let version = there.map_or("missing", |found| found.version.as_str());
+            differs(&format!("extension {}", extension.name), version, &extension.version);
+        }
+        Ok(findings)
+    }
+}

@@ -1,0 +1,100 @@
+//! Puts databases back: each is built under another name, and takes its own only when all of them are whole.
+//!
+//! Everything here may be done again after it was cut off at any point.
+
+mod check;
+mod chunks;
+mod confirm;
+mod notes;
+mod objects;
+mod properties;
+mod readiness;
+mod roles;
+mod schema;
+mod shadow;
+mod statements;
+mod swap;
+
+use std::fs::File;
+use std::sync::Arc;
+
+pub use readiness::server_findings;
+pub use shadow::drop_database;
+pub use swap::{Live, Names, swap, swap_back, swapped};
+
+use super::command;
+use super::connection::{Connection, Parameters, connect};
+use super::query_failed;
+use super::tools::Tools;
+use crate::bundle::manifest::Database;
+use crate::bundle::reader::Bundle;
+use crate::event::Meter;
+use crate::{ErrorContext, Result};
+
+/// A server that takes databases.
+#[derive(Clone)]
+pub struct Target {
+    /// The connection's parameters; their database is one that is not restored.
+    pub parameters: Parameters,
+    /// Programs that fit the server.
+    pub tools: Tools,
+    /// Connections that load rows at once.
+    pub jobs: usize,
+}
+
+/// A database of a bundle on its way into a server.
+pub struct Load {
+    /// The server.
+    pub target: Target,
+    /// The bundle.
+    pub bundle: Arc<Bundle<File>>,
+    /// Its place among the manifest's databases.
+    pub index: usize,
+    /// The name that it is built under.
+    pub shadow: String,
+    /// How far the work is: bytes of rows.
+    pub meter: Arc<Meter>,
+}
+
+impl Load {
+    /// What the manifest says of the database.
+    fn database(&self) -> &Database {
+        &self.bundle.manifest().databases[self.index]
+    }
+
+    /// A script or an archive of the database, checked.
+    fn content(&self, path: &str) -> Result<Vec<u8>> {
+        self.bundle.content(&format!("databases/{}/{path}", self.database().directory))
+    }
+
+    async fn connect(&self) -> Result<Connection> {
+        self.target.connect(&self.shadow).await
+    }
+}
+
+impl Target {
+    /// A connection whose commits are on disk when they return, whatever the server's default is.
+    async fn connect(&self, database: &str) -> Result<Connection> {
+        let connection = connect(&self.parameters.with_database(database)).await?;
+        let durable = connection.batch_execute("SET synchronous_commit = on").await;
+        durable.map_err(|error| query_failed(format!("connect to database {database}"), &error))?;
+        Ok(connection)
+    }
+
+    async fn administer(&self) -> Result<Connection> {
+        self.connect(self.parameters.get("dbname").unwrap_or("postgres")).await
+    }
+
+    /// `psql` that reads a script from its standard input, stops at the first error and prints nothing.
+    fn psql(&self, parameters: &Parameters) -> tokio::process::Command {
+        let mut psql = self.tools.client("psql", parameters);
+        psql.args(["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]);
+        psql.arg("--file=-");
+        psql
+    }
+
+    async fn run_script(&self, database: &str, doing: &str, script: &[u8]) -> Result<()> {
+        let psql = self.psql(&self.parameters.with_database(database));
+        command::run(psql, doing, Some(script)).await.map(|_| ()).context(|| format!("database {database}"))
+    }
+}

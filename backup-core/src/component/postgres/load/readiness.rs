@@ -1,0 +1,213 @@
+//! What a server must have before databases can be put back, as findings; nothing is changed.
+
+use tokio_postgres::Row;
+
+use super::{Live, Names, Target};
+use crate::Result;
+use crate::bundle::manifest::{Database, Server};
+use crate::component::postgres::connection::Connection;
+use crate::component::postgres::{ServerFacts, query_failed};
+use crate::finding::{Finding, bytes};
+
+/// Connections that a restore needs beside those that load rows.
+const BESIDE: i64 = 3;
+
+/// A database that has a name which another one is to take.
+pub struct Occupant {
+    /// Whether it takes connections.
+    pub connectable: bool,
+}
+
+/// Whether the server itself can take what `source` gave.
+pub fn server_findings(facts: &ServerFacts, place: &str, source: Option<&Server>) -> Vec<Finding> {
+    let mut findings = vec![Finding::info("postgres-server", place, format!("PostgreSQL {}", facts.version))];
+    if facts.standby {
+        let finding = Finding::error("postgres-standby", place, "the server is a standby, which takes no changes");
+        findings.push(finding.hint("name its primary, or promote it"));
+    }
+    if !facts.superuser {
+        let message = "the connection's user is no superuser, and only one can bring back every object and its owner";
+        findings.push(Finding::error("postgres-superuser", place, message).hint("run as the user postgres"));
+    }
+    if let Some(source) = source.filter(|source| facts.major() < source.version_number / 10_000) {
+        let message = format!("the server is version {}, older than the bundle's, {}", facts.version, source.version);
+        findings.push(
+            Finding::error("postgres-older", place, message)
+                .hint("restore into PostgreSQL of the bundle's version or a newer one"),
+        );
+    }
+    findings
+}
+
+impl Target {
+    /// The server's own identifier, which tells it from every other one.
+    ///
+    /// # Errors
+    /// A failed query.
+    pub async fn identifier(&self) -> Result<String> {
+        let sql = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
+        let row = self.administer().await?.query_one(sql, &[]).await;
+        Ok(row.map_err(|error| query_failed("ask the server for its identifier", &error))?.get(0))
+    }
+
+    /// Whether there are connections enough.
+    ///
+    /// # Errors
+    /// A failed query.
+    pub async fn connection_findings(&self, place: &str) -> Result<Vec<Finding>> {
+        let sql = "SELECT pg_catalog.current_setting('max_connections')::int8 - \
+            (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend')";
+        let row = self.administer().await?.query_one(sql, &[]).await;
+        let left: i64 = row.map_err(|error| query_failed("count the server's connections", &error))?.get(0);
+        let needed = i64::try_from(self.jobs).unwrap_or(i64::MAX).saturating_add(BESIDE);
+        if left >= needed {
+            return Ok(Vec::new());
+        }
+        let message = format!("the server has {left} connections left, and the restore needs {needed}");
+        Ok(vec![Finding::error("postgres-connections", place, message).hint("load with fewer: --jobs")])
+    }
+
+    /// What of `database` the server lacks: extensions, tablespace, locale.
+    ///
+    /// # Errors
+    /// A failed query.
+    pub async fn requirement_findings(&self, database: &Database) -> Result<Vec<Finding>> {
+        let connection = self.administer().await?;
+        let mut findings = extension_findings(&connection, database).await?;
+        findings.extend(tablespace_findings(&connection, database).await?);
+        findings.extend(locale_findings(&connection, database).await?);
+        Ok(findings)
+    }
+
+    /// The database that has `name` now, and what stands against its stepping aside.
+    ///
+    /// # Errors
+    /// A failed query.
+    pub async fn occupant(&self, name: &str) -> Result<(Option<Occupant>, Vec<Finding>)> {
+        let failed = |error| query_failed(format!("look at database {name}"), &error);
+        let connection = self.administer().await?;
+        let sql = "SELECT d.datallowconn, pg_catalog.pg_database_size(d.oid), \
+            (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid), \
+            (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts p WHERE p.database = d.datname), \
+            (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription s WHERE s.subdbid = d.oid AND s.subenabled), \
+            (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots r WHERE r.database = d.datname) \
+            FROM pg_catalog.pg_database d WHERE d.datname = $1";
+        let Some(row) = connection.query_opt(sql, &[&name]).await.map_err(failed)? else {
+            let message = "the server has no database of this name";
+            return Ok((None, vec![Finding::info("database-new", name, message)]));
+        };
+        Ok((Some(Occupant { connectable: row.get(0) }), occupant_findings(name, &row)))
+    }
+
+    /// Where the server keeps its data, if it may be told.
+    ///
+    /// # Errors
+    /// A failed query.
+    pub async fn data_directory(&self) -> Result<String> {
+        let row = self.administer().await?.query_one("SELECT pg_catalog.current_setting('data_directory')", &[]).await;
+        Ok(row.map_err(|error| query_failed("ask the server for its data directory", &error))?.get(0))
+    }
+}
+
+impl Names {
+    /// The names of a database that takes the place of `occupant`.
+    pub fn new(name: &str, shadow: String, before: String, limit: i32, occupant: Option<&Occupant>) -> Self {
+        let live = occupant.map(|occupant| Live { before, connectable: occupant.connectable });
+        Self { name: name.into(), shadow, connection_limit: limit, live }
+    }
+}
+
+fn occupant_findings(name: &str, row: &Row) -> Vec<Finding> {
+    let [size, sessions, prepared, subscriptions, slots] = [1, 2, 3, 4, 5].map(|index| row.get::<_, i64>(index));
+    let message = format!(
+        "exists, {}, sessions: {sessions}; it steps aside in the swap, and its sessions are ended then",
+        bytes(u64::try_from(size).unwrap_or(0))
+    );
+    let mut findings = vec![Finding::info("database-exists", name, message)];
+    if prepared > 0 {
+        let message = format!("it has {prepared} prepared transactions, and can't step aside with them");
+        findings.push(
+            Finding::error("prepared-transactions", name, message)
+                .hint("SELECT gid FROM pg_prepared_xacts lists them; COMMIT PREPARED or ROLLBACK PREPARED each"),
+        );
+    }
+    if subscriptions > 0 {
+        let message = format!("it has {subscriptions} active subscriptions, which would go on writing to it");
+        findings.push(
+            Finding::error("active-subscriptions", name, message)
+                .hint("in that database, ALTER SUBSCRIPTION … DISABLE each before the restore"),
+        );
+    }
+    if slots > 0 {
+        let message = format!("it has {slots} logical replication slots, which stay with it when it steps aside");
+        findings.push(
+            Finding::warning("replication-slots", name, message)
+                .hint("their consumers must be set up anew; the slots must be dropped before `restore cleanup`"),
+        );
+    }
+    findings
+}
+
+async fn extension_findings(connection: &Connection, database: &Database) -> Result<Vec<Finding>> {
+    let names: Vec<&str> = database.extensions.iter().map(|extension| extension.name.as_str()).collect();
+    let sql = "SELECT name::text, default_version FROM pg_catalog.pg_available_extensions WHERE name = ANY($1)";
+    let rows = connection.query(sql, &[&names]).await;
+    let rows = rows.map_err(|error| query_failed("look for the extensions", &error))?;
+    let mut findings = Vec::new();
+    for extension in &database.extensions {
+        let subject = format!("{}: extension {}", database.name, extension.name);
+        match rows.iter().find(|row| row.get::<_, &str>(0) == extension.name).map(|row| row.get::<_, Option<&str>>(1)) {
+            None => findings.push(
+                Finding::error("extension-missing", subject, "the server does not have it")
+                    .hint("install the package that holds it for this version of PostgreSQL"),
+            ),
+            Some(version) if version != Some(&extension.version) => {
+                let message =
+                    format!("version {} takes the place of {}", version.unwrap_or("unknown"), extension.version);
+                findings.push(Finding::info("extension-version", subject, message));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(findings)
+}
+
+async fn tablespace_findings(connection: &Connection, database: &Database) -> Result<Vec<Finding>> {
+    let sql = "SELECT FROM pg_catalog.pg_tablespace WHERE spcname = $1";
+    let found = connection.query_opt(sql, &[&database.tablespace]).await;
+    if found.map_err(|error| query_failed("look for the tablespace", &error))?.is_some() {
+        return Ok(Vec::new());
+    }
+    let message = format!("the server has no tablespace {}", database.tablespace);
+    Ok(vec![
+        Finding::error("tablespace-missing", &database.name, message).hint(
+            "create it first, wherever this machine has room; databases/globals.sql in the bundle shows how it was",
+        ),
+    ])
+}
+
+/// The locales that the server found on its system when it was made stand in the catalog of collations.
+async fn locale_findings(connection: &Connection, database: &Database) -> Result<Vec<Finding>> {
+    let (provider, name) = match (database.locale.provider.as_str(), &database.locale.name) {
+        ("libc", _) => ("c", &database.locale.collate),
+        ("icu", _) => ("i", &database.locale.collate),
+        _ => return Ok(Vec::new()),
+    };
+    let plain = "pg_catalog.lower(pg_catalog.replace({}, '-', ''))";
+    let sql = format!(
+        "SELECT $2 = 'i' AND EXISTS (SELECT FROM pg_catalog.pg_collation WHERE collprovider = 'i') \
+            OR $2 = 'c' AND ($1 IN ('C', 'POSIX') OR EXISTS (SELECT FROM pg_catalog.pg_collation \
+                WHERE collprovider = 'c' AND {} = {}) OR EXISTS (SELECT FROM pg_catalog.pg_database WHERE datcollate = $1))",
+        plain.replace("{}", "collcollate"),
+        plain.replace("{}", "$1::text")
+    );
+    let row = connection.query_one(&sql, &[&name, &provider]).await;
+    if row.map_err(|error| query_failed("look for the locale", &error))?.get(0) {
+        return Ok(Vec::new());
+    }
+    let message = format!("the server does not know the locale {name} ({})", database.locale.provider);
+    Ok(vec![Finding::error("locale-missing", &database.name, message).hint(
+        "install it on the system (`locale-gen` on Debian and Ubuntu), restart PostgreSQL, then: SELECT \
+         pg_import_system_collations('pg_catalog')",
+    )])
+}

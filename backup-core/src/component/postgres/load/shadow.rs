@@ -1,0 +1,77 @@
+//! The database under its other name: made, and taken away again.
+
+use super::{Load, Target, notes, statements};
+use crate::component::postgres::connection::Connection;
+use crate::component::postgres::{query_failed, sql};
+use crate::{Error, Kind, Result};
+
+impl Load {
+    /// Whether the database is there with all that comes before rows.
+    ///
+    /// # Errors
+    /// Where that can't be seen.
+    pub async fn is_created(&self) -> Result<bool> {
+        if !exists(&self.target.administer().await?, &self.shadow).await? {
+            return Ok(false);
+        }
+        Ok(notes::read(&self.connect().await?).await?.is_some())
+    }
+
+    /// Makes the database anew, with all that comes before rows.
+    ///
+    /// # Errors
+    /// The server's or pg_restore's words.
+    pub async fn create(&self) -> Result<()> {
+        drop_database(&self.target, &self.shadow).await?;
+        let script = self.content("create.sql")?;
+        let options = String::from_utf8(statements::creation(&script)?.options)
+            .map_err(|_| Error::new(Kind::Unsupported, "create.sql has options that are not UTF-8"))?;
+        // Nobody but superusers gets in before the swap.
+        let create = format!("CREATE DATABASE {}{options} CONNECTION LIMIT = 0", sql::identifier(&self.shadow));
+        let administration = self.target.administer().await?;
+        administration
+            .batch_execute(&create)
+            .await
+            .map_err(|error| query_failed(format!("create database {}", self.shadow), &error))?;
+        self.begin_schema().await?;
+        notes::begin(&self.connect().await?).await
+    }
+}
+
+/// Drops a database, if it is there, whoever is connected to it and whatever it subscribes to.
+///
+/// # Errors
+/// The server's words.
+pub async fn drop_database(target: &Target, name: &str) -> Result<()> {
+    let administration = target.administer().await?;
+    if !exists(&administration, name).await? {
+        return Ok(());
+    }
+    let failed = |error| query_failed(format!("drop database {name}"), &error);
+    if holds_subscriptions(&administration, name).await? {
+        let connection = target.connect(name).await?;
+        super::schema::disconnect_subscriptions(&connection).await?;
+        let names = "SELECT pg_catalog.quote_ident(subname) FROM pg_catalog.pg_subscription WHERE subdbid = \
+            (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";
+        for row in connection.query(names, &[]).await.map_err(failed)? {
+            let drop = format!("DROP SUBSCRIPTION {}", row.get::<_, &str>(0));
+            connection.batch_execute(&drop).await.map_err(failed)?;
+        }
+    }
+    super::swap::end_sessions(&administration, &[name]).await?;
+    let quoted = sql::identifier(name);
+    administration.batch_execute(&format!("ALTER DATABASE {quoted} IS_TEMPLATE false")).await.map_err(failed)?;
+    administration.batch_execute(&format!("DROP DATABASE {quoted}")).await.map_err(failed)
+}
+
+pub(super) async fn exists(connection: &Connection, name: &str) -> Result<bool> {
+    let row = connection.query_opt("SELECT FROM pg_catalog.pg_database WHERE datname = $1", &[&name]).await;
+    row.map(|row| row.is_some()).map_err(|error| query_failed(format!("look for database {name}"), &error))
+}
+
+async fn holds_subscriptions(connection: &Connection, name: &str) -> Result<bool> {
+    let sql = "SELECT FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid \
+        WHERE d.datname = $1 LIMIT 1";
+    let row = connection.query_opt(sql, &[&name]).await;
+    row.map(|row| row.is_some()).map_err(|error| query_failed(format!("look for subscriptions of {name}"), &error))
+}

@@ -1,0 +1,119 @@
+//! Where journals of restores are kept, and which of them is unfinished.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::plan::Plan;
+use crate::bundle::name::timestamp;
+use crate::plan::{Head, Journal, Progress};
+use crate::{Context, Error, ErrorContext, Kind, Result, lock};
+
+const SUFFIX: &str = ".journal";
+
+/// The directory of journals, locked against another restore on this machine.
+pub(super) struct Journals {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl Journals {
+    /// Opens the directory, making it where it is missing.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] where another restore runs.
+    pub(super) fn open(context: &Context) -> Result<Self> {
+        let directory = directory(context)?;
+        let doing = || format!("open the journals' directory {}", directory.display());
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        made.map_err(|cause| {
+            Error::new(Kind::Failed, doing()).because(cause).hint(
+                "run as a user that may write there, or name another place with XDG_STATE_HOME or STATE_DIRECTORY",
+            )
+        })?;
+        let path = directory.join(".lock");
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).context(doing)?;
+        let lock = lock::lock(file, &path, || "another restore is running on this machine".into())?;
+        Ok(Self { directory, _lock: lock })
+    }
+
+    /// The same where there is such a directory; nothing is made.
+    pub(super) fn look(context: &Context) -> Result<Option<Self>> {
+        if directory(context)?.exists() { Self::open(context).map(Some) } else { Ok(None) }
+    }
+
+    /// Begins a plan's journal.
+    pub(super) fn create(&self, head: &Head<Plan>) -> Result<Journal> {
+        let name = format!("{}{SUFFIX}", timestamp(head.created));
+        Journal::create(&self.directory.join(name), head)
+    }
+
+    /// Every journal, oldest first.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`] with what to do about it.
+    pub(super) fn all(&self) -> Result<Vec<(Journal, Head<Plan>)>> {
+        all(&self.directory)
+    }
+
+    /// The restore that is to be resumed or rolled back before another one begins.
+    ///
+    /// # Errors
+    /// As [`Journals::all`].
+    pub(super) fn unfinished(&self) -> Result<Option<Head<Plan>>> {
+        let unfinished = |progress| matches!(progress, Progress::Waiting | Progress::Begun | Progress::Undoing);
+        Ok(self.all()?.into_iter().find(|(journal, _)| unfinished(journal.progress())).map(|(_, head)| head))
+    }
+
+    /// The last journal of a restore that is not rolled back, which is the one to resume or roll back.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] where there is none.
+    pub(super) fn current(&self) -> Result<(Journal, Head<Plan>)> {
+        let found = self.all()?.into_iter().rev().find(|(journal, _)| journal.progress() != Progress::Undone);
+        found.ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("{} holds the journal of no restore", self.directory.display()))
+                .hint("journals belong to the user who ran the restore: run as the same one")
+        })
+    }
+}
+
+fn all(directory: &Path) -> Result<Vec<(Journal, Head<Plan>)>> {
+    let doing = || format!("read the journals in {}", directory.display());
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).context(doing)? {
+        let entry = entry.context(doing)?;
+        if entry.file_name().to_string_lossy().strip_suffix(SUFFIX).is_some_and(|name| !name.starts_with('.')) {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    let open = |path: &PathBuf| {
+        Journal::open(path).map_err(|error| match error.kind() {
+            Kind::Damaged => Error::new(Kind::Damaged, doing()).because(error).hint(
+                "it can't be gone on from: look with psql for databases named …_restore_… and …_before_…, put them right by \
+                 hand, then remove the journal",
+            ),
+            _ => error,
+        })
+    };
+    paths.iter().map(open).collect()
+}
+
+/// Where a service is told to keep its state, else root's usual place or the user's own.
+fn directory(context: &Context) -> Result<PathBuf> {
+    let environment = &context.environment;
+    let state = match (environment.get("STATE_DIRECTORY"), environment.get("XDG_STATE_HOME")) {
+        (Some(directory), _) => PathBuf::from(directory),
+        (None, _) if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/orchestrator-cli"),
+        (None, Some(directory)) => Path::new(directory).join("orchestrator-cli"),
+        (None, None) => {
+            let home = environment.home.as_ref().ok_or_else(|| {
+                Error::new(Kind::Failed, "find a place for the restore's journal: the user has no home directory")
+                    .hint("name one with STATE_DIRECTORY")
+            })?;
+            home.join(".local/state/orchestrator-cli")
+        }
+    };
+    Ok(state.join("restores"))
+}

@@ -1,0 +1,74 @@
+//! What a restore will do, as it stands in its journal: all that its steps are made of, and nothing secret.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::bundle::manifest::Sha256Digest;
+use crate::component::postgres::Names;
+
+/// The longest name that PostgreSQL keeps.
+const LONGEST: usize = 63;
+
+/// A restore, decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The bundle's file.
+    pub file: PathBuf,
+    /// The bundle's name.
+    pub bundle: String,
+    /// Digest of the bundle's manifest as it stands in the file.
+    pub manifest_sha256: Sha256Digest,
+    /// The PostgreSQL server's own identifier.
+    pub server: String,
+    /// Roles that it has not and that are made.
+    pub roles: Vec<String>,
+    /// The databases.
+    pub databases: Vec<Planned>,
+    /// Connections that load rows at once.
+    pub jobs: usize,
+}
+
+/// A database that is restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// Its place among the manifest's databases.
+    pub index: usize,
+    /// Its names.
+    pub names: Names,
+}
+
+impl Plan {
+    /// Every database's names.
+    pub(super) fn names(&self) -> Vec<Names> {
+        self.databases.iter().map(|planned| planned.names.clone()).collect()
+    }
+}
+
+/// The name of a database beside `name`: `orchestrator_before_20261120T191500Z`. One that would be too long keeps its
+/// beginning and gets some digits of a digest, so that two never meet.
+pub(super) fn beside(name: &str, infix: &str, timestamp: &str) -> String {
+    let suffix = format!("_{infix}_{timestamp}");
+    if name.len() + suffix.len() <= LONGEST {
+        return format!("{name}{suffix}");
+    }
+    let digits = &hex::encode(Sha256::digest(name))[..8];
+    let room = LONGEST - suffix.len() - digits.len() - 1;
+    let end = (0..=room).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}_{digits}{suffix}", &name[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beside_others_fit_and_differ() {
+        let time = "20261120T191500Z";
+        assert_eq!(beside("orchestrator", "before", time), "orchestrator_before_20261120T191500Z");
+        let long = |last: &str| beside(&format!("{}{last}", "ä".repeat(30)), "restore", time);
+        assert!(long("a").len() <= LONGEST && long("a") != long("b"));
+        assert!(long("a").ends_with("_restore_20261120T191500Z"));
+    }
+}

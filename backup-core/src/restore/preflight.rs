@@ -1,0 +1,271 @@
+//! Everything that a restore needs, looked at before anything is changed; all findings at once.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::statvfs;
+
+use super::journals::Journals;
+use super::plan::{Plan, Planned, beside};
+use super::{Request, release, steps};
+use crate::bundle::manifest::{Database, Manifest};
+use crate::bundle::name::timestamp;
+use crate::bundle::pack::cores;
+use crate::bundle::reader::Bundle;
+use crate::bundle::verify::verify;
+use crate::component::postgres::connection::{Parameters, connect_first};
+use crate::component::postgres::{self, Names, Target, server_findings};
+use crate::event::{Event, Meter, Ticker};
+use crate::finding::{Finding, Findings, bytes};
+use crate::settings::RestoreSettings;
+use crate::{Context, Error, ErrorContext, Kind, Result, store};
+
+/// Connections for each core: while one waits for the server, another decompresses.
+const JOBS_PER_CORE: usize = 2;
+/// What else is written while a database grows: its log, and room to sort its indexes.
+const ROOM: u64 = 2;
+
+/// Everything that a restore goes on with.
+pub(super) struct Ready {
+    pub(super) plan: Plan,
+    pub(super) target: Target,
+    pub(super) bundle: Arc<Bundle<File>>,
+}
+
+/// What a preflight has to say.
+pub struct Preflight {
+    /// What a restore goes on with, or why it does not.
+    pub(super) ready: Result<Ready>,
+    /// All that was found, good and bad.
+    pub findings: Vec<Finding>,
+}
+
+impl Preflight {
+    /// The plan, or why there is none.
+    ///
+    /// # Errors
+    /// The first finding that forbids the restore.
+    pub fn plan(&self) -> Result<&Plan, &Error> {
+        self.ready.as_ref().map(|ready| &ready.plan)
+    }
+
+    /// The steps that it amounts to; none where there is no plan.
+    pub fn steps(&self) -> Vec<String> {
+        self.ready.as_ref().map(|ready| steps::names(&ready.plan)).unwrap_or_default()
+    }
+}
+
+/// Looks at everything.
+pub(super) async fn preflight(
+    request: &Request,
+    settings: &RestoreSettings,
+    journals: Option<Result<&Journals>>,
+    context: &Context,
+) -> Preflight {
+    let mut findings = Findings::default();
+    look_for_others(journals, &mut findings);
+    let bundle = look_at_bundle(&request.file, &mut findings, context).await;
+    if let Some(bundle) = &bundle {
+        release::look(bundle.manifest(), request, settings, &mut findings).await;
+    }
+    let postgres = look_at_postgres(request, settings, bundle.as_deref(), context, &mut findings).await;
+    let plan = match (&bundle, &postgres) {
+        (Some(bundle), Some((target, server))) => {
+            let databases = look_at_databases(request, bundle, target, &mut findings, context).await;
+            databases.map(|(roles, databases)| Plan {
+                file: request.file.canonicalize().unwrap_or_else(|_| request.file.clone()),
+                bundle: bundle.manifest().name.clone(),
+                manifest_sha256: crate::bundle::manifest::Sha256Digest(bundle.footer().manifest_digest),
+                server: server.clone(),
+                roles,
+                databases,
+                jobs: target.jobs,
+            })
+        }
+        _ => None,
+    };
+    let ready = match (findings.refusal(), plan, postgres, bundle) {
+        (None, Some(plan), Some((target, _)), Some(bundle)) => Ok(Ready { plan, target, bundle }),
+        (error, ..) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the restore needs"))),
+    };
+    Preflight { ready, findings: findings.all }
+}
+
+fn look_for_others(journals: Option<Result<&Journals>>, findings: &mut Findings) {
+    let unfinished = match journals {
+        None => return,
+        Some(journals) => journals.and_then(Journals::unfinished),
+    };
+    let Some(Some(head)) = findings.keep("restore-running", "restore", unfinished) else { return };
+    let error = Error::new(
+        Kind::Unfinished,
+        format!("a restore of {} that began at {} is unfinished", head.plan.bundle, head.created.format("%F %T UTC")),
+    );
+    let error = error.hint("go on with `restore --resume`, or return to what was there with `restore --rollback`");
+    findings.keep::<()>("restore-unfinished", "restore", Err(error));
+}
+
+/// Opens the bundle, and holds every byte of it against its digest.
+async fn look_at_bundle(path: &Path, findings: &mut Findings, context: &Context) -> Option<Arc<Bundle<File>>> {
+    let shown = path.display().to_string();
+    let opened = store::open_file(path).and_then(|file| Bundle::open(file).context(|| format!("open {shown}")));
+    let bundle = Arc::new(findings.keep("bundle", &shown, opened)?);
+    context.phase(format!("verify {shown}"));
+    let meter = Arc::new(Meter::default());
+    meter.total.store(bundle.manifest().content(), std::sync::atomic::Ordering::Relaxed);
+    let ticker = Ticker::start(meter.clone(), context.clone());
+    let work = {
+        let (bundle, context) = (bundle.clone(), context.clone());
+        tokio::task::spawn_blocking(move || verify(bundle.source(), &context, &meter))
+    };
+    let verified = work.await.map_err(|cause| Error::new(Kind::Failed, "verify the bundle").because(cause));
+    drop(ticker);
+    let verification = findings.keep("bundle", &shown, verified.and_then(|verified| verified))?;
+    for damage in verification.damage {
+        let error = Error::new(Kind::Damaged, format!("{shown}: {}: {}", damage.subject, damage.message));
+        findings.keep::<()>("damaged", &shown, Err(error.hint("restore from another bundle: `list` shows them")));
+    }
+    let manifest = bundle.manifest();
+    let age = context.now().signed_duration_since(manifest.created);
+    findings.all.push(Finding::info(
+        "bundle",
+        &shown,
+        format!(
+            "every byte is as it was written; made {} ago: what has happened since is not in it",
+            crate::finding::age(age.to_std().unwrap_or_default())
+        ),
+    ));
+    Some(bundle)
+}
+
+async fn look_at_postgres(
+    request: &Request,
+    settings: &RestoreSettings,
+    bundle: Option<&Bundle<File>>,
+    context: &Context,
+    findings: &mut Findings,
+) -> Option<(Target, String)> {
+    context.phase("check PostgreSQL");
+    let parameters = Parameters::resolve(settings.connection.expose(), &context.environment);
+    let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
+    let manifest = bundle.map(Bundle::manifest);
+    let parameters = parameters.with_database(administrative(request, manifest));
+    let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&parameters).await);
+    let (connection, parameters) = answered?;
+    let place = parameters.place();
+    let facts = findings.keep("postgres-server", &place, postgres::server(&connection).await)?;
+    let source = manifest.and_then(|manifest| manifest.source.postgres.as_ref());
+    findings.all.extend(server_findings(&facts, &place, source));
+    let written_by = source.and_then(|source| source.pg_dump.split('.').next()?.parse().ok());
+    let major = facts.major().max(written_by.unwrap_or(0));
+    let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await;
+    let tools = findings.keep("pg-restore", "pg_restore", tools)?;
+    let jobs = request.jobs.or(settings.jobs).unwrap_or_else(|| cores() * JOBS_PER_CORE);
+    let target = Target { parameters, tools, jobs };
+    let left = findings.keep("postgres-connections", &place, target.connection_findings(&place).await);
+    findings.all.extend(left.unwrap_or_default());
+    let identifier = findings.keep("postgres-server", &place, target.identifier().await)?;
+    Some((target, identifier))
+}
+
+/// A database that every server has and that is not restored itself.
+fn administrative(request: &Request, manifest: Option<&Manifest>) -> &'static str {
+    let taken = manifest.is_some_and(|manifest| request.chosen(manifest).any(|(_, _, name)| name == "postgres"));
+    if taken { "template1" } else { "postgres" }
+}
+
+async fn look_at_databases(
+    request: &Request,
+    bundle: &Bundle<File>,
+    target: &Target,
+    findings: &mut Findings,
+    context: &Context,
+) -> Option<(Vec<String>, Vec<Planned>)> {
+    let manifest = bundle.manifest();
+    for (wanted, _) in &request.databases {
+        if !manifest.databases.iter().any(|database| database.name == *wanted) {
+            let names = manifest.databases.iter().map(|database| database.name.as_str()).collect::<Vec<_>>().join(", ");
+            let error = Error::new(Kind::NotFound, format!("database {wanted}: the bundle has no such database"));
+            findings.keep::<()>("database", wanted, Err(error.hint(format!("it has {names}"))));
+        }
+    }
+    let roles = look_at_roles(bundle, target, findings).await?;
+    let timestamp = timestamp(context.now());
+    let mut planned: Vec<Planned> = Vec::new();
+    let mut size = 0u64;
+    for (index, database, name) in request.chosen(manifest) {
+        if planned.iter().any(|other| other.names.name == name) {
+            let error = Error::new(Kind::Usage, format!("database {name}: two databases would have this name"));
+            findings.keep::<()>("database", name, Err(error));
+        }
+        size = size.saturating_add(database.size);
+        let needs = findings.keep("database", name, target.requirement_findings(database).await);
+        findings.all.extend(needs.unwrap_or_default());
+        let Some((occupant, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
+        findings.all.extend(found);
+        let [shadow, before] = ["restore", "before"].map(|infix| beside(name, infix, &timestamp));
+        let names = Names::new(name, shadow, before, database.connection_limit, occupant.as_ref());
+        planned.push(Planned { index, names });
+    }
+    look_at_space(size, target, findings).await;
+    Some((roles, planned))
+}
+
+/// The roles that will be made; one that may log in and has no password in the bundle needs one afterwards.
+async fn look_at_roles(bundle: &Bundle<File>, target: &Target, findings: &mut Findings) -> Option<Vec<String>> {
+    let mut names: Vec<String> =
+        bundle.manifest().databases.iter().flat_map(|database: &Database| database.roles.clone()).collect();
+    names.sort();
+    names.dedup();
+    let existing = findings.keep("roles", "roles", target.existing_roles(&names).await)?;
+    names.retain(|name| !existing.contains(name));
+    if !names.is_empty() {
+        findings.all.push(Finding::info("roles", "roles", format!("will be made: {}", names.join(", "))));
+    }
+    let script = findings.keep("roles", "roles", bundle.content("databases/globals.sql"))?;
+    let script = String::from_utf8_lossy(&script);
+    let logs_in = |line: &&str| line.contains(" LOGIN ") && !line.contains(" PASSWORD ");
+    let without: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| {
+            let create = format!("CREATE ROLE \"{}\" WITH ", name.replace('"', "\"\""));
+            script.lines().filter(|line| line.trim_start().starts_with(&create)).any(|line| logs_in(&line))
+        })
+        .collect();
+    if !without.is_empty() {
+        let message = format!("no password is in the bundle for: {}", without.join(", "));
+        findings.all.push(
+            Finding::warning("role-without-password", "roles", message)
+                .hint("set each one's after the restore, with `\\password NAME` in psql, if it logs in with one"),
+        );
+    }
+    Some(names)
+}
+
+async fn look_at_space(size: u64, target: &Target, findings: &mut Findings) {
+    let needed = size.saturating_mul(ROOM);
+    let directory = target.data_directory().await;
+    let free = directory.as_ref().ok().and_then(|directory| statvfs(directory).ok());
+    let directory = directory.unwrap_or_else(|_| "the server's disk".into());
+    match free.map(|stat| stat.f_bavail * stat.f_frsize) {
+        Some(free) if free < needed => {
+            let message =
+                format!("{} are free there, and building beside what is live may take {}", bytes(free), bytes(needed));
+            let finding = Finding::error("space", directory, message);
+            findings.all.push(finding.hint("make room first: a full disk would stop the live databases too"));
+        }
+        Some(free) => findings.all.push(Finding::info("space", directory, format!("{} free", bytes(free)))),
+        // Another machine's, or one that this user may not look into.
+        None => {
+            let message = format!("can't be looked at from here; it needs {} free", bytes(needed));
+            findings.all.push(Finding::info("space-unknown", directory, message));
+        }
+    }
+}
+
+/// Tells the observer of what is worth reading before the work goes on.
+pub(super) fn tell(findings: &[Finding], context: &Context) {
+    findings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
+}

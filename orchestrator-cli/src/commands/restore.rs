@@ -1,0 +1,218 @@
+//! `restore`.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+
+use backup_core::component::release::Origin;
+use backup_core::finding::Severity;
+use backup_core::plan::Progress;
+use backup_core::restore::{self, Outcome, Plan, Request};
+use backup_core::settings::{self, RestoreSettings};
+use backup_core::{Context, Error, Kind, Result};
+use serde_json::json;
+
+use crate::arguments::{Restore, RestoreCommand};
+use crate::output::Output;
+use crate::{exit, findings, human};
+
+pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) -> Result<ExitCode> {
+    let done = match &arguments.command {
+        Some(RestoreCommand::Cleanup { config, yes }) => {
+            let settings = settings::load_restore(config.as_deref())?;
+            cleanup(&settings, *yes, output, context).await
+        }
+        None => {
+            let settings = settings::load_restore(arguments.config.as_deref())?;
+            if arguments.rollback {
+                rollback(&settings, arguments.yes, output, context).await
+            } else if arguments.resume {
+                resume(&arguments, &settings, output, context).await
+            } else {
+                begin(&arguments, &settings, output, context).await
+            }
+        }
+    };
+    Ok(done.unwrap_or_else(|error| {
+        let (state, line) = ending(error.kind());
+        output.fail_in_state(&error, state, line)
+    }))
+}
+
+/// What an error means for the databases, for programs and as the last line for people.
+fn ending(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Unfinished => ("resumable", "unfinished: resume it or roll it back"),
+        Kind::Failed | Kind::Interrupted => ("failed-and-unchanged", "failed: nothing was changed"),
+        _ => ("refused", "refused: nothing was changed"),
+    }
+}
+
+async fn begin(
+    arguments: &Restore,
+    settings: &RestoreSettings,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let Some(file) = arguments.file.clone() else {
+        let error = Error::new(Kind::Usage, "restore: no bundle is named");
+        return Err(error.hint("name one with --file; `list` shows those there are"));
+    };
+    let request = Request {
+        file,
+        databases: arguments.database.clone(),
+        jobs: arguments.jobs.map(usize::from),
+        release: arguments.release.clone().map(Origin::Given),
+    };
+    if arguments.dry_run {
+        let preflight = context.until_cancelled(async { Ok(restore::look(&request, settings, context).await) }).await?;
+        return plan(&preflight, output);
+    }
+    let prepared = context.until_cancelled(restore::prepare(&request, settings, context)).await?;
+    let found: String = prepared.preflight.findings.iter().map(findings::finding).collect();
+    output.note(&found);
+    if let Ok(plan) = prepared.preflight.plan() {
+        let stepping: Vec<String> = stepping_aside(plan);
+        if !stepping.is_empty() {
+            confirm(
+                &format!("{} steps aside, and its sessions are ended.", stepping.join(", ")),
+                arguments.yes,
+                output,
+            )?;
+        }
+    }
+    finished(&prepared.apply(context).await?, output)
+}
+
+fn stepping_aside(plan: &Plan) -> Vec<String> {
+    let live = plan.databases.iter().filter(|planned| planned.names.live.is_some());
+    live.map(|planned| planned.names.name.clone()).collect()
+}
+
+async fn resume(
+    arguments: &Restore,
+    settings: &RestoreSettings,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let current = restore::current(context)?;
+    output.note(&format!("resume the restore of {}, begun {}\n", current.plan().bundle, when(&current)));
+    finished(&current.resume(arguments.file.as_deref(), settings, context).await?, output)
+}
+
+async fn rollback(settings: &RestoreSettings, yes: bool, output: &Output, context: &Context) -> Result<ExitCode> {
+    let current = restore::current(context)?;
+    output.note(&format!("roll back the restore of {}, begun {}\n", current.plan().bundle, when(&current)));
+    if current.progress() == Progress::Applied {
+        let names: Vec<&str> = current.plan().databases.iter().map(|planned| planned.names.name.as_str()).collect();
+        let what = format!("All that was written to {} since the restore is dropped with it.", names.join(", "));
+        confirm(&what, yes, output)?;
+    }
+    let plan = current.rollback(settings, context).await?;
+    let text = format!("rolled back: everything is as it was before the restore of {}\n", plan.bundle);
+    output.result("rollback", &json!({ "bundle": plan.bundle, "state": "rolled-back" }), &text)?;
+    Ok(exit::done(false))
+}
+
+async fn cleanup(settings: &RestoreSettings, yes: bool, output: &Output, context: &Context) -> Result<ExitCode> {
+    let leftovers = restore::leftovers(context)?;
+    let databases: Vec<String> = leftovers.databases().into_iter().map(Into::into).collect();
+    if !databases.is_empty() {
+        let what = format!("{} dropped for good; there is no rollback afterwards.", are(&databases));
+        confirm(&what, yes, output)?;
+    }
+    leftovers.drop_all(settings, context).await?;
+    let text = match databases.is_empty() {
+        true => "nothing to clean up\n".to_owned(),
+        false => format!("dropped {}\n", databases.join(", ")),
+    };
+    output.result("cleanup", &json!({ "dropped": databases }), &text)?;
+    Ok(exit::done(false))
+}
+
+fn are(names: &[String]) -> String {
+    format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
+}
+
+fn when(current: &restore::Current) -> String {
+    current.created().format("%F %T UTC").to_string()
+}
+
+/// Asks on a terminal; without one `--yes` must have been given.
+fn confirm(what: &str, yes: bool, output: &Output) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    let refused = |why: &str, hint: &str| Err(Error::new(Kind::Refused, why).because(what.to_owned()).hint(hint));
+    if !std::io::stdin().is_terminal() {
+        return refused("go on without being asked", "give --yes to go on without a question");
+    }
+    output.note(&format!("{what} Go on? (yes/no) "));
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    match (read, answer.trim()) {
+        (Ok(_), "yes" | "y") => Ok(()),
+        _ => refused("go on: the answer was not yes", "answer yes, or give --yes"),
+    }
+}
+
+/// What `--dry-run` says.
+fn plan(preflight: &restore::Preflight, output: &Output) -> Result<ExitCode> {
+    let plan = preflight.plan();
+    let steps = preflight.steps();
+    let mut text: String = preflight.findings.iter().map(findings::finding).collect();
+    for (number, step) in steps.iter().enumerate() {
+        text.push_str(&format!("{:>3}. {step}\n", number + 1));
+    }
+    text.push_str(match plan {
+        Ok(_) => "nothing was changed\n",
+        Err(_) => "refused: nothing was changed\n",
+    });
+    let value = json!({ "findings": preflight.findings, "steps": steps, "plan": plan.ok() });
+    output.result("restore-plan", &value, &text)?;
+    match plan {
+        Ok(_) => Ok(exit::done(preflight.findings.iter().any(|finding| finding.severity == Severity::Warning))),
+        Err(error) => Ok(ExitCode::from(exit::of(error.kind()))),
+    }
+}
+
+fn finished(outcome: &Outcome, output: &Output) -> Result<ExitCode> {
+    let warned = !outcome.warnings.is_empty();
+    let state = if warned { "restored-with-warnings" } else { "restored" };
+    let mut value =
+        serde_json::to_value(outcome).map_err(|cause| Error::new(Kind::Failed, "print the result").because(cause))?;
+    value["state"] = state.into();
+    output.result("restore", &value, &text(outcome))?;
+    Ok(exit::done(warned))
+}
+
+fn text(outcome: &Outcome) -> String {
+    let mut text = String::new();
+    for database in &outcome.databases {
+        let before = match &database.before {
+            Some(before) => format!("; what was there before is {before}"),
+            None => String::new(),
+        };
+        text.push_str(&format!(
+            "database {}: {}, each table's counted{before}\n",
+            human::plain(&database.name),
+            human::counted(database.rows, "row")
+        ));
+    }
+    if !outcome.roles.is_empty() {
+        text.push_str(&format!("roles made: {}\n", human::plain(&outcome.roles.join(", "))));
+    }
+    text.push_str(&format!(
+        "This is the state of {}; whatever happened since is lost.\n\
+         Next: look at it, deploy with --dry, then deploy so that the agents learn of this orchestrator, then retire the \
+         old one.\n\
+         `restore --rollback` returns to what was there; `restore cleanup` drops it.\n",
+        outcome.state_of.format("%F %T UTC")
+    ));
+    let time = human::duration(std::time::Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default());
+    text.push_str(&match outcome.warnings.len() {
+        0 => format!("restored in {time}\n"),
+        count => format!("restored in {time}, with {}\n", human::counted(count as u64, "warning")),
+    });
+    text
+}

@@ -1,0 +1,53 @@
+//! The `restore` command of the tests of crashes: it kills itself right after its n-th mark was noted in the journal.
+//!
+//! `interrupted N restore BUNDLE`, `interrupted N resume`, `interrupted N rollback` and `interrupted N cleanup`; N = 0 lets it come to its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use backup_core::component::release::Origin;
+use backup_core::context::Environment;
+use backup_core::event::{Event, Observer};
+use backup_core::restore::{self, Request};
+use backup_core::settings::RestoreSettings;
+use backup_core::{Context, Error, Kind, Result};
+
+/// Kills the process at a mark, as a power cut would.
+struct KillAt {
+    mark: usize,
+    seen: AtomicUsize,
+}
+
+impl Observer for KillAt {
+    fn event(&self, event: &Event) {
+        if matches!(event, Event::Step { .. }) && self.seen.fetch_add(1, SeqCst) + 1 == self.mark {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            // The signal may come to another thread first; nothing may be done meanwhile.
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let variables = std::env::vars().collect();
+    let mut context = Context::new(Environment { variables, ..Environment::default() });
+    let mark = words.first().and_then(|number| number.parse().ok()).unwrap_or(0);
+    context.observer = Arc::new(KillAt { mark, seen: AtomicUsize::new(0) });
+    let settings = RestoreSettings::default();
+    match words.get(1..).unwrap_or_default() {
+        ["restore", bundle] => {
+            let release = Some(Origin::Given("2.6.3".into()));
+            let request = Request { file: bundle.into(), release, jobs: Some(2), ..Request::default() };
+            restore::prepare(&request, &settings, &context).await?.apply(&context).await.map(drop)
+        }
+        ["resume"] => restore::current(&context)?.resume(None, &settings, &context).await.map(drop),
+        ["rollback"] => restore::current(&context)?.rollback(&settings, &context).await.map(drop),
+        ["cleanup"] => restore::leftovers(&context)?.drop_all(&settings, &context).await,
+        _ => Err(Error::new(Kind::Usage, "interrupted N (restore BUNDLE | resume | rollback | cleanup)")),
+    }
+}

@@ -1,0 +1,137 @@
+//! Whatever moment a restore is killed at, it can be gone on with and undone.
+//!
+//! The moments are taken from the plan: right after each mark in its journal, and before a mark was whole.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use fixtures::{Postgres, forget_libpq};
+use system_tests::{Workplace, describe, state};
+
+/// A server with something live, a bundle to restore into it, and the states before and after.
+struct Stage {
+    place: Workplace,
+    bundle: PathBuf,
+    server: Postgres,
+    before: String,
+    after: String,
+    marks: usize,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let source = Postgres::start();
+        source.load_sample(30);
+        source.sql("postgres", "DROP DATABASE orchestrator_archive");
+        let place = Workplace::default();
+        let bundle = place.make_bundle(&source);
+        let server = Postgres::start();
+        server.sql("postgres", "CREATE ROLE \"ops team\"");
+        server.sql("postgres", "CREATE DATABASE orchestrator CONNECTION LIMIT 7");
+        server.sql("orchestrator", "CREATE TABLE precious AS SELECT 'still here' AS what");
+        let mut stage = Self { place, bundle, server, before: String::new(), after: String::new(), marks: 0 };
+        stage.before = state(&stage.server);
+        let whole = stage.run(0, "restore");
+        assert!(whole.status.success(), "{}", describe(&whole));
+        stage.after = state(&stage.server);
+        stage.marks = stage.journal().lines().count() - 1;
+        stage.roll_back("a whole run");
+        stage
+    }
+
+    fn run(&self, mark: usize, what: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_interrupted"));
+        forget_libpq(&mut command);
+        command.arg(mark.to_string()).arg(what).envs(self.server.variables());
+        if what == "restore" {
+            command.arg(&self.bundle);
+        }
+        command.env("STATE_DIRECTORY", self.place.path("state")).output().expect("it runs")
+    }
+
+    /// Begins a restore that is killed at a mark.
+    fn kill_at(&self, mark: usize) {
+        let killed = self.run(mark, "restore");
+        assert_eq!(killed.status.signal(), Some(9), "mark {mark}: {}", describe(&killed));
+    }
+
+    fn journal_path(&self) -> PathBuf {
+        let entries = fs::read_dir(self.place.path("state/restores")).expect("journals");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        paths.filter(|path| path.extension().is_some_and(|end| end == "journal")).max().expect("a journal")
+    }
+
+    fn journal(&self) -> String {
+        fs::read_to_string(self.journal_path()).expect("a journal")
+    }
+
+    fn go_on(&self, when: &str) {
+        let resumed = self.run(0, "resume");
+        assert!(resumed.status.success(), "{when}: {}\n{}", self.journal(), describe(&resumed));
+        assert!(state(&self.server) == self.after, "{when}: resumed, it ends in another state");
+    }
+
+    /// Returns to the state before, and cleans up.
+    fn roll_back(&self, when: &str) {
+        let back = self.run(0, "rollback");
+        assert!(back.status.success(), "{when}: {}\n{}", self.journal(), describe(&back));
+        assert_eq!(state(&self.server), self.before, "{when}: rolled back, it ends in another state");
+        let cleaned = self.run(0, "cleanup");
+        assert!(cleaned.status.success(), "{when}: {}", describe(&cleaned));
+    }
+}
+
+/// Tears the last line of a journal, as a crash while it is written does.
+fn tear(journal: &Path) {
+    let text = fs::read(journal).expect("a journal");
+    let last = text[..text.len() - 1].iter().rposition(|byte| *byte == b'\n').expect("two lines") + 1;
+    fs::write(journal, &text[..last + (text.len() - last) / 2]).expect("a torn journal");
+}
+
+#[test]
+fn killed_at_any_mark_it_is_resumed_to_the_same_end() {
+    let stage = Stage::new();
+    for mark in 1..=stage.marks {
+        stage.kill_at(mark);
+        stage.go_on(&format!("killed at mark {mark}"));
+        stage.roll_back(&format!("killed at mark {mark} and resumed"));
+    }
+}
+
+#[test]
+fn a_step_that_is_done_twice_is_done_once() {
+    let stage = Stage::new();
+    // The mark is gone, and what it spoke of is there: a step that was done is done again.
+    for mark in (2..=stage.marks).step_by(2) {
+        stage.kill_at(mark);
+        tear(&stage.journal_path());
+        stage.go_on(&format!("mark {mark} torn"));
+        stage.roll_back(&format!("mark {mark} torn and resumed"));
+    }
+}
+
+#[test]
+fn killed_at_any_mark_it_is_rolled_back_to_the_beginning() {
+    let stage = Stage::new();
+    for mark in 1..=stage.marks {
+        stage.kill_at(mark);
+        stage.roll_back(&format!("killed at mark {mark}"));
+    }
+}
+
+#[test]
+fn a_rollback_that_is_killed_is_gone_on_with() {
+    let stage = Stage::new();
+    for mark in 1..=stage.marks {
+        let whole = stage.run(0, "restore");
+        assert!(whole.status.success(), "{}", describe(&whole));
+        let killed = stage.run(mark, "rollback");
+        assert_eq!(killed.status.signal(), Some(9), "mark {mark}: {}", describe(&killed));
+        if mark % 2 == 0 {
+            tear(&stage.journal_path());
+        }
+        stage.roll_back(&format!("rollback killed at mark {mark}"));
+    }
+}

@@ -1,0 +1,260 @@
+//! A restore brings back what the bundle holds, beside what is live until the swap, and can be undone.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use fixtures::{Postgres, forget_libpq, installations};
+use rustix::process::{Pid, Signal};
+use system_tests::{Workplace, describe, open, rows_sorted, state};
+
+const DATABASES: [&str; 2] = ["orchestrator", "orchestrator_archive"];
+
+/// Restores all of a bundle, without questions.
+fn restore(place: &Workplace, server: &Postgres, bundle: &Path, arguments: &[&str]) -> Output {
+    let mut command = place.restore(server, &["--release", "2.6.3", "--yes", "--file"]);
+    command.arg(bundle).args(arguments).output().expect("the command runs")
+}
+
+fn last_line(output: &Output) -> String {
+    let text = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
+    String::from_utf8_lossy(text).trim_end().lines().last().unwrap_or_default().to_owned()
+}
+
+/// Compares what `pg_dump` says of both. From version 16 on the server writes a view's columns without the table's name
+/// where it can be meant alone.
+fn assert_same(source: &Postgres, target: &Postgres, database: &str) {
+    let dumps = [source, target].map(|server| {
+        let dump = server.dump_by(target, database, &["--create"]);
+        String::from_utf8(dump).expect("UTF-8").replace("machines.state", "state").replace("machines.name", "name")
+    });
+    let [before, after] = dumps.each_ref().map(|dump| {
+        let (mut lines, rows) = rows_sorted(dump.as_bytes());
+        lines.retain(|line| !line.starts_with(b"-- Dumped from database version "));
+        (lines, rows)
+    });
+    if before == after {
+        return;
+    }
+    let text =
+        |lines: &[&[u8]]| lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect::<Vec<_>>();
+    let (before, after) = (text(&before.0), text(&after.0));
+    let gone: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
+    let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
+    panic!("{database} of {} came back different in {}: {gone:?}, {new:?}", source.major(), target.major());
+}
+
+/// A server with the sample, and a bundle of it.
+fn sample(place: &Workplace, rows: u32) -> (Postgres, PathBuf) {
+    let source = Postgres::start();
+    source.load_sample(rows);
+    let bundle = place.make_bundle(&source);
+    (source, bundle)
+}
+
+/// A server whose database `orchestrator` is another one.
+fn target_with_another() -> Postgres {
+    let target = Postgres::start();
+    target.sql("postgres", "CREATE DATABASE orchestrator");
+    target.sql("orchestrator", "CREATE TABLE precious AS SELECT 'still here' AS what");
+    target
+}
+
+#[test]
+fn every_kind_of_object_comes_back_from_every_older_version() {
+    let all = installations();
+    let newest = all.last().expect("one installation at least");
+    for installation in &all {
+        let source = Postgres::start_version(installation, "");
+        source.load_sample(1000);
+        // Its text is larger than one script, so it is cut in the middle of the object.
+        source.sql("orchestrator", "SELECT lo_from_bytea(800001, decode(repeat('0123456789abcdef', 2500000), 'hex'))");
+        let place = Workplace::default();
+        let bundle = place.make_bundle(&source);
+        let target = Postgres::start_version(newest, "");
+        let output = restore(&place, &target, &bundle, &[]);
+        // The role that logs in has no password in the bundle.
+        assert_eq!(output.status.code(), Some(3), "version {}: {}", installation.major, describe(&output));
+        assert!(last_line(&output).contains(", with 1 warning"), "{}", describe(&output));
+        DATABASES.iter().for_each(|database| assert_same(&source, &target, database));
+    }
+}
+
+#[test]
+fn names_and_encodings_of_every_kind_come_back() {
+    let source = Postgres::start();
+    let same = "LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0";
+    source.sql("postgres", "CREATE ROLE \"role DATABASE x\"");
+    source.sql("postgres", &format!("CREATE DATABASE \"a \"\"quoted\"\" base = b\" ENCODING 'LATIN1' {same}"));
+    source.sql("postgres", &format!("CREATE DATABASE bytes ENCODING 'SQL_ASCII' {same}"));
+    let (latin, long) = ("a \"quoted\" base = b", "ö".repeat(31));
+    source.sql("postgres", &format!("CREATE DATABASE \"{long}\""));
+    for sql in
+        ["OWNER TO \"role DATABASE x\"", "SET search_path = 'x; y', z", "CONNECTION LIMIT 17", "IS_TEMPLATE true"]
+    {
+        source.sql("postgres", &format!("ALTER DATABASE \"{long}\" {sql}"));
+    }
+    source.sql("postgres", &format!("COMMENT ON DATABASE \"{long}\" IS E'it''s;\nALTER DATABASE x \\\\'"));
+    source.sql("postgres", &format!("REVOKE ALL ON DATABASE \"{long}\" FROM PUBLIC"));
+    source.sql(&long, "CREATE TABLE public.t AS SELECT 1 AS a");
+    source.sql(latin, "CREATE TABLE \"Größe\" (\"é\" text DEFAULT 'ü', b bytea); INSERT INTO \"Größe\" VALUES ('ÿ\\ \t é', '\\x00ff0a')");
+    let all: String = (1..=255).map(|byte| format!("\\{byte:03o}")).collect();
+    let raw = format!("convert_from('{all}'::bytea, 'SQL_ASCII')");
+    source.sql("bytes", &format!("CREATE TABLE raw AS SELECT {raw} AS t, lo_from_bytea(7, '{all}')"));
+    source.sql(
+        "bytes",
+        "DO $$ BEGIN EXECUTE format('CREATE TABLE %I AS SELECT i FROM generate_series(1, 9) i', E'\\303'); END $$",
+    );
+    let place = Workplace::default();
+    let mut backup = place.backup(&source, &["--database", latin, "--database", "bytes"]);
+    let output = backup.args(["--database", &long]).output().expect("it runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    let target = Postgres::start();
+    target.sql("postgres", &format!("CREATE DATABASE \"{long}\""));
+    let output = restore(&place, &target, &place.bundles()[0], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
+    for database in [latin, "bytes", &long] {
+        let (before, after) = (source.dump(database, &["--create"]), target.dump(database, &["--create"]));
+        assert!(before == after, "{database} came back different");
+    }
+}
+
+#[test]
+fn what_was_live_steps_aside_and_comes_back_and_goes_when_asked() {
+    let place = Workplace::default();
+    let (source, bundle) = sample(&place, 100);
+    let target = target_with_another();
+    let before = state(&target);
+    for _ in 0..2 {
+        let output = restore(&place, &target, &bundle, &[]);
+        assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+        assert_same(&source, &target, "orchestrator");
+        let aside = target.sql("postgres", "SELECT datname FROM pg_database WHERE datname ~ '^orchestrator_before_'");
+        assert_eq!(target.sql(&aside, "SELECT what FROM precious"), "still here");
+        let output = place.restore(&target, &["--rollback", "--yes"]).output().expect("it runs");
+        assert!(output.status.success(), "{}", describe(&output));
+        assert_eq!(state(&target), before);
+    }
+    restore(&place, &target, &bundle, &[]);
+    let output = place.restore(&target, &["cleanup", "--yes"]).output().expect("it runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    let left =
+        target.sql("postgres", "SELECT datname FROM pg_database WHERE datname !~ '^(template|postgres)' ORDER BY 1");
+    assert_eq!(left, DATABASES.join("\n"));
+    let output = place.restore(&target, &["--rollback", "--yes"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(10), "nothing is left to roll back: {}", describe(&output));
+}
+
+#[test]
+fn a_database_is_brought_back_beside_under_another_name() {
+    let place = Workplace::default();
+    let (source, bundle) = sample(&place, 100);
+    let target = target_with_another();
+    let output = restore(&place, &target, &bundle, &["--database", "orchestrator=a look"]);
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+    assert_eq!(target.sql("orchestrator", "SELECT what FROM precious"), "still here");
+    let rows = |server: &Postgres, database| server.sql(database, "SELECT count(*), sum(id) FROM cluster.machines");
+    assert_eq!(rows(&target, "a look"), rows(&source, "orchestrator"));
+    assert_eq!(target.sql("postgres", "SELECT count(*) FROM pg_database WHERE datname ~ 'archive'"), "0");
+}
+
+#[test]
+fn sessions_are_held_off_while_names_are_swapped() {
+    let place = Workplace::default();
+    let (_source, bundle) = sample(&place, 100);
+    let target = target_with_another();
+    // Comes back as soon as it is thrown out, as an application's pool does.
+    let script = "while :; do psql -X -q -d orchestrator -c 'SELECT pg_sleep(60)'; done";
+    let mut clients: Vec<Child> = (0..4)
+        .map(|_| {
+            let mut client = Command::new("setpriv");
+            forget_libpq(&mut client);
+            client.args(["--pdeathsig", "KILL", "sh", "-c", script]).envs(target.variables());
+            client.process_group(0).stderr(Stdio::null()).spawn().expect("a client")
+        })
+        .collect();
+    wait_until(&target, "SELECT count(*) = 4 FROM pg_stat_activity WHERE datname = 'orchestrator'");
+    let output = restore(&place, &target, &bundle, &[]);
+    for client in &mut clients {
+        let group = Pid::from_raw(client.id() as i32).expect("a process");
+        rustix::process::kill_process_group(group, Signal::KILL).expect("a signal");
+        client.wait().expect("it ends");
+    }
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+    assert_eq!(target.sql("orchestrator", "SELECT count(*) FROM cluster.machines"), "100");
+}
+
+/// Waits until a query says `t`.
+fn wait_until(server: &Postgres, query: &str) {
+    let begun = Instant::now();
+    while server.sql("postgres", query) != "t" {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{query} did not come true");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_must_not_be_is_refused_before_anything_is_changed() {
+    let place = Workplace::default();
+    let (source, bundle) = sample(&place, 50);
+    let target = target_with_another();
+    target.sql("postgres", "CREATE ROLE weak LOGIN");
+    let before = state(&target);
+    let refuse = |arguments: &[&str], user: &str, code: i32, word: &str| {
+        let mut command = place.restore(&target, arguments);
+        let output = command.env("PGUSER", user).stdin(Stdio::null()).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(code), "{word}: {}", describe(&output));
+        assert!(describe(&output).contains(word), "{word}: {}", describe(&output));
+        assert_eq!(last_line(&output), "refused: nothing was changed", "{}", describe(&output));
+        assert_eq!(state(&target), before, "{word}");
+    };
+    let file = bundle.to_str().expect("UTF-8");
+    refuse(&["--file", file, "--release", "2.6.3"], "postgres", 13, "give --yes");
+    refuse(&["--file", file, "--release", "2.6.2", "--yes"], "postgres", 13, "same or a later one");
+    refuse(&["--file", file, "--release", "2.6.3", "--yes"], "weak", 13, "no superuser");
+    refuse(
+        &["--file", file, "--database", "missing", "--yes"],
+        "postgres",
+        10,
+        "it has orchestrator, orchestrator_archive",
+    );
+    let double = ["--file", file, "--database", "orchestrator=x", "--database", "orchestrator_archive=x", "--yes"];
+    refuse(&double, "postgres", 2, "two databases would have this name");
+    refuse(&["--file", "missing.tgz", "--yes"], "postgres", 10, "missing.tgz");
+    refuse(&["--yes"], "postgres", 2, "no bundle is named");
+
+    // One byte in the middle of the rows.
+    let chunk = open(&bundle);
+    let chunk = chunk.manifest().entries.iter().find(|entry| entry.chunk.is_some()).expect("a chunk");
+    let mut bytes = std::fs::read(&bundle).expect("the bundle");
+    bytes[(chunk.offset + chunk.stored - 40) as usize] ^= 1;
+    let damaged = place.write("orchestrator_backup_20200101T000000Z.tgz", &bytes);
+    refuse(&["--file", damaged.to_str().expect("UTF-8"), "--yes"], "postgres", 12, &chunk.path);
+
+    let old = place.cli(&["backup", "--config", "cluster.conf", "--release", "2.3.9", "--to", "old"]);
+    let output = { old }.envs(source.variables()).output().expect("it runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let old = text.lines().next().expect("a path");
+    refuse(&["--file", old, "--release", "2.6.3", "--yes"], "postgres", 13, "2.4.0 and later");
+
+    target.sql("orchestrator", "BEGIN; CREATE TABLE x (); PREPARE TRANSACTION 'pending'");
+    let output = restore(&place, &target, &bundle, &["--dry-run"]);
+    assert!(describe(&output).contains("prepared transactions"), "{}", describe(&output));
+    assert_eq!(last_line(&output), "refused: nothing was changed", "{}", describe(&output));
+}
+
+#[test]
+fn a_dry_run_prints_the_steps_and_leaves_no_trace() {
+    let place = Workplace::default();
+    let (_source, bundle) = sample(&place, 50);
+    let target = target_with_another();
+    let before = state(&target);
+    let output = restore(&place, &target, &bundle, &["--dry-run"]);
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("swap the databases"), "{}", describe(&output));
+    assert_eq!(last_line(&output), "nothing was changed");
+    assert_eq!(state(&target), before);
+    assert!(!place.path("state").exists());
+}
