@@ -20,6 +20,7 @@ test: setup
 bench: setup
 	cargo build --release --locked --package orchestrator-cli
 	fixtures/bench.sh
+	fixtures/bench-restore.sh
 
 # Licences, advisories and needless dependencies; it fetches the list of advisories.
 audit:

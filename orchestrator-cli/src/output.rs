@@ -24,6 +24,7 @@ pub(crate) const JSON_VERSION: u32 = 1;
 pub(crate) struct Output {
     progress: Arc<Progress>,
     json: bool,
+    quiet: bool,
     stdout_taken: bool,
 }
 
@@ -31,7 +32,7 @@ impl Output {
     pub(crate) fn new(arguments: &Arguments, progress: Arc<Progress>) -> Self {
         let stdout_taken =
             matches!(&arguments.command, Command::Backup(backup) if backup.to.iter().any(|to| to.as_os_str() == "-"));
-        Self { progress, json: arguments.json, stdout_taken }
+        Self { progress, json: arguments.json, quiet: arguments.quiet, stdout_taken }
     }
 
     /// Prints a result: `text` for people, `value` for programs.
@@ -106,9 +107,17 @@ impl Output {
         ExitCode::from(code)
     }
 
-    /// Prints something for people to read meanwhile, on standard error.
+    /// Prints a question, whatever else is to be printed.
+    pub(crate) fn ask(&self, text: &str) {
+        self.progress.suspend(|| {
+            let mut stderr = anstream::stderr();
+            let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+        });
+    }
+
+    /// Prints something for people to read meanwhile, on standard error, unless they want quiet.
     pub(crate) fn note(&self, text: &str) {
-        if !self.json {
+        if !self.json && !self.quiet {
             self.progress.suspend(|| {
                 let _ = anstream::stderr().write_all(text.as_bytes());
             });

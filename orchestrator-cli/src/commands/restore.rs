@@ -1,6 +1,6 @@
 //! `restore`.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use backup_core::component::release::Origin;
@@ -146,8 +146,7 @@ fn confirm(what: &str, yes: bool, output: &Output) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         return refused("go on without being asked", "give --yes to go on without a question");
     }
-    output.note(&format!("{what} Go on? (yes/no) "));
-    let _ = std::io::stderr().flush();
+    output.ask(&format!("{what} Go on? (yes/no) "));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     match (read, answer.trim()) {

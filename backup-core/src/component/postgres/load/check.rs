@@ -1,15 +1,15 @@
 //! Proves a database against the manifest, and gathers its statistics.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
 
 use super::{Load, notes};
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::psql::Psql;
-use crate::component::postgres::tables::{self, TableFacts};
-use crate::component::postgres::{discover, large_objects, query_failed};
+use crate::component::postgres::tables::{self, TableFacts, USER_SCHEMA};
+use crate::component::postgres::{discover, large_objects, query_failed, sql};
 use crate::{Error, Kind, Result};
 
 impl Load {
@@ -36,9 +36,7 @@ impl Load {
         if objects != expected {
             return Err(wrong(format!("{objects} large objects, not {expected}")));
         }
-        self.compare_counts(&connection).await?.map_or(Ok(()), |difference| Err(wrong(difference)))?;
-        let analyzed = connection.batch_execute("ANALYZE").await;
-        analyzed.map_err(|error| query_failed("gather statistics", &error))
+        self.compare_counts(&connection).await?.map_or(Ok(()), |difference| Err(wrong(difference)))
     }
 
     /// The first table whose rows differ in number.
@@ -47,7 +45,7 @@ impl Load {
         let mut places = HashMap::new();
         // Rows that found their partition anew stand under one header together; all other tables have one each.
         let mut found: HashMap<&[u8], u64> = HashMap::new();
-        for (index, rows) in self.counts(&tables).await? {
+        for (index, rows) in self.read_all(connection, &tables).await? {
             let table = &tables[index];
             *found.entry(&table.header).or_default() += rows;
             places.insert((table.schema.as_str(), table.name.as_str()), table);
@@ -68,22 +66,55 @@ impl Load {
         Ok(wrong)
     }
 
-    /// The number of each table's rows, counted over several connections, with its place.
-    async fn counts(&self, tables: &[TableFacts]) -> Result<Vec<(usize, u64)>> {
+    /// The number of each table's rows, with its place; statistics are gathered on the way, all over several connections.
+    async fn read_all(&self, connection: &Connection, tables: &[TableFacts]) -> Result<Vec<(usize, u64)>> {
         let parameters = self.target.parameters.with_database(&self.shadow);
         let psql = Psql::new(&self.target.tools, &parameters, String::from("SELECT WHERE false"));
-        let next = AtomicUsize::new(0);
-        let jobs = self.target.jobs.clamp(1, tables.len().max(1));
-        let counters = (0..jobs).map(|_| async {
+        // Statistics first: they take longer, the largest table's most of all.
+        let mut tasks: VecDeque<Task> = analyzed(connection).await?.into_iter().map(Task::Analyze).collect();
+        tasks.extend((0..tables.len()).map(Task::Count));
+        let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
+        let tasks = Mutex::new(tasks);
+        let readers = (0..jobs).map(|_| async {
             let connection = self.connect().await?;
             let mut counts = Vec::new();
             loop {
-                let index = next.fetch_add(1, Relaxed);
-                let Some(table) = tables.get(index) else { return Ok::<_, Error>(counts) };
-                counts.push((index, count(&connection, &psql, table).await?));
+                let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                match task {
+                    None => return Ok::<_, Error>(counts),
+                    Some(Task::Analyze(name)) => analyze(&connection, &psql, &name).await?,
+                    Some(Task::Count(index)) => counts.push((index, count(&connection, &psql, &tables[index]).await?)),
+                }
             }
         });
-        Ok(try_join_all(counters).await?.concat())
+        Ok(try_join_all(readers).await?.concat())
+    }
+}
+
+enum Task {
+    /// Gathers statistics of a table, which is SQL.
+    Analyze(Vec<u8>),
+    /// Counts the rows of the table at this place.
+    Count(usize),
+}
+
+/// All that statistics are gathered of, the largest first; a partitioned table's include its partitions'.
+async fn analyzed(connection: &Connection) -> Result<Vec<Vec<u8>>> {
+    let sql = format!(
+        "SELECT {} FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND {USER_SCHEMA} \
+         ORDER BY pg_catalog.pg_table_size(c.oid) DESC",
+        sql::bytes("c.oid::pg_catalog.regclass::text")
+    );
+    let rows = connection.query(&sql, &[]).await.map_err(|error| query_failed("list the tables", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+async fn analyze(connection: &Connection, psql: &Psql, name: &[u8]) -> Result<()> {
+    let statement = [b"ANALYZE ", name].concat();
+    match std::str::from_utf8(&statement) {
+        Ok(text) => connection.batch_execute(text).await.map_err(|error| query_failed("gather statistics", &error)),
+        Err(_) => psql.execute(&statement).await,
     }
 }
 

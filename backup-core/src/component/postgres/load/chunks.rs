@@ -21,6 +21,8 @@ use crate::event::Meter;
 use crate::{Error, ErrorContext, Kind, Result};
 
 const NOTE: &str = "rows";
+/// Bytes sent at once: what fits the caches of both sides.
+const MESSAGE: usize = 64 << 10;
 /// A chunk up to this size is held in memory; a longer one, with a row that is longer, is read twice.
 const HELD: u64 = 24 << 20;
 /// Beside the settings of every connection, those that scripts of rows make. A commit that is lost in a crash of the
@@ -198,7 +200,10 @@ impl Shared {
             self.meter.read.fetch_add(bytes.len() as u64, Relaxed);
             bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             left -= bytes.len() as u64;
-            sink.send(bytes).await.map_err(failed)?;
+            while !bytes.is_empty() {
+                let message = bytes.split_to(bytes.len().min(MESSAGE));
+                sink.feed(message).await.map_err(failed)?;
+            }
             part = parts.next()?;
         }
         let rows = sink.as_mut().finish().await.map_err(failed)?;
