@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::bundle::FORMAT;
-use crate::bundle::manifest::{Manifest, Server, Sha256Digest, Source, number_chunks};
+use crate::bundle::manifest::{Host, Manifest, Server, Sha256Digest, Source, number_chunks};
 use crate::bundle::name::BundleName;
 use crate::bundle::pack::cores;
 use crate::bundle::writer::{Tail, Writer};
+use crate::cluster::hosts::{self, Seen, own_addresses};
 use crate::component::files;
 use crate::component::postgres::{self, Capture};
 use crate::component::release::Origin;
@@ -108,6 +110,12 @@ async fn fill(
     warnings.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
     let ready = checked.ready?;
     let name = BundleName::at(context.now());
+    // Beside the capture, which takes longer than hosts that are down.
+    let hosts: Vec<String> = settings.cluster.hosts().into_iter().map(Into::into).collect();
+    let looking = {
+        let (port, context) = (settings.ssh_port, context.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move { hosts::look(&hosts, port, &context).await }))
+    };
     let sink = Destinations::begin(&directories, stream, &name)?;
     let abandon = Abandon::of(&sink);
     let meter = Arc::new(Meter::default());
@@ -122,6 +130,7 @@ async fn fill(
     let mut tail = tail.ok_or_else(|| Error::new(Kind::Failed, "write the bundle: an entry was given up half way"))?;
     found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
     warnings.extend(found);
+    let hosts = record_hosts(looking, &mut warnings, context).await;
     number_chunks(&mut tail.entries);
     let manifest = Manifest {
         format: FORMAT,
@@ -130,6 +139,7 @@ async fn fill(
         created: name.time(),
         finished: context.now(),
         source: source(settings, &ready, context),
+        hosts,
         databases,
         warnings,
         entries: std::mem::take(&mut tail.entries),
@@ -155,10 +165,30 @@ impl Complete {
     }
 }
 
+/// What the bundle says of the cluster's hosts. That they can't be looked at is no reason to have no backup.
+async fn record_hosts(
+    looking: AbortOnDropHandle<Result<Vec<Seen>>>,
+    warnings: &mut Vec<Finding>,
+    context: &Context,
+) -> Vec<Host> {
+    let seen = looking.await.map_err(|cause| Error::new(Kind::Failed, "look at the cluster's hosts").because(cause));
+    match seen.and_then(|seen| seen) {
+        Ok(seen) => seen.iter().map(Seen::record).collect(),
+        Err(error) => {
+            let finding = Finding::from_error("hosts-not-recorded", "hosts", &error);
+            let finding = Finding { severity: Severity::Warning, ..finding };
+            context.observer.event(&Event::Finding(finding.clone()));
+            warnings.push(finding);
+            Vec::new()
+        }
+    }
+}
+
 fn source(settings: &Settings, ready: &Ready, context: &Context) -> Source {
     Source {
         host: context.environment.host.clone(),
         cluster: settings.cluster.cluster_name.clone(),
+        addresses: own_addresses(),
         release: Some(ready.release.version.clone()),
         postgres: Some(Server {
             version: ready.postgres.server.version.clone(),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::bundle::block::LEVELS;
 use crate::cluster::ClusterConf;
+use crate::cluster::hosts::SSH_PORT;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
 use crate::{Error, ErrorContext, Kind, Result};
@@ -32,6 +33,7 @@ struct Document {
     stores: Vec<StoreTable>,
     backup: BackupTable,
     restore: RestoreTable,
+    hosts: HostsTable,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,6 +81,18 @@ struct RestoreTable {
     jobs: Option<usize>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HostsTable {
+    ssh_port: u16,
+}
+
+impl Default for HostsTable {
+    fn default() -> Self {
+        Self { ssh_port: SSH_PORT }
+    }
+}
+
 /// Which releases a machine may have that a bundle is restored on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -91,7 +105,7 @@ pub enum ReleaseRule {
 }
 
 /// What a restore is told by the settings; a machine that is to be brought back need not have any.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RestoreSettings {
     /// A PostgreSQL connection string; empty for what the environment says. It may hold a password.
     pub connection: crate::cluster::secret::Secret,
@@ -101,8 +115,23 @@ pub struct RestoreSettings {
     pub release: Option<Origin>,
     /// Which releases it may have.
     pub release_rule: ReleaseRule,
+    /// The port that the cluster's hosts take SSH connections on.
+    pub ssh_port: u16,
     /// Connections that load rows at once, if it is said.
     pub jobs: Option<usize>,
+}
+
+impl Default for RestoreSettings {
+    fn default() -> Self {
+        Self {
+            connection: crate::cluster::secret::Secret::default(),
+            bin_dir: None,
+            release: None,
+            release_rule: ReleaseRule::default(),
+            ssh_port: SSH_PORT,
+            jobs: None,
+        }
+    }
 }
 
 /// Everything that a run is told by its configuration.
@@ -132,6 +161,8 @@ pub struct Settings {
     pub level: u32,
     /// Connections that read rows at once, if it is said.
     pub jobs: Option<usize>,
+    /// The port that the cluster's hosts take SSH connections on.
+    pub ssh_port: u16,
 }
 
 /// Reads the configuration: a file whose name ends in `.toml` is settings, any other is a `cluster.conf`.
@@ -182,6 +213,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
         bin_dir: document.postgres.bin_dir.map(beside),
         release: release(table)?,
         release_rule: document.restore.release,
+        ssh_port: document.hosts.ssh_port,
         jobs: document.restore.jobs,
     })
 }
@@ -267,6 +299,7 @@ fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
         stores,
         level,
         jobs: document.backup.jobs,
+        ssh_port: document.hosts.ssh_port,
         cluster_conf,
     })
 }

@@ -159,6 +159,12 @@ pub(crate) struct Restore {
     /// A database to bring back, as often as needed, under another name if one follows [default: all of the bundle's]
     #[arg(long, value_name = "NAME[=NEWNAME]", value_parser = renamed, conflicts_with_all = ["resume", "rollback"])]
     pub(crate) database: Vec<(String, Option<String>)>,
+    /// Go on although this host of the cluster is down, as often as needed
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) allow_unreachable: Vec<String>,
+    /// Go on although this host's SSH key is another one than it was, or unknown, as often as needed
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) accept_host_key: Vec<String>,
     /// The release of this machine
     #[arg(long, value_name = "VERSION", conflicts_with_all = ["resume", "rollback"])]
     pub(crate) release: Option<String>,

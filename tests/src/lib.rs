@@ -108,6 +108,7 @@ pub fn manifest_of(name: &BundleName, entries: Vec<Entry>) -> Manifest {
         created: name.time(),
         finished: name.time(),
         source: Source::default(),
+        hosts: Vec::new(),
         databases: Vec::new(),
         warnings: Vec::new(),
         entries,

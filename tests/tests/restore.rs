@@ -3,7 +3,6 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use fixtures::{Postgres, forget_libpq, installations};
 use rustix::process::{Pid, Signal};
@@ -174,7 +173,7 @@ fn sessions_are_held_off_while_names_are_swapped() {
             client.process_group(0).stderr(Stdio::null()).spawn().expect("a client")
         })
         .collect();
-    wait_until(&target, "SELECT count(*) = 4 FROM pg_stat_activity WHERE datname = 'orchestrator'");
+    target.wait_until("SELECT count(*) = 4 FROM pg_stat_activity WHERE datname = 'orchestrator'");
     let output = restore(&place, &target, &bundle, &[]);
     for client in &mut clients {
         let group = Pid::from_raw(client.id() as i32).expect("a process");
@@ -183,15 +182,6 @@ fn sessions_are_held_off_while_names_are_swapped() {
     }
     assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
     assert_eq!(target.sql("orchestrator", "SELECT count(*) FROM cluster.machines"), "100");
-}
-
-/// Waits until a query says `t`.
-fn wait_until(server: &Postgres, query: &str) {
-    let begun = Instant::now();
-    while server.sql("postgres", query) != "t" {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{query} did not come true");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

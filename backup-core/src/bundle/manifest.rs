@@ -1,6 +1,7 @@
 //! The manifest: every entry's size, digest and place, every table's row count, where it all came from.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -53,6 +54,9 @@ pub struct Manifest {
     pub finished: DateTime<Utc>,
     /// Where it came from.
     pub source: Source,
+    /// The cluster's hosts as they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Host>,
     /// What it holds of PostgreSQL.
     #[serde(default)]
     pub databases: Vec<Database>,
@@ -71,12 +75,27 @@ pub struct Source {
     /// The cluster's name from `cluster.conf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
+    /// The machine's addresses but those of its loopback.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
     /// The release that ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
     /// The PostgreSQL server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<Server>,
+}
+
+/// A host of the cluster, as it was when the backup was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name or address, as `cluster.conf` has it.
+    pub host: String,
+    /// Whether it answered.
+    pub reachable: bool,
+    /// The SSH host keys that it presented, as `TYPE SHA256:DIGEST`.
+    #[serde(default)]
+    pub keys: Vec<String>,
 }
 
 /// A PostgreSQL server.

@@ -1,5 +1,6 @@
 //! A restore from beginning to end: preflight, build beside what is live, swap, confirm; and the ways back.
 
+mod cluster;
 mod journals;
 mod plan;
 mod preflight;
@@ -19,6 +20,7 @@ pub use preflight::Preflight;
 
 use crate::bundle::manifest::{Database, Manifest};
 use crate::bundle::reader::Bundle;
+use crate::cluster::hosts::Allowed;
 use crate::component::postgres::connection::{Parameters, connect_first};
 use crate::component::postgres::{self, Target};
 use crate::component::release::Origin;
@@ -45,6 +47,8 @@ pub struct Request {
     pub jobs: Option<usize>,
     /// The release of this machine.
     pub release: Option<Origin>,
+    /// Findings about hosts that the operator takes upon himself.
+    pub allowed: Allowed,
 }
 
 impl Request {
@@ -324,13 +328,14 @@ async fn go_on(
         let (database, names) = (&manifest.databases[planned.index], &planned.names);
         match work.target.confirm(&names.name, database).await {
             Ok(found) => warnings.extend(found),
-            Err(error) => warnings.push(Finding {
-                severity: Severity::Warning,
-                ..Finding::from_error("not-confirmed", &names.name, &error)
-            }),
+            Err(error) => warnings.push(as_warning("not-confirmed", &names.name, &error)),
         }
         let before = names.live.as_ref().map(|live| live.before.clone());
         databases.push(Restored { name: names.name.clone(), rows: database.rows(), before });
+    }
+    match cluster::look_again(bundle, &work.plan, context).await {
+        Ok(found) => warnings.extend(found),
+        Err(error) => warnings.push(as_warning("hosts-not-looked-at", "hosts", &error)),
     }
     tell(&warnings[told..], context);
     let state_of = manifest.databases.iter().map(|database| database.snapshot.time).min();
@@ -342,4 +347,9 @@ async fn go_on(
         seconds: journal.latest().signed_duration_since(created).as_seconds_f64(),
         warnings,
     })
+}
+
+/// What could not be seen after the work was done does not undo it.
+fn as_warning(code: &str, subject: &str, error: &Error) -> Finding {
+    Finding { severity: Severity::Warning, ..Finding::from_error(code, subject, error) }
 }

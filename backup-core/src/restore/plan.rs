@@ -28,6 +28,10 @@ pub struct Plan {
     pub databases: Vec<Planned>,
     /// Connections that load rows at once.
     pub jobs: usize,
+    /// Hosts of the cluster that were down when the restore began.
+    pub hosts_down: Vec<String>,
+    /// The port that hosts take SSH connections on.
+    pub ssh_port: u16,
 }
 
 /// A database that is restored.

@@ -8,7 +8,7 @@ use rustix::fs::statvfs;
 
 use super::journals::Journals;
 use super::plan::{Plan, Planned, beside};
-use super::{Request, release, steps};
+use super::{Request, cluster, release, steps};
 use crate::bundle::manifest::{Database, Manifest};
 use crate::bundle::name::timestamp;
 use crate::bundle::pack::cores;
@@ -66,8 +66,10 @@ pub(super) async fn preflight(
     let mut findings = Findings::default();
     look_for_others(journals, &mut findings);
     let bundle = look_at_bundle(&request.file, &mut findings, context).await;
+    let mut hosts_down = Vec::new();
     if let Some(bundle) = &bundle {
         release::look(bundle.manifest(), request, settings, &mut findings).await;
+        hosts_down = cluster::look(bundle, request, settings, context, &mut findings).await;
     }
     let postgres = look_at_postgres(request, settings, bundle.as_deref(), context, &mut findings).await;
     let plan = match (&bundle, &postgres) {
@@ -81,6 +83,8 @@ pub(super) async fn preflight(
                 roles,
                 databases,
                 jobs: target.jobs,
+                hosts_down,
+                ssh_port: settings.ssh_port,
             })
         }
         _ => None,

@@ -3,6 +3,7 @@
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
+use backup_core::cluster::hosts::Allowed;
 use backup_core::component::release::Origin;
 use backup_core::finding::Severity;
 use backup_core::plan::Progress;
@@ -62,6 +63,10 @@ async fn begin(
         databases: arguments.database.clone(),
         jobs: arguments.jobs.map(usize::from),
         release: arguments.release.clone().map(Origin::Given),
+        allowed: Allowed {
+            unreachable: arguments.allow_unreachable.clone(),
+            host_key: arguments.accept_host_key.clone(),
+        },
     };
     if arguments.dry_run {
         let preflight = context.until_cancelled(async { Ok(restore::look(&request, settings, context).await) }).await?;

@@ -1,0 +1,193 @@
+//! The hosts as they are, held against what a bundle recorded of them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::Seen;
+use super::probe::Answer;
+use crate::bundle::manifest::Host;
+use crate::finding::{Finding, Severity};
+
+/// Findings that the operator takes upon himself, host by host.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    /// Hosts that may be down.
+    pub unreachable: Vec<String>,
+    /// Hosts whose key may be another one, or unknown.
+    pub host_key: Vec<String>,
+}
+
+impl Allowed {
+    /// Names that stand for no host: a slip of the fingers must not pass for an answer.
+    fn strangers<'a>(&'a self, hosts: &'a [Seen]) -> impl Iterator<Item = &'a String> {
+        let all = self.unreachable.iter().chain(&self.host_key);
+        all.filter(|name| !hosts.iter().any(|seen| seen.host == **name))
+    }
+}
+
+/// What there is to say of every host. `recorded` is what the bundle says; none where it is older than such records.
+pub fn compare(hosts: &[Seen], recorded: &[Host], allowed: &Allowed) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for name in allowed.strangers(hosts) {
+        let finding = Finding::error("host-unknown", name, "a flag names it, and the cluster has no such host");
+        findings.push(finding.hint("name hosts as cluster.conf does"));
+    }
+    if recorded.is_empty() && !hosts.is_empty() {
+        let message = "the bundle holds no host keys: that the hosts are the same can't be told";
+        findings.push(Finding::warning("host-keys-missing", "hosts", message));
+    }
+    for seen in hosts {
+        let before = recorded.iter().find(|host| host.host == seen.host);
+        findings.push(match &seen.answer {
+            None => unreachable(seen, before, allowed),
+            Some(answer) => answered(seen, answer, before, recorded.is_empty(), allowed),
+        });
+    }
+    findings.extend(duplicates(hosts));
+    findings
+}
+
+/// An error, unless its flag names the host: then a warning.
+fn gate(code: &str, host: &str, message: String, flag: &str, allowed: &[String]) -> Finding {
+    if allowed.iter().any(|name| name == host) {
+        return Finding::warning(code, host, format!("{message}; allowed by {flag}"));
+    }
+    let hint = format!("look into it first; {flag} {host} goes on all the same");
+    Finding::error(code, host, message).hint(hint)
+}
+
+fn unreachable(seen: &Seen, before: Option<&Host>, allowed: &Allowed) -> Finding {
+    let why =
+        if seen.addresses.is_empty() { "its name leads to no address" } else { "it answers neither ping nor SSH" };
+    let then = match before {
+        Some(host) if !host.reachable => ", nor did it when the backup was made",
+        _ => "",
+    };
+    gate("host-unreachable", &seen.host, format!("{why}{then}"), "--allow-unreachable", &allowed.unreachable)
+}
+
+fn answered(seen: &Seen, answer: &Answer, before: Option<&Host>, unrecorded: bool, allowed: &Allowed) -> Finding {
+    let how = how(answer);
+    let key = |code, message| gate(code, &seen.host, message, "--accept-host-key", &allowed.host_key);
+    let Some(recorded) = before.map(|host| &host.keys).filter(|keys| !keys.is_empty()) else {
+        return if unrecorded {
+            Finding::info("host", &seen.host, how)
+        } else {
+            key("host-key-unknown", format!("{how}, and the bundle has no SSH key of it{}", shown(&seen.keys)))
+        };
+    };
+    if seen.keys.is_empty() {
+        return key("host-key-unseen", format!("{how}, and shows no SSH key to hold against the bundle's"));
+    }
+    // A host may have got a key of a further kind; the same one of one kind proves it.
+    if seen.keys.iter().any(|key| recorded.contains(key)) {
+        return Finding::info("host", &seen.host, format!("{how}, with the SSH key that it had"));
+    }
+    key(
+        "host-key-changed",
+        format!("its SSH key has changed: it was {}, and is {}", recorded.join(", "), seen.keys.join(", ")),
+    )
+}
+
+fn how(answer: &Answer) -> String {
+    let ssh = match (answer.ssh, answer.refused) {
+        (Some(_), _) => "SSH is open",
+        (None, true) => "SSH is refused",
+        (None, false) => "SSH is silent",
+    };
+    match answer.icmp {
+        Some(time) => format!("answers ping in {:.1} ms, {ssh}", time.as_secs_f64() * 1000.0),
+        None => format!("answers by TCP, {ssh}"),
+    }
+}
+
+fn shown(keys: &[String]) -> String {
+    if keys.is_empty() { String::new() } else { format!(": it shows {}", keys.join(", ")) }
+}
+
+/// Hosts that are one machine under several names.
+fn duplicates(hosts: &[Seen]) -> Vec<Finding> {
+    let mut first: HashMap<IpAddr, &str> = HashMap::new();
+    let mut findings = Vec::new();
+    for seen in hosts {
+        for address in &seen.addresses {
+            match first.get(address) {
+                Some(other) if *other != seen.host => {
+                    let message = format!("it has the address {address}, and so has {other}");
+                    let finding = Finding::new(Severity::Warning, "host-duplicate", &seen.host, message);
+                    findings
+                        .push(finding.hint("correct cluster.conf, or the name service, unless they are one machine"));
+                }
+                _ => {
+                    first.insert(*address, &seen.host);
+                }
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(host: &str, address: u8, keys: &[&str]) -> Seen {
+        let address = IpAddr::from([10, 0, 0, address]);
+        let answer = Answer { icmp: None, ssh: Some(address), refused: false };
+        let keys = keys.iter().map(|key| (*key).into()).collect();
+        Seen { host: host.into(), addresses: vec![address], answer: Some(answer), keys }
+    }
+
+    fn host(name: &str, keys: &[&str]) -> Host {
+        Host { host: name.into(), reachable: !keys.is_empty(), keys: keys.iter().map(|key| (*key).into()).collect() }
+    }
+
+    #[test]
+    fn every_difference_has_a_finding_of_its_own() {
+        let dead = Seen { answer: None, ..seen("dead", 4, &[]) };
+        let hosts = [
+            seen("same", 1, &["rsa A", "ed B"]),
+            seen("changed", 2, &["ed X"]),
+            seen("new", 3, &["ed C"]),
+            dead,
+            seen("silent", 5, &[]),
+            seen("twin", 1, &["ed B"]),
+        ];
+        let recorded = [
+            host("same", &["ed B"]),
+            host("changed", &["ed Y"]),
+            host("dead", &["ed D"]),
+            host("silent", &["ed E"]),
+            host("twin", &["ed B"]),
+        ];
+        let codes = |allowed: &Allowed| -> Vec<(String, Severity)> {
+            compare(&hosts, &recorded, allowed).into_iter().map(|finding| (finding.code, finding.severity)).collect()
+        };
+        let expected = [
+            "host",
+            "host-key-changed",
+            "host-key-unknown",
+            "host-unreachable",
+            "host-key-unseen",
+            "host",
+            "host-duplicate",
+        ];
+        let found = codes(&Allowed::default());
+        assert_eq!(found.iter().map(|(code, _)| code.as_str()).collect::<Vec<_>>(), expected);
+        assert_eq!(found.iter().filter(|(_, severity)| *severity == Severity::Error).count(), 4);
+        let all = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
+        let allowed = Allowed { unreachable: all(&["dead"]), host_key: all(&["changed", "new", "silent"]) };
+        assert!(codes(&allowed).iter().all(|(_, severity)| *severity != Severity::Error));
+        // Each flag speaks of one kind of finding and of one host.
+        let swapped = Allowed { unreachable: allowed.host_key.clone(), host_key: allowed.unreachable.clone() };
+        assert_eq!(codes(&swapped), found);
+        let typo = Allowed { unreachable: all(&["daed"]), ..Allowed::default() };
+        assert_eq!(codes(&typo)[0], ("host-unknown".into(), Severity::Error));
+    }
+
+    #[test]
+    fn a_bundle_without_records_costs_one_warning() {
+        let found = compare(&[seen("a", 1, &["ed A"]), seen("b", 2, &[])], &[], &Allowed::default());
+        assert_eq!(found.iter().filter(|finding| finding.severity != Severity::Info).count(), 1);
+    }
+}

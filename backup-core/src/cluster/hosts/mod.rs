@@ -1,0 +1,65 @@
+//! The cluster's hosts: whether they answer, and who they prove to be by their SSH host keys.
+
+mod compare;
+mod keys;
+mod probe;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+pub use compare::{Allowed, compare};
+pub use probe::Answer;
+
+use crate::bundle::manifest::Host;
+use crate::{Context, Result};
+
+/// The port that hosts take SSH connections on, unless the settings name another.
+pub const SSH_PORT: u16 = 22;
+
+/// What was seen of a host.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Its name or address, as `cluster.conf` has it.
+    pub host: String,
+    /// Its addresses; none where its name leads nowhere.
+    pub addresses: Vec<IpAddr>,
+    /// How it answered, if it did.
+    pub answer: Option<Answer>,
+    /// The SSH host keys that it presented, as `TYPE SHA256:DIGEST`.
+    pub keys: Vec<String>,
+}
+
+impl Seen {
+    /// What a bundle records of it.
+    pub fn record(&self) -> Host {
+        Host { host: self.host.clone(), reachable: self.answer.is_some(), keys: self.keys.clone() }
+    }
+}
+
+/// Looks at all `hosts` at once, in some seconds however many are down; they come back in the same order.
+///
+/// # Errors
+/// Where host keys can't be asked for, since `ssh-keyscan` is missing.
+pub async fn look(hosts: &[String], port: u16, context: &Context) -> Result<Vec<Seen>> {
+    let mut all = probe::probe(hosts, port).await;
+    let open: Vec<IpAddr> = all.iter().filter_map(|seen| seen.answer.as_ref()?.ssh).collect();
+    let keys: HashMap<IpAddr, Vec<String>> = keys::scan(&open, port, context).await?;
+    for seen in &mut all {
+        let address = seen.answer.as_ref().and_then(|answer| answer.ssh);
+        seen.keys = address.and_then(|address| keys.get(&address).cloned()).unwrap_or_default();
+    }
+    Ok(all)
+}
+
+/// This machine's addresses but those of the loopback.
+pub fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut addresses: Vec<IpAddr> = interfaces
+        .iter()
+        .filter(|interface| !interface.is_loopback() && !interface.is_link_local())
+        .map(|interface| interface.ip())
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}
