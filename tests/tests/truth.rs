@@ -60,13 +60,13 @@ fn a_server_that_stops_ends_the_run_with_a_message_and_no_bundle() {
     wait_for_bytes(&place, 1 << 20);
     server.sql("postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'orchestrator-cli'");
     let output = run.wait_with_output().expect("it ends");
-    assert_fails_without_a_trace(&place, &output, "run the backup again");
+    assert_fails_without_a_trace(&place, &output, "try again");
 
     let mut server = server;
     let run = place.start_slow(&server, &[]);
     wait_for_bytes(&place, 1 << 20);
     server.kill();
-    assert_fails_without_a_trace(&place, &run.wait_with_output().expect("it ends"), "run the backup again");
+    assert_fails_without_a_trace(&place, &run.wait_with_output().expect("it ends"), "try again");
 }
 
 fn assert_fails_without_a_trace(place: &Workplace, output: &Output, word: &str) {

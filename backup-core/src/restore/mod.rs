@@ -230,7 +230,7 @@ impl Leftovers {
     pub fn databases(&self) -> Vec<&str> {
         let applied = self.restores.iter().filter(|(journal, _)| journal.progress() == Progress::Applied);
         let databases = applied.flat_map(|(_, head)| &head.plan.databases);
-        databases.filter_map(|planned| planned.names.live.as_ref()).map(|live| live.before.as_str()).collect()
+        databases.filter_map(|planned| planned.names.before.as_deref()).collect()
     }
 
     /// Drops them and forgets the restores; there is no way back afterwards.
@@ -241,9 +241,9 @@ impl Leftovers {
         for (journal, head) in self.restores {
             if journal.progress() == Progress::Applied {
                 let target = reach(&head.plan, None, settings, context).await?;
-                for live in head.plan.databases.iter().filter_map(|planned| planned.names.live.as_ref()) {
-                    context.phase(format!("drop database {}", live.before));
-                    context.until_cancelled(postgres::drop_database(&target, &live.before)).await?;
+                for before in head.plan.databases.iter().filter_map(|planned| planned.names.before.as_ref()) {
+                    context.phase(format!("drop database {before}"));
+                    context.until_cancelled(postgres::drop_database(&target, before)).await?;
                 }
             }
             journal.remove()?;
@@ -316,10 +316,12 @@ async fn go_on(
     let applied = apply(steps, &mut journal, context).await;
     drop(ticker);
     applied.map_err(|error| {
-        let hint = error.first_hint().map(|hint| format!("{hint}; then ")).unwrap_or_default();
+        // Some can't be resumed from, and say so.
+        let hint = error.first_hint().map(Into::into);
+        let hint = hint.unwrap_or_else(|| String::from("`restore --resume` goes on from there"));
         Error::new(Kind::Unfinished, "the restore stopped half way; the live databases are as they were")
             .because(error)
-            .hint(format!("{hint}go on with `restore --resume`, or remove what was built with `restore --rollback`"))
+            .hint(hint)
     })?;
     let Some(bundle) = &work.bundle else { return Err(Error::new(Kind::Failed, "the bundle is not open")) };
     let manifest = bundle.manifest();
@@ -330,8 +332,7 @@ async fn go_on(
             Ok(found) => warnings.extend(found),
             Err(error) => warnings.push(as_warning("not-confirmed", &names.name, &error)),
         }
-        let before = names.live.as_ref().map(|live| live.before.clone());
-        databases.push(Restored { name: names.name.clone(), rows: database.rows(), before });
+        databases.push(Restored { name: names.name.clone(), rows: database.rows(), before: names.before.clone() });
     }
     match cluster::look_again(bundle, &work.plan, context).await {
         Ok(found) => warnings.extend(found),

@@ -206,10 +206,11 @@ async fn look_at_databases(
         size = size.saturating_add(database.size);
         let needs = findings.keep("database", name, target.requirement_findings(database).await);
         findings.all.extend(needs.unwrap_or_default());
-        let Some((occupant, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
+        let Some((occupied, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
         findings.all.extend(found);
         let [shadow, before] = ["restore", "before"].map(|infix| beside(name, infix, &timestamp));
-        let names = Names::new(name, shadow, before, database.connection_limit, occupant.as_ref());
+        let before = occupied.then_some(before);
+        let names = Names { name: name.into(), shadow, connection_limit: database.connection_limit, before };
         planned.push(Planned { index, names });
     }
     look_at_space(size, target, findings).await;

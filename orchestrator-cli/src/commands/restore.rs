@@ -42,7 +42,9 @@ pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) 
 /// What an error means for the databases, for programs and as the last line for people.
 fn ending(kind: Kind) -> (&'static str, &'static str) {
     match kind {
-        Kind::Unfinished => ("resumable", "unfinished: resume it or roll it back"),
+        Kind::Unfinished => {
+            ("resumable", "unfinished: `restore --resume` goes on, `restore --rollback` removes what was built")
+        }
         Kind::Failed | Kind::Interrupted => ("failed-and-unchanged", "failed: nothing was changed"),
         _ => ("refused", "refused: nothing was changed"),
     }
@@ -89,7 +91,7 @@ async fn begin(
 }
 
 fn stepping_aside(plan: &Plan) -> Vec<String> {
-    let live = plan.databases.iter().filter(|planned| planned.names.live.is_some());
+    let live = plan.databases.iter().filter(|planned| planned.names.before.is_some());
     live.map(|planned| planned.names.name.clone()).collect()
 }
 

@@ -21,7 +21,7 @@ pub(crate) use capture::directory;
 pub use capture::{Capture, capture};
 pub(crate) use discover::is_untouched;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
-pub use load::{Live, Load, Names, Target, drop_database, server_findings, swap, swap_back, swapped};
+pub use load::{Load, Names, Target, drop_database, server_findings, swap, swap_back, swapped};
 pub use scripts::readme;
 pub use tools::{Tools, find as find_tools};
 
@@ -38,17 +38,13 @@ fn query_failed(doing: impl Into<String>, error: &tokio_postgres::Error) -> Erro
             failure.hint("run as a superuser, or grant the role pg_read_all_data and the databases' own rights")
         }
         Some("55P03") => failure
-            .hint("another session holds or waits for an exclusive lock on that table; run the backup when it is done"),
+            .hint("another session holds or waits for an exclusive lock on that table; try again when it is done"),
         Some("53200") => failure.hint("the server's lock table is full; raise max_locks_per_transaction there"),
-        Some("57014" | "57P01") => {
-            failure.hint("the server or its administrator ended the session; run the backup again")
-        }
+        Some("57014" | "57P01") => failure.hint("the server or its administrator ended the session; try again"),
         Some("22021") => failure.hint(
             "a role, a database or a comment on one has a name or text that is not UTF-8: rename it, or set it anew",
         ),
-        _ if error.is_closed() => {
-            failure.hint("the connection was cut: look into the server's log, then run the backup again")
-        }
+        _ if error.is_closed() => failure.hint("the connection was cut: look into the server's log, then try again"),
         _ => failure,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
 
-use super::{Load, notes};
+use super::Load;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::psql::Psql;
 use crate::component::postgres::tables::{self, TableFacts, USER_SCHEMA};
@@ -21,11 +21,8 @@ impl Load {
         let connection = self.connect().await?;
         let wrong = |what: String| {
             Error::new(Kind::Failed, format!("compare with the bundle: {what}"))
-                .hint("nothing has taken the live databases' place; `restore --rollback` removes what was built")
+                .hint("go back with `restore --rollback`, then restore anew")
         };
-        if notes::read(&connection).await?.is_some() {
-            return Err(wrong("the restore's notes are still there".into()));
-        }
         let found = discover::extensions(&connection).await?;
         for extension in &self.database().extensions {
             if !found.iter().any(|other| other.name == extension.name) {

@@ -59,24 +59,34 @@ impl Load {
     /// The first failure, naming the chunk; what was loaded stays. [`Kind::Damaged`] before any row of a chunk is sent
     /// that is not as it was written.
     pub async fn load_rows(&self) -> Result<()> {
+        let loaded = self.load_missing().await?;
+        let ours = self.chunks().filter(|(index, _)| !loaded.contains(index));
+        self.meter.done.fetch_add(ours.map(|(_, entry)| entry.size).sum(), Relaxed);
+        notes::note(&self.connect().await?, NOTE).await
+    }
+
+    /// The database's chunks with their places in the manifest.
+    fn chunks(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        let entries = self.bundle.manifest().entries.iter().enumerate();
+        entries.filter(|(_, entry)| entry.chunk.as_ref().is_some_and(|chunk| chunk.database == self.index))
+    }
+
+    /// Loads every chunk that isn't there, or any more; returns which these were.
+    pub(super) async fn load_missing(&self) -> Result<Vec<usize>> {
         let connection = self.connect().await?;
         self.forget_unlogged(&connection).await?;
         let there = noted(&connection).await?;
-        let entries = &self.bundle.manifest().entries;
-        let of_us = |entry: &Entry| entry.chunk.as_ref().is_some_and(|chunk| chunk.database == self.index);
-        let ours: Vec<usize> = (0..entries.len()).filter(|index| of_us(&entries[*index])).collect();
-        let (done, tasks): (Vec<usize>, Vec<usize>) =
-            ours.iter().partition(|index| there.contains_key(&entries[**index].path));
-        self.meter.done.fetch_add(done.iter().map(|index| entries[*index].size).sum(), Relaxed);
-        self.load(interleaved(entries, tasks)).await?;
+        let missing: Vec<usize> =
+            self.chunks().filter(|(_, entry)| !there.contains_key(&entry.path)).map(|(index, _)| index).collect();
+        self.load(interleaved(&self.bundle.manifest().entries, missing.clone())).await?;
         let there = noted(&connection).await?;
-        for entry in ours.iter().map(|index| &entries[*index]) {
+        for (_, entry) in self.chunks() {
             let expected = entry.chunk.as_ref().map_or(0, |chunk| chunk.rows);
             if there.get(&entry.path) != Some(&expected) {
                 return Err(Error::new(Kind::Failed, format!("chunk {}: the server has not all its rows", entry.path)));
             }
         }
-        notes::note(&connection, NOTE).await
+        Ok(missing)
     }
 
     async fn load(&self, tasks: VecDeque<usize>) -> Result<()> {
@@ -103,8 +113,7 @@ impl Load {
         Ok(())
     }
 
-    /// A crash of the server empties unlogged tables, while what is noted of their chunks is still there: their chunks
-    /// are loaded anew.
+    /// A crash of the server empties unlogged tables, while what is noted of their chunks is still there: it goes too.
     async fn forget_unlogged(&self, connection: &Connection) -> Result<()> {
         let failed = |error| query_failed("look for unlogged tables", &error);
         let [schema, name, qualified] =
@@ -124,10 +133,10 @@ impl Load {
             let entries = self.bundle.manifest().entries.iter().filter(of_it);
             let paths: Vec<String> = entries.map(|entry| entry.path.clone()).collect();
             if !paths.is_empty() {
-                let truncate = [b"TRUNCATE ONLY ".as_slice(), row.get(2)].concat();
-                let forget = notes::forget(&paths);
-                let script = [b"BEGIN;\n", truncate.as_slice(), b";\n", forget.as_bytes(), b";\nCOMMIT;\n"].concat();
-                self.target.run_script(&self.shadow, "empty an unlogged table with psql", &script).await?;
+                let empty: &[u8] = row.get(2);
+                let forget = format!("{} AND NOT EXISTS (SELECT FROM ONLY ", notes::forget(&paths));
+                let script = [forget.as_bytes(), empty, b");\n"].concat();
+                self.target.run_script(&self.shadow, "look into an unlogged table with psql", &script).await?;
             }
         }
         Ok(())

@@ -2,8 +2,9 @@
 
 use super::Target;
 use crate::Result;
-use crate::bundle::manifest::Database;
-use crate::component::postgres::{discover, query_failed};
+use crate::bundle::manifest::{Database, Table};
+use crate::component::postgres::connection::Connection;
+use crate::component::postgres::{discover, query_failed, sql};
 use crate::finding::Finding;
 
 impl Target {
@@ -33,6 +34,28 @@ impl Target {
             let version = there.map_or("missing", |found| found.version.as_str());
             differs(&format!("extension {}", extension.name), version, &extension.version);
         }
+        findings.extend(emptied(&connection, name, expected).await?);
         Ok(findings)
     }
+}
+
+/// Unlogged tables that a crash of the server has emptied after they were compared.
+async fn emptied(connection: &Connection, name: &str, expected: &Database) -> Result<Vec<Finding>> {
+    let [schema, table] = ["n.nspname::text", "c.relname::text"].map(sql::bytes);
+    let query = format!(
+        "SELECT {schema}, {table} FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND pg_catalog.pg_relation_size(c.oid) = 0"
+    );
+    let rows = connection.query(&query, &[]).await;
+    let rows = rows.map_err(|error| query_failed(format!("look at database {name}"), &error))?;
+    let empty: Vec<(String, String)> = rows.iter().map(|row| (sql::text(row.get(0)), sql::text(row.get(1)))).collect();
+    let emptied = expected.tables.iter().filter(|table| {
+        table.rows > 0 && empty.iter().any(|(schema, name)| *schema == table.schema && *name == table.name)
+    });
+    let finding = |table: &Table| {
+        let subject = format!("{name}: {}.{}", table.schema, table.name);
+        Finding::warning("unlogged-emptied", subject, "the server crashed meanwhile, which empties unlogged tables")
+            .hint("restore anew if its rows matter")
+    };
+    Ok(emptied.map(finding).collect())
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub use readiness::server_findings;
 pub use shadow::drop_database;
-pub use swap::{Live, Names, swap, swap_back, swapped};
+pub use swap::{Names, swap, swap_back, swapped};
 
 use super::command;
 use super::connection::{Connection, Parameters, connect};

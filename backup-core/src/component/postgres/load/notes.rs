@@ -8,7 +8,7 @@ use crate::Result;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{query_failed, sql};
 
-/// Schema of the notes. It goes before indexes are built.
+/// Schema of the notes. It goes before triggers are made.
 const SCHEMA: &str = "orchestrator_cli_restore";
 
 /// Begins the notes, once everything that comes before rows is there.

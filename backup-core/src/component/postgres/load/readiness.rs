@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use super::{Live, Names, Target};
+use super::Target;
 use crate::Result;
 use crate::bundle::manifest::{Database, Server};
 use crate::component::postgres::connection::Connection;
@@ -11,12 +11,6 @@ use crate::finding::{Finding, bytes};
 
 /// Connections that a restore needs beside those that load rows.
 const BESIDE: i64 = 3;
-
-/// A database that has a name which another one is to take.
-pub struct Occupant {
-    /// Whether it takes connections.
-    pub connectable: bool,
-}
 
 /// Whether the server itself can take what `source` gave.
 pub fn server_findings(facts: &ServerFacts, place: &str, source: Option<&Server>) -> Vec<Finding> {
@@ -79,14 +73,14 @@ impl Target {
         Ok(findings)
     }
 
-    /// The database that has `name` now, and what stands against its stepping aside.
+    /// Whether there is a database `name`, and what stands against its stepping aside.
     ///
     /// # Errors
     /// A failed query.
-    pub async fn occupant(&self, name: &str) -> Result<(Option<Occupant>, Vec<Finding>)> {
+    pub async fn occupant(&self, name: &str) -> Result<(bool, Vec<Finding>)> {
         let failed = |error| query_failed(format!("look at database {name}"), &error);
         let connection = self.administer().await?;
-        let sql = "SELECT d.datallowconn, pg_catalog.pg_database_size(d.oid), \
+        let sql = "SELECT pg_catalog.pg_database_size(d.oid), \
             (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid), \
             (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts p WHERE p.database = d.datname), \
             (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription s WHERE s.subdbid = d.oid AND s.subenabled), \
@@ -94,9 +88,9 @@ impl Target {
             FROM pg_catalog.pg_database d WHERE d.datname = $1";
         let Some(row) = connection.query_opt(sql, &[&name]).await.map_err(failed)? else {
             let message = "the server has no database of this name";
-            return Ok((None, vec![Finding::info("database-new", name, message)]));
+            return Ok((false, vec![Finding::info("database-new", name, message)]));
         };
-        Ok((Some(Occupant { connectable: row.get(0) }), occupant_findings(name, &row)))
+        Ok((true, occupant_findings(name, &row)))
     }
 
     /// Where the server keeps its data, if it may be told.
@@ -109,16 +103,8 @@ impl Target {
     }
 }
 
-impl Names {
-    /// The names of a database that takes the place of `occupant`.
-    pub fn new(name: &str, shadow: String, before: String, limit: i32, occupant: Option<&Occupant>) -> Self {
-        let live = occupant.map(|occupant| Live { before, connectable: occupant.connectable });
-        Self { name: name.into(), shadow, connection_limit: limit, live }
-    }
-}
-
 fn occupant_findings(name: &str, row: &Row) -> Vec<Finding> {
-    let [size, sessions, prepared, subscriptions, slots] = [1, 2, 3, 4, 5].map(|index| row.get::<_, i64>(index));
+    let [size, sessions, prepared, subscriptions, slots] = [0, 1, 2, 3, 4].map(|index| row.get::<_, i64>(index));
     let message = format!(
         "exists, {}, sessions: {sessions}; it steps aside in the swap, and its sessions are ended then",
         bytes(u64::try_from(size).unwrap_or(0))

@@ -42,7 +42,8 @@ impl Load {
     /// # Errors
     /// psql's or pg_restore's words.
     pub async fn build_indexes(&self) -> Result<()> {
-        super::notes::end(&self.connect().await?).await?;
+        // A crash of the server may have emptied unlogged tables since.
+        self.load_missing().await?;
         let sequences = self.content("sequences.sql")?;
         self.target.run_script(&self.shadow, "set the sequences with psql", &sequences).await?;
         self.restore_after_rows(false, &[&format!("--jobs={}", self.target.jobs)]).await
@@ -53,7 +54,9 @@ impl Load {
     /// # Errors
     /// pg_restore's words.
     pub async fn finish_schema(&self) -> Result<()> {
-        disconnect_subscriptions(&self.connect().await?).await?;
+        let connection = self.connect().await?;
+        super::notes::end(&connection).await?;
+        disconnect_subscriptions(&connection).await?;
         self.restore_after_rows(true, &[]).await
     }
 

@@ -1,5 +1,6 @@
 //! The database under its other name: made, and taken away again.
 
+use super::swap::run_without_sessions;
 use super::{Load, Target, notes, statements};
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{query_failed, sql};
@@ -58,10 +59,9 @@ pub async fn drop_database(target: &Target, name: &str) -> Result<()> {
             connection.batch_execute(&drop).await.map_err(failed)?;
         }
     }
-    super::swap::end_sessions(&administration, &[name]).await?;
     let quoted = sql::identifier(name);
     administration.batch_execute(&format!("ALTER DATABASE {quoted} IS_TEMPLATE false")).await.map_err(failed)?;
-    administration.batch_execute(&format!("DROP DATABASE {quoted}")).await.map_err(failed)
+    run_without_sessions(target, &[name], &format!("DROP DATABASE {quoted}"), format!("drop database {name}")).await
 }
 
 pub(super) async fn exists(connection: &Connection, name: &str) -> Result<bool> {

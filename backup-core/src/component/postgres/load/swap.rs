@@ -10,8 +10,7 @@ use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{query_failed, sql};
 use crate::{Error, Kind, Result};
 
-/// How long sessions get to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How often sessions are ended while a statement waits for their end.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The names that a database and the one before it go by.
@@ -23,17 +22,8 @@ pub struct Names {
     pub shadow: String,
     /// The connection limit that it is to have, -1 for none.
     pub connection_limit: i32,
-    /// The one that has the name now, if there is one.
-    pub live: Option<Live>,
-}
-
-/// A database whose name another one takes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Live {
-    /// The name that it goes by afterwards.
-    pub before: String,
-    /// Whether it takes connections.
-    pub connectable: bool,
+    /// The name that the database goes by afterwards which has the name now, if there is one.
+    pub before: Option<String>,
 }
 
 /// Whether all have their names.
@@ -43,48 +33,34 @@ pub struct Live {
 pub async fn swapped(target: &Target, all: &[Names]) -> Result<bool> {
     let connection = target.administer().await?;
     for names in all {
-        if exists(&connection, &names.shadow).await? || !exists(&connection, &names.name).await? {
+        if !is_swapped(&connection, names).await? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// Gives every database its name, in one transaction. Sessions of those that step aside are ended, and none gets in
-/// until it is done; where it fails they get in again.
+async fn is_swapped(connection: &Connection, names: &Names) -> Result<bool> {
+    Ok(!exists(connection, &names.shadow).await? && exists(connection, &names.name).await?)
+}
+
+/// Gives every database its name, in one transaction. Sessions of those that step aside are ended.
 ///
 /// # Errors
 /// The server's words; nothing has another name then.
 pub async fn swap(target: &Target, all: &[Names]) -> Result<()> {
-    let connection = target.administer().await?;
-    let live: Vec<&str> = all.iter().filter(|names| names.live.is_some()).map(|names| names.name.as_str()).collect();
-    let shadows = all.iter().map(|names| names.shadow.as_str());
-    let mut renames = String::from("BEGIN;");
+    let mut renames = Vec::new();
+    let mut databases = Vec::new();
     for names in all {
+        databases.extend([names.name.as_str(), names.shadow.as_str()]);
         let [name, shadow] = [&names.name, &names.shadow].map(|name| sql::identifier(name));
-        if let Some(Live { before, connectable }) = &names.live {
-            let before = sql::identifier(before);
-            renames.push_str(&format!(
-                "ALTER DATABASE {name} RENAME TO {before}; ALTER DATABASE {before} ALLOW_CONNECTIONS {connectable};"
-            ));
+        if let Some(before) = &names.before {
+            renames.push(format!("ALTER DATABASE {name} RENAME TO {}", sql::identifier(before)));
         }
-        renames.push_str(&format!(
-            "ALTER DATABASE {shadow} RENAME TO {name}; ALTER DATABASE {name} CONNECTION LIMIT {};",
-            names.connection_limit
-        ));
+        renames.push(format!("ALTER DATABASE {shadow} RENAME TO {name}"));
+        renames.push(format!("ALTER DATABASE {name} CONNECTION LIMIT {}", names.connection_limit));
     }
-    renames.push_str("COMMIT");
-    let done = async {
-        allow(&connection, &live, |_| false).await?;
-        end_sessions(&connection, &live.iter().copied().chain(shadows).collect::<Vec<_>>()).await?;
-        rename(&connection, &renames).await
-    };
-    let done = done.await;
-    if done.is_err() {
-        // What the resumed or undone plan does again anyway, so that nobody stands before a closed door until then.
-        let _ = let_in(target, all).await;
-    }
-    done
+    rename(target, &databases, &renames).await
 }
 
 /// Gives every database the name back that it had before the swap, in one transaction, whether or not it took place.
@@ -93,104 +69,59 @@ pub async fn swap(target: &Target, all: &[Names]) -> Result<()> {
 /// The server's words; [`Kind::Refused`] where a database that had stepped aside is gone.
 pub async fn swap_back(target: &Target, all: &[Names]) -> Result<()> {
     let connection = target.administer().await?;
-    let mut taken = Vec::new();
+    let mut renames = Vec::new();
+    let mut databases = Vec::new();
     for names in all {
-        if exists(&connection, &names.shadow).await? || !exists(&connection, &names.name).await? {
+        if !is_swapped(&connection, names).await? {
             continue;
         }
-        match &names.live {
-            Some(live) if !exists(&connection, &live.before).await? => {
-                return Err(Error::new(
-                    Kind::Refused,
-                    format!("bring database {} back: {} is gone", names.name, live.before),
-                )
-                .hint("once `restore cleanup` has dropped it, what was there before can't be returned to"));
-            }
-            _ => taken.push(names),
-        }
-    }
-    if taken.is_empty() {
-        return let_in(target, all).await;
-    }
-    let live: Vec<&str> = taken.iter().map(|names| names.name.as_str()).collect();
-    let before = taken.iter().filter_map(|names| names.live.as_ref()).map(|live| live.before.as_str());
-    let mut renames = String::from("BEGIN;");
-    for names in &taken {
         let [name, shadow] = [&names.name, &names.shadow].map(|name| sql::identifier(name));
-        renames.push_str(&format!(
-            "ALTER DATABASE {name} RENAME TO {shadow}; ALTER DATABASE {shadow} ALLOW_CONNECTIONS true;"
-        ));
-        if let Some(Live { before, connectable }) = &names.live {
-            let before = sql::identifier(before);
-            renames.push_str(&format!(
-                "ALTER DATABASE {before} RENAME TO {name}; ALTER DATABASE {name} ALLOW_CONNECTIONS {connectable};"
-            ));
+        databases.push(names.name.as_str());
+        renames.push(format!("ALTER DATABASE {name} RENAME TO {shadow}"));
+        let Some(before) = &names.before else { continue };
+        if !exists(&connection, before).await? {
+            let error = Error::new(Kind::Refused, format!("bring database {} back: {before} is gone", names.name));
+            return Err(error.hint("once it is dropped, what was there before can't be returned to"));
         }
+        databases.push(before);
+        renames.push(format!("ALTER DATABASE {} RENAME TO {name}", sql::identifier(before)));
     }
-    renames.push_str("COMMIT");
-    let all_of_them: Vec<&str> = live.iter().copied().chain(before).collect();
-    let done = async {
-        allow(&connection, &all_of_them, |_| false).await?;
-        end_sessions(&connection, &all_of_them).await?;
-        rename(&connection, &renames).await
-    };
-    done.await
+    if renames.is_empty() { Ok(()) } else { rename(target, &databases, &renames).await }
 }
 
-/// Lets sessions into the databases that still have their names as they did before.
-async fn let_in(target: &Target, all: &[Names]) -> Result<()> {
-    let connection = target.administer().await?;
-    let mut live = Vec::new();
-    for names in all.iter().filter(|names| names.live.is_some()) {
-        if exists(&connection, &names.shadow).await? && exists(&connection, &names.name).await? {
-            live.push(names.name.as_str());
-        }
-    }
-    let connectable = |name: &str| {
-        let names = all.iter().find(|names| names.name == name);
-        names.and_then(|names| names.live.as_ref()).is_none_or(|live| live.connectable)
-    };
-    allow(&connection, &live, connectable).await
+async fn rename(target: &Target, databases: &[&str], renames: &[String]) -> Result<()> {
+    let transaction = format!("BEGIN; {}; COMMIT", renames.join("; "));
+    run_without_sessions(target, databases, &transaction, "rename the databases".into()).await
 }
 
-async fn allow(connection: &Connection, databases: &[&str], connectable: impl Fn(&str) -> bool) -> Result<()> {
-    for name in databases {
-        let allow = format!("ALTER DATABASE {} ALLOW_CONNECTIONS {}", sql::identifier(name), connectable(name));
-        let allowed = connection.batch_execute(&allow).await;
-        allowed.map_err(|error| query_failed(format!("hold sessions off database {name}"), &error))?;
-    }
-    Ok(())
-}
-
-async fn rename(connection: &Connection, renames: &str) -> Result<()> {
-    let renamed = connection.batch_execute(renames).await;
-    if renamed.is_err() {
-        let _ = connection.batch_execute("ROLLBACK").await;
-    }
-    renamed.map_err(|error| {
-        query_failed("rename the databases", &error)
-            .hint("a session, a prepared transaction or a subscription may hold one of them: see the cause above")
-    })
-}
-
-/// Ends every session in `databases` and waits until they are gone.
-pub(super) async fn end_sessions(connection: &Connection, databases: &[&str]) -> Result<()> {
-    let sql = "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity \
+/// Runs a statement that wants `databases` for itself, and ends their sessions until it is done.
+///
+/// The statement locks a database first and then waits some seconds for its sessions to end; from the lock on the server
+/// lets no new one in. So they are ended while it waits, and nothing has to be closed that a crash would leave closed.
+pub(super) async fn run_without_sessions(
+    target: &Target,
+    databases: &[&str],
+    statement: &str,
+    doing: String,
+) -> Result<()> {
+    let (connection, other) = tokio::try_join!(target.administer(), target.administer())?;
+    let mut statement = std::pin::pin!(connection.batch_execute(statement));
+    let end = "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity \
         WHERE datname = ANY($1) AND pid <> pg_catalog.pg_backend_pid()";
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut pauses = tokio::time::interval(PAUSE);
     loop {
-        let row = connection.query_one(sql, &[&databases]).await;
-        let left: i64 = row.map_err(|error| query_failed("end the sessions", &error))?.get(0);
-        if left == 0 {
-            return Ok(());
+        tokio::select! {
+            done = &mut statement => {
+                return done.map_err(|error| {
+                    query_failed(doing, &error).hint(
+                        "what holds a database is named above: a session that does not end, a prepared transaction, a slot",
+                    )
+                });
+            }
+            _ = pauses.tick() => {
+                let ended = other.query(end, &[&databases]).await;
+                ended.map_err(|error| query_failed(format!("end the sessions in {}", databases.join(", ")), &error))?;
+            }
         }
-        if tokio::time::Instant::now() > deadline {
-            return Err(Error::new(
-                Kind::Failed,
-                format!("end the sessions in {}: {left} are still there", databases.join(", ")),
-            )
-            .hint("SELECT * FROM pg_stat_activity shows them; stop what makes them, then go on with --resume"));
-        }
-        tokio::time::sleep(PAUSE).await;
     }
 }
