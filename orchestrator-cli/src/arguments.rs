@@ -156,9 +156,16 @@ pub(crate) struct Restore {
     /// Return to what was there before the last restore
     #[arg(long, conflicts_with = "file")]
     pub(crate) rollback: bool,
-    /// A database to bring back, as often as needed, under another name if one follows [default: all of the bundle's]
+    /// A database to bring back alone, as often as needed, under another name if one follows
+    /// [default: all of the bundle's, and files]
     #[arg(long, value_name = "NAME[=NEWNAME]", value_parser = renamed, conflicts_with_all = ["resume", "rollback"])]
     pub(crate) database: Vec<(String, Option<String>)>,
+    /// Bring back this part of the bundle alone
+    #[arg(long, value_name = "COMPONENT", conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) only: Option<Component>,
+    /// Put files below this directory, as if it were `/`
+    #[arg(long, value_name = "DIR", default_value = "/", value_parser = absolute)]
+    pub(crate) root: PathBuf,
     /// Go on although this host of the cluster is down, as often as needed
     #[arg(long, value_name = "HOST", conflicts_with_all = ["resume", "rollback"])]
     pub(crate) allow_unreachable: Vec<String>,
@@ -185,6 +192,29 @@ pub(crate) enum RestoreCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// A part of a bundle.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Component {
+    /// PostgreSQL's databases and roles
+    Databases,
+    /// Captured files, and cluster.conf
+    Files,
+}
+
+impl From<Component> for backup_core::restore::Component {
+    fn from(component: Component) -> Self {
+        match component {
+            Component::Databases => Self::Databases,
+            Component::Files => Self::Files,
+        }
+    }
+}
+
+/// A path that does not depend on the working directory.
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    std::path::absolute(text).map_err(|cause| cause.to_string())
 }
 
 /// `NAME` or `NAME=NEWNAME`.

@@ -26,19 +26,43 @@ impl Stage {
         source.load_sample(30);
         source.sql("postgres", "DROP DATABASE orchestrator_archive");
         let place = Workplace::default();
-        let bundle = place.make_bundle(&source);
+        let home = place.path("home");
+        fs::create_dir_all(home.join("keys")).expect("a directory");
+        fs::write(home.join("keys/id"), "captured\n").expect("a file");
+        fs::write(home.join("gone"), "captured\n").expect("a file");
+        let settings = format!(
+            "cluster_conf = 'cluster.conf'\n[[files]]\npath = '{0}/keys'\n[[files]]\npath = '{0}/gone'\n",
+            home.display()
+        );
+        place.write("settings.toml", settings);
+        let mut backup = place.cli(&["backup", "--config", "settings.toml", "--release", "2.6.3", "--to", "bundles"]);
+        let backup = backup.envs(source.variables()).output().expect("it runs");
+        assert!(backup.status.success(), "{}", describe(&backup));
+        let bundle = place.bundles().pop().expect("a bundle");
+        fs::write(home.join("keys/id"), "live\n").expect("a file");
+        fs::write(home.join("keys/more"), "live\n").expect("a file");
+        fs::remove_file(home.join("gone")).expect("removed");
+        place.write("cluster.conf", "live\n");
         let server = Postgres::start();
         server.sql("postgres", "CREATE ROLE \"ops team\"");
         server.sql("postgres", "CREATE DATABASE orchestrator CONNECTION LIMIT 7");
         server.sql("orchestrator", "CREATE TABLE precious AS SELECT 'still here' AS what");
         let mut stage = Self { place, bundle, server, before: String::new(), after: String::new(), marks: 0 };
-        stage.before = state(&stage.server);
+        stage.before = stage.state();
         let whole = stage.run(0, "restore");
         assert!(whole.status.success(), "{}", describe(&whole));
-        stage.after = state(&stage.server);
+        stage.after = stage.state();
         stage.marks = stage.journal().lines().count() - 1;
         stage.roll_back("a whole run");
         stage
+    }
+
+    /// The server's, and every file's with its content.
+    fn state(&self) -> String {
+        let files = "find home cluster.conf* -printf '%M %u %g %p\\n' -type f -exec cat {} \\; | sort | sed -E 's/[0-9]{8}T[0-9]{6}Z/TIME/'";
+        let files =
+            Command::new("bash").args(["-c", files]).current_dir(self.place.path("")).output().expect("bash runs");
+        state(&self.server) + &describe(&files)
     }
 
     fn run(&self, mark: usize, what: &str) -> Output {
@@ -70,14 +94,16 @@ impl Stage {
     fn go_on(&self, when: &str) {
         let resumed = self.run(0, "resume");
         assert!(resumed.status.success(), "{when}: {}\n{}", self.journal(), describe(&resumed));
-        assert!(state(&self.server) == self.after, "{when}: resumed, it ends in another state");
+        let state = self.state();
+        let other = state.lines().zip(self.after.lines()).find(|(found, expected)| found != expected);
+        assert!(state == self.after, "{when}: resumed, it ends in another state: {other:?}");
     }
 
     /// Returns to the state before, and cleans up.
     fn roll_back(&self, when: &str) {
         let back = self.run(0, "rollback");
         assert!(back.status.success(), "{when}: {}\n{}", self.journal(), describe(&back));
-        assert_eq!(state(&self.server), self.before, "{when}: rolled back, it ends in another state");
+        assert_eq!(self.state(), self.before, "{when}: rolled back, it ends in another state");
         let cleaned = self.run(0, "cleanup");
         assert!(cleaned.status.success(), "{when}: {}", describe(&cleaned));
     }

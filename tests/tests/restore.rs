@@ -248,3 +248,63 @@ fn a_dry_run_prints_the_steps_and_leaves_no_trace() {
     assert_eq!(state(&target), before);
     assert!(!place.path("state").exists());
 }
+
+#[test]
+fn files_come_back_with_all_that_the_system_knows_of_them() {
+    let server = Postgres::start();
+    let place = Workplace::default();
+    let script = "mkdir -p home/a/deep && echo one >home/a/deep/file && ln home/a/deep/file home/a/hard && ln -s deep/file home/a/soft \
+        && chmod 2750 home/a/deep && chmod 640 home/a/deep/file && truncate -s 1M home/a/holes && echo two >'home/b [*] é' \
+        && touch -d 2020-02-02 home/a/deep/file home/a/deep home/a";
+    let shell = |script: &str| {
+        let output =
+            Command::new("bash").args(["-ec", script]).current_dir(place.path("")).output().expect("bash runs");
+        assert!(output.status.success(), "{}", describe(&output));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    shell(script);
+    let home = place.path("home");
+    let settings = format!(
+        "cluster_conf = 'cluster.conf'\n[[files]]\npath = '{0}/a'\n[[files]]\npath = '{0}/b [*] é'\n",
+        home.display()
+    );
+    place.write("settings.toml", settings);
+    let mut backup = place.cli(&["backup", "--config", "settings.toml", "--release", "2.6.3", "--to", "bundles"]);
+    let backup = backup.envs(server.variables()).output().expect("it runs");
+    assert!(place.bundles().len() == 1, "{}", describe(&backup));
+    let bundle = place.bundles()[0].clone();
+    let list = "cd home && find a b* -printf '%M %n %u %g %s %T@ %p %l\\n' | grep -v '_before_' | sort -k7 && cat a/deep/file b*é";
+    let before = (shell(list), shell("cat cluster.conf"));
+
+    // Elsewhere, where nothing is yet; nothing of PostgreSQL is needed for it.
+    let root = place.path("root");
+    let mut elsewhere = place.cli(&["restore", "--only", "files", "--release", "2.6.3", "--yes", "--root"]);
+    elsewhere
+        .arg(&root)
+        .arg("--file")
+        .arg(&bundle)
+        .env("STATE_DIRECTORY", place.path("state"))
+        .env("PGHOST", "/nowhere");
+    let output = elsewhere.output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
+    let below = |path: &Path| root.join(path.strip_prefix("/").expect("absolute"));
+    let found = shell(&format!("cd '{}' && {}", below(&place.path("")).display(), list));
+    assert_eq!(found, before.0);
+    assert_eq!(std::fs::read_to_string(below(&place.path("cluster.conf"))).expect("a file"), before.1);
+    let output = place.restore(&server, &["--rollback", "--yes"]).output().expect("it runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    assert!(!root.exists(), "a rollback leaves no directory that was made");
+
+    // In their own places.
+    shell("echo changed >home/a/deep/file; rm 'home/b [*] é'; echo other >cluster.conf; chmod 644 cluster.conf");
+    let output = restore(&place, &server, &bundle, &["--only", "files"]);
+    assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
+    assert_eq!((shell(list), shell("cat cluster.conf")), before);
+    assert_eq!(
+        shell("stat -c %a cluster.conf; cat home/a_before_*/deep/file cluster.conf_before_*"),
+        "644\nchanged\nother\n"
+    );
+    let output = place.restore(&server, &["cleanup", "--yes"]).output().expect("it runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    assert_eq!(shell("ls -A . home | grep -E 'before|orchestrator-cli' | wc -l"), "0\n");
+}

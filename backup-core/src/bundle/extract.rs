@@ -40,7 +40,8 @@ pub struct Extracted {
 /// What to extract: paths, directories with all below them, or patterns with `*`, `**` and `?`.
 pub struct Pattern {
     text: String,
-    glob: GlobSet,
+    /// None for a text that is matched as it is.
+    glob: Option<GlobSet>,
 }
 
 impl Pattern {
@@ -63,7 +64,19 @@ impl Pattern {
             set.add(glob.map_err(|cause| Error::new(Kind::Usage, malformed()).because(cause))?);
         }
         let glob = set.build().map_err(|cause| Error::new(Kind::Usage, malformed()).because(cause))?;
-        Ok(Self { text: text.into(), glob })
+        Ok(Self { text: text.into(), glob: Some(glob) })
+    }
+
+    /// An entry's path, in which nothing stands for anything else, with all below it.
+    pub fn exact(path: &str) -> Self {
+        Self { text: path.into(), glob: None }
+    }
+
+    fn is_match(&self, path: &str) -> bool {
+        match &self.glob {
+            Some(glob) => glob.is_match(path),
+            None => path.strip_prefix(&self.text).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
     }
 }
 
@@ -82,11 +95,11 @@ pub fn extract<R: ReadAt>(
 ) -> Result<Extracted> {
     let (name, entries) = (&bundle.manifest().name, &bundle.manifest().entries);
     let paths = || entries.iter().map(|entry| entry.path.as_str()).chain([manifest::PATH]);
-    if let Some(pattern) = wanted.iter().find(|pattern| !paths().any(|path| pattern.glob.is_match(path))) {
+    if let Some(pattern) = wanted.iter().find(|pattern| !paths().any(|path| pattern.is_match(path))) {
         return Err(Error::new(Kind::NotFound, format!("no entry of the bundle matches {}", pattern.text))
             .hint("`orchestrator-cli show --entries BUNDLE` lists them"));
     }
-    let chosen = |path: &str| wanted.is_empty() || wanted.iter().any(|pattern| pattern.glob.is_match(path));
+    let chosen = |path: &str| wanted.is_empty() || wanted.iter().any(|pattern| pattern.is_match(path));
     let directory = to.join(name);
     let exists = || {
         Error::new(Kind::Refused, format!("{} exists already", directory.display()))

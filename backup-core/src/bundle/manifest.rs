@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -75,6 +76,9 @@ pub struct Source {
     /// The cluster's name from `cluster.conf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
+    /// Where its `cluster.conf` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_conf: Option<PathBuf>,
     /// The machine's addresses but those of its loopback.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,

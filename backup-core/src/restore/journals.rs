@@ -5,7 +5,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::plan::Plan;
-use crate::bundle::name::timestamp;
 use crate::plan::{Head, Journal, Progress};
 use crate::{Context, Error, ErrorContext, Kind, Result, lock};
 
@@ -44,7 +43,8 @@ impl Journals {
 
     /// Begins a plan's journal.
     pub(super) fn create(&self, head: &Head<Plan>) -> Result<Journal> {
-        let name = format!("{}{SUFFIX}", timestamp(head.created));
+        // Names are in the order of time, and two restores in one second have two.
+        let name = format!("{}{SUFFIX}", head.created.format("%Y%m%dT%H%M%S%.6fZ"));
         Journal::create(&self.directory.join(name), head)
     }
 

@@ -1,6 +1,7 @@
 //! A restore from beginning to end: preflight, build beside what is live, swap, confirm; and the ways back.
 
 mod cluster;
+mod files;
 mod journals;
 mod plan;
 mod preflight;
@@ -21,6 +22,7 @@ pub use preflight::Preflight;
 use crate::bundle::manifest::{Database, Manifest};
 use crate::bundle::reader::Bundle;
 use crate::cluster::hosts::Allowed;
+use crate::component::files::Placement;
 use crate::component::postgres::connection::{Parameters, connect_first};
 use crate::component::postgres::{self, Target};
 use crate::component::release::Origin;
@@ -37,10 +39,14 @@ use steps::{Work, steps};
 const KIND: &str = "restore";
 
 /// What is asked for beside the settings.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Request {
     /// The bundle.
     pub file: PathBuf,
+    /// The one component that is asked for, where it is not all.
+    pub only: Option<Component>,
+    /// What stands for `/` where files are put.
+    pub root: PathBuf,
     /// Databases, each with another name where it is to have one; empty for all of the bundle's.
     pub databases: Vec<(String, Option<String>)>,
     /// Connections that load rows at once.
@@ -51,7 +57,39 @@ pub struct Request {
     pub allowed: Allowed,
 }
 
+/// A part of a bundle that can be restored alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// PostgreSQL's databases and roles.
+    Databases,
+    /// Captured files, and `cluster.conf`.
+    Files,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            file: PathBuf::new(),
+            only: None,
+            root: "/".into(),
+            databases: Vec::new(),
+            jobs: None,
+            release: None,
+            allowed: Allowed::default(),
+        }
+    }
+}
+
 impl Request {
+    fn databases_wanted(&self) -> bool {
+        self.only != Some(Component::Files)
+    }
+
+    /// Who names databases wants those alone.
+    fn files_wanted(&self) -> bool {
+        self.only == Some(Component::Files) || (self.only.is_none() && self.databases.is_empty())
+    }
+
     /// The manifest's databases that are asked for, with their places and the names that they are to have.
     fn chosen<'m>(&'m self, manifest: &'m Manifest) -> impl Iterator<Item = (usize, &'m Database, &'m str)> {
         let all = manifest.databases.iter().enumerate();
@@ -72,6 +110,8 @@ pub struct Outcome {
     pub bundle: String,
     /// The databases.
     pub databases: Vec<Restored>,
+    /// Files that were put in their places.
+    pub files: Vec<Placement>,
     /// Roles that were made.
     pub roles: Vec<String>,
     /// Whatever happened after this is lost.
@@ -205,7 +245,7 @@ impl Current {
     }
 }
 
-/// What earlier restores have left: databases that stepped aside.
+/// What earlier restores have left: databases and files that stepped aside.
 ///
 /// # Errors
 /// [`Kind::Unfinished`] where a restore is; [`Kind::Locked`], [`Kind::Damaged`].
@@ -226,11 +266,10 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// Names of the databases that stepped aside.
-    pub fn databases(&self) -> Vec<&str> {
+    /// Names of the databases, and paths of the files, that stepped aside.
+    pub fn names(&self) -> Vec<String> {
         let applied = self.restores.iter().filter(|(journal, _)| journal.progress() == Progress::Applied);
-        let databases = applied.flat_map(|(_, head)| &head.plan.databases);
-        databases.filter_map(|planned| planned.names.before.as_deref()).collect()
+        applied.flat_map(|(_, head)| head.plan.stepping_aside().into_iter().map(|(_, before)| before)).collect()
     }
 
     /// Drops them and forgets the restores; there is no way back afterwards.
@@ -240,11 +279,13 @@ impl Leftovers {
     pub async fn drop_all(self, settings: &RestoreSettings, context: &Context) -> Result<()> {
         for (journal, head) in self.restores {
             if journal.progress() == Progress::Applied {
-                let target = reach(&head.plan, None, settings, context).await?;
-                for before in head.plan.databases.iter().filter_map(|planned| planned.names.before.as_ref()) {
-                    context.phase(format!("drop database {before}"));
-                    context.until_cancelled(postgres::drop_database(&target, before)).await?;
+                if let Some(target) = reach(&head.plan, None, settings, context).await? {
+                    for before in head.plan.databases.iter().filter_map(|planned| planned.names.before.as_ref()) {
+                        context.phase(format!("drop database {before}"));
+                        context.until_cancelled(postgres::drop_database(&target, before)).await?;
+                    }
                 }
+                head.plan.files.iter().try_for_each(Placement::clean_up)?;
             }
             journal.remove()?;
         }
@@ -252,7 +293,7 @@ impl Leftovers {
     }
 }
 
-fn work(plan: Plan, target: Target, bundle: Option<Arc<Bundle<File>>>, context: &Context) -> Arc<Work> {
+fn work(plan: Plan, target: Option<Target>, bundle: Option<Arc<Bundle<File>>>, context: &Context) -> Arc<Work> {
     let meter = Arc::new(Meter::default());
     let entries = bundle.iter().flat_map(|bundle| &bundle.manifest().entries);
     let planned = |index| plan.databases.iter().any(|planned| planned.index == index);
@@ -284,8 +325,14 @@ async fn reopen(plan: Plan, file: Option<&Path>, settings: &RestoreSettings, con
     Ok(work(plan, target, Some(Arc::new(bundle)), context))
 }
 
-/// The server that a plan was made for.
-async fn reach(plan: &Plan, written_by: Option<&str>, settings: &RestoreSettings, context: &Context) -> Result<Target> {
+/// The server that a plan was made for, where it has databases.
+async fn reach(
+    plan: &Plan,
+    written_by: Option<&str>,
+    settings: &RestoreSettings,
+    context: &Context,
+) -> Result<Option<Target>> {
+    let Some(server) = &plan.server else { return Ok(None) };
     let parameters = Parameters::resolve(settings.connection.expose(), &context.environment)?;
     let taken = plan.databases.iter().any(|planned| planned.names.name == "postgres");
     let parameters = parameters.with_database(if taken { "template1" } else { "postgres" });
@@ -295,13 +342,13 @@ async fn reach(plan: &Plan, written_by: Option<&str>, settings: &RestoreSettings
     let major = facts.major().max(written_by);
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await?;
     let target = Target { parameters, tools, jobs: plan.jobs };
-    if target.identifier().await? != plan.server {
+    if target.identifier().await? != *server {
         let place = target.parameters.place();
         let error =
             Error::new(Kind::Refused, format!("{place} is another server than the one that the restore began on"));
         return Err(error.hint("connect to that one, as for the restore itself: PGHOST, PGPORT or --config"));
     }
-    Ok(target)
+    Ok(Some(target))
 }
 
 async fn go_on(
@@ -328,7 +375,7 @@ async fn go_on(
     let (mut databases, told) = (Vec::new(), warnings.len());
     for planned in &work.plan.databases {
         let (database, names) = (&manifest.databases[planned.index], &planned.names);
-        match work.target.confirm(&names.name, database).await {
+        match work.target()?.confirm(&names.name, database).await {
             Ok(found) => warnings.extend(found),
             Err(error) => warnings.push(as_warning("not-confirmed", &names.name, &error)),
         }
@@ -343,6 +390,7 @@ async fn go_on(
     Ok(Outcome {
         bundle: work.plan.bundle.clone(),
         databases,
+        files: work.plan.files.clone(),
         roles: work.plan.roles.clone(),
         state_of: state_of.unwrap_or(manifest.created),
         seconds: journal.latest().signed_duration_since(created).as_seconds_f64(),

@@ -1,11 +1,12 @@
 //! What a restore will do, as it stands in its journal: all that its steps are made of, and nothing secret.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::bundle::manifest::Sha256Digest;
+use crate::component::files::Placement;
 use crate::component::postgres::Names;
 
 /// The longest name that PostgreSQL keeps.
@@ -20,12 +21,14 @@ pub struct Plan {
     pub bundle: String,
     /// Digest of the bundle's manifest as it stands in the file.
     pub manifest_sha256: Sha256Digest,
-    /// The PostgreSQL server's own identifier.
-    pub server: String,
+    /// The PostgreSQL server's own identifier, where there are databases.
+    pub server: Option<String>,
     /// Roles that it has not and that are made.
     pub roles: Vec<String>,
     /// The databases.
     pub databases: Vec<Planned>,
+    /// Files.
+    pub files: Vec<Placement>,
     /// Connections that load rows at once.
     pub jobs: usize,
     /// Hosts of the cluster that were down when the restore began.
@@ -44,6 +47,15 @@ pub struct Planned {
 }
 
 impl Plan {
+    /// What steps aside, and the name that it gets.
+    pub fn stepping_aside(&self) -> Vec<(String, String)> {
+        let databases = self.databases.iter().map(|planned| &planned.names);
+        let databases = databases.filter_map(|names| Some((names.name.clone(), names.before.clone()?)));
+        let shown = |path: &Path| path.display().to_string();
+        let files = self.files.iter().filter_map(|file| Some((shown(&file.place), shown(file.before.as_ref()?))));
+        databases.chain(files).collect()
+    }
+
     /// Every database's names.
     pub(super) fn names(&self) -> Vec<Names> {
         self.databases.iter().map(|planned| planned.names.clone()).collect()

@@ -8,8 +8,8 @@ use rustix::fs::statvfs;
 
 use super::journals::Journals;
 use super::plan::{Plan, Planned, beside};
-use super::{Request, cluster, release, steps};
-use crate::bundle::manifest::{Database, Manifest};
+use super::{Request, cluster, files, release, steps};
+use crate::bundle::manifest::{Database, Manifest, Sha256Digest};
 use crate::bundle::name::timestamp;
 use crate::bundle::pack::cores;
 use crate::bundle::reader::Bundle;
@@ -29,7 +29,7 @@ const ROOM: u64 = 2;
 /// Everything that a restore goes on with.
 pub(super) struct Ready {
     pub(super) plan: Plan,
-    pub(super) target: Target,
+    pub(super) target: Option<Target>,
     pub(super) bundle: Arc<Bundle<File>>,
 }
 
@@ -71,26 +71,45 @@ pub(super) async fn preflight(
         release::look(bundle.manifest(), request, settings, &mut findings).await;
         hosts_down = cluster::look(bundle, request, settings, context, &mut findings).await;
     }
-    let postgres = look_at_postgres(request, settings, bundle.as_deref(), context, &mut findings).await;
-    let plan = match (&bundle, &postgres) {
-        (Some(bundle), Some((target, server))) => {
-            let databases = look_at_databases(request, bundle, target, &mut findings, context).await;
-            databases.map(|(roles, databases)| Plan {
-                file: request.file.canonicalize().unwrap_or_else(|_| request.file.clone()),
-                bundle: bundle.manifest().name.clone(),
-                manifest_sha256: crate::bundle::manifest::Sha256Digest(bundle.footer().manifest_digest),
-                server: server.clone(),
-                roles,
-                databases,
-                jobs: target.jobs,
-                hosts_down,
-                ssh_port: settings.ssh_port,
-            })
+    let manifest = bundle.as_deref().map(Bundle::manifest);
+    let some = !request.databases.is_empty() || manifest.is_none_or(|manifest| !manifest.databases.is_empty());
+    let wanted = request.databases_wanted() && some;
+    let mut server = None;
+    if wanted {
+        server = look_at_postgres(request, settings, bundle.as_deref(), context, &mut findings).await;
+    }
+    let mut plan = None;
+    if let Some(bundle) = &bundle {
+        let mut databases = Some((Vec::new(), Vec::new()));
+        if wanted {
+            databases = match &server {
+                Some((target, _)) => look_at_databases(request, bundle, target, &mut findings, context).await,
+                None => None,
+            };
         }
-        _ => None,
-    };
-    let ready = match (findings.refusal(), plan, postgres, bundle) {
-        (None, Some(plan), Some((target, _)), Some(bundle)) => Ok(Ready { plan, target, bundle }),
+        let files = files::look(bundle.manifest(), request, context, &mut findings);
+        plan = databases.map(|(roles, databases)| Plan {
+            file: request.file.canonicalize().unwrap_or_else(|_| request.file.clone()),
+            bundle: bundle.manifest().name.clone(),
+            manifest_sha256: Sha256Digest(bundle.footer().manifest_digest),
+            server: server.as_ref().map(|(_, server)| server.clone()),
+            roles,
+            databases,
+            files,
+            jobs: server.as_ref().map_or(1, |(target, _)| target.jobs),
+            hosts_down,
+            ssh_port: settings.ssh_port,
+        });
+    }
+    if plan.as_ref().is_some_and(|plan| plan.databases.is_empty() && plan.files.is_empty()) {
+        findings.all.push(Finding::error(
+            "nothing-to-restore",
+            "restore",
+            "the bundle holds nothing of what is asked for",
+        ));
+    }
+    let ready = match (findings.refusal(), plan, bundle) {
+        (None, Some(plan), Some(bundle)) => Ok(Ready { plan, target: server.map(|(target, _)| target), bundle }),
         (error, ..) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the restore needs"))),
     };
     Preflight { ready, findings: findings.all }

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 
 use super::plan::Plan;
 use crate::bundle::reader::Bundle;
+use crate::component::files::Placement;
 use crate::component::postgres::{Load, Target, drop_database, swap, swap_back, swapped};
 use crate::event::{Event, Meter};
 use crate::finding::Finding;
@@ -17,11 +18,18 @@ use crate::{Context, Error, Kind, Result};
 /// What all steps share.
 pub(super) struct Work {
     pub(super) plan: Plan,
-    pub(super) target: Target,
+    /// Needed where there are databases.
+    pub(super) target: Option<Target>,
     /// Needed to apply steps; they are undone without it.
     pub(super) bundle: Option<Arc<Bundle<File>>>,
     pub(super) meter: Arc<Meter>,
     pub(super) context: Context,
+}
+
+impl Work {
+    pub(super) fn target(&self) -> Result<&Target> {
+        self.target.as_ref().ok_or_else(|| Error::new(Kind::Failed, "the server is not connected"))
+    }
 }
 
 /// What a step does; a number is a place among the plan's databases.
@@ -36,6 +44,8 @@ enum Act {
     Check(usize),
     Properties(usize),
     Swap,
+    Files,
+    PlaceFiles,
 }
 
 struct RestoreStep {
@@ -56,7 +66,10 @@ pub(super) fn names(plan: &Plan) -> Vec<String> {
 }
 
 fn acts(plan: &Plan) -> Vec<(String, Act)> {
-    let mut acts = vec![("create roles".into(), Act::Roles)];
+    let mut acts = Vec::new();
+    if !plan.databases.is_empty() {
+        acts.push(("create roles".into(), Act::Roles));
+    }
     for (index, planned) in plan.databases.iter().enumerate() {
         let name = &planned.names.name;
         acts.extend([
@@ -69,43 +82,70 @@ fn acts(plan: &Plan) -> Vec<(String, Act)> {
             (format!("set owner, privileges and settings of database {name}"), Act::Properties(index)),
         ]);
     }
-    acts.push(("swap the databases".into(), Act::Swap));
+    if !plan.files.is_empty() {
+        acts.push(("write files beside their places".into(), Act::Files));
+    }
+    if !plan.databases.is_empty() {
+        acts.push(("swap the databases".into(), Act::Swap));
+    }
+    if !plan.files.is_empty() {
+        acts.push(("put files in their places".into(), Act::PlaceFiles));
+    }
     acts
 }
 
 impl RestoreStep {
     fn load(&self, index: usize) -> Result<Load> {
-        let bundle = self.work.bundle.clone();
         let planned = &self.work.plan.databases[index];
         Ok(Load {
-            target: self.work.target.clone(),
-            bundle: bundle.ok_or_else(|| Error::new(Kind::Failed, "the bundle is not open"))?,
+            target: self.work.target()?.clone(),
+            bundle: self.bundle()?,
             index: planned.index,
             shadow: planned.names.shadow.clone(),
             meter: self.work.meter.clone(),
         })
     }
 
+    fn bundle(&self) -> Result<Arc<Bundle<File>>> {
+        self.work.bundle.clone().ok_or_else(|| Error::new(Kind::Failed, "the bundle is not open"))
+    }
+
+    /// Writes every tree beside its place, in a thread that may wait for the disk.
+    async fn stage_files(&self) -> Result<()> {
+        let (bundle, context, files) = (self.bundle()?, self.work.context.clone(), self.work.plan.files.clone());
+        let work = move || {
+            for file in files {
+                for finding in file.stage(&bundle, &context)? {
+                    context.observer.event(&Event::Finding(finding));
+                }
+            }
+            Ok(())
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|cause| Error::new(Kind::Failed, "write files").because(cause))?
+    }
+
     async fn is_there(&self) -> Result<bool> {
-        let Work { plan, target, .. } = &*self.work;
+        let plan = &self.work.plan;
+        let target = || self.work.target();
         match self.act {
-            Act::Roles => Ok(target.existing_roles(&plan.roles).await?.len() == plan.roles.len()),
+            Act::Roles => Ok(target()?.existing_roles(&plan.roles).await?.len() == plan.roles.len()),
             Act::Create(index) => self.load(index)?.is_created().await,
             Act::Rows(index) => self.load(index)?.are_rows_loaded().await,
             Act::LargeObjects(index) => self.load(index)?.are_objects_loaded().await,
             // Nothing shows that these are complete, and to do them again changes nothing.
             Act::Indexes(_) | Act::Schema(_) | Act::Check(_) | Act::Properties(_) => Ok(false),
-            Act::Swap => swapped(target, &plan.names()).await,
+            Act::Swap => swapped(target()?, &plan.names()).await,
+            Act::Files => Ok(false),
+            Act::PlaceFiles => Ok(plan.files.iter().all(Placement::is_placed)),
         }
     }
 
     async fn do_it(&self) -> Result<()> {
-        let Work { plan, target, bundle, .. } = &*self.work;
+        let plan = &self.work.plan;
+        let target = || self.work.target();
         match self.act {
-            Act::Roles => match bundle {
-                Some(bundle) => target.create_roles(&bundle.content("databases/globals.sql")?).await,
-                None => Ok(()),
-            },
+            Act::Roles => target()?.create_roles(&self.bundle()?.content("databases/globals.sql")?).await,
             Act::Create(index) => self.load(index)?.create().await,
             Act::Rows(index) => self.load(index)?.load_rows().await,
             Act::LargeObjects(index) => self.load(index)?.load_objects().await,
@@ -113,24 +153,29 @@ impl RestoreStep {
             Act::Schema(index) => self.load(index)?.finish_schema().await,
             Act::Check(index) => self.load(index)?.check().await,
             Act::Properties(index) => self.load(index)?.set_properties().await,
-            Act::Swap => swap(target, &plan.names()).await,
+            Act::Swap => swap(target()?, &plan.names()).await,
+            Act::Files => self.stage_files().await,
+            Act::PlaceFiles => plan.files.iter().try_for_each(|file| file.place(&plan.bundle)),
         }
     }
 
     async fn take_back(&self) -> Result<()> {
-        let Work { plan, target, context, .. } = &*self.work;
+        let Work { plan, context, .. } = &*self.work;
+        let target = || self.work.target();
         match self.act {
             Act::Roles => {
                 for role in &plan.roles {
-                    if !target.drop_role(role).await? {
+                    if !target()?.drop_role(role).await? {
                         let message = "the restore made this role, and something else uses it by now: it stays";
                         context.observer.event(&Event::Finding(Finding::warning("role-in-use", role, message)));
                     }
                 }
                 Ok(())
             }
-            Act::Create(index) => drop_database(target, &plan.databases[index].names.shadow).await,
-            Act::Swap => swap_back(target, &plan.names()).await,
+            Act::Create(index) => drop_database(target()?, &plan.databases[index].names.shadow).await,
+            Act::Swap => swap_back(target()?, &plan.names()).await,
+            Act::Files => plan.files.iter().try_for_each(Placement::forget),
+            Act::PlaceFiles => plan.files.iter().rev().try_for_each(|file| file.take_back(&plan.bundle)),
             // They go with the database that they are in.
             _ => Ok(()),
         }

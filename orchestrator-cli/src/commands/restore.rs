@@ -7,7 +7,7 @@ use backup_core::cluster::hosts::Allowed;
 use backup_core::component::release::Origin;
 use backup_core::finding::Severity;
 use backup_core::plan::Progress;
-use backup_core::restore::{self, Outcome, Plan, Request};
+use backup_core::restore::{self, Outcome, Request};
 use backup_core::settings::{self, RestoreSettings};
 use backup_core::{Context, Error, Kind, Result};
 use serde_json::json;
@@ -62,6 +62,8 @@ async fn begin(
     };
     let request = Request {
         file,
+        only: arguments.only.map(Into::into),
+        root: arguments.root.clone(),
         databases: arguments.database.clone(),
         jobs: arguments.jobs.map(usize::from),
         release: arguments.release.clone().map(Origin::Given),
@@ -78,21 +80,14 @@ async fn begin(
     let found: String = prepared.preflight.findings.iter().map(findings::finding).collect();
     output.note(&found);
     if let Ok(plan) = prepared.preflight.plan() {
-        let stepping: Vec<String> = stepping_aside(plan);
-        if !stepping.is_empty() {
-            confirm(
-                &format!("{} steps aside, and its sessions are ended.", stepping.join(", ")),
-                arguments.yes,
-                output,
-            )?;
+        let aside: Vec<String> = plan.stepping_aside().into_iter().map(|(name, _)| name).collect();
+        if !aside.is_empty() {
+            let step = if aside.len() == 1 { "steps" } else { "step" };
+            let what = format!("{} {step} aside; sessions in databases are ended then.", aside.join(", "));
+            confirm(&what, arguments.yes, output)?;
         }
     }
     finished(&prepared.apply(context).await?, output)
-}
-
-fn stepping_aside(plan: &Plan) -> Vec<String> {
-    let live = plan.databases.iter().filter(|planned| planned.names.before.is_some());
-    live.map(|planned| planned.names.name.clone()).collect()
 }
 
 async fn resume(
@@ -122,17 +117,17 @@ async fn rollback(settings: &RestoreSettings, yes: bool, output: &Output, contex
 
 async fn cleanup(settings: &RestoreSettings, yes: bool, output: &Output, context: &Context) -> Result<ExitCode> {
     let leftovers = restore::leftovers(context)?;
-    let databases: Vec<String> = leftovers.databases().into_iter().map(Into::into).collect();
-    if !databases.is_empty() {
-        let what = format!("{} dropped for good; there is no rollback afterwards.", are(&databases));
+    let names = leftovers.names();
+    if !names.is_empty() {
+        let what = format!("{} dropped for good; there is no rollback afterwards.", are(&names));
         confirm(&what, yes, output)?;
     }
     leftovers.drop_all(settings, context).await?;
-    let text = match databases.is_empty() {
+    let text = match names.is_empty() {
         true => "nothing to clean up\n".to_owned(),
-        false => format!("dropped {}\n", databases.join(", ")),
+        false => format!("dropped {}\n", names.join(", ")),
     };
-    output.result("cleanup", &json!({ "dropped": databases }), &text)?;
+    output.result("cleanup", &json!({ "dropped": names }), &text)?;
     Ok(exit::done(false))
 }
 
@@ -204,6 +199,13 @@ fn text(outcome: &Outcome) -> String {
             human::plain(&database.name),
             human::counted(database.rows, "row")
         ));
+    }
+    for file in &outcome.files {
+        let before = match &file.before {
+            Some(before) => format!("; what was there before is {}", before.display()),
+            None => String::new(),
+        };
+        text.push_str(&format!("{}{before}\n", human::plain(&file.place.display().to_string())));
     }
     if !outcome.roles.is_empty() {
         text.push_str(&format!("roles made: {}\n", human::plain(&outcome.roles.join(", "))));

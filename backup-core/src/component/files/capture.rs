@@ -21,7 +21,7 @@ use crate::finding::Finding;
 use crate::{ErrorContext, Result};
 
 /// Where captured files stand in the bundle; it stands for the machine's `/`.
-const ROOT: &str = "files";
+pub(super) const ROOT: &str = "files";
 
 /// A path to capture with everything below it.
 #[derive(Debug, Clone)]

@@ -1,0 +1,7 @@
+//! Files and directories as a component: captured with all that the system knows of them, and put back.
+
+mod capture;
+mod place;
+
+pub use capture::{Tree, capture};
+pub use place::{Placement, placements};

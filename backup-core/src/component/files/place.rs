@@ -1,0 +1,238 @@
+//! Puts files back: each tree is written beside its place, and takes it by a rename; what was there steps aside.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde::{Deserialize, Serialize};
+
+use super::capture::ROOT;
+use crate::bundle::extract::{Pattern, extract};
+use crate::bundle::manifest::{Entry, Manifest};
+use crate::bundle::path;
+use crate::bundle::reader::{Bundle, ReadAt};
+use crate::event::Meter;
+use crate::finding::Finding;
+use crate::{Context, Error, ErrorContext, Kind, Result};
+
+/// The entry that holds the cluster's configuration.
+const CLUSTER_CONF: &str = "cluster.conf";
+
+/// A file or a directory with all below it that goes back to its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Path of the entry in the bundle.
+    pub entry: String,
+    /// Where it goes.
+    pub place: PathBuf,
+    /// The directory beside it that it is written into first.
+    pub staging: PathBuf,
+    /// Where what is there now goes, if there is something.
+    pub before: Option<PathBuf>,
+    /// Directories above it that are missing, the topmost first.
+    pub missing: Vec<PathBuf>,
+}
+
+/// Everything of a bundle that has a place below `root`: captured trees, and `cluster.conf`.
+pub fn placements(manifest: &Manifest, root: &Path, timestamp: &str) -> Vec<Placement> {
+    let below = format!("{ROOT}/");
+    let tops = tops(manifest.entries.iter().filter(|entry| entry.path.starts_with(&below)));
+    let mut wanted: Vec<(String, PathBuf)> = tops
+        .filter_map(|entry| {
+            let bytes = entry.path_bytes()?;
+            Some((entry.path.clone(), root.join(OsStr::from_bytes(bytes.strip_prefix(below.as_bytes())?))))
+        })
+        .collect();
+    if let Some(conf) = &manifest.source.cluster_conf {
+        wanted.push((CLUSTER_CONF.into(), root.join(conf.strip_prefix("/").unwrap_or(conf))));
+    }
+    let placement = |(number, (entry, place)): (usize, (String, PathBuf))| {
+        let beside = |name: String| place.with_file_name(name);
+        let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let missing: Vec<PathBuf> =
+            place.ancestors().skip(1).take_while(|directory| !directory.exists()).map(Into::into).collect();
+        Placement {
+            staging: beside(format!(".orchestrator-cli_restore_{timestamp}_{number}")),
+            before: place.symlink_metadata().is_ok().then(|| beside(format!("{name}_before_{timestamp}"))),
+            missing: missing.into_iter().rev().filter(|directory| !directory.as_os_str().is_empty()).collect(),
+            entry,
+            place,
+        }
+    };
+    wanted.into_iter().enumerate().map(placement).collect()
+}
+
+/// Entries that no other one is above of.
+fn tops<'e>(entries: impl Iterator<Item = &'e Entry>) -> impl Iterator<Item = &'e Entry> {
+    let mut sorted: Vec<&Entry> = entries.collect();
+    // A slash comes before all else, so that what is below an entry comes right after it.
+    sorted.sort_by_key(|entry| entry.path.replace('/', "\0"));
+    let mut last: Option<&str> = None;
+    sorted.retain(|entry| {
+        let below = last.is_some_and(|top| entry.path.strip_prefix(top).is_some_and(|rest| rest.starts_with('/')));
+        if !below {
+            last = Some(&entry.path);
+        }
+        !below
+    });
+    sorted.into_iter()
+}
+
+impl Placement {
+    /// Where it lies before it takes its place.
+    fn staged(&self, bundle: &str) -> Result<PathBuf> {
+        let bytes = path::from_text(&self.entry)
+            .ok_or_else(|| Error::new(Kind::Damaged, format!("entry {}: a bad path", self.entry)))?;
+        Ok(self.staging.join(bundle).join(OsStr::from_bytes(&bytes)))
+    }
+
+    /// Writes it beside its place, anew if it is there; returns what could not be put back as it was.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn stage<R: ReadAt>(&self, bundle: &Bundle<R>, context: &Context) -> Result<Vec<Finding>> {
+        self.discard()?;
+        fs::create_dir_all(&self.staging).context(|| format!("create {}", self.staging.display()))?;
+        let extracted = extract(bundle, &[Pattern::exact(&self.entry)], &self.staging, context, &Meter::default())?;
+        if self.entry == CLUSTER_CONF {
+            self.own(&self.staged(&bundle.manifest().name)?)?;
+        }
+        Ok(extracted.warnings)
+    }
+
+    /// The bundle knows only the content of `cluster.conf`, so the file belongs to whom the one before it belongs to, or
+    /// to the owner of its directory.
+    fn own(&self, staged: &Path) -> Result<()> {
+        let directory = self.place.parent().unwrap_or(Path::new("/"));
+        let model = fs::metadata(&self.place).or_else(|_| fs::metadata(directory));
+        let model = model.context(|| format!("look at {}", directory.display()))?;
+        if rustix::process::geteuid().is_root() {
+            chown(staged, Some(model.uid()), Some(model.gid())).context(|| format!("give {}", staged.display()))?;
+        }
+        if model.is_file() {
+            let mode = fs::set_permissions(staged, model.permissions());
+            mode.context(|| format!("set the mode of {}", staged.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether it has taken its place.
+    pub fn is_placed(&self) -> bool {
+        !self.staging.exists() && self.place.symlink_metadata().is_ok()
+    }
+
+    /// Gives it its place, by two renames at most.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn place(&self, bundle: &str) -> Result<()> {
+        if self.is_placed() {
+            return Ok(());
+        }
+        let staged = self.staged(bundle)?;
+        if staged.symlink_metadata().is_ok() {
+            if let Some(before) = self.before.as_ref().filter(|before| before.symlink_metadata().is_err()) {
+                rename(&self.place, before)?;
+            }
+            rename(&staged, &self.place)?;
+        }
+        self.discard()
+    }
+
+    /// Gives back the place to what had it before.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn take_back(&self, bundle: &str) -> Result<()> {
+        let staged = self.staged(bundle)?;
+        let stands = self.place.symlink_metadata().is_ok();
+        let steps_back = self.before.as_ref().filter(|before| before.symlink_metadata().is_ok());
+        // It stands in its place where nothing did before, or where that has stepped aside.
+        if stands && staged.symlink_metadata().is_err() && (steps_back.is_some() || self.before.is_none()) {
+            if let Some(parent) = staged.parent() {
+                fs::create_dir_all(parent).context(|| format!("create {}", parent.display()))?;
+            }
+            rename(&self.place, &staged)?;
+        }
+        match steps_back {
+            Some(before) => rename(before, &self.place),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes what was written beside its place.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn discard(&self) -> Result<()> {
+        remove(&self.staging)
+    }
+
+    /// Removes what was written beside its place, and directories that were made for it and are empty.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn forget(&self) -> Result<()> {
+        self.discard()?;
+        for directory in self.missing.iter().rev() {
+            match fs::remove_dir(directory) {
+                Ok(()) => {}
+                Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {}
+                Err(cause) => {
+                    return Err(Error::new(Kind::Failed, format!("remove {}", directory.display())).because(cause));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what has stepped aside.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn clean_up(&self) -> Result<()> {
+        self.before.as_deref().map_or(Ok(()), remove)
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    let renamed = renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
+    renamed.map_err(io::Error::from).context(|| format!("rename {} to {}", from.display(), to.display()))
+}
+
+/// Removes a file, or a directory with all below it, if it is there.
+fn remove(path: &Path) -> Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    };
+    removed.context(|| format!("remove {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_are_what_no_other_is_above_of() {
+        let entry = |path: &str| Entry {
+            path: path.into(),
+            kind: Default::default(),
+            link: None,
+            size: 0,
+            sha256: crate::bundle::manifest::Sha256Digest([0; 32]),
+            offset: 0,
+            stored: 0,
+            stored_sha256: crate::bundle::manifest::Sha256Digest([0; 32]),
+            chunk: None,
+        };
+        let entries = ["files/a", "files/a/b", "files/a-c", "files/a/b/c", "files/d/e", "files/ab"].map(entry);
+        let found: Vec<&str> = tops(entries.iter()).map(|entry| entry.path.as_str()).collect();
+        assert_eq!(found, ["files/a", "files/a-c", "files/ab", "files/d/e"]);
+    }
+}
