@@ -5,8 +5,12 @@ use serde::Serialize;
 
 use crate::bundle::name::BundleName;
 use crate::bundle::reader::Bundle;
+use crate::restore::Drill;
 use crate::store::Store;
-use crate::{Kind, Result};
+use crate::{ErrorContext, Kind, Result};
+
+/// What a drill's record adds to the name of the bundle's file.
+const DRILL: &str = ".drill.json";
 
 /// A bundle as `list` shows it.
 #[derive(Debug, Serialize)]
@@ -27,6 +31,8 @@ pub struct Listed {
     pub rows: u64,
     /// Number of warnings of its backup.
     pub warnings: usize,
+    /// What its last drill has shown.
+    pub drill: Option<Drill>,
     /// Why it can't be opened, where it can't.
     pub problem: Option<String>,
     /// Whether that is damage; else it may only be closed to us, or of a newer format.
@@ -52,6 +58,7 @@ fn describe(store: &dyn Store, name: &BundleName, length: u64) -> Listed {
         databases: Vec::new(),
         rows: 0,
         warnings: 0,
+        drill: None,
         damaged: false,
         problem: None,
     };
@@ -63,6 +70,8 @@ fn describe(store: &dyn Store, name: &BundleName, length: u64) -> Listed {
             listed.databases = manifest.databases.iter().map(|database| database.name.clone()).collect();
             listed.rows = manifest.rows();
             listed.warnings = manifest.warnings.len();
+            let digest = bundle.footer().manifest_digest;
+            listed.drill = last_drill(store, name).filter(|drill| drill.manifest_sha256.0 == digest);
         }
         Err(error) => {
             listed.damaged = error.kind() == Kind::Damaged;
@@ -70,4 +79,19 @@ fn describe(store: &dyn Store, name: &BundleName, length: u64) -> Listed {
         }
     }
     listed
+}
+
+/// What the record beside a bundle says; one that can't be read says nothing.
+fn last_drill(store: &dyn Store, name: &BundleName) -> Option<Drill> {
+    serde_json::from_slice(&store.read_beside(name, DRILL).ok()??).ok()
+}
+
+/// Puts a drill's record beside its bundle.
+///
+/// # Errors
+/// Where it can't be written.
+pub fn record(store: &dyn Store, name: &BundleName, drill: &Drill) -> Result<()> {
+    let mut text = serde_json::to_vec(drill).context(|| "write the drill's record".into())?;
+    text.push(b'\n');
+    store.write_beside(name, DRILL, &text)
 }

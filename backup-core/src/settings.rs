@@ -34,6 +34,7 @@ struct Document {
     backup: BackupTable,
     restore: RestoreTable,
     hosts: HostsTable,
+    drill: DrillTable,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -81,6 +82,22 @@ struct RestoreTable {
     jobs: Option<usize>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct DrillTable {
+    assert: Vec<Assertion>,
+}
+
+/// A question that a restored database must answer with true.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assertion {
+    /// The database.
+    pub database: String,
+    /// A query of one row and one column.
+    pub sql: String,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct HostsTable {
@@ -119,6 +136,8 @@ pub struct RestoreSettings {
     pub ssh_port: u16,
     /// Connections that load rows at once, if it is said.
     pub jobs: Option<usize>,
+    /// What a drill asks of the restored databases.
+    pub assertions: Vec<Assertion>,
 }
 
 impl Default for RestoreSettings {
@@ -130,6 +149,7 @@ impl Default for RestoreSettings {
             release_rule: ReleaseRule::default(),
             ssh_port: SSH_PORT,
             jobs: None,
+            assertions: Vec::new(),
         }
     }
 }
@@ -215,6 +235,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
         release_rule: document.restore.release,
         ssh_port: document.hosts.ssh_port,
         jobs: document.restore.jobs,
+        assertions: document.drill.assert,
     })
 }
 

@@ -39,6 +39,11 @@ pub(crate) enum Command {
         orchestrator-cli restore --resume\n  \
         orchestrator-cli restore --rollback")]
     Restore(Restore),
+    /// Restore a bundle into a throw-away PostgreSQL, look whether all is well, take the time
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli drill orchestrator_backup_20261120T191500Z.tgz\n  \
+        orchestrator-cli drill orchestrator_backup_20261120T191500Z.tgz --in /var/tmp")]
+    Drill(Drill),
     /// List the bundles of a directory
     #[command(after_help = "Example:\n  orchestrator-cli list /mnt/backups")]
     List {
@@ -132,6 +137,18 @@ pub(crate) struct Backup {
     /// Check everything, print what would be done, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Drill {
+    /// The bundle
+    pub(crate) bundle: PathBuf,
+    /// Settings with assertions (a file whose name ends in .toml) [default: the usual ones, if they exist]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the throw-away server's directory goes [default: TMPDIR, or /tmp]
+    #[arg(long = "in", value_name = "DIR")]
+    pub(crate) place: Option<PathBuf>,
 }
 
 #[derive(Args)]

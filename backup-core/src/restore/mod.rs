@@ -1,6 +1,7 @@
 //! A restore from beginning to end: preflight, build beside what is live, swap, confirm; and the ways back.
 
 mod cluster;
+mod drill;
 mod files;
 mod journals;
 mod plan;
@@ -16,6 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+pub use drill::{Drill, drill};
 pub use plan::{Plan, Planned};
 pub use preflight::Preflight;
 

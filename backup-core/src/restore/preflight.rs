@@ -130,7 +130,11 @@ fn look_for_others(journals: Option<Result<&Journals>>, findings: &mut Findings)
 }
 
 /// Opens the bundle, and holds every byte of it against its digest.
-async fn look_at_bundle(path: &Path, findings: &mut Findings, context: &Context) -> Option<Arc<Bundle<File>>> {
+pub(super) async fn look_at_bundle(
+    path: &Path,
+    findings: &mut Findings,
+    context: &Context,
+) -> Option<Arc<Bundle<File>>> {
     let shown = path.display().to_string();
     let opened = store::open_file(path).and_then(|file| Bundle::open(file).context(|| format!("open {shown}")));
     let bundle = Arc::new(findings.keep("bundle", &shown, opened)?);
@@ -184,7 +188,7 @@ async fn look_at_postgres(
     let major = facts.major().max(written_by.unwrap_or(0));
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await;
     let tools = findings.keep("pg-restore", "pg_restore", tools)?;
-    let jobs = request.jobs.or(settings.jobs).unwrap_or_else(|| cores() * JOBS_PER_CORE);
+    let jobs = request.jobs.or(settings.jobs).unwrap_or_else(default_jobs);
     let target = Target { parameters, tools, jobs };
     let left = findings.keep("postgres-connections", &place, target.connection_findings(&place).await);
     findings.all.extend(left.unwrap_or_default());
@@ -192,13 +196,18 @@ async fn look_at_postgres(
     Some((target, identifier))
 }
 
+/// Connections that load rows where nobody says how many.
+pub(super) fn default_jobs() -> usize {
+    cores() * JOBS_PER_CORE
+}
+
 /// A database that every server has and that is not restored itself.
-fn administrative(request: &Request, manifest: Option<&Manifest>) -> &'static str {
+pub(super) fn administrative(request: &Request, manifest: Option<&Manifest>) -> &'static str {
     let taken = manifest.is_some_and(|manifest| request.chosen(manifest).any(|(_, _, name)| name == "postgres"));
     if taken { "template1" } else { "postgres" }
 }
 
-async fn look_at_databases(
+pub(super) async fn look_at_databases(
     request: &Request,
     bundle: &Bundle<File>,
     target: &Target,

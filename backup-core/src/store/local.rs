@@ -102,6 +102,24 @@ impl Store for Directory {
         Ok(bundles)
     }
 
+    fn read_beside(&self, name: &BundleName, suffix: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.0.join(format!("{}{suffix}", name.file_name()));
+        match fs::read(&path) {
+            Ok(content) => Ok(Some(content)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(Error::new(Kind::Failed, format!("read {}", path.display())).because(cause)),
+        }
+    }
+
+    fn write_beside(&self, name: &BundleName, suffix: &str, content: &[u8]) -> Result<()> {
+        let path = self.0.join(format!("{}{suffix}", name.file_name()));
+        let doing = || format!("write {}", path.display());
+        let mut file = part(&self.0, name).context(doing)?;
+        file.write_all(content).and_then(|()| file.as_file().sync_all()).context(doing)?;
+        file.persist(&path).context(doing)?;
+        sync_directory(&self.0)
+    }
+
     fn open(&self, name: &BundleName) -> Result<Box<dyn ReadAt>> {
         open_file(&self.0.join(name.file_name())).map(|file| Box::new(file) as Box<dyn ReadAt>)
     }

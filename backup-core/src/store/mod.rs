@@ -43,6 +43,18 @@ pub trait Store: Send + Sync {
     /// [`crate::Kind::NotFound`] where the place does not exist.
     fn list(&self) -> Result<Vec<Stored>>;
 
+    /// What lies beside a bundle under its name and `suffix`, if something does; it is small.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    fn read_beside(&self, name: &BundleName, suffix: &str) -> Result<Option<Vec<u8>>>;
+
+    /// Puts something small beside a bundle, in place of what is there.
+    ///
+    /// # Errors
+    /// Where it can't be written; what was there is there still.
+    fn write_beside(&self, name: &BundleName, suffix: &str, content: &[u8]) -> Result<()>;
+
     /// Opens a bundle for reading.
     ///
     /// # Errors

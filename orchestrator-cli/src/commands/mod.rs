@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod drill;
 mod extract;
 mod list;
 mod restore;
@@ -24,8 +25,9 @@ use crate::output::Output;
 pub(crate) async fn run(command: Command, output: &Output, context: &Context) -> Result<ExitCode> {
     match command {
         Command::Backup(backup) => backup::run(backup, output, context).await,
+        Command::Drill(drill) => drill::run(&drill, output, context).await,
         Command::Restore(restore) => restore::run(restore, output, context).await,
-        Command::List { directory } => list::run(&directory, output),
+        Command::List { directory } => list::run(&directory, output, context),
         Command::Show { bundle, entries } => show::run(&bundle, entries, output),
         Command::Verify { bundle } => verify::run(&bundle, output, context).await,
         Command::Extract { bundle, patterns, to } => extract::run(&bundle, &patterns, &to, output, context).await,

@@ -15,6 +15,7 @@ mod sequences;
 mod snapshot;
 mod sql;
 mod tables;
+mod throwaway;
 mod tools;
 
 pub(crate) use capture::directory;
@@ -23,7 +24,8 @@ pub(crate) use discover::is_untouched;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub use load::{Load, Names, Target, drop_database, server_findings, swap, swap_back, swapped};
 pub use scripts::readme;
-pub use tools::{Tools, find as find_tools};
+pub use throwaway::Throwaway;
+pub use tools::{Tools, find as find_tools, find_server};
 
 use crate::{Error, Kind};
 

@@ -48,10 +48,32 @@ impl Tools {
 /// # Errors
 /// [`Kind::Unsupported`] where those found are too old, [`Kind::NotFound`] where none are.
 pub async fn find(configured: Option<&Path>, environment: &Environment, major: u32) -> Result<Tools> {
-    let candidates = match configured {
+    choose(candidates(configured, environment), configured, major).await
+}
+
+/// The same for programs that make and run a server, too.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_server(configured: Option<&Path>, environment: &Environment, major: u32) -> Result<Tools> {
+    let mut candidates = candidates(configured, environment);
+    candidates.retain(|directory| ["initdb", "postgres"].iter().all(|program| directory.join(program).is_file()));
+    let found = choose(candidates, configured, major).await;
+    found.map_err(|error| {
+        Error::new(error.kind(), format!("find a PostgreSQL server of version {major} or newer on this machine"))
+            .because(error)
+            .hint(format!("install the package postgresql-{major} or newer; its own cluster need not run"))
+    })
+}
+
+fn candidates(configured: Option<&Path>, environment: &Environment) -> Vec<PathBuf> {
+    match configured {
         Some(directory) => vec![directory.to_owned()],
         None => in_path(environment).into_iter().chain(versioned()).collect(),
-    };
+    }
+}
+
+async fn choose(candidates: Vec<PathBuf>, configured: Option<&Path>, major: u32) -> Result<Tools> {
     let mut newest: Option<Tools> = None;
     let mut fitting: Option<Tools> = None;
     for directory in &candidates {

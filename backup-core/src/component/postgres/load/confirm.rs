@@ -1,5 +1,7 @@
 //! A last look at a database under its own name.
 
+use std::path::Path;
+
 use super::Target;
 use crate::Result;
 use crate::bundle::manifest::{Database, Table};
@@ -36,6 +38,29 @@ impl Target {
         }
         findings.extend(emptied(&connection, name, expected).await?);
         Ok(findings)
+    }
+
+    /// Whether a query says true of a database.
+    ///
+    /// # Errors
+    /// Where it fails, or gives anything but one truth value.
+    pub async fn holds(&self, database: &str, query: &str) -> Result<bool> {
+        let connection = self.connect(database).await?;
+        let row = connection.query_one(query, &[]).await;
+        let row = row.map_err(|error| query_failed("ask the assertion", &error))?;
+        let said = row.try_get::<_, Option<bool>>(0);
+        Ok(said.map_err(|error| query_failed("ask the assertion for true or false", &error))?.unwrap_or(false))
+    }
+
+    /// Makes a tablespace, whose name is SQL.
+    ///
+    /// # Errors
+    /// The server's words.
+    pub async fn create_tablespace(&self, name: &str, directory: &Path) -> Result<()> {
+        let location = sql::literal(&directory.display().to_string());
+        let connection = self.administer().await?;
+        let created = connection.batch_execute(&format!("CREATE TABLESPACE {name} LOCATION {location}")).await;
+        created.map_err(|error| query_failed(format!("create tablespace {name}"), &error))
     }
 }
 

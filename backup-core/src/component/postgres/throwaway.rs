@@ -1,0 +1,185 @@
+//! A PostgreSQL server for a while: in a directory of its own, without a network port, gone with the value that holds it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+use super::connection::{Parameters, connect};
+use super::tools::Tools;
+use crate::context::Environment;
+use crate::lock::lock;
+use crate::{Error, ErrorContext, Kind, Result};
+
+const PREFIX: &str = "orchestrator-drill-";
+const LOCK: &str = "lock";
+/// PostgreSQL refuses to run as root, and this is the user that its packages make.
+const USER: &str = "postgres";
+/// Nothing of it outlives a crash, so nothing waits for the disk.
+const SETTINGS: [&str; 8] = [
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "max_wal_size=4GB",
+    "shared_buffers=128MB",
+    "listen_addresses=",
+];
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A running server. Dropping it ends the server and removes its directory.
+pub struct Throwaway {
+    server: Option<Child>,
+    directory: TempDir,
+    _lock: File,
+}
+
+impl Throwaway {
+    /// Makes and starts a server in a new directory below `place`, and removes what killed runs have left there.
+    ///
+    /// # Errors
+    /// What initdb or the server say.
+    pub async fn start(tools: &Tools, place: &Path) -> Result<Self> {
+        let doing = || format!("start a throw-away PostgreSQL in {}", place.display());
+        remove_leftovers(place);
+        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(place).context(doing)?;
+        let path = directory.path();
+        let file = File::create(path.join(LOCK)).context(doing)?;
+        let held = lock(file, path, || "somebody else has it".into())?;
+        if rustix::process::geteuid().is_root() {
+            let (user, group) = account()?;
+            chown(path, Some(user), Some(group)).context(doing)?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).context(doing)?;
+        let mut initdb = as_server_user(&tools.program("initdb"));
+        initdb.arg("--pgdata").arg(path.join("data"));
+        initdb.args(["--username", USER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        let made = super::command::run(initdb, "make a throw-away PostgreSQL with initdb", None).await;
+        made.map_err(|error| {
+            error.hint("where this is about permission: the user that runs the server must be able to reach the directory; --in names another")
+        })?;
+        let mut postgres = as_server_user(&tools.program("postgres"));
+        postgres.arg("-D").arg(path.join("data")).arg("-k").arg(path);
+        postgres.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+        let log = File::create(path.join("log")).context(doing)?;
+        postgres.stdin(Stdio::null()).stdout(log.try_clone().context(doing)?).stderr(log);
+        let server = postgres.spawn().context(doing)?;
+        let mut started = Self { server: Some(server), directory, _lock: held };
+        started.wait().await.context(doing)?;
+        Ok(started)
+    }
+
+    /// How it is connected to, as its superuser.
+    ///
+    /// # Errors
+    /// None that are known; the text is our own.
+    pub fn parameters(&self) -> Result<Parameters> {
+        let host = self.directory.path().display().to_string().replace('\\', "\\\\").replace('\'', "\\'");
+        Parameters::resolve(&format!("host='{host}' port=5432 user={USER} dbname=postgres"), &Environment::default())
+    }
+
+    /// A directory in it that the server may write to.
+    ///
+    /// # Errors
+    /// Where it can't be made.
+    pub fn directory(&self, name: &str) -> Result<std::path::PathBuf> {
+        let path = self.directory.path().join(name);
+        let doing = || format!("make {}", path.display());
+        fs::create_dir(&path).context(doing)?;
+        if rustix::process::geteuid().is_root() {
+            let (user, group) = account()?;
+            chown(&path, Some(user), Some(group)).context(doing)?;
+        }
+        Ok(path)
+    }
+
+    /// Where all of it is.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        let parameters = self.parameters()?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let failure = match connect(&parameters).await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            let ended = match &mut self.server {
+                Some(server) => server.try_wait().context(|| "wait for the server".into())?,
+                None => None,
+            };
+            if ended.is_some() || Instant::now() > deadline {
+                let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+                let last = log.trim().lines().last().unwrap_or_default().to_owned();
+                return Err(Error::new(Kind::Failed, format!("it did not start: {last}")).because(failure));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+impl Drop for Throwaway {
+    fn drop(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        if let Some(pid) = server.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+            // The immediate shutdown, which ends its children too.
+            let _ = kill_process(pid, Signal::QUIT);
+        }
+        // Its directory must not go before it has.
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while matches!(server.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// A program that ends when we do, however that happens, and that is not root.
+fn as_server_user(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "QUIT"]);
+    if rustix::process::geteuid().is_root() {
+        command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]);
+    }
+    command.arg(program).current_dir("/").env("LC_ALL", "C");
+    for variable in Parameters::removed_variables() {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Numbers of the server's user and group.
+fn account() -> Result<(u32, u32)> {
+    let passwd = fs::read_to_string("/etc/passwd").context(|| "read /etc/passwd".into())?;
+    let number = |field: Option<&str>| field.and_then(|text| text.parse().ok());
+    let found = passwd.lines().find_map(|line| {
+        let mut fields = line.strip_prefix(USER)?.strip_prefix(':')?.split(':').skip(1);
+        Some((number(fields.next())?, number(fields.next())?))
+    });
+    found.ok_or_else(|| {
+        Error::new(Kind::NotFound, format!("PostgreSQL does not run as root, and there is no user {USER}"))
+            .hint("run as an ordinary user, or install PostgreSQL's server package, which makes the user")
+    })
+}
+
+/// Removes directories of runs that were killed, which nobody holds the lock of.
+fn remove_leftovers(place: &Path) {
+    let Ok(entries) = fs::read_dir(place) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let path = entry.path();
+        let free = File::open(path.join(LOCK)).is_ok_and(|file| file.try_lock().is_ok());
+        if free && path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            // What can't be removed belongs to somebody else.
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+}

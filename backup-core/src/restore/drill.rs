@@ -1,0 +1,146 @@
+//! A drill: a bundle is restored into a throw-away PostgreSQL, held against its manifest and the operator's own questions,
+//! and the time is taken. Nothing is left of it but the record.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::plan::Plan;
+use super::preflight::{look_at_bundle, look_at_databases};
+use super::steps::{self, steps};
+use super::{KIND, Request, work};
+use crate::bundle::manifest::Sha256Digest;
+use crate::component::postgres::{self, Target, Throwaway};
+use crate::event::Ticker;
+use crate::finding::{Finding, Findings, Severity};
+use crate::plan::{Head, Journal, apply};
+use crate::settings::RestoreSettings;
+use crate::{Context, Error, ErrorContext, Kind, Result};
+
+/// What a drill has shown of a bundle.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Drill {
+    /// The bundle's name.
+    pub bundle: String,
+    /// Digest of its manifest, which tells it from another one of this name.
+    pub manifest_sha256: Sha256Digest,
+    /// When the drill began.
+    pub time: DateTime<Utc>,
+    /// From the first look at the bundle until the databases had their names.
+    pub seconds: f64,
+    /// The PostgreSQL that it was restored into.
+    pub postgres: String,
+    /// Rows that came back.
+    pub rows: u64,
+    /// What was not as it should be; nothing where the bundle is proved.
+    pub problems: Vec<Finding>,
+}
+
+impl Drill {
+    /// Whether the bundle is proved.
+    pub fn passed(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Restores a bundle into a throw-away server below `place`, and looks whether all is well.
+///
+/// # Errors
+/// Where there can be no drill: no bundle, no server programs, no place. What is wrong with the bundle is in the result.
+pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, context: &Context) -> Result<Drill> {
+    let begun = context.now();
+    let mut findings = Findings::default();
+    let bundle = look_at_bundle(file, &mut findings, context).await;
+    let bundle = match (findings.refusal(), bundle) {
+        (Some(error), _) => return Err(error),
+        (None, Some(bundle)) => bundle,
+        (None, None) => return Err(Error::new(Kind::Failed, format!("open {}", file.display()))),
+    };
+    let manifest = bundle.manifest();
+    let server = manifest.source.postgres.as_ref();
+    let written_by = server.and_then(|server| server.pg_dump.split('.').next()?.parse().ok()).unwrap_or(0);
+    let major = server.map_or(0, |server| server.version_number / 10_000).max(written_by);
+    let tools = postgres::find_server(settings.bin_dir.as_deref(), &context.environment, major).await?;
+    let mut drill = Drill {
+        bundle: manifest.name.clone(),
+        manifest_sha256: Sha256Digest(bundle.footer().manifest_digest),
+        time: begun,
+        seconds: 0.0,
+        postgres: tools.version.clone(),
+        rows: manifest.rows(),
+        problems: Vec::new(),
+    };
+    context.phase("start a throw-away PostgreSQL");
+    let preparing = context.now();
+    let throwaway = Throwaway::start(&tools, place).await?;
+    let prepared = context.now();
+    let request = Request { file: file.into(), ..Request::default() };
+    let database = super::preflight::administrative(&request, Some(manifest));
+    let parameters = throwaway.parameters()?.with_database(database);
+    let jobs = settings.jobs.unwrap_or_else(super::preflight::default_jobs);
+    let target = Target { parameters, tools, jobs };
+    make_tablespaces(&target, &throwaway, &bundle.content("databases/globals.sql")?).await?;
+    let looked = look_at_databases(&request, &bundle, &target, &mut findings, context).await;
+    let wrong = |finding: &Finding| finding.severity == Severity::Error;
+    drill.problems = findings.all.iter().filter(|finding| wrong(finding)).cloned().collect();
+    let Some((roles, databases)) = looked.filter(|_| drill.problems.is_empty()) else { return Ok(drill) };
+    let plan = Plan {
+        file: file.into(),
+        bundle: manifest.name.clone(),
+        manifest_sha256: drill.manifest_sha256,
+        server: None,
+        roles,
+        databases,
+        files: Vec::new(),
+        jobs,
+        hosts_down: Vec::new(),
+        ssh_port: settings.ssh_port,
+    };
+    let head = Head::new(KIND, begun, steps::names(&plan), plan.clone());
+    let mut journal = Journal::create(&throwaway.path().join("journal"), &head)?;
+    let work = work(plan, Some(target), Some(bundle.clone()), context);
+    let ticker = Ticker::start(work.meter.clone(), context.clone());
+    let applied = apply(&steps(&work), &mut journal, context).await;
+    drop(ticker);
+    let setup = prepared.signed_duration_since(preparing);
+    drill.seconds = (context.now().signed_duration_since(begun) - setup).as_seconds_f64();
+    match applied {
+        Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+        Err(error) => drill.problems.push(Finding::from_error("not-restored", &drill.bundle, &error)),
+        Ok(()) => drill.problems = look_around(&work, settings).await?,
+    }
+    drop(throwaway);
+    Ok(drill)
+}
+
+/// The tablespaces that the roles' script names in comments, each a directory of the throw-away server.
+async fn make_tablespaces(target: &Target, throwaway: &Throwaway, globals: &[u8]) -> Result<()> {
+    let script = String::from_utf8_lossy(globals);
+    for (number, line) in script.lines().filter_map(|line| line.strip_prefix("--   CREATE TABLESPACE ")).enumerate() {
+        let Some((name, _)) = line.split_once(" OWNER ") else { continue };
+        let directory = throwaway.directory(&format!("tablespace-{number}"))?;
+        target.create_tablespace(name, &directory).await.context(|| format!("create tablespace {name}"))?;
+    }
+    Ok(())
+}
+
+/// The confirmations of every restore, and the operator's own questions.
+async fn look_around(work: &Arc<steps::Work>, settings: &RestoreSettings) -> Result<Vec<Finding>> {
+    let (target, mut problems) = (work.target()?, Vec::new());
+    let Some(bundle) = &work.bundle else { return Ok(problems) };
+    for planned in &work.plan.databases {
+        let expected = &bundle.manifest().databases[planned.index];
+        problems.extend(target.confirm(&planned.names.name, expected).await?);
+    }
+    for assertion in &settings.assertions {
+        let subject = format!("{}: {}", assertion.database, assertion.sql);
+        match target.holds(&assertion.database, &assertion.sql).await {
+            Ok(true) => {}
+            Ok(false) => problems.push(Finding::error("assertion", subject, "it is not true of the restored database")),
+            Err(error) => problems.push(Finding::from_error("assertion", subject, &error)),
+        }
+    }
+    Ok(problems)
+}
