@@ -60,6 +60,8 @@ pub struct Outcome {
     pub rows: u64,
     /// What did not go as it should.
     pub warnings: Vec<Finding>,
+    /// What a restore needs that is not in it.
+    pub needs: Vec<Finding>,
 }
 
 /// The directories that a backup would be written to, each once, whatever it is called.
@@ -142,6 +144,7 @@ async fn fill(
         hosts,
         databases,
         warnings,
+        needs: ready.needs.clone(),
         entries: std::mem::take(&mut tail.entries),
     };
     abandon.disarm();
@@ -152,7 +155,7 @@ impl Complete {
     async fn publish(self, context: &Context) -> Result<Outcome> {
         context.phase("publish");
         let Self { manifest, tail, content, _ticker } = self;
-        let (name, warnings) = (manifest.name.clone(), manifest.warnings.clone());
+        let (name, warnings, needs) = (manifest.name.clone(), manifest.warnings.clone(), manifest.needs.clone());
         let rows = manifest.rows();
         let sealing = tokio::task::spawn_blocking(move || {
             let sealed = tail.seal(&manifest)?;
@@ -161,7 +164,7 @@ impl Complete {
         });
         let (published, failed, length, sha256) =
             sealing.await.map_err(|cause| Error::new(Kind::Failed, "publish the bundle").because(cause))??;
-        Ok(Outcome { name, published, failed, length, sha256, content, rows, warnings })
+        Ok(Outcome { name, published, failed, length, sha256, content, rows, warnings, needs })
     }
 }
 

@@ -18,6 +18,7 @@ pub mod lock;
 pub mod plan;
 pub mod preflight;
 pub mod restore;
+mod sealed;
 pub mod settings;
 pub mod store;
 

@@ -11,7 +11,7 @@ use crate::component::release::{self, Origin, Release};
 use crate::context::Context;
 use crate::finding::{Finding, Findings, Severity, bytes};
 use crate::settings::Settings;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, sealed};
 
 /// Bundles have been seen at a fifth to a tenth of a database's size on disk; a third leaves room.
 const SHARE_OF_SIZE: u64 = 3;
@@ -28,6 +28,8 @@ pub struct ReadyPostgres {
     pub tools: Tools,
     /// Databases to capture.
     pub databases: Vec<DatabaseFacts>,
+    /// What they need of another server.
+    needs: Vec<Finding>,
 }
 
 /// Everything needed for a backup.
@@ -36,6 +38,8 @@ pub struct Ready {
     pub postgres: ReadyPostgres,
     /// The release.
     pub release: Release,
+    /// What a restore will need beside the bundle; among the findings, too.
+    pub needs: Vec<Finding>,
 }
 
 /// What a preflight has to say.
@@ -69,9 +73,12 @@ pub async fn preflight(
     let size = databases.map(|database| database.size).sum();
     look_at_directories(directories, size, &mut findings);
     directories.iter().for_each(|directory| look_for_nesting(directory, &settings.files, &mut findings));
+    let mut needs = postgres.as_ref().map_or_else(Vec::new, |postgres| postgres.needs.clone());
+    needs.extend(sealed::of_files(&settings.cluster, &settings.files));
+    findings.all.extend(needs.iter().cloned());
     let error = findings.refusal();
     let ready = match (postgres, release, error) {
-        (Some(postgres), Some(release), None) => Ok(Ready { postgres, release }),
+        (Some(postgres), Some(release), None) => Ok(Ready { postgres, release, needs }),
         (_, _, error) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
     };
     Preflight { ready, findings: findings.all }
@@ -139,7 +146,7 @@ async fn look_at_postgres(
     let listed = postgres::databases(&connection, &server, wanted).await;
     let (mut databases, closed) = findings.keep("database", "PostgreSQL", listed)?;
     findings.all.extend(closed);
-    let mut untouched = None;
+    let (mut untouched, mut needs) = (None, Vec::new());
     for facts in &databases {
         let Some(connection) =
             findings.keep("database", &facts.name, connect(&parameters.with_database(&facts.name)).await)
@@ -161,12 +168,16 @@ async fn look_at_postgres(
             ));
         }
         findings.all.extend(problems);
+        let extensions = findings.keep("database", &facts.name, postgres::extensions(&connection).await);
+        needs.extend(sealed::of_database(facts, &extensions.unwrap_or_default()));
     }
     databases.retain(|facts| Some(facts.oid) != untouched);
     if databases.is_empty() {
         findings.all.push(Finding::warning("no-database", parameters.place(), "the server has no database to capture"));
     }
-    Some(ReadyPostgres { parameters, connection, server, tools: tools?, databases })
+    let roles = sealed::of_roles(&connection, &server, &databases, settings.role_passwords && server.superuser).await;
+    needs.extend(findings.keep("roles", "roles", roles).unwrap_or_default());
+    Some(ReadyPostgres { parameters, connection, server, tools: tools?, databases, needs })
 }
 
 /// A destination that can't be written does not hold up the others.

@@ -9,6 +9,15 @@ pub(crate) const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default();
 
+/// What a restore needs beside a bundle, under a heading; nothing where it needs nothing.
+pub(crate) fn needs(needs: &[Finding]) -> String {
+    if needs.is_empty() {
+        return String::new();
+    }
+    let line = |need: &Finding| indented("  ", &plain(&format!("{}: {}", need.subject, need.message)));
+    format!("not in the bundle\n{}", needs.iter().map(line).collect::<String>())
+}
+
 /// A finding as a line or more.
 pub(crate) fn finding(finding: &Finding) -> String {
     let label = match finding.severity {

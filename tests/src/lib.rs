@@ -111,6 +111,7 @@ pub fn manifest_of(name: &BundleName, entries: Vec<Entry>) -> Manifest {
         hosts: Vec::new(),
         databases: Vec::new(),
         warnings: Vec::new(),
+        needs: Vec::new(),
         entries,
     }
 }

@@ -308,3 +308,33 @@ fn files_come_back_with_all_that_the_system_knows_of_them() {
     assert!(output.status.success(), "{}", describe(&output));
     assert_eq!(shell("ls -A . home | grep -E 'before|orchestrator-cli' | wc -l"), "0\n");
 }
+
+#[test]
+fn what_a_bundle_lacks_is_told_when_it_is_made_and_ever_after() {
+    let server = Postgres::start();
+    server.sql("postgres", "CREATE ROLE app LOGIN");
+    server.sql("postgres", "CREATE DATABASE orchestrator OWNER app");
+    server.sql("orchestrator", "CREATE EXTENSION pg_trgm; CREATE TABLE words AS SELECT 'word' AS word");
+    server.sql("orchestrator", "CREATE INDEX ON words USING gin (word gin_trgm_ops)");
+    let place = Workplace::default();
+    let certificate = place.write("cert.pem", "a certificate");
+    place.write(
+        "cluster.conf",
+        format!("chef {{ continuum {{ cluster_name: x, tls: \"{}\" }} }}", certificate.display()),
+    );
+    let check = ["check", "--config", "cluster.conf", "--release", "2.6.3", "--to", "."];
+    let check = place.cli(&check).envs(server.variables()).output().expect("it runs");
+    let backup = place.backup(&server, &[]).output().expect("it runs");
+    let bundle = place.bundles()[0].display().to_string();
+    let [verify, show] = ["verify", "show"].map(|command| place.cli(&[command, &bundle]).output().expect("it runs"));
+    for output in [check, backup, verify, show] {
+        assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
+        for word in ["role app: ", "extension pg_trgm: ", &certificate.display().to_string()] {
+            assert!(describe(&output).contains(word), "{word}: {}", describe(&output));
+        }
+    }
+    let target = Postgres::start();
+    let output = restore(&place, &target, &place.bundles()[0], &["--only", "databases"]);
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+    assert_same(&server, &target, "orchestrator");
+}

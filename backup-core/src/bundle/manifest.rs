@@ -64,6 +64,9 @@ pub struct Manifest {
     /// What did not go as it should, but did not stop the backup.
     #[serde(default)]
     pub warnings: Vec<Finding>,
+    /// What a restore needs that is not in the bundle.
+    #[serde(default)]
+    pub needs: Vec<Finding>,
     /// Every entry but the manifest itself, in the order of the file.
     pub entries: Vec<Entry>,
 }

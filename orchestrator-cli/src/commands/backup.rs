@@ -77,6 +77,7 @@ fn text(outcome: &Outcome, begun: Instant) -> String {
         human::duration(begun.elapsed()),
         outcome.sha256,
     ));
+    text.push_str(&findings::needs(&outcome.needs));
     if !outcome.warnings.is_empty() {
         text.push_str(&format!("done with {}\n", human::counted(outcome.warnings.len() as u64, "warning")));
     }

@@ -26,6 +26,9 @@ pub(crate) fn run(path: &Path, entries: bool, output: &Output) -> Result<ExitCod
     let mut text = head(manifest, length);
     manifest.databases.iter().for_each(|database| text.push_str(&describe(database)));
     text.push_str(&files(manifest));
+    if !manifest.needs.is_empty() {
+        text.push_str(&format!("\n{}", findings::needs(&manifest.needs).replacen("not", "Not", 1)));
+    }
     if !manifest.warnings.is_empty() {
         text.push_str("\nWarnings of the backup\n");
         manifest.warnings.iter().for_each(|warning| text.push_str(&findings::finding(warning)));

@@ -33,10 +33,12 @@ pub(crate) async fn run(path: &Path, output: &Output, context: &Context) -> Resu
             human::bytes(content),
             human::duration(begun.elapsed()),
         ));
+        text.push_str(&findings::needs(&manifest.needs));
     } else {
         text.push_str(&format!("{}: DAMAGED, do not rely on it\n", path.display()));
     }
-    output.result("verify", &json!({ "sound": sound, "damage": verification.damage }), &text)?;
+    let needs = verification.manifest.as_ref().map(|manifest| &manifest.needs);
+    output.result("verify", &json!({ "sound": sound, "damage": verification.damage, "needs": needs }), &text)?;
     Ok(ExitCode::from(if sound { exit::DONE } else { exit::DAMAGED }))
 }
 

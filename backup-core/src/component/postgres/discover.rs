@@ -230,7 +230,7 @@ pub(crate) async fn is_untouched(connection: &Connection) -> Result<bool> {
     Ok(row.get(0))
 }
 
-pub(super) async fn extensions(connection: &Connection) -> Result<Vec<Extension>> {
+pub(crate) async fn extensions(connection: &Connection) -> Result<Vec<Extension>> {
     let schema = sql::bytes("n.nspname::text");
     let sql = format!(
         "SELECT e.extname::text, e.extversion, {schema} FROM pg_catalog.pg_extension e \

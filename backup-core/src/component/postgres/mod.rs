@@ -20,9 +20,10 @@ mod tools;
 
 pub(crate) use capture::directory;
 pub use capture::{Capture, capture};
-pub(crate) use discover::is_untouched;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
+pub(crate) use discover::{extensions, is_untouched};
 pub use load::{Load, Names, Target, drop_database, server_findings, swap, swap_back, swapped};
+pub use roles::roles_without_password;
 pub use scripts::readme;
 pub use throwaway::Throwaway;
 pub use tools::{Tools, find as find_tools, find_server};

@@ -3,6 +3,7 @@
 use tokio_postgres::Row;
 
 use super::connection::Connection;
+use super::discover::{DatabaseFacts, ServerFacts};
 use super::{query_failed, sql};
 use crate::Result;
 
@@ -22,6 +23,22 @@ const NEEDED: &str = "WITH RECURSIVE needed(oid) AS (\
 pub(super) struct Globals {
     pub(super) script: String,
     pub(super) roles: Vec<String>,
+    /// Those that may log in and whose password is not in it.
+    without_password: Vec<String>,
+}
+
+/// Roles that `databases` need and that log in, but whose passwords a backup would not hold.
+///
+/// # Errors
+/// A failed query.
+pub async fn roles_without_password(
+    connection: &Connection,
+    server: &ServerFacts,
+    databases: &[DatabaseFacts],
+    passwords: bool,
+) -> Result<Vec<String>> {
+    let oids: Vec<u32> = databases.iter().map(|facts| facts.oid).collect();
+    Ok(globals(connection, &oids, server.major(), passwords).await?.without_password)
 }
 
 /// Writes the roles that `databases` need. `passwords` may be asked for by a superuser alone.
@@ -61,7 +78,9 @@ pub(super) async fn globals(
     );
     let members = connection.query(&query, &[&databases]).await.map_err(failed)?;
     members.iter().for_each(|row| script.push_str(&membership(row)));
-    Ok(Globals { script, roles: rows.iter().map(|row| row.get(0)).collect() })
+    let open = rows.iter().filter(|row| row.get(5) && row.get::<_, Option<&str>>(10).is_none());
+    let without_password = open.map(|row| row.get(0)).collect();
+    Ok(Globals { script, roles: rows.iter().map(|row| row.get(0)).collect(), without_password })
 }
 
 /// The server's own tablespaces, as comments: where they lie on another machine is for a person to say.
