@@ -1,109 +1,46 @@
 //! A restore from beginning to end: preflight, build beside what is live, swap, confirm; and the ways back.
 
 mod cluster;
+mod current;
 mod drill;
 mod files;
 mod journals;
+mod leftovers;
 mod plan;
 mod preflight;
 mod release;
+mod request;
 mod steps;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+pub use current::{Current, current};
 pub use drill::{Drill, drill};
+pub use leftovers::{Leftovers, leftovers};
 pub use plan::{Plan, Planned};
 pub use preflight::Preflight;
+pub use request::{Component, Request};
 
-use crate::bundle::manifest::{Database, Manifest};
 use crate::bundle::reader::Bundle;
-use crate::cluster::hosts::Allowed;
 use crate::component::files::Placement;
 use crate::component::postgres::connection::{Parameters, connect_first};
 use crate::component::postgres::{self, Target};
-use crate::component::release::Origin;
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Severity};
-use crate::plan::{Head, Journal, Progress, Step, apply, undo};
+use crate::plan::{Head, Journal, Step, apply};
 use crate::settings::RestoreSettings;
-use crate::{Context, Error, ErrorContext, Kind, Result, store};
+use crate::{Context, Error, Kind, Result};
 use journals::Journals;
 use preflight::{Ready, preflight, tell};
 use steps::{Work, steps};
 
 /// The kind of plan, as its journal names it.
 const KIND: &str = "restore";
-
-/// What is asked for beside the settings.
-#[derive(Debug)]
-pub struct Request {
-    /// The bundle.
-    pub file: PathBuf,
-    /// The one component that is asked for, where it is not all.
-    pub only: Option<Component>,
-    /// What stands for `/` where files are put.
-    pub root: PathBuf,
-    /// Databases, each with another name where it is to have one; empty for all of the bundle's.
-    pub databases: Vec<(String, Option<String>)>,
-    /// Connections that load rows at once.
-    pub jobs: Option<usize>,
-    /// The release of this machine.
-    pub release: Option<Origin>,
-    /// Findings about hosts that the operator takes upon himself.
-    pub allowed: Allowed,
-}
-
-/// A part of a bundle that can be restored alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Component {
-    /// PostgreSQL's databases and roles.
-    Databases,
-    /// Captured files, and `cluster.conf`.
-    Files,
-}
-
-impl Default for Request {
-    fn default() -> Self {
-        Self {
-            file: PathBuf::new(),
-            only: None,
-            root: "/".into(),
-            databases: Vec::new(),
-            jobs: None,
-            release: None,
-            allowed: Allowed::default(),
-        }
-    }
-}
-
-impl Request {
-    fn databases_wanted(&self) -> bool {
-        self.only != Some(Component::Files)
-    }
-
-    /// Who names databases wants those alone.
-    fn files_wanted(&self) -> bool {
-        self.only == Some(Component::Files) || (self.only.is_none() && self.databases.is_empty())
-    }
-
-    /// The manifest's databases that are asked for, with their places and the names that they are to have.
-    fn chosen<'m>(&'m self, manifest: &'m Manifest) -> impl Iterator<Item = (usize, &'m Database, &'m str)> {
-        let all = manifest.databases.iter().enumerate();
-        all.filter_map(|(index, database)| {
-            if self.databases.is_empty() {
-                return Some((index, database, database.name.as_str()));
-            }
-            let (name, other) = self.databases.iter().find(|(name, _)| *name == database.name)?;
-            Some((index, database, other.as_deref().unwrap_or(name)))
-        })
-    }
-}
 
 /// What a restore made.
 #[derive(Debug, Serialize)]
@@ -177,124 +114,6 @@ impl Prepared {
     }
 }
 
-/// The last restore that is not rolled back. No other one runs on this machine meanwhile.
-pub struct Current {
-    _journals: Journals,
-    journal: Journal,
-    head: Head<Plan>,
-}
-
-/// Finds the restore that is to be resumed or rolled back.
-///
-/// # Errors
-/// [`Kind::NotFound`], [`Kind::Locked`], [`Kind::Damaged`].
-pub fn current(context: &Context) -> Result<Current> {
-    let journals = Journals::open(context)?;
-    let (journal, head) = journals.current()?;
-    Ok(Current { _journals: journals, journal, head })
-}
-
-impl Current {
-    /// What it does.
-    pub fn plan(&self) -> &Plan {
-        &self.head.plan
-    }
-
-    /// When it began.
-    pub fn created(&self) -> DateTime<Utc> {
-        self.head.created
-    }
-
-    /// How far it is.
-    pub fn progress(&self) -> Progress {
-        self.journal.progress()
-    }
-
-    /// Goes on from where it stopped, be it at the very end; `file` is where the bundle is now, if it was moved.
-    ///
-    /// # Errors
-    /// [`Kind::Unfinished`], to be called again.
-    pub async fn resume(self, file: Option<&Path>, settings: &RestoreSettings, context: &Context) -> Result<Outcome> {
-        if matches!(self.progress(), Progress::Undoing | Progress::Undone) {
-            let error = Error::new(Kind::Unfinished, "resume the restore: its rollback has begun");
-            return Err(error.hint("end it with `restore --rollback`"));
-        }
-        let Head { plan, created, .. } = self.head;
-        let bundle = plan.bundle.clone();
-        let reopened = reopen(plan, file, settings, context).await;
-        let work = reopened.map_err(|error| still_unfinished(error, format!("resume the restore of {bundle}")))?;
-        go_on(&work, &steps(&work), self.journal, created, Vec::new()).await
-    }
-
-    /// Returns to what was there before.
-    ///
-    /// # Errors
-    /// [`Kind::Unfinished`] where a step can't be taken back; to be called again.
-    pub async fn rollback(mut self, settings: &RestoreSettings, context: &Context) -> Result<Plan> {
-        let plan = self.head.plan.clone();
-        let journal = &mut self.journal;
-        let undone = async {
-            let target = reach(&plan, None, settings, context).await?;
-            undo(&steps(&work(plan.clone(), target, None, context)), journal, context).await
-        };
-        let undone = undone.await;
-        undone.map_err(|error| still_unfinished(error, format!("roll back the restore of {}", plan.bundle)))?;
-        // A journal that never began has nothing to undo and would stay unfinished for ever.
-        if self.journal.progress() == Progress::Waiting {
-            self.journal.remove()?;
-        }
-        Ok(plan)
-    }
-}
-
-/// What earlier restores have left: databases and files that stepped aside.
-///
-/// # Errors
-/// [`Kind::Unfinished`] where a restore is; [`Kind::Locked`], [`Kind::Damaged`].
-pub fn leftovers(context: &Context) -> Result<Leftovers> {
-    let journals = Journals::open(context)?;
-    if let Some(head) = journals.unfinished()? {
-        let error = Error::new(Kind::Unfinished, format!("clean up: a restore of {} is unfinished", head.plan.bundle));
-        return Err(error.hint("end it first, with `restore --resume` or `restore --rollback`"));
-    }
-    let restores = journals.all()?;
-    Ok(Leftovers { _journals: journals, restores })
-}
-
-/// Restores that are complete or rolled back.
-pub struct Leftovers {
-    _journals: Journals,
-    restores: Vec<(Journal, Head<Plan>)>,
-}
-
-impl Leftovers {
-    /// Names of the databases, and paths of the files, that stepped aside.
-    pub fn names(&self) -> Vec<String> {
-        let applied = self.restores.iter().filter(|(journal, _)| journal.progress() == Progress::Applied);
-        applied.flat_map(|(_, head)| head.plan.stepping_aside().into_iter().map(|(_, before)| before)).collect()
-    }
-
-    /// Drops them and forgets the restores; there is no way back afterwards.
-    ///
-    /// # Errors
-    /// The first failure; to be called again.
-    pub async fn drop_all(self, settings: &RestoreSettings, context: &Context) -> Result<()> {
-        for (journal, head) in self.restores {
-            if journal.progress() == Progress::Applied {
-                if let Some(target) = reach(&head.plan, None, settings, context).await? {
-                    for before in head.plan.databases.iter().filter_map(|planned| planned.names.before.as_ref()) {
-                        context.phase(format!("drop database {before}"));
-                        context.until_cancelled(postgres::drop_database(&target, before)).await?;
-                    }
-                }
-                head.plan.files.iter().try_for_each(Placement::clean_up)?;
-            }
-            journal.remove()?;
-        }
-        Ok(())
-    }
-}
-
 fn work(plan: Plan, target: Option<Target>, bundle: Option<Arc<Bundle<File>>>, context: &Context) -> Arc<Work> {
     let meter = Arc::new(Meter::default());
     let entries = bundle.iter().flat_map(|bundle| &bundle.manifest().entries);
@@ -302,29 +121,6 @@ fn work(plan: Plan, target: Option<Target>, bundle: Option<Arc<Bundle<File>>>, c
     let rows = entries.filter(|entry| entry.chunk.as_ref().is_some_and(|chunk| planned(chunk.database)));
     meter.total.store(rows.map(|entry| entry.size).sum(), Relaxed);
     Arc::new(Work { plan, target, bundle, meter, context: context.clone() })
-}
-
-/// An error that leaves a restore as unfinished as it was.
-fn still_unfinished(error: Error, doing: String) -> Error {
-    let hint = error.first_hint().map(Into::into);
-    let error = Error::new(Kind::Unfinished, doing).because(error);
-    error.hint(hint.unwrap_or_else(|| String::from("remove the cause, then run the same command again")))
-}
-
-/// All that is needed to go on with a plan.
-async fn reopen(plan: Plan, file: Option<&Path>, settings: &RestoreSettings, context: &Context) -> Result<Arc<Work>> {
-    let file = file.unwrap_or(&plan.file);
-    let opened = store::open_file(file).and_then(Bundle::open);
-    let bundle = opened.context(|| format!("open the bundle {}", file.display())).map_err(|error| {
-        error.hint("put the bundle back, name it with --file, or return to what was there with --rollback")
-    })?;
-    if bundle.footer().manifest_digest != plan.manifest_sha256.0 {
-        let error = Error::new(Kind::Refused, format!("{} is another bundle than {}", file.display(), plan.bundle));
-        return Err(error.hint("name the right one with --file"));
-    }
-    let written_by = bundle.manifest().source.postgres.as_ref().map(|server| server.pg_dump.as_str());
-    let target = reach(&plan, written_by, settings, context).await?;
-    Ok(work(plan, target, Some(Arc::new(bundle)), context))
 }
 
 /// The server that a plan was made for, where it has databases.

@@ -1,0 +1,108 @@
+//! The restore that is gone on with, or taken back.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::journals::Journals;
+use super::plan::Plan;
+use super::steps::{Work, steps};
+use super::{Outcome, go_on, reach, work};
+use crate::bundle::reader::Bundle;
+use crate::plan::{Head, Journal, Progress, undo};
+use crate::settings::RestoreSettings;
+use crate::{Context, Error, ErrorContext, Kind, Result, store};
+
+/// The last restore that is not rolled back. No other one runs on this machine meanwhile.
+pub struct Current {
+    _journals: Journals,
+    journal: Journal,
+    head: Head<Plan>,
+}
+
+/// Finds the restore that is to be resumed or rolled back.
+///
+/// # Errors
+/// [`Kind::NotFound`], [`Kind::Locked`], [`Kind::Damaged`].
+pub fn current(context: &Context) -> Result<Current> {
+    let journals = Journals::open(context)?;
+    let (journal, head) = journals.current()?;
+    Ok(Current { _journals: journals, journal, head })
+}
+
+impl Current {
+    /// What it does.
+    pub fn plan(&self) -> &Plan {
+        &self.head.plan
+    }
+
+    /// When it began.
+    pub fn created(&self) -> DateTime<Utc> {
+        self.head.created
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.journal.progress()
+    }
+
+    /// Goes on from where it stopped, be it at the very end; `file` is where the bundle is now, if it was moved.
+    ///
+    /// # Errors
+    /// [`Kind::Unfinished`], to be called again.
+    pub async fn resume(self, file: Option<&Path>, settings: &RestoreSettings, context: &Context) -> Result<Outcome> {
+        if matches!(self.progress(), Progress::Undoing | Progress::Undone) {
+            let error = Error::new(Kind::Unfinished, "resume the restore: its rollback has begun");
+            return Err(error.hint("end it with `restore --rollback`"));
+        }
+        let Head { plan, created, .. } = self.head;
+        let bundle = plan.bundle.clone();
+        let reopened = reopen(plan, file, settings, context).await;
+        let work = reopened.map_err(|error| still_unfinished(error, format!("resume the restore of {bundle}")))?;
+        go_on(&work, &steps(&work), self.journal, created, Vec::new()).await
+    }
+
+    /// Returns to what was there before.
+    ///
+    /// # Errors
+    /// [`Kind::Unfinished`] where a step can't be taken back; to be called again.
+    pub async fn rollback(mut self, settings: &RestoreSettings, context: &Context) -> Result<Plan> {
+        let plan = self.head.plan.clone();
+        let journal = &mut self.journal;
+        let undone = async {
+            let target = reach(&plan, None, settings, context).await?;
+            undo(&steps(&work(plan.clone(), target, None, context)), journal, context).await
+        };
+        let undone = undone.await;
+        undone.map_err(|error| still_unfinished(error, format!("roll back the restore of {}", plan.bundle)))?;
+        // A journal that never began has nothing to undo and would stay unfinished for ever.
+        if self.journal.progress() == Progress::Waiting {
+            self.journal.remove()?;
+        }
+        Ok(plan)
+    }
+}
+
+/// An error that leaves a restore as unfinished as it was.
+fn still_unfinished(error: Error, doing: String) -> Error {
+    let hint = error.first_hint().map(Into::into);
+    let error = Error::new(Kind::Unfinished, doing).because(error);
+    error.hint(hint.unwrap_or_else(|| String::from("remove the cause, then run the same command again")))
+}
+
+/// All that is needed to go on with a plan.
+async fn reopen(plan: Plan, file: Option<&Path>, settings: &RestoreSettings, context: &Context) -> Result<Arc<Work>> {
+    let file = file.unwrap_or(&plan.file);
+    let opened = store::open_file(file).and_then(Bundle::open);
+    let bundle = opened.context(|| format!("open the bundle {}", file.display())).map_err(|error| {
+        error.hint("put the bundle back, name it with --file, or return to what was there with --rollback")
+    })?;
+    if bundle.footer().manifest_digest != plan.manifest_sha256.0 {
+        let error = Error::new(Kind::Refused, format!("{} is another bundle than {}", file.display(), plan.bundle));
+        return Err(error.hint("name the right one with --file"));
+    }
+    let written_by = bundle.manifest().source.postgres.as_ref().map(|server| server.pg_dump.as_str());
+    let target = reach(&plan, written_by, settings, context).await?;
+    Ok(work(plan, target, Some(Arc::new(bundle)), context))
+}

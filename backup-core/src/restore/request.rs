@@ -1,0 +1,72 @@
+//! What is asked of a restore.
+
+use std::path::PathBuf;
+
+use crate::bundle::manifest::{Database, Manifest};
+use crate::cluster::hosts::Allowed;
+use crate::component::release::Origin;
+
+/// What is asked for beside the settings.
+#[derive(Debug)]
+pub struct Request {
+    /// The bundle.
+    pub file: PathBuf,
+    /// The one component that is asked for, where it is not all.
+    pub only: Option<Component>,
+    /// What stands for `/` where files are put.
+    pub root: PathBuf,
+    /// Databases, each with another name where it is to have one; empty for all of the bundle's.
+    pub databases: Vec<(String, Option<String>)>,
+    /// Connections that load rows at once.
+    pub jobs: Option<usize>,
+    /// The release of this machine.
+    pub release: Option<Origin>,
+    /// Findings about hosts that the operator takes upon himself.
+    pub allowed: Allowed,
+}
+
+/// A part of a bundle that can be restored alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// PostgreSQL's databases and roles.
+    Databases,
+    /// Captured files, and `cluster.conf`.
+    Files,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            file: PathBuf::new(),
+            only: None,
+            root: "/".into(),
+            databases: Vec::new(),
+            jobs: None,
+            release: None,
+            allowed: Allowed::default(),
+        }
+    }
+}
+
+impl Request {
+    pub(super) fn databases_wanted(&self) -> bool {
+        self.only != Some(Component::Files)
+    }
+
+    /// Who names databases wants those alone.
+    pub(super) fn files_wanted(&self) -> bool {
+        self.only == Some(Component::Files) || (self.only.is_none() && self.databases.is_empty())
+    }
+
+    /// The manifest's databases that are asked for, with their places and the names that they are to have.
+    pub(super) fn chosen<'m>(&'m self, manifest: &'m Manifest) -> impl Iterator<Item = (usize, &'m Database, &'m str)> {
+        let all = manifest.databases.iter().enumerate();
+        all.filter_map(|(index, database)| {
+            if self.databases.is_empty() {
+                return Some((index, database, database.name.as_str()));
+            }
+            let (name, other) = self.databases.iter().find(|(name, _)| *name == database.name)?;
+            Some((index, database, other.as_deref().unwrap_or(name)))
+        })
+    }
+}
