@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod component;
 pub mod context;
 mod destinations;
+pub mod diff;
 pub mod error;
 pub mod event;
 pub mod finding;

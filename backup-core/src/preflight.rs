@@ -117,6 +117,16 @@ fn look_at_tree(path: &Path, findings: &mut Findings) {
     }
 }
 
+/// The server and the databases that a backup with these settings would capture, or why there is none.
+pub(crate) async fn find_postgres(settings: &Settings, context: &Context) -> Result<ReadyPostgres> {
+    let mut findings = Findings::default();
+    let found = look_at_postgres(settings, &settings.databases, context, &mut findings).await;
+    match (findings.refusal(), found) {
+        (None, Some(found)) => Ok(found),
+        (error, _) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at PostgreSQL"))),
+    }
+}
+
 async fn look_at_postgres(
     settings: &Settings,
     wanted: &[String],

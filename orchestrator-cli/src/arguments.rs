@@ -39,6 +39,18 @@ pub(crate) enum Command {
         orchestrator-cli restore --resume\n  \
         orchestrator-cli restore --rollback")]
     Restore(Restore),
+    /// Show what differs between a bundle and what is live, or another bundle; what a restore would lose stands first
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz --config /home/orchestrator/cluster.conf\n  \
+        orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz orchestrator_backup_20261119T191500Z.tgz")]
+    Diff {
+        /// The bundle
+        bundle: PathBuf,
+        /// Another bundle, in place of what is live
+        other: Option<PathBuf>,
+        #[command(flatten)]
+        config: Config,
+    },
     /// Restore a bundle into a throw-away PostgreSQL, look whether all is well, take the time
     #[command(after_help = "Examples:\n  \
         orchestrator-cli drill orchestrator_backup_20261120T191500Z.tgz\n  \

@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod diff;
 mod drill;
 mod extract;
 mod list;
@@ -25,6 +26,7 @@ use crate::output::Output;
 pub(crate) async fn run(command: Command, output: &Output, context: &Context) -> Result<ExitCode> {
     match command {
         Command::Backup(backup) => backup::run(backup, output, context).await,
+        Command::Diff { bundle, other, config } => diff::run(&bundle, other, &config.config, output, context).await,
         Command::Drill(drill) => drill::run(&drill, output, context).await,
         Command::Restore(restore) => restore::run(restore, output, context).await,
         Command::List { directory } => list::run(&directory, output, context),

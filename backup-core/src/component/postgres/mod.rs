@@ -3,6 +3,7 @@
 mod capture;
 mod command;
 pub mod connection;
+mod content;
 mod discover;
 mod large_objects;
 mod load;
@@ -20,6 +21,7 @@ mod tools;
 
 pub(crate) use capture::directory;
 pub use capture::{Capture, capture};
+pub(crate) use content::content;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub(crate) use discover::{extensions, is_untouched};
 pub use load::{Load, Names, Target, drop_database, server_findings, swap, swap_back, swapped};

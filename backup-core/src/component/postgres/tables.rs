@@ -3,8 +3,9 @@
 use tokio_postgres::Row;
 
 use super::connection::Connection;
+use super::psql::Psql;
 use super::{query_failed, sql};
-use crate::Result;
+use crate::{Error, Kind, Result};
 
 /// Condition on `n` (a schema): it is a user's. `pg_dump` leaves out `information_schema` and all that begins with `pg_`.
 pub(super) const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
@@ -113,5 +114,28 @@ fn facts(row: &Row) -> TableFacts {
         untouched: row.get(8),
         configuration: row.get(9),
         header: row.get(10),
+    }
+}
+
+/// The number of a table's rows; `psql` counts where the statement is not UTF-8.
+pub(super) async fn count(connection: &Connection, psql: &Psql, table: &TableFacts) -> Result<u64> {
+    let condition = table.condition.as_deref().unwrap_or_default();
+    let select = [b"SELECT pg_catalog.count(*) FROM ONLY ", table.qualified.as_slice(), b" ", condition].concat();
+    match std::str::from_utf8(&select) {
+        Ok(select) => {
+            let row = connection.query_one(select, &[]).await;
+            let row = row.map_err(|error| query_failed(format!("count the rows of {}", table.shown()), &error))?;
+            Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+        }
+        Err(_) => {
+            let copy = [b"COPY (", select.as_slice(), b") TO STDOUT"].concat();
+            let mut lines = psql.copy(&copy).await?;
+            let line = lines.next().await?.unwrap_or_default();
+            while lines.next().await?.is_some() {}
+            let number = String::from_utf8_lossy(&line).trim().parse();
+            number.map_err(|cause| {
+                Error::new(Kind::Failed, format!("count the rows of {}", table.shown())).because(cause)
+            })
+        }
     }
 }

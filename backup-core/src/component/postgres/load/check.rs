@@ -64,12 +64,12 @@ impl Load {
     }
 
     /// The number of each table's rows, with its place; statistics are gathered on the way, all over several connections.
-    async fn read_all(&self, connection: &Connection, tables: &[TableFacts]) -> Result<Vec<(usize, u64)>> {
+    async fn read_all(&self, connection: &Connection, all: &[TableFacts]) -> Result<Vec<(usize, u64)>> {
         let parameters = self.target.parameters.with_database(&self.shadow);
         let psql = Psql::new(&self.target.tools, &parameters, String::from("SELECT WHERE false"));
         // Statistics first: they take longer, the largest table's most of all.
         let mut tasks: VecDeque<Task> = analyzed(connection).await?.into_iter().map(Task::Analyze).collect();
-        tasks.extend((0..tables.len()).map(Task::Count));
+        tasks.extend((0..all.len()).map(Task::Count));
         let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
         let tasks = Mutex::new(tasks);
         let readers = (0..jobs).map(|_| async {
@@ -80,7 +80,9 @@ impl Load {
                 match task {
                     None => return Ok::<_, Error>(counts),
                     Some(Task::Analyze(name)) => analyze(&connection, &psql, &name).await?,
-                    Some(Task::Count(index)) => counts.push((index, count(&connection, &psql, &tables[index]).await?)),
+                    Some(Task::Count(index)) => {
+                        counts.push((index, tables::count(&connection, &psql, &all[index]).await?))
+                    }
                 }
             }
         });
@@ -112,27 +114,5 @@ async fn analyze(connection: &Connection, psql: &Psql, name: &[u8]) -> Result<()
     match std::str::from_utf8(&statement) {
         Ok(text) => connection.batch_execute(text).await.map_err(|error| query_failed("gather statistics", &error)),
         Err(_) => psql.execute(&statement).await,
-    }
-}
-
-async fn count(connection: &Connection, psql: &Psql, table: &TableFacts) -> Result<u64> {
-    let condition = table.condition.as_deref().unwrap_or_default();
-    let select = [b"SELECT pg_catalog.count(*) FROM ONLY ", table.qualified.as_slice(), b" ", condition].concat();
-    match std::str::from_utf8(&select) {
-        Ok(select) => {
-            let row = connection.query_one(select, &[]).await;
-            let row = row.map_err(|error| query_failed(format!("count the rows of {}", table.shown()), &error))?;
-            Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
-        }
-        Err(_) => {
-            let copy = [b"COPY (", select.as_slice(), b") TO STDOUT"].concat();
-            let mut lines = psql.copy(&copy).await?;
-            let line = lines.next().await?.unwrap_or_default();
-            while lines.next().await?.is_some() {}
-            let number = String::from_utf8_lossy(&line).trim().parse();
-            number.map_err(|cause| {
-                Error::new(Kind::Failed, format!("count the rows of {}", table.shown())).because(cause)
-            })
-        }
     }
 }

@@ -1,0 +1,188 @@
+//! What differs between two pictures of a control plane: bundles, or a bundle and what is live.
+
+mod bundle;
+mod live;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+pub use bundle::of_bundle;
+pub use live::of_live;
+
+use crate::cluster::secret::{HIDDEN, is_secret, may_hold_a_secret};
+use crate::cluster::{ClusterConf, Map, Value};
+
+/// What is said of a file with holes, which a bundle stores in another form than a disk does.
+const HOLES: &str = "file with holes";
+
+/// A control plane as far as two can be compared: every fact under its area and subject.
+#[derive(Default)]
+pub struct Picture(BTreeMap<(Area, String), Fact>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Fact {
+    text: String,
+    /// Whether the text must not be shown.
+    secret: bool,
+}
+
+impl Fact {
+    fn shown(&self) -> String {
+        if self.secret { HIDDEN.into() } else { self.text.clone() }
+    }
+}
+
+/// What a difference is about. What a restore would lose is worst where it stands first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Area {
+    /// A database, by its owner.
+    Database,
+    /// A table, by its number of rows.
+    Table,
+    /// An extension, by its version.
+    Extension,
+    /// A file, by its content.
+    File,
+    /// A host, by the zone that it is in.
+    Host,
+    /// A component's tag, by how many there are of it.
+    Tag,
+    /// Any other key of `cluster.conf`, by its value.
+    Config,
+    /// The release.
+    Release,
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{self:?}").to_lowercase())
+    }
+}
+
+/// One thing that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// What it is about.
+    pub area: Area,
+    /// Which one.
+    pub subject: String,
+    /// As it is in the bundle; none where it isn't there.
+    pub bundle: Option<String>,
+    /// As it is in the other one.
+    pub other: Option<String>,
+    /// Whether something of the other one would be gone after a restore of the bundle.
+    pub lost: bool,
+}
+
+impl Picture {
+    fn note(&mut self, area: Area, subject: impl Into<String>, fact: impl Into<String>) {
+        self.0.insert((area, subject.into()), Fact { text: fact.into(), secret: false });
+    }
+
+    /// Hosts, tags and every other key of a `cluster.conf`; secrets are masked.
+    fn note_cluster(&mut self, cluster: &ClusterConf) {
+        for zone in &cluster.zones {
+            zone.hosts.iter().for_each(|host| self.note(Area::Host, host, &zone.name));
+        }
+        for (tag, count) in &cluster.components {
+            self.note(Area::Tag, tag, count.to_string());
+        }
+        self.note_map("", &cluster.all);
+    }
+
+    fn note_map(&mut self, above: &str, map: &Map) {
+        for (key, value) in map.effective() {
+            let path = if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") };
+            // They are compared by themselves.
+            let known = path == "components" || (path.starts_with("machines.") && key == "hosts");
+            match value {
+                Value::Map(map) if path != "components" => self.note_map(&path, map),
+                value if !known => drop(self.0.insert((Area::Config, path), config(key, value))),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn config(key: &str, value: &Value) -> Fact {
+    // Inside of lists secrets hide themselves, and so they compare as the same.
+    let text = value.as_text().unwrap_or_else(|| format!("{value:?}"));
+    Fact { secret: is_secret(key) || may_hold_a_secret(&text), text }
+}
+
+/// All that differs, what would be lost first.
+pub fn diff(bundle: &Picture, other: &Picture) -> Vec<Difference> {
+    let mut keys: Vec<&(Area, String)> = bundle.0.keys().chain(other.0.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let mut differences: Vec<Difference> = keys
+        .into_iter()
+        .filter_map(|key| {
+            let (bundle, other) = (bundle.0.get(key), other.0.get(key));
+            if bundle == other {
+                return None;
+            }
+            let [bundle, other] = [bundle, other].map(|fact| fact.map(Fact::shown));
+            let lost = is_lost(key.0, bundle.as_deref(), other.as_deref());
+            Some(Difference { area: key.0, subject: key.1.clone(), bundle, other, lost })
+        })
+        .collect();
+    differences.sort_by_key(|difference| !difference.lost);
+    differences
+}
+
+/// A restore takes away what the bundle has not, and rows that it has fewer of.
+fn is_lost(area: Area, bundle: Option<&str>, other: Option<&str>) -> bool {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    match area {
+        Area::Table => number(other) > number(bundle) || (other.is_some() && bundle.is_none()),
+        Area::Release => false,
+        _ => other.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(conf: &str, facts: &[(Area, &str, &str)]) -> Picture {
+        let mut picture = Picture::default();
+        picture.note_cluster(&ClusterConf::parse(conf).expect("a cluster.conf"));
+        facts.iter().for_each(|(area, subject, fact)| picture.note(*area, *subject, *fact));
+        picture
+    }
+
+    #[test]
+    fn what_would_be_lost_comes_first_and_secrets_stay_hidden() {
+        let bundle = picture(
+            "machines { a { hosts: [h1, h2] } }, components { router: 1 }, chef { secret_key: hunter2, domain: x }",
+            &[(Area::Table, "d: public.t", "5"), (Area::Table, "d: public.same", "1"), (Area::Database, "gone", "o")],
+        );
+        let live = picture(
+            "machines { a { hosts: [h1] }, b { hosts: [h3] } }, components { router: 2 }, chef { secret_key: hunter3, domain: x }",
+            &[
+                (Area::Table, "d: public.t", "7"),
+                (Area::Table, "d: public.same", "1"),
+                (Area::Table, "d: public.new", "0"),
+            ],
+        );
+        let found = diff(&bundle, &live);
+        let shown: Vec<String> =
+            found.iter().map(|d| format!("{}{} {}", if d.lost { "lost " } else { "" }, d.area, d.subject)).collect();
+        let expected = [
+            "lost table d: public.new",
+            "lost table d: public.t",
+            "lost host h3",
+            "lost tag router",
+            "lost config chef.secret_key",
+            "database gone",
+            "host h2",
+        ];
+        assert_eq!(shown, expected);
+        assert!(!format!("{found:?}").contains("hunter"));
+        assert!(diff(&bundle, &bundle).is_empty());
+    }
+}

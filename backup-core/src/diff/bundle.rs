@@ -1,0 +1,50 @@
+//! The picture that a bundle gives.
+
+use std::fs::File;
+
+use super::{Area, HOLES, Picture};
+use crate::bundle::manifest::FileType;
+use crate::bundle::reader::Bundle;
+use crate::cluster::ClusterConf;
+use crate::{Error, ErrorContext, Kind, Result};
+
+/// The picture of a bundle.
+///
+/// # Errors
+/// Where its `cluster.conf` can't be read.
+pub fn of_bundle(bundle: &Bundle<File>) -> Result<Picture> {
+    let manifest = bundle.manifest();
+    let mut picture = Picture::default();
+    let doing = || "read the bundle's cluster.conf".to_owned();
+    let text = String::from_utf8(bundle.content("cluster.conf")?)
+        .map_err(|cause| Error::new(Kind::Unsupported, doing()).because(cause))?;
+    picture.note_cluster(&ClusterConf::parse(&text).context(doing)?);
+    if let Some(release) = &manifest.source.release {
+        picture.note(Area::Release, "release", release);
+    }
+    for database in &manifest.databases {
+        let name = &database.name;
+        picture.note(Area::Database, name, format!("owner {}", database.owner));
+        for extension in &database.extensions {
+            picture.note(Area::Extension, format!("{name}: {}", extension.name), &extension.version);
+        }
+        for table in &database.tables {
+            picture.note(Area::Table, format!("{name}: {}.{}", table.schema, table.name), table.rows.to_string());
+        }
+    }
+    for entry in &manifest.entries {
+        let Some(path) = entry.path.strip_prefix("files").filter(|path| path.starts_with('/')) else { continue };
+        let original = entry.link.as_ref().filter(|_| entry.kind == FileType::Hardlink);
+        let original = original.and_then(|link| manifest.entries.iter().find(|other| other.path == *link));
+        let entry = original.unwrap_or(entry);
+        match entry.kind {
+            FileType::File => picture.note(Area::File, path, format!("{} bytes, sha256 {}", entry.size, entry.sha256)),
+            FileType::Symlink => {
+                picture.note(Area::File, path, format!("link to {}", entry.link.as_deref().unwrap_or_default()));
+            }
+            FileType::Sparse => picture.note(Area::File, path, HOLES),
+            FileType::Directory | FileType::Hardlink => {}
+        }
+    }
+    Ok(picture)
+}

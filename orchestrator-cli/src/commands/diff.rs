@@ -1,0 +1,58 @@
+//! `diff`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use backup_core::diff::{Difference, diff, of_bundle, of_live};
+use backup_core::{Context, Result, settings};
+use serde_json::json;
+
+use super::open;
+use crate::output::{self, Output};
+use crate::{exit, human};
+
+pub(crate) async fn run(
+    bundle: &Path,
+    other: Option<PathBuf>,
+    config: &Path,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let picture = of_bundle(&open(bundle)?)?;
+    let (name, other) = match other {
+        Some(other) => (other.display().to_string(), of_bundle(&open(&other)?)?),
+        None => {
+            let settings = settings::load(config)?;
+            ("live".into(), context.until_cancelled(of_live(&settings, context)).await?)
+        }
+    };
+    let differences = diff(&picture, &other);
+    let value = json!({ "other": name, "differences": differences });
+    output.result("diff", &value, &text(&differences))?;
+    Ok(exit::done(false))
+}
+
+fn text(differences: &[Difference]) -> String {
+    if differences.is_empty() {
+        return "no difference\n".into();
+    }
+    let (lost, rest): (Vec<&Difference>, Vec<&Difference>) = differences.iter().partition(|difference| difference.lost);
+    let mut text = String::new();
+    for (heading, some) in
+        [("A restore of the bundle would lose or change", lost), ("Only in the bundle, or more of it", rest)]
+    {
+        if !some.is_empty() {
+            let rows = some.into_iter().map(row);
+            let lines = output::table(&["WHAT", "WHICH", "IN THE BUNDLE", "IN THE OTHER"], &[], rows);
+            text.push_str(&format!("{heading}\n"));
+            lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        }
+    }
+    text
+}
+
+fn row(difference: &Difference) -> [String; 4] {
+    let shown = |fact: &Option<String>| fact.as_deref().map_or_else(|| "-".into(), human::plain);
+    let subject = human::plain(&difference.subject);
+    [difference.area.to_string(), subject, shown(&difference.bundle), shown(&difference.other)]
+}
