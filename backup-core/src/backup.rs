@@ -191,7 +191,7 @@ fn source(settings: &Settings, ready: &Ready, context: &Context) -> Source {
     Source {
         host: context.environment.host.clone(),
         cluster: settings.cluster.cluster_name.clone(),
-        cluster_conf: std::path::absolute(&settings.cluster_conf).ok().filter(|path| path.to_str().is_some()),
+        cluster_conf: settings.cluster_conf.canonicalize().ok().filter(|path| path.to_str().is_some()),
         addresses: own_addresses(),
         release: Some(ready.release.version.clone()),
         postgres: Some(Server {

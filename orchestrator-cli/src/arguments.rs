@@ -167,7 +167,7 @@ pub(crate) struct Drill {
 pub(crate) struct Restore {
     #[command(subcommand)]
     pub(crate) command: Option<RestoreCommand>,
-    /// The bundle; with --resume, where it is now if it was moved
+    /// The bundle; with --resume, where it is now if it was moved; with --rollback, which restore is meant
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) file: Option<PathBuf>,
     /// Settings with the PostgreSQL connection (a file whose name ends in .toml) [default: the usual ones, if they exist]
@@ -183,7 +183,7 @@ pub(crate) struct Restore {
     #[arg(long, conflicts_with = "rollback")]
     pub(crate) resume: bool,
     /// Return to what was there before the last restore
-    #[arg(long, conflicts_with = "file")]
+    #[arg(long)]
     pub(crate) rollback: bool,
     /// A database to bring back alone, as often as needed, under another name if one follows
     /// [default: all of the bundle's, and files]
@@ -212,7 +212,7 @@ pub(crate) struct Restore {
 
 #[derive(Subcommand)]
 pub(crate) enum RestoreCommand {
-    /// Drop the databases that stepped aside in earlier restores; there is no rollback afterwards
+    /// Drop the databases, and delete the files, that stepped aside in restores; there is no rollback afterwards
     Cleanup {
         /// Settings with the PostgreSQL connection [default: the usual ones, if they exist]
         #[arg(long, short, value_name = "FILE")]

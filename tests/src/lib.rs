@@ -64,6 +64,13 @@ impl Workplace {
         command
     }
 
+    /// The command that returns to what was there before the restore of a bundle.
+    pub fn rollback(&self, server: &Postgres, bundle: &Path) -> Command {
+        let mut command = self.restore(server, &["--rollback", "--yes", "--file"]);
+        command.arg(bundle);
+        command
+    }
+
     /// Starts a backup of `server` that takes its time; everything it prints is kept.
     pub fn start_slow(&self, server: &Postgres, arguments: &[&str]) -> Child {
         let mut run = self.backup(server, &["--level", "12"]);

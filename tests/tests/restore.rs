@@ -132,8 +132,12 @@ fn what_was_live_steps_aside_and_comes_back_and_goes_when_asked() {
         let aside = target.sql("postgres", "SELECT datname FROM pg_database WHERE datname ~ '^orchestrator_before_'");
         assert_eq!(target.sql(&aside, "SELECT what FROM precious"), "still here");
         let output = place.restore(&target, &["--rollback", "--yes"]).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(13), "yes alone may be meant for another one: {}", describe(&output));
+        let output = place.rollback(&target, &bundle).output().expect("it runs");
         assert!(output.status.success(), "{}", describe(&output));
         assert_eq!(state(&target), before);
+        let output = place.rollback(&target, &bundle).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(10), "it is rolled back already: {}", describe(&output));
     }
     restore(&place, &target, &bundle, &[]);
     let output = place.restore(&target, &["cleanup", "--yes"]).output().expect("it runs");
@@ -291,7 +295,7 @@ fn files_come_back_with_all_that_the_system_knows_of_them() {
     let found = shell(&format!("cd '{}' && {}", below(&place.path("")).display(), list));
     assert_eq!(found, before.0);
     assert_eq!(std::fs::read_to_string(below(&place.path("cluster.conf"))).expect("a file"), before.1);
-    let output = place.restore(&server, &["--rollback", "--yes"]).output().expect("it runs");
+    let output = place.rollback(&server, &bundle).output().expect("it runs");
     assert!(output.status.success(), "{}", describe(&output));
     assert!(!root.exists(), "a rollback leaves no directory that was made");
 
@@ -337,4 +341,78 @@ fn what_a_bundle_lacks_is_told_when_it_is_made_and_ever_after() {
     let output = restore(&place, &target, &place.bundles()[0], &["--only", "databases"]);
     assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
     assert_same(&server, &target, "orchestrator");
+}
+
+#[test]
+fn a_rollback_that_can_not_end_does_not_begin() {
+    let place = Workplace::default();
+    let (_source, bundle) = sample(&place, 50);
+    let target = target_with_another();
+    restore(&place, &target, &bundle, &[]);
+    let after = state(&target);
+    let aside = target.sql("postgres", "SELECT datname FROM pg_database WHERE datname ~ '^orchestrator_before_'");
+    target.sql("postgres", &format!("ALTER DATABASE \"{aside}\" RENAME TO elsewhere"));
+    let changed = state(&target);
+    let output = place.rollback(&target, &bundle).output().expect("it runs");
+    assert!(describe(&output).contains("is gone"), "{}", describe(&output));
+    assert_eq!(state(&target), changed);
+    // What it missed is there again, and what took its place was dropped by hand.
+    target.sql("postgres", &format!("ALTER DATABASE elsewhere RENAME TO \"{aside}\""));
+    assert_eq!(state(&target), after);
+    target.sql("postgres", "DROP DATABASE orchestrator");
+    let output = place.rollback(&target, &bundle).output().expect("it runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    assert_eq!(target.sql("orchestrator", "SELECT what FROM precious"), "still here");
+}
+
+#[test]
+fn event_triggers_do_not_see_the_restore() {
+    let source = Postgres::start();
+    source.sql("postgres", "CREATE DATABASE orchestrator CONNECTION LIMIT 9");
+    source.sql(
+        "orchestrator",
+        "CREATE TABLE log AS SELECT 'first' AS tag; CREATE MATERIALIZED VIEW seen AS SELECT 1 AS one; \
+         CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.log VALUES (tg_tag); END $$; \
+         CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION note(); COMMENT ON EVENT TRIGGER watch IS 'all'; \
+         DELETE FROM log WHERE tag <> 'first'",
+    );
+    let place = Workplace::default();
+    let bundle = place.make_bundle(&source);
+    let target = Postgres::start();
+    let output = restore(&place, &target, &bundle, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
+    assert_same(&source, &target, "orchestrator");
+}
+
+#[test]
+fn what_a_restore_has_left_is_in_no_backup() {
+    let place = Workplace::default();
+    let (_source, bundle) = sample(&place, 20);
+    let target = target_with_another();
+    restore(&place, &target, &bundle, &[]);
+    let output = place.backup(&target, &[]).output().expect("it runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    let names = |bundle: &Path| open(bundle).manifest().databases.iter().map(|d| d.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(place.bundles().last().expect("a bundle")), DATABASES);
+}
+
+#[test]
+fn a_captured_cluster_conf_comes_back_once() {
+    let server = Postgres::start();
+    server.sql("postgres", "CREATE TABLE something ()");
+    let place = Workplace::default();
+    let home = place.path("home");
+    std::fs::create_dir(&home).expect("a directory");
+    std::fs::rename(place.path("cluster.conf"), home.join("cluster.conf")).expect("moved");
+    let settings = format!("cluster_conf = 'home/cluster.conf'\n[[files]]\npath = '{}'\n", home.display());
+    place.write("settings.toml", settings);
+    let mut backup = place.cli(&["backup", "--config", "settings.toml", "--release", "2.6.3", "--to", "bundles"]);
+    let backup = backup.envs(server.variables()).output().expect("it runs");
+    assert!(backup.status.success(), "{}", describe(&backup));
+    let bundle = place.bundles()[0].clone();
+    let text = std::fs::read_to_string(home.join("cluster.conf")).expect("a file");
+    std::fs::remove_dir_all(&home).expect("removed");
+    let output = restore(&place, &server, &bundle, &["--only", "files"]);
+    assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
+    assert_eq!(std::fs::read_to_string(home.join("cluster.conf")).expect("a file"), text);
 }

@@ -27,7 +27,7 @@ pub async fn apply(steps: &[Box<dyn Step>], journal: &mut Journal, context: &Con
             note(steps, index, Mark::Begin, journal, context)?;
             step.apply().await
         };
-        context.until_cancelled(run).await.context(|| step.name().into())?;
+        cut_off(step.as_ref(), run, context).await.context(|| step.name().into())?;
         note(steps, index, Mark::Done, journal, context)?;
     }
     Ok(())
@@ -43,10 +43,18 @@ pub async fn undo(steps: &[Box<dyn Step>], journal: &mut Journal, context: &Cont
             continue;
         }
         note(steps, index, Mark::Undo, journal, context)?;
-        context.until_cancelled(step.undo()).await.context(|| format!("undo: {}", step.name()))?;
+        cut_off(step.as_ref(), step.undo(), context).await.context(|| format!("undo: {}", step.name()))?;
         note(steps, index, Mark::Undone, journal, context)?;
     }
     Ok(())
+}
+
+/// Runs a step's work; it stops with the run, unless it may not be cut off and has begun.
+async fn cut_off(step: &dyn Step, work: impl Future<Output = Result<()>>, context: &Context) -> Result<()> {
+    if step.may_be_cut_off() || context.cancel.is_cancelled() {
+        return context.until_cancelled(work).await;
+    }
+    work.await
 }
 
 fn note(steps: &[Box<dyn Step>], index: usize, mark: Mark, journal: &mut Journal, context: &Context) -> Result<()> {

@@ -10,6 +10,11 @@ pub trait Step: Send + Sync {
     /// this name.
     fn name(&self) -> &str;
 
+    /// Whether it may be cut off at any point when the run is to stop. One that may not must be brief.
+    fn may_be_cut_off(&self) -> bool {
+        true
+    }
+
     /// Whether all that it does is there already.
     ///
     /// # Errors

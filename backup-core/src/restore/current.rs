@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 
 use super::journals::Journals;
 use super::plan::Plan;
-use super::steps::{Work, steps};
+use super::steps::{self, Work, steps};
 use super::{Outcome, go_on, reach, work};
 use crate::bundle::reader::Bundle;
-use crate::plan::{Head, Journal, Progress, undo};
+use crate::component::postgres::{self, Target};
+use crate::plan::{Head, Journal, Progress, Status, undo};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, ErrorContext, Kind, Result, store};
 
@@ -40,6 +41,11 @@ impl Current {
     /// When it began.
     pub fn created(&self) -> DateTime<Utc> {
         self.head.created
+    }
+
+    /// Whether live databases or files may have been changed.
+    pub fn has_swapped(&self) -> bool {
+        [steps::SWAP, steps::PLACE].iter().any(|step| self.journal.status(step) != Status::Waiting)
     }
 
     /// How far it is.
@@ -72,6 +78,7 @@ impl Current {
         let journal = &mut self.journal;
         let undone = async {
             let target = reach(&plan, None, settings, context).await?;
+            check_ways_back(&plan, target.as_ref(), journal).await?;
             undo(&steps(&work(plan.clone(), target, None, context)), journal, context).await
         };
         let undone = undone.await;
@@ -82,6 +89,18 @@ impl Current {
         }
         Ok(plan)
     }
+}
+
+/// Makes sure, before anything is undone, that all that stepped aside is there to come back.
+async fn check_ways_back(plan: &Plan, target: Option<&Target>, journal: &Journal) -> Result<()> {
+    let has_happened = |step| matches!(journal.status(step), Status::Applying | Status::Applied);
+    if let Some(target) = target.filter(|_| has_happened(steps::SWAP)) {
+        postgres::check_ways_back(target, &plan.names()).await?;
+    }
+    if has_happened(steps::PLACE) {
+        plan.files.iter().try_for_each(|file| file.check_way_back(&plan.bundle))?;
+    }
+    Ok(())
 }
 
 /// An error that leaves a restore as unfinished as it was.

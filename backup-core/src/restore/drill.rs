@@ -14,7 +14,7 @@ use super::{KIND, Request, work};
 use crate::bundle::manifest::Sha256Digest;
 use crate::component::postgres::{self, Target, Throwaway};
 use crate::event::Ticker;
-use crate::finding::{Finding, Findings, Severity};
+use crate::finding::{Finding, Findings};
 use crate::plan::{Head, Journal, apply};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, ErrorContext, Kind, Result};
@@ -83,9 +83,11 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let target = Target { parameters, tools, jobs };
     make_tablespaces(&target, &throwaway, &bundle.content("databases/globals.sql")?).await?;
     let looked = look_at_databases(&request, &bundle, &target, &mut findings, context).await;
-    let wrong = |finding: &Finding| finding.severity == Severity::Error;
-    drill.problems = findings.all.iter().filter(|finding| wrong(finding)).cloned().collect();
-    let Some((roles, databases)) = looked.filter(|_| drill.problems.is_empty()) else { return Ok(drill) };
+    // What this machine lacks says nothing of the bundle.
+    let (roles, databases) = match (findings.refusal(), looked) {
+        (None, Some(looked)) => looked,
+        (error, _) => return Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at the throw-away server"))),
+    };
     let plan = Plan {
         file: file.into(),
         bundle: manifest.name.clone(),
@@ -107,12 +109,17 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let setup = prepared.signed_duration_since(preparing);
     drill.seconds = (context.now().signed_duration_since(begun) - setup).as_seconds_f64();
     match applied {
-        Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+        Err(error) if error.kind() == Kind::Interrupted || is_full(&error) => return Err(error),
         Err(error) => drill.problems.push(Finding::from_error("not-restored", &drill.bundle, &error)),
         Ok(()) => drill.problems = look_around(&work, settings).await?,
     }
     drop(throwaway);
     Ok(drill)
+}
+
+/// Whether the disk was full, which is not the bundle's fault.
+fn is_full(error: &Error) -> bool {
+    error.chain().iter().any(|cause| cause.contains("No space left on device"))
 }
 
 /// The tablespaces that the roles' script names in comments, each a directory of the throw-away server.

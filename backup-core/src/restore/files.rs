@@ -1,5 +1,6 @@
 //! Where files go, and whether they may.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
@@ -42,6 +43,14 @@ fn look_at(file: &Placement, findings: &mut Findings) {
             format!("put {shown} in its place: no permission to write to {}", there.display()),
         );
         let hint = "run as root, name another place with --root, or restore the databases alone with --only databases";
+        findings.keep::<()>("file", &shown, Err(error.hint(hint)));
+        return;
+    }
+    let device = |path: &Path| path.symlink_metadata().ok().map(|metadata| metadata.dev());
+    if file.before.is_some() && device(&file.place) != device(there) {
+        let error =
+            Error::new(Kind::Refused, format!("put {shown} in its place: it is a mount point and can't step aside"));
+        let hint = "name another place with --root and copy from there, or restore with --only databases";
         findings.keep::<()>("file", &shown, Err(error.hint(hint)));
         return;
     }

@@ -65,13 +65,18 @@ impl Journals {
         Ok(self.all()?.into_iter().find(|(journal, _)| unfinished(journal.progress())).map(|(_, head)| head))
     }
 
-    /// The last journal of a restore that is not rolled back, which is the one to resume or roll back.
+    /// The journal of the last restore, which is the one to resume or roll back. An older one never is: what was
+    /// written since its restore would be lost.
     ///
     /// # Errors
     /// [`Kind::NotFound`] where there is none.
     pub(super) fn current(&self) -> Result<(Journal, Head<Plan>)> {
-        let found = self.all()?.into_iter().rev().find(|(journal, _)| journal.progress() != Progress::Undone);
-        found.ok_or_else(|| {
+        let last = self.all()?.pop();
+        if let Some((_, head)) = last.as_ref().filter(|(journal, _)| journal.progress() == Progress::Undone) {
+            let message = format!("the last restore, of {}, is rolled back already", head.plan.bundle);
+            return Err(Error::new(Kind::NotFound, message));
+        }
+        last.ok_or_else(|| {
             Error::new(Kind::NotFound, format!("{} holds the journal of no restore", self.directory.display()))
                 .hint("journals belong to the user who ran the restore: run as the same one")
         })

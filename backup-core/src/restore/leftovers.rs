@@ -41,6 +41,15 @@ impl Leftovers {
     /// # Errors
     /// The first failure; to be called again.
     pub async fn drop_all(self, settings: &RestoreSettings, context: &Context) -> Result<()> {
+        let dropped = self.drop_each(settings, context).await;
+        dropped.map_err(|error| {
+            let hint = error.first_hint().map(Into::into);
+            let error = Error::new(Kind::Unfinished, "clean up: it stopped half way").because(error);
+            error.hint(hint.unwrap_or_else(|| String::from("remove the cause, then run it again")))
+        })
+    }
+
+    async fn drop_each(self, settings: &RestoreSettings, context: &Context) -> Result<()> {
         for (journal, head) in self.restores {
             if journal.progress() == Progress::Applied {
                 if let Some(target) = reach(&head.plan, None, settings, context).await? {

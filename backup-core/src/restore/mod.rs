@@ -32,7 +32,7 @@ use crate::component::postgres::connection::{Parameters, connect_first};
 use crate::component::postgres::{self, Target};
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Severity};
-use crate::plan::{Head, Journal, Step, apply};
+use crate::plan::{Head, Journal, Status, Step, apply};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
 use journals::Journals;
@@ -164,9 +164,12 @@ async fn go_on(
         // Some can't be resumed from, and say so.
         let hint = error.first_hint().map(Into::into);
         let hint = hint.unwrap_or_else(|| String::from("`restore --resume` goes on from there"));
-        Error::new(Kind::Unfinished, "the restore stopped half way; the live databases are as they were")
-            .because(error)
-            .hint(hint)
+        let live = match journal.status(steps::SWAP) {
+            Status::Applied => "the databases have been swapped already",
+            Status::Applying => "whether the databases have been swapped shows when it goes on",
+            _ => "the live databases are as they were",
+        };
+        Error::new(Kind::Unfinished, format!("the restore stopped half way; {live}")).because(error).hint(hint)
     })?;
     let Some(bundle) = &work.bundle else { return Err(Error::new(Kind::Failed, "the bundle is not open")) };
     let manifest = bundle.manifest();

@@ -222,6 +222,12 @@ pub(super) async fn look_at_databases(
             findings.keep::<()>("database", wanted, Err(error.hint(format!("it has {names}"))));
         }
     }
+    for (at, (wanted, _)) in request.databases.iter().enumerate() {
+        if request.databases[..at].iter().any(|(earlier, _)| earlier == wanted) {
+            let error = Error::new(Kind::Usage, format!("database {wanted}: it is named twice"));
+            findings.keep::<()>("database", wanted, Err(error.hint("restore it once, and again afterwards")));
+        }
+    }
     let roles = look_at_roles(bundle, target, findings).await?;
     let timestamp = timestamp(context.now());
     let mut planned: Vec<Planned> = Vec::new();

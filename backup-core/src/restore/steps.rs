@@ -32,6 +32,11 @@ impl Work {
     }
 }
 
+/// Name of the step that changes the live databases.
+pub(super) const SWAP: &str = "swap the databases";
+/// Name of the step that changes live files.
+pub(super) const PLACE: &str = "put files in their places";
+
 /// What a step does; a number is a place among the plan's databases.
 #[derive(Clone, Copy)]
 enum Act {
@@ -86,10 +91,10 @@ fn acts(plan: &Plan) -> Vec<(String, Act)> {
         acts.push(("write files beside their places".into(), Act::Files));
     }
     if !plan.databases.is_empty() {
-        acts.push(("swap the databases".into(), Act::Swap));
+        acts.push((SWAP.into(), Act::Swap));
     }
     if !plan.files.is_empty() {
-        acts.push(("put files in their places".into(), Act::PlaceFiles));
+        acts.push((PLACE.into(), Act::PlaceFiles));
     }
     acts
 }
@@ -185,6 +190,11 @@ impl RestoreStep {
 impl Step for RestoreStep {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn may_be_cut_off(&self) -> bool {
+        // The server would go on with it, and what is said of the live databases might not be true.
+        !matches!(self.act, Act::Swap)
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<bool>> {

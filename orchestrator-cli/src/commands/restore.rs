@@ -1,12 +1,12 @@
 //! `restore`.
 
 use std::io::{BufRead, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
 
 use backup_core::cluster::hosts::Allowed;
 use backup_core::component::release::Origin;
 use backup_core::finding::Severity;
-use backup_core::plan::Progress;
 use backup_core::restore::{self, Outcome, Request};
 use backup_core::settings::{self, RestoreSettings};
 use backup_core::{Context, Error, Kind, Result};
@@ -17,34 +17,40 @@ use crate::output::Output;
 use crate::{exit, findings, human};
 
 pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) -> Result<ExitCode> {
-    let done = match &arguments.command {
+    let (done, again) = match &arguments.command {
         Some(RestoreCommand::Cleanup { config, yes }) => {
             let settings = settings::load_restore(config.as_deref())?;
-            cleanup(&settings, *yes, output, context).await
+            (cleanup(&settings, *yes, output, context).await, CLEAN_UP_AGAIN)
         }
         None => {
             let settings = settings::load_restore(arguments.config.as_deref())?;
             if arguments.rollback {
-                rollback(&settings, arguments.yes, output, context).await
+                (rollback(&arguments, &settings, output, context).await, ROLL_BACK_AGAIN)
             } else if arguments.resume {
-                resume(&arguments, &settings, output, context).await
+                (resume(&arguments, &settings, output, context).await, RESUME)
             } else {
-                begin(&arguments, &settings, output, context).await
+                (begin(&arguments, &settings, output, context).await, RESUME)
             }
         }
     };
     Ok(done.unwrap_or_else(|error| {
-        let (state, line) = ending(error.kind());
+        let (state, line) = ending(error.kind(), again);
         output.fail_in_state(&error, state, line)
     }))
 }
 
-/// What an error means for the databases, for programs and as the last line for people.
-fn ending(kind: Kind) -> (&'static str, &'static str) {
+/// What a run that stopped half way needs next, for programs and as the last line for people.
+type Unfinished = (&'static str, &'static str);
+
+const RESUME: Unfinished =
+    ("resumable", "unfinished: `restore --resume` goes on, `restore --rollback` returns to what was there");
+const ROLL_BACK_AGAIN: Unfinished = ("rollback-unfinished", "unfinished: `restore --rollback` goes on");
+const CLEAN_UP_AGAIN: Unfinished = ("cleanup-unfinished", "unfinished: `restore cleanup` goes on");
+
+/// What an error means for the databases.
+fn ending(kind: Kind, again: Unfinished) -> (&'static str, &'static str) {
     match kind {
-        Kind::Unfinished => {
-            ("resumable", "unfinished: `restore --resume` goes on, `restore --rollback` removes what was built")
-        }
+        Kind::Unfinished => again,
         Kind::Failed | Kind::Interrupted => ("failed-and-unchanged", "failed: nothing was changed"),
         _ => ("refused", "refused: nothing was changed"),
     }
@@ -87,7 +93,7 @@ async fn begin(
             confirm(&what, arguments.yes, output)?;
         }
     }
-    finished(&prepared.apply(context).await?, output)
+    Ok(finished(&prepared.apply(context).await?, output))
 }
 
 async fn resume(
@@ -98,16 +104,39 @@ async fn resume(
 ) -> Result<ExitCode> {
     let current = restore::current(context)?;
     output.note(&format!("resume the restore of {}, begun {}\n", current.plan().bundle, when(&current)));
-    finished(&current.resume(arguments.file.as_deref(), settings, context).await?, output)
+    Ok(finished(&current.resume(arguments.file.as_deref(), settings, context).await?, output))
 }
 
-async fn rollback(settings: &RestoreSettings, yes: bool, output: &Output, context: &Context) -> Result<ExitCode> {
+async fn rollback(
+    arguments: &Restore,
+    settings: &RestoreSettings,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
     let current = restore::current(context)?;
     output.note(&format!("roll back the restore of {}, begun {}\n", current.plan().bundle, when(&current)));
-    if current.progress() == Progress::Applied {
-        let names: Vec<&str> = current.plan().databases.iter().map(|planned| planned.names.name.as_str()).collect();
-        let what = format!("All that was written to {} since the restore is dropped with it.", names.join(", "));
-        confirm(&what, yes, output)?;
+    if current.has_swapped() {
+        let plan = current.plan();
+        // It may not be the restore that somebody has in mind who only says yes.
+        let named = arguments.file.as_deref().and_then(Path::file_stem).is_some_and(|name| *name == *plan.bundle);
+        if arguments.file.is_some() && !named {
+            let error =
+                Error::new(Kind::Refused, format!("the last restore was of {}, and not of this bundle", plan.bundle));
+            return Err(error.hint("only the last restore can be rolled back"));
+        }
+        let databases = plan.databases.iter().map(|planned| planned.names.name.clone());
+        let files = plan.files.iter().map(|file| file.place.display().to_string());
+        let names = databases.chain(files).collect::<Vec<_>>().join(", ");
+        let what = format!("All that was written to {names} since {} is dropped with it.", when(&current));
+        if arguments.yes && !named {
+            let error = Error::new(Kind::Refused, "roll a complete restore back").because(what);
+            let hint = format!(
+                "name it: `restore --rollback --yes --file {}.tgz`; the file itself is not needed",
+                plan.bundle
+            );
+            return Err(error.hint(hint));
+        }
+        confirm(&what, arguments.yes, output)?;
     }
     let plan = current.rollback(settings, context).await?;
     let text = format!("rolled back: everything is as it was before the restore of {}\n", plan.bundle);
@@ -177,14 +206,19 @@ fn plan(preflight: &restore::Preflight, output: &Output) -> Result<ExitCode> {
     }
 }
 
-fn finished(outcome: &Outcome, output: &Output) -> Result<ExitCode> {
+/// Prints what was done. Where that fails, it is done all the same.
+fn finished(outcome: &Outcome, output: &Output) -> ExitCode {
     let warned = !outcome.warnings.is_empty();
     let state = if warned { "restored-with-warnings" } else { "restored" };
-    let mut value =
-        serde_json::to_value(outcome).map_err(|cause| Error::new(Kind::Failed, "print the result").because(cause))?;
-    value["state"] = state.into();
-    output.result("restore", &value, &text(outcome))?;
-    Ok(exit::done(warned))
+    let value = serde_json::to_value(outcome).map(|mut value| {
+        value["state"] = state.into();
+        value
+    });
+    let value = value.map_err(|cause| Error::new(Kind::Failed, "print the result").because(cause));
+    match value.and_then(|value| output.result("restore", &value, &text(outcome))) {
+        Ok(()) => exit::done(warned),
+        Err(error) => output.fail_in_state(&error, state, "restored all the same"),
+    }
 }
 
 fn text(outcome: &Outcome) -> String {
@@ -214,8 +248,9 @@ fn text(outcome: &Outcome) -> String {
         "This is the state of {}; whatever happened since is lost.\n\
          Next: look at it, deploy with --dry, then deploy so that the agents learn of this orchestrator, then retire the \
          old one.\n\
-         `restore --rollback` returns to what was there; `restore cleanup` drops it.\n",
-        outcome.state_of.format("%F %T UTC")
+         `restore --rollback --file {}.tgz` returns to what was there; `restore cleanup` drops it.\n",
+        outcome.state_of.format("%F %T UTC"),
+        outcome.bundle
     ));
     let time = human::duration(std::time::Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default());
     text.push_str(&match outcome.warnings.len() {

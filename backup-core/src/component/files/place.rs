@@ -1,13 +1,13 @@
 //! Puts files back: each tree is written beside its place, and takes it by a rename; what was there steps aside.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, chown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use super::capture::ROOT;
@@ -48,7 +48,12 @@ pub fn placements(manifest: &Manifest, root: &Path, timestamp: &str) -> Vec<Plac
         })
         .collect();
     if let Some(conf) = &manifest.source.cluster_conf {
-        wanted.push((CLUSTER_CONF.into(), root.join(conf.strip_prefix("/").unwrap_or(conf))));
+        let place = root.join(conf.strip_prefix("/").unwrap_or(conf));
+        let plain = conf.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        // In a captured tree it comes back with the tree.
+        if plain && !wanted.iter().any(|(_, tree)| place.starts_with(tree)) {
+            wanted.push((CLUSTER_CONF.into(), place));
+        }
     }
     let placement = |(number, (entry, place)): (usize, (String, PathBuf))| {
         let beside = |name: String| place.with_file_name(name);
@@ -101,6 +106,10 @@ impl Placement {
         if self.entry == CLUSTER_CONF {
             self.own(&self.staged(&bundle.manifest().name)?)?;
         }
+        // A journal that says that it is there must not outlive it in a power cut.
+        let doing = || format!("sync {}", self.staging.display());
+        let directory = File::open(&self.staging).context(doing)?;
+        rustix::fs::syncfs(&directory).map_err(io::Error::from).context(doing)?;
         Ok(extracted.warnings)
     }
 
@@ -110,11 +119,15 @@ impl Placement {
         let directory = self.place.parent().unwrap_or(Path::new("/"));
         let model = fs::metadata(&self.place).or_else(|_| fs::metadata(directory));
         let model = model.context(|| format!("look at {}", directory.display()))?;
+        // Whoever owns the directory may put a link in its place meanwhile.
+        let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(nofollow).open(staged);
+        let file = file.context(|| format!("open {}", staged.display()))?;
         if rustix::process::geteuid().is_root() {
-            chown(staged, Some(model.uid()), Some(model.gid())).context(|| format!("give {}", staged.display()))?;
+            fchown(&file, Some(model.uid()), Some(model.gid())).context(|| format!("give {}", staged.display()))?;
         }
         if model.is_file() {
-            let mode = fs::set_permissions(staged, model.permissions());
+            let mode = file.set_permissions(model.permissions());
             mode.context(|| format!("set the mode of {}", staged.display()))?;
         }
         Ok(())
@@ -139,8 +152,33 @@ impl Placement {
                 rename(&self.place, before)?;
             }
             rename(&staged, &self.place)?;
+        } else if self.place.symlink_metadata().is_err() {
+            let error = Error::new(Kind::Failed, format!("put {} in its place: it is gone", self.place.display()));
+            return Err(error.hint("somebody removed what was written beside it; go back with `restore --rollback`"));
         }
+        self.sync()?;
         self.discard()
+    }
+
+    /// Renames are durable only once their directory is.
+    fn sync(&self) -> Result<()> {
+        let directory = self.place.parent().unwrap_or(Path::new("/"));
+        File::open(directory).and_then(|file| file.sync_all()).context(|| format!("sync {}", directory.display()))
+    }
+
+    /// Makes sure that what had the place before can have it back.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where it is gone.
+    pub fn check_way_back(&self, bundle: &str) -> Result<()> {
+        let placed = self.place.symlink_metadata().is_ok() && self.staged(bundle)?.symlink_metadata().is_err();
+        match self.before.as_ref().filter(|before| placed && before.symlink_metadata().is_err()) {
+            None => Ok(()),
+            Some(before) => {
+                let message = format!("bring {} back: {} is gone", self.place.display(), before.display());
+                Err(Error::new(Kind::Refused, message).hint("what was there before can't be returned to any more"))
+            }
+        }
     }
 
     /// Gives back the place to what had it before.
@@ -158,10 +196,10 @@ impl Placement {
             }
             rename(&self.place, &staged)?;
         }
-        match steps_back {
-            Some(before) => rename(before, &self.place),
-            None => Ok(()),
+        if let Some(before) = steps_back {
+            rename(before, &self.place)?;
         }
+        self.place.parent().filter(|parent| parent.exists()).map_or(Ok(()), |_| self.sync())
     }
 
     /// Removes what was written beside its place.

@@ -50,12 +50,25 @@ impl Running {
         if status.success() {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(&text);
+        let text = without_commands(&String::from_utf8_lossy(&text));
         let text = text.trim();
         let skipped = text.char_indices().rev().nth(SHOWN).map_or(0, |(at, _)| at);
         let cause = if text.is_empty() { "it wrote no message".into() } else { text[skipped..].to_owned() };
         Err(Error::new(Kind::Failed, format!("{}: the program ended with {status}", self.doing)).because(cause))
     }
+}
+
+/// What pg_restore says, without the statements that it tried: they may hold a secret.
+fn without_commands(text: &str) -> String {
+    let mut inside = false;
+    let mut kept = String::new();
+    for line in text.split_inclusive('\n') {
+        inside = if inside { !line.starts_with("pg_restore:") } else { line.starts_with("Command was:") };
+        if !inside {
+            kept.push_str(line);
+        }
+    }
+    kept
 }
 
 /// What a program that succeeded wrote.
@@ -89,4 +102,20 @@ pub(super) async fn run(mut command: Command, doing: &str, input: Option<&[u8]>)
         return Ok(Ran { output, said });
     }
     Err(Error::new(Kind::Failed, format!("{doing}: the program ended with {status}")).because(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_that_failed_is_not_shown() {
+        let text = "pg_restore: error: could not execute query: ERROR:  no\nCommand was: CREATE USER MAPPING\n\
+            OPTIONS (password 'hunter2');\n\n\npg_restore: error: a worker process died\n";
+        let kept = without_commands(text);
+        assert_eq!(
+            kept,
+            "pg_restore: error: could not execute query: ERROR:  no\npg_restore: error: a worker process died\n"
+        );
+    }
 }

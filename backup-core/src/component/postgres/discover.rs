@@ -113,7 +113,11 @@ pub async fn databases(
         return Ok((chosen, findings));
     }
     for (facts, connectable) in all {
-        if connectable {
+        if is_leftover(&facts.name) {
+            let message = "a restore has left it, and it is not in the backup";
+            let finding = Finding::info("database-aside", &facts.name, message);
+            findings.push(finding.hint("`restore cleanup` drops it; --database captures it all the same"));
+        } else if connectable {
             chosen.push(facts);
         } else {
             findings.push(
@@ -127,6 +131,19 @@ pub async fn databases(
         }
     }
     Ok((chosen, findings))
+}
+
+/// Whether a name is one that a restore gives to what it builds or to what steps aside.
+fn is_leftover(name: &str) -> bool {
+    let time = |text: &str| {
+        text.len() == 16
+            && text.bytes().enumerate().all(|(at, byte)| match at {
+                8 => byte == b'T',
+                15 => byte == b'Z',
+                _ => byte.is_ascii_digit(),
+            })
+    };
+    ["_before_", "_restore_"].iter().any(|infix| name.rsplit_once(infix).is_some_and(|(_, rest)| time(rest)))
 }
 
 /// The databases, and whether they take connections; templates only where `wanted` names them. A limit of -2 marks

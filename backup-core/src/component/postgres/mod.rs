@@ -24,7 +24,7 @@ pub use capture::{Capture, capture};
 pub(crate) use content::content;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub(crate) use discover::{extensions, is_untouched};
-pub use load::{Load, Names, Target, drop_database, server_findings, swap, swap_back, swapped};
+pub use load::{Load, Names, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped};
 pub use roles::roles_without_password;
 pub use scripts::readme;
 pub use throwaway::Throwaway;

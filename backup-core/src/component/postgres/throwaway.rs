@@ -1,11 +1,12 @@
 //! A PostgreSQL server for a while: in a directory of its own, without a network port, gone with the value that holds it.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -54,6 +55,8 @@ impl Throwaway {
         let path = directory.path();
         let file = File::create(path.join(LOCK)).context(doing)?;
         let held = lock(file, path, || "somebody else has it".into())?;
+        // Before the directory is somebody else's, who could put a link there.
+        let log = File::create_new(path.join("log")).context(doing)?;
         if rustix::process::geteuid().is_root() {
             let (user, group) = account()?;
             chown(path, Some(user), Some(group)).context(doing)?;
@@ -69,7 +72,6 @@ impl Throwaway {
         let mut postgres = as_server_user(&tools.program("postgres"));
         postgres.arg("-D").arg(path.join("data")).arg("-k").arg(path);
         postgres.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
-        let log = File::create(path.join("log")).context(doing)?;
         postgres.stdin(Stdio::null()).stdout(log.try_clone().context(doing)?).stderr(log);
         let server = postgres.spawn().context(doing)?;
         let mut started = Self { server: Some(server), directory, _lock: held };
@@ -176,7 +178,10 @@ fn remove_leftovers(place: &Path) {
     let Ok(entries) = fs::read_dir(place) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
         let path = entry.path();
-        let free = File::open(path.join(LOCK)).is_ok_and(|file| file.try_lock().is_ok());
+        // Anybody may make such a directory where many may write, with a link or a pipe in it.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let lock = OpenOptions::new().read(true).custom_flags(flags).open(path.join(LOCK));
+        let free = lock.is_ok_and(|file| file.metadata().is_ok_and(|is| is.is_file()) && file.try_lock().is_ok());
         if free && path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
             // What can't be removed belongs to somebody else.
             let _ = fs::remove_dir_all(path);

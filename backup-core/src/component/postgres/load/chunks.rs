@@ -225,10 +225,13 @@ impl Shared {
 
     /// Runs the chunk as the script that it is.
     async fn run(&self, entry: &Entry, first: Bytes, mut parts: Parts<'_>) -> Result<()> {
-        let mut psql = self.target.psql(&self.target.parameters.with_database(&self.database));
-        psql.arg("--single-transaction");
+        let psql = self.target.psql(&self.target.parameters.with_database(&self.database));
         let mut running = command::start(psql, "run it with psql", Stdio::piped())?;
-        let note = format!("{};\n", notes::insert(&entry.path, ":ROW_COUNT"));
+        // Spelled out, so that a script whose end never comes, because we were killed, commits nothing.
+        let end = format!("{};\nCOMMIT;\n", notes::insert(&entry.path, ":ROW_COUNT"));
+        if let Some(input) = &mut running.input {
+            let _ = input.write_all(b"BEGIN;\n").await;
+        }
         let mut part = Some(first);
         while let (Some(bytes), Some(input)) = (part, &mut running.input) {
             self.meter.read.fetch_add(bytes.len() as u64, Relaxed);
@@ -237,7 +240,7 @@ impl Shared {
             part = parts.next()?;
         }
         if let Some(input) = &mut running.input {
-            let _ = input.write_all(note.as_bytes()).await;
+            let _ = input.write_all(end.as_bytes()).await;
         }
         running.finish().await
     }

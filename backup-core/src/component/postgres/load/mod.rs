@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub use readiness::server_findings;
 pub use shadow::drop_database;
-pub use swap::{Names, swap, swap_back, swapped};
+pub use swap::{Names, check_ways_back, swap, swap_back, swapped};
 
 use super::command;
 use super::connection::{Connection, Parameters, connect};
@@ -89,7 +89,8 @@ impl Target {
     fn psql(&self, parameters: &Parameters) -> tokio::process::Command {
         let mut psql = self.tools.client("psql", parameters);
         psql.args(["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]);
-        psql.arg("--file=-");
+        // The whole message would hold the statement, and that may hold a password.
+        psql.args(["--set=VERBOSITY=terse", "--file=-"]);
         psql
     }
 

@@ -1,10 +1,14 @@
 //! Content of large objects: scripts that `pg_dump` wrote, run in their order.
 
 use super::{Load, notes};
-use crate::component::postgres::large_objects;
+use crate::component::postgres::{large_objects, query_failed};
 use crate::{Error, Kind, Result};
 
 const NOTE: &str = "large objects";
+
+/// Takes some away; each costs a lock.
+const UNLINK: &str = "SELECT pg_catalog.count(pg_catalog.lo_unlink(oid)) \
+    FROM (SELECT oid FROM pg_catalog.pg_largeobject_metadata LIMIT 1000) AS batch";
 
 impl Load {
     /// Whether all large objects are there.
@@ -15,12 +19,19 @@ impl Load {
         Ok(notes::read(&self.connect().await?).await?.is_some_and(|notes| notes.contains_key(NOTE)))
     }
 
-    /// Writes the content of the large objects, which the schema has made. To write it again changes nothing.
+    /// Writes the content of the large objects. To write it again changes nothing.
     ///
     /// # Errors
     /// psql's words; [`Kind::Failed`] where others are there afterwards than the bundle has.
     pub async fn load_objects(&self) -> Result<()> {
         let connection = self.connect().await?;
+        // From version 17 on pg_dump makes them with their content, and not with the schema.
+        let source = self.bundle.manifest().source.postgres.as_ref();
+        let major = source.and_then(|server| server.pg_dump.split('.').next()?.parse::<u32>().ok()).unwrap_or(0);
+        if major >= 17 {
+            let failed = |error| query_failed("take away large objects of an earlier attempt", &error);
+            while connection.query_one(UNLINK, &[]).await.map_err(failed)?.get::<_, i64>(0) > 0 {}
+        }
         let prefix = format!("databases/{}/{}", self.database().directory, large_objects::DIRECTORY);
         for entry in self.bundle.manifest().entries.iter().filter(|entry| entry.path.starts_with(&prefix)) {
             let script = self.bundle.content(&entry.path)?;

@@ -5,11 +5,12 @@ use crate::Result;
 use crate::component::postgres::sql;
 
 impl Load {
-    /// Gives the database all that the bundle says of it but its name and connection limit.
+    /// Gives the database its event triggers, and all that the bundle says of it but its name and connection limit.
     ///
     /// # Errors
     /// psql's words.
     pub async fn set_properties(&self) -> Result<()> {
+        self.add_event_triggers().await?;
         let creation = statements::creation(&self.content("create.sql")?)?;
         let script = creation.properties_of(&sql::identifier(&self.shadow))?;
         let administering = self.target.parameters.get("dbname").unwrap_or("postgres");

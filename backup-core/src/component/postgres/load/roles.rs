@@ -12,9 +12,9 @@ impl Target {
     /// # Errors
     /// psql's words.
     pub async fn create_roles(&self, script: &[u8]) -> Result<()> {
-        let mut psql = self.psql(&self.parameters);
-        psql.arg("--single-transaction");
-        command::run(psql, "create the roles with psql", Some(script)).await.map(|_| ())
+        // Spelled out, so that a script whose end never comes, because we were killed, commits nothing.
+        let whole = [b"BEGIN;\n", script, b"\nCOMMIT;\n"].concat();
+        command::run(self.psql(&self.parameters), "create the roles with psql", Some(&whole)).await.map(|_| ())
     }
 
     /// Those of `names` that the server has.

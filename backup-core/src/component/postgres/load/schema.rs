@@ -6,24 +6,35 @@ use std::os::fd::AsRawFd;
 use std::process::Stdio;
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use tokio::io::AsyncReadExt;
 
 use super::Load;
+use super::swap::end_sessions;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{command, query_failed};
-use crate::{ErrorContext, Result};
+use crate::{Error, ErrorContext, Kind, Result};
 
 /// Makes every subscription of the database one that can be dropped without a word to its publisher.
 const DISCONNECT_SUBSCRIPTIONS: &str = "SELECT pg_catalog.format('ALTER SUBSCRIPTION %1$I DISABLE; \
         ALTER SUBSCRIPTION %1$I SET (slot_name = NONE)', subname) FROM pg_catalog.pg_subscription \
     WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";
 
-/// Kinds of entries that are added one after another once all indexes are there. Several at once would lock partitions
-/// and their parents in different orders, refresh what may not be read yet, or have event triggers see the restore.
-const IN_TURN: [&str; 14] = [
+/// When an entry of the schema is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// With others at the same time: indexes, and constraints that are built with one.
+    Together,
+    /// One after another, once all indexes are there. Several at once would lock partitions and their parents in
+    /// different orders, or refresh what may not be read yet.
+    Alone,
+    /// Once the database is compared: event triggers, which would see the restore and might write or forbid something.
+    Last,
+}
+
+const ALONE: [&str; 13] = [
     "INDEX ATTACH",
     "FK CONSTRAINT",
     "TRIGGER",
-    "EVENT TRIGGER",
     "MATERIALIZED VIEW DATA",
     "POLICY",
     "ROW SECURITY",
@@ -35,6 +46,7 @@ const IN_TURN: [&str; 14] = [
     "SUBSCRIPTION",
     "STATISTICS DATA",
 ];
+const LAST: [&str; 3] = ["EVENT TRIGGER", "COMMENT - EVENT TRIGGER", "SECURITY LABEL - EVENT TRIGGER"];
 
 impl Load {
     /// Sets sequences and builds indexes and their constraints, several at once.
@@ -42,38 +54,52 @@ impl Load {
     /// # Errors
     /// psql's or pg_restore's words.
     pub async fn build_indexes(&self) -> Result<()> {
+        self.end_other_sessions().await?;
         // A crash of the server may have emptied unlogged tables since.
         self.load_missing().await?;
         let sequences = self.content("sequences.sql")?;
         self.target.run_script(&self.shadow, "set the sequences with psql", &sequences).await?;
-        self.restore_after_rows(false, &[&format!("--jobs={}", self.target.jobs)]).await
+        self.restore_after_rows(Turn::Together, &[&format!("--jobs={}", self.target.jobs)]).await
     }
 
-    /// Adds all else that comes after rows: foreign keys, triggers, policies, publications.
+    /// Adds all else that comes after rows but event triggers: foreign keys, triggers, policies, publications.
     ///
     /// # Errors
     /// pg_restore's words.
     pub async fn finish_schema(&self) -> Result<()> {
+        self.end_other_sessions().await?;
         let connection = self.connect().await?;
         super::notes::end(&connection).await?;
         disconnect_subscriptions(&connection).await?;
-        self.restore_after_rows(true, &[]).await
+        self.restore_after_rows(Turn::Alone, &[]).await
     }
 
-    /// Restores those entries of the section post-data that are, or are not, to be added in turn; what an earlier
-    /// attempt has left of them goes first.
-    async fn restore_after_rows(&self, in_turn: bool, arguments: &[&str]) -> Result<()> {
+    /// Adds event triggers.
+    ///
+    /// # Errors
+    /// pg_restore's words.
+    pub async fn add_event_triggers(&self) -> Result<()> {
+        self.end_other_sessions().await?;
+        self.restore_after_rows(Turn::Last, &[]).await
+    }
+
+    /// Restores the entries of the section post-data whose turn it is; what an earlier attempt has left of them goes first.
+    async fn restore_after_rows(&self, turn: Turn, arguments: &[&str]) -> Result<()> {
         let doing = "list the schema's entries with pg_restore";
         let mut list = self.target.tools.client("pg_restore", &self.target.parameters);
         list.args(["--list", "--section=post-data"]);
-        let listed = command::run(list, doing, Some(&self.content("schema.dump")?)).await?.output;
-        let chosen: Vec<&[u8]> =
-            listed.split_inclusive(|byte| *byte == b'\n').filter(|line| is_in_turn(line) == Some(in_turn)).collect();
+        let mut running = command::start(list, doing, Stdio::from(self.dump()?))?;
+        let mut listed = Vec::new();
+        running.output.read_to_end(&mut listed).await.context(|| doing.into())?;
+        running.finish().await?;
+        let lines = listed.split_inclusive(|byte| *byte == b'\n');
+        let chosen: Vec<&[u8]> = lines.filter(|line| turn_of(line) == Some(turn)).collect();
         if chosen.is_empty() {
             return Ok(());
         }
         // Left open for pg_restore, as no file on disk is to be written.
-        let list = memory(MemfdFlags::empty(), &chosen.concat()).context(|| doing.into())?;
+        let list = memory(MemfdFlags::empty()).context(|| doing.into())?;
+        write_whole(&list, &chosen.concat()).context(|| doing.into())?;
         let use_list = format!("--use-list=/proc/self/fd/{}", list.as_raw_fd());
         let fixed = ["--section=post-data", "--clean", "--if-exists", &use_list];
         self.pg_restore(&[&fixed, arguments].concat()).await
@@ -86,33 +112,61 @@ impl Load {
 
     async fn pg_restore(&self, arguments: &[&str]) -> Result<()> {
         let doing = "restore the schema with pg_restore";
-        let dump = memory(MemfdFlags::CLOEXEC, &self.content("schema.dump")?).context(|| doing.into())?;
         let mut pg_restore = self.target.tools.client("pg_restore", &self.target.parameters);
         // A plain name that looks like a connection string would be taken for one.
         let quoted = self.shadow.replace('\\', "\\\\").replace('\'', "\\'");
         pg_restore.args(["--exit-on-error", "--no-password", &format!("--dbname=dbname='{quoted}'")]);
         pg_restore.args(arguments).arg("/dev/stdin");
-        let running = command::start(pg_restore, doing, Stdio::from(dump))?;
+        let running = command::start(pg_restore, doing, Stdio::from(self.dump()?))?;
         running.finish().await.context(|| format!("database {}", self.shadow))
+    }
+
+    /// The schema's archive in memory, however large it is.
+    fn dump(&self) -> Result<File> {
+        let path = format!("databases/{}/schema.dump", self.database().directory);
+        let entry = self.bundle.manifest().entries.iter().find(|entry| entry.path == path);
+        let entry = entry.ok_or_else(|| Error::new(Kind::NotFound, format!("entry {path}: not in this bundle")))?;
+        let doing = || format!("read {path}");
+        let mut file = memory(MemfdFlags::CLOEXEC).context(doing)?;
+        let mut reader = self.bundle.read(entry)?;
+        while let Some(part) = reader.next()? {
+            file.write_all(part).context(doing)?;
+        }
+        file.rewind().context(doing)?;
+        Ok(file)
+    }
+
+    /// Ends whatever a killed run has left at work in the database.
+    async fn end_other_sessions(&self) -> Result<()> {
+        let connection = self.target.administer().await?;
+        end_sessions(&connection, &[&self.shadow]).await
     }
 }
 
 /// Something that each process of pg_restore can open and seek in, as in a file, and that is not on disk.
-fn memory(flags: MemfdFlags, content: &[u8]) -> std::io::Result<File> {
-    let mut file = File::from(memfd_create("schema", flags)?);
-    file.write_all(content)?;
-    file.rewind()?;
-    Ok(file)
+fn memory(flags: MemfdFlags) -> std::io::Result<File> {
+    Ok(File::from(memfd_create("schema", flags)?))
 }
 
-/// Whether a line of pg_restore's list names an entry that is to be added in turn; none for comments.
-fn is_in_turn(line: &[u8]) -> Option<bool> {
+fn write_whole(mut file: &File, content: &[u8]) -> std::io::Result<()> {
+    file.write_all(content)?;
+    file.rewind()
+}
+
+/// Whose turn a line of pg_restore's list speaks of; none for comments.
+fn turn_of(line: &[u8]) -> Option<Turn> {
     // `3423; 2606 16430 CONSTRAINT chef runs_pkey orchestrator`
     let line = String::from_utf8_lossy(line);
     let (number, rest) = line.split_once("; ")?;
     number.parse::<u64>().ok()?;
     let kind = rest.splitn(3, ' ').nth(2)?;
-    Some(IN_TURN.iter().any(|other| kind.strip_prefix(other).is_some_and(|rest| rest.starts_with(' '))))
+    let is_one_of =
+        |kinds: &[&str]| kinds.iter().any(|other| kind.strip_prefix(other).is_some_and(|rest| rest.starts_with(' ')));
+    Some(match kind {
+        _ if is_one_of(&LAST) => Turn::Last,
+        _ if is_one_of(&ALONE) => Turn::Alone,
+        _ => Turn::Together,
+    })
 }
 
 pub(super) async fn disconnect_subscriptions(connection: &Connection) -> Result<()> {
@@ -130,13 +184,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_locks_much_or_fires_comes_in_turn() {
-        let of = |line: &str| is_in_turn(line.as_bytes());
+    fn every_entry_has_its_turn() {
+        let of = |line: &str| turn_of(line.as_bytes());
         assert_eq!(of("; Archive created at 2026-11-20\n"), None);
-        assert_eq!(of("3423; 2606 16430 CONSTRAINT chef runs_pkey orchestrator\n"), Some(false));
-        assert_eq!(of("3423; 1259 16430 INDEX public by_name orchestrator\n"), Some(false));
-        assert_eq!(of("3423; 0 0 INDEX ATTACH public by_name orchestrator\n"), Some(true));
-        assert_eq!(of("3423; 2606 16430 FK CONSTRAINT chef runs machine_fkey orchestrator\n"), Some(true));
-        assert_eq!(of("3424; 6106 1 PUBLICATION TABLE public changes gaps postgres\n"), Some(true));
+        assert_eq!(of("3423; 2606 16430 CONSTRAINT chef runs_pkey orchestrator\n"), Some(Turn::Together));
+        assert_eq!(of("3423; 1259 16430 INDEX public by_name orchestrator\n"), Some(Turn::Together));
+        assert_eq!(of("3423; 0 0 INDEX ATTACH public by_name orchestrator\n"), Some(Turn::Alone));
+        assert_eq!(of("3423; 2606 16430 FK CONSTRAINT chef runs machine_fkey orchestrator\n"), Some(Turn::Alone));
+        assert_eq!(of("3424; 6106 1 PUBLICATION TABLE public changes gaps postgres\n"), Some(Turn::Alone));
+        assert_eq!(of("3424; 0 0 COMMENT public INDEX by_name postgres\n"), Some(Turn::Alone));
+        assert_eq!(of("3425; 3466 1 EVENT TRIGGER - watch postgres\n"), Some(Turn::Last));
+        assert_eq!(of("3425; 0 0 COMMENT - EVENT TRIGGER watch postgres\n"), Some(Turn::Last));
     }
 }

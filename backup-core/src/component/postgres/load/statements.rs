@@ -45,7 +45,7 @@ pub(super) fn creation(script: &[u8]) -> Result<Creation> {
     for statement in statements(script) {
         if let Some(rest) = statement.strip_prefix(b"CREATE DATABASE ") {
             options = rest[after_identifier(rest)..].strip_suffix(b";").map(<[u8]>::to_vec);
-        } else if !is_setting(statement) || is_kept(statement) {
+        } else if (!is_setting(statement) && !is_limit(statement)) || is_kept(statement) {
             properties.push(statement.to_vec());
         }
     }
@@ -56,6 +56,12 @@ pub(super) fn creation(script: &[u8]) -> Result<Creation> {
 /// Whether a statement is about the session and names no database.
 fn is_setting(statement: &[u8]) -> bool {
     [&b"SET "[..], b"RESET ", b"SELECT pg_catalog.set_config("].iter().any(|start| statement.starts_with(start))
+}
+
+/// Whether a statement lets people in, which the swap does.
+fn is_limit(statement: &[u8]) -> bool {
+    let rest = statement.strip_prefix(b"ALTER DATABASE ");
+    rest.is_some_and(|rest| rest[after_identifier(rest)..].starts_with(b" CONNECTION LIMIT "))
 }
 
 /// Whether a setting means something for the statements after it: how texts are written, and who grants.
@@ -134,7 +140,7 @@ mod tests {
     fn a_database_gets_its_properties_under_another_name() {
         let script = b"\\restrict abc\n--\n-- x; \"\n\nSET lock_timeout = 0;\nSET client_encoding = 'UTF8';\n\
             CREATE DATABASE \"a \"\" b;\" WITH TEMPLATE = template0 ENCODING = 'UTF8';\n\n\
-            ALTER DATABASE \"a \"\" b;\" OWNER TO o;\n\\unrestrict abc\n\\connect x\n\
+            ALTER DATABASE \"a \"\" b;\" CONNECTION LIMIT = 7;\nALTER DATABASE \"a \"\" b;\" OWNER TO o;\n\\unrestrict abc\n\\connect x\n\
             COMMENT ON DATABASE \"a \"\" b;\" IS 'it''s;\n\\connect y DATABASE z\n-- z\n\"';\n\n\
             SET SESSION AUTHORIZATION g;\nGRANT CONNECT ON DATABASE \"a \"\" b;\" TO \"x DATABASE y\";\n\
             ALTER ROLE \" DATABASE \" IN DATABASE \"a \"\" b;\" SET \"x.y\" TO ' DATABASE ';\n";
