@@ -133,6 +133,7 @@ async fn fill(
     found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
     warnings.extend(found);
     let hosts = record_hosts(looking, &mut warnings, context).await;
+    let needs = ready.needs.iter().cloned().chain(crate::sealed::of_hosts(&hosts)).collect();
     number_chunks(&mut tail.entries);
     let manifest = Manifest {
         format: FORMAT,
@@ -144,7 +145,7 @@ async fn fill(
         hosts,
         databases,
         warnings,
-        needs: ready.needs.clone(),
+        needs,
         entries: std::mem::take(&mut tail.entries),
     };
     abandon.disarm();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::Result;
-use crate::bundle::manifest::Extension;
+use crate::bundle::manifest::{Extension, Host};
 use crate::cluster::{ClusterConf, Map, Value};
 use crate::component::files::Tree;
 use crate::component::postgres::connection::Connection;
@@ -58,6 +58,16 @@ pub(crate) fn of_files(cluster: &ClusterConf, trees: &[Tree]) -> Vec<Finding> {
             .hint("capture it with [[files]] in the settings, or keep it elsewhere")
     };
     missing.map(need).collect()
+}
+
+/// What of the hosts: keys that could not be recorded, so that a restore can't tell whether they are the same.
+pub(crate) fn of_hosts(hosts: &[Host]) -> impl Iterator<Item = Finding> {
+    let need = |host: &Host| {
+        let why = if host.reachable { "showed no SSH key" } else { "did not answer" };
+        let message = format!("it {why}: a restore will want --accept-host-key for it");
+        Finding::info("needs-host-key", format!("host {}", host.host), message)
+    };
+    hosts.iter().filter(|host| host.keys.is_empty()).map(need).collect::<Vec<_>>().into_iter()
 }
 
 /// Every absolute path among the values, with the keys that lead to it.

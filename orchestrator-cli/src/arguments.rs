@@ -220,6 +220,9 @@ pub(crate) enum RestoreCommand {
         /// Don't ask
         #[arg(long)]
         yes: bool,
+        /// Forget the last restore, whose server is gone for good; nothing is dropped
+        #[arg(long)]
+        forget: bool,
     },
 }
 

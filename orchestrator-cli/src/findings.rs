@@ -21,6 +21,7 @@ pub(crate) fn needs(needs: &[Finding]) -> String {
 /// A finding as a line or more.
 pub(crate) fn finding(finding: &Finding) -> String {
     let label = match finding.severity {
+        Severity::Info if finding.code.starts_with("needs-") => "needs   ".into(),
         Severity::Info => format!("{GREEN}ok{GREEN:#}      "),
         Severity::Warning => format!("{YELLOW}warning{YELLOW:#} "),
         Severity::Error => format!("{RED}error{RED:#}   "),

@@ -107,12 +107,21 @@ impl Output {
         ExitCode::from(code)
     }
 
-    /// Prints a question, whatever else is to be printed.
+    /// Prints a question, whatever else is to be printed; nothing is drawn over it until it is answered.
     pub(crate) fn ask(&self, text: &str) {
-        self.progress.suspend(|| {
-            let mut stderr = anstream::stderr();
-            let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
-        });
+        self.progress.hide();
+        let mut stderr = anstream::stderr();
+        let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    }
+
+    /// Lets progress be drawn again.
+    pub(crate) fn answered(&self) {
+        self.progress.show();
+    }
+
+    /// Whether results are for programs.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
     }
 
     /// Prints something for people to read meanwhile, on standard error, unless they want quiet.

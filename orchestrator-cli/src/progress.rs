@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use backup_core::event::{Event, Observer};
 use backup_core::plan::Mark;
-use indicatif::{ProgressBar, ProgressStyle as BarStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 
 use crate::arguments::Arguments;
 use crate::{findings, human};
@@ -68,6 +68,18 @@ impl Progress {
     pub(crate) fn finish(&self) {
         if !self.finished.swap(true, Relaxed) {
             self.bar.finish_and_clear();
+        }
+    }
+
+    /// Takes the bar off until [`Progress::show`].
+    pub(crate) fn hide(&self) {
+        self.bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+
+    /// Draws the bar again, where there is one.
+    pub(crate) fn show(&self) {
+        if self.style == ProgressStyle::Bar {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }
 

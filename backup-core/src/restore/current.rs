@@ -69,6 +69,15 @@ impl Current {
         go_on(&work, &steps(&work), self.journal, created, Vec::new()).await
     }
 
+    /// Forgets the restore, where it can neither be gone on with nor undone: nothing is changed but the journal.
+    ///
+    /// # Errors
+    /// Where the journal can't be removed.
+    pub fn forget(self) -> Result<Plan> {
+        self.journal.remove()?;
+        Ok(self.head.plan)
+    }
+
     /// Returns to what was there before.
     ///
     /// # Errors

@@ -36,6 +36,11 @@ impl Leftovers {
         applied.flat_map(|(_, head)| head.plan.stepping_aside().into_iter().map(|(_, before)| before)).collect()
     }
 
+    /// Whether one of the restores can still be rolled back.
+    pub fn can_roll_back(&self) -> bool {
+        self.restores.last().is_some_and(|(journal, _)| journal.progress() == Progress::Applied)
+    }
+
     /// Drops them and forgets the restores; there is no way back afterwards.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ use crate::plan::{Head, Journal, Status, Step, apply};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
 use journals::Journals;
-use preflight::{Ready, preflight, tell};
+use preflight::{Ready, preflight};
 use steps::{Work, steps};
 
 /// The kind of plan, as its journal names it.
@@ -144,7 +144,10 @@ async fn reach(
         let place = target.parameters.place();
         let error =
             Error::new(Kind::Refused, format!("{place} is another server than the one that the restore began on"));
-        return Err(error.hint("connect to that one, as for the restore itself: PGHOST, PGPORT or --config"));
+        return Err(error.hint(
+            "connect to that one, as for the restore itself: PGHOST, PGPORT or --config; if it is gone for good, \
+             `restore cleanup --forget` forgets the restore",
+        ));
     }
     Ok(Some(target))
 }
@@ -173,7 +176,7 @@ async fn go_on(
     })?;
     let Some(bundle) = &work.bundle else { return Err(Error::new(Kind::Failed, "the bundle is not open")) };
     let manifest = bundle.manifest();
-    let (mut databases, told) = (Vec::new(), warnings.len());
+    let mut databases = Vec::new();
     for planned in &work.plan.databases {
         let (database, names) = (&manifest.databases[planned.index], &planned.names);
         match work.target()?.confirm(&names.name, database).await {
@@ -186,7 +189,6 @@ async fn go_on(
         Ok(found) => warnings.extend(found),
         Err(error) => warnings.push(as_warning("hosts-not-looked-at", "hosts", &error)),
     }
-    tell(&warnings[told..], context);
     let state_of = manifest.databases.iter().map(|database| database.snapshot.time).min();
     Ok(Outcome {
         bundle: work.plan.bundle.clone(),

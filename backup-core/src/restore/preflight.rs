@@ -8,7 +8,7 @@ use rustix::fs::statvfs;
 
 use super::journals::Journals;
 use super::plan::{Plan, Planned, beside};
-use super::{Request, cluster, files, release, steps};
+use super::{Component, Request, cluster, files, release, steps};
 use crate::bundle::manifest::{Database, Manifest, Sha256Digest};
 use crate::bundle::name::timestamp;
 use crate::bundle::pack::cores;
@@ -16,7 +16,7 @@ use crate::bundle::reader::Bundle;
 use crate::bundle::verify::verify;
 use crate::component::postgres::connection::{Parameters, connect_first};
 use crate::component::postgres::{self, Names, Target, server_findings};
-use crate::event::{Event, Meter, Ticker};
+use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Findings, bytes};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, ErrorContext, Kind, Result, store};
@@ -69,7 +69,9 @@ pub(super) async fn preflight(
     let mut hosts_down = Vec::new();
     if let Some(bundle) = &bundle {
         release::look(bundle.manifest(), request, settings, &mut findings).await;
-        hosts_down = cluster::look(bundle, request, settings, context, &mut findings).await;
+        if !request.is_copy() {
+            hosts_down = cluster::look(bundle, request, settings, context, &mut findings).await;
+        }
     }
     let manifest = bundle.as_deref().map(Bundle::manifest);
     let some = !request.databases.is_empty() || manifest.is_none_or(|manifest| !manifest.databases.is_empty());
@@ -149,11 +151,18 @@ pub(super) async fn look_at_bundle(
     let verified = work.await.map_err(|cause| Error::new(Kind::Failed, "verify the bundle").because(cause));
     drop(ticker);
     let verification = findings.keep("bundle", &shown, verified.and_then(|verified| verified))?;
+    let damaged = !verification.damage.is_empty();
     for damage in verification.damage {
         let error = Error::new(Kind::Damaged, format!("{shown}: {}: {}", damage.subject, damage.message));
         findings.keep::<()>("damaged", &shown, Err(error.hint("restore from another bundle: `list` shows them")));
     }
+    if damaged {
+        return Some(bundle);
+    }
     let manifest = bundle.manifest();
+    let of_backup =
+        |warning: &Finding| Finding { subject: format!("at the backup: {}", warning.subject), ..warning.clone() };
+    findings.all.extend(manifest.warnings.iter().map(of_backup));
     let age = context.now().signed_duration_since(manifest.created);
     findings.all.push(Finding::info(
         "bundle",
@@ -222,6 +231,10 @@ pub(super) async fn look_at_databases(
             findings.keep::<()>("database", wanted, Err(error.hint(format!("it has {names}"))));
         }
     }
+    if request.only == Some(Component::Files) && !request.databases.is_empty() {
+        let error = Error::new(Kind::Usage, "databases are named, and files alone are asked for");
+        findings.keep::<()>("database", "--only", Err(error.hint("leave out --only, or --database")));
+    }
     for (at, (wanted, _)) in request.databases.iter().enumerate() {
         if request.databases[..at].iter().any(|(earlier, _)| earlier == wanted) {
             let error = Error::new(Kind::Usage, format!("database {wanted}: it is named twice"));
@@ -236,6 +249,14 @@ pub(super) async fn look_at_databases(
         if planned.iter().any(|other| other.names.name == name) {
             let error = Error::new(Kind::Usage, format!("database {name}: two databases would have this name"));
             findings.keep::<()>("database", name, Err(error));
+        }
+        if name.starts_with("template") {
+            let error = Error::new(Kind::Refused, format!("database {name}: every new database would be a copy of it"));
+            findings.keep::<()>(
+                "database",
+                name,
+                Err(error.hint("restore it under another name: --database NAME=NEWNAME")),
+            );
         }
         size = size.saturating_add(database.size);
         let needs = findings.keep("database", name, target.requirement_findings(database).await);
@@ -302,9 +323,4 @@ async fn look_at_space(size: u64, target: &Target, findings: &mut Findings) {
             findings.all.push(Finding::info("space-unknown", directory, message));
         }
     }
-}
-
-/// Tells the observer of what is worth reading before the work goes on.
-pub(super) fn tell(findings: &[Finding], context: &Context) {
-    findings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
 }

@@ -1,6 +1,6 @@
 //! What is asked of a restore.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::bundle::manifest::{Database, Manifest};
 use crate::cluster::hosts::Allowed;
@@ -49,6 +49,12 @@ impl Default for Request {
 }
 
 impl Request {
+    /// Whether what comes back takes nobody's place, so that the cluster need not know of it.
+    pub(super) fn is_copy(&self) -> bool {
+        let renamed = |(name, other): &(String, Option<String>)| other.as_ref().is_some_and(|other| other != name);
+        self.root != Path::new("/") || (!self.databases.is_empty() && self.databases.iter().all(renamed))
+    }
+
     pub(super) fn databases_wanted(&self) -> bool {
         self.only != Some(Component::Files)
     }

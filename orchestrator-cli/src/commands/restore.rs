@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use backup_core::cluster::hosts::Allowed;
 use backup_core::component::release::Origin;
+use backup_core::event::Event;
 use backup_core::finding::Severity;
 use backup_core::restore::{self, Outcome, Request};
 use backup_core::settings::{self, RestoreSettings};
@@ -18,7 +19,10 @@ use crate::{exit, findings, human};
 
 pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) -> Result<ExitCode> {
     let (done, again) = match &arguments.command {
-        Some(RestoreCommand::Cleanup { config, yes }) => {
+        Some(RestoreCommand::Cleanup { yes, forget: true, .. }) => {
+            (forget(*yes, output, context).await, CLEAN_UP_AGAIN)
+        }
+        Some(RestoreCommand::Cleanup { config, yes, .. }) => {
             let settings = settings::load_restore(config.as_deref())?;
             (cleanup(&settings, *yes, output, context).await, CLEAN_UP_AGAIN)
         }
@@ -83,14 +87,17 @@ async fn begin(
         return plan(&preflight, output);
     }
     let prepared = context.until_cancelled(restore::prepare(&request, settings, context)).await?;
-    let found: String = prepared.preflight.findings.iter().map(findings::finding).collect();
-    output.note(&found);
+    let found = &prepared.preflight.findings;
+    output.note(&found.iter().map(findings::finding).collect::<String>());
+    if output.is_json() {
+        found.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
+    }
     if let Ok(plan) = prepared.preflight.plan() {
         let aside: Vec<String> = plan.stepping_aside().into_iter().map(|(name, _)| name).collect();
         if !aside.is_empty() {
             let step = if aside.len() == 1 { "steps" } else { "step" };
             let what = format!("{} {step} aside; sessions in databases are ended then.", aside.join(", "));
-            confirm(&what, arguments.yes, output)?;
+            confirm(&what, arguments.yes, output, context).await?;
         }
     }
     Ok(finished(&prepared.apply(context).await?, output))
@@ -136,7 +143,7 @@ async fn rollback(
             );
             return Err(error.hint(hint));
         }
-        confirm(&what, arguments.yes, output)?;
+        confirm(&what, arguments.yes, output, context).await?;
     }
     let plan = current.rollback(settings, context).await?;
     let text = format!("rolled back: everything is as it was before the restore of {}\n", plan.bundle);
@@ -149,14 +156,35 @@ async fn cleanup(settings: &RestoreSettings, yes: bool, output: &Output, context
     let names = leftovers.names();
     if !names.is_empty() {
         let what = format!("{} dropped for good; there is no rollback afterwards.", are(&names));
-        confirm(&what, yes, output)?;
+        confirm(&what, yes, output, context).await?;
+    } else if leftovers.can_roll_back() {
+        let what = "Nothing stepped aside in the last restore; after a clean-up it can't be rolled back any more.";
+        confirm(what, yes, output, context).await?;
     }
     leftovers.drop_all(settings, context).await?;
     let text = match names.is_empty() {
-        true => "nothing to clean up\n".to_owned(),
+        true => "nothing had stepped aside\n".to_owned(),
         false => format!("dropped {}\n", names.join(", ")),
     };
     output.result("cleanup", &json!({ "dropped": names }), &text)?;
+    Ok(exit::done(false))
+}
+
+/// Forgets a restore whose server is gone.
+async fn forget(yes: bool, output: &Output, context: &Context) -> Result<ExitCode> {
+    let current = restore::current(context)?;
+    let what = format!(
+        "The restore of {}, begun {}, can neither be resumed nor rolled back afterwards; what it made stays where it is.",
+        current.plan().bundle,
+        when(&current)
+    );
+    confirm(&what, yes, output, context).await?;
+    let plan = current.forget()?;
+    output.result(
+        "forget",
+        &json!({ "bundle": plan.bundle }),
+        &format!("forgotten: the restore of {}\n", plan.bundle),
+    )?;
     Ok(exit::done(false))
 }
 
@@ -169,20 +197,27 @@ fn when(current: &restore::Current) -> String {
 }
 
 /// Asks on a terminal; without one `--yes` must have been given.
-fn confirm(what: &str, yes: bool, output: &Output) -> Result<()> {
+async fn confirm(what: &str, yes: bool, output: &Output, context: &Context) -> Result<()> {
     if yes {
         return Ok(());
     }
     let refused = |why: &str, hint: &str| Err(Error::new(Kind::Refused, why).because(what.to_owned()).hint(hint));
     if !std::io::stdin().is_terminal() {
-        return refused("go on without being asked", "give --yes to go on without a question");
+        return refused("nobody can be asked here", "give --yes to go on without a question");
     }
+    // A thread of its own: one that waits for a line can't be stopped, and must not hold us when a signal comes.
+    let (sender, receiver) = tokio::sync::oneshot::channel();
     output.ask(&format!("{what} Go on? (yes/no) "));
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    match (read, answer.trim()) {
-        (Ok(_), "yes" | "y") => Ok(()),
-        _ => refused("go on: the answer was not yes", "answer yes, or give --yes"),
+    std::thread::spawn(move || {
+        let mut answer = String::new();
+        let read = std::io::stdin().lock().read_line(&mut answer);
+        sender.send(read.map(|_| answer))
+    });
+    let answer = context.until_cancelled(async { Ok(receiver.await) }).await;
+    output.answered();
+    match answer? {
+        Ok(Ok(answer)) if ["yes", "y"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
+        _ => refused("the answer was not yes", "answer yes, or give --yes"),
     }
 }
 
@@ -244,14 +279,18 @@ fn text(outcome: &Outcome) -> String {
     if !outcome.roles.is_empty() {
         text.push_str(&format!("roles made: {}\n", human::plain(&outcome.roles.join(", "))));
     }
-    text.push_str(&format!(
-        "This is the state of {}; whatever happened since is lost.\n\
-         Next: look at it, deploy with --dry, then deploy so that the agents learn of this orchestrator, then retire the \
-         old one.\n\
-         `restore --rollback --file {}.tgz` returns to what was there; `restore cleanup` drops it.\n",
-        outcome.state_of.format("%F %T UTC"),
-        outcome.bundle
-    ));
+    outcome.warnings.iter().for_each(|warning| text.push_str(&findings::finding(warning)));
+    text.push_str(&format!("This is the state of {}.\n", outcome.state_of.format("%F %T UTC")));
+    if !outcome.databases.is_empty() && !outcome.files.is_empty() {
+        text.push_str(
+            "Whatever happened since is lost. Next: look at it, deploy with --dry, then deploy so that the agents learn of this \
+             orchestrator, then retire the old one.\n",
+        );
+    }
+    text.push_str(&format!("`restore --rollback --file {}.tgz` returns to what was there", outcome.bundle));
+    let aside = outcome.databases.iter().any(|database| database.before.is_some())
+        || outcome.files.iter().any(|file| file.before.is_some());
+    text.push_str(if aside { "; `restore cleanup` drops what stepped aside.\n" } else { ".\n" });
     let time = human::duration(std::time::Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default());
     text.push_str(&match outcome.warnings.len() {
         0 => format!("restored in {time}\n"),
