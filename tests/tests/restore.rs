@@ -256,6 +256,7 @@ fn a_dry_run_prints_the_steps_and_leaves_no_trace() {
 #[test]
 fn files_come_back_with_all_that_the_system_knows_of_them() {
     let server = Postgres::start();
+    server.sql("postgres", "CREATE TABLE something ()");
     let place = Workplace::default();
     let script = "mkdir -p home/a/deep && echo one >home/a/deep/file && ln home/a/deep/file home/a/hard && ln -s deep/file home/a/soft \
         && chmod 2750 home/a/deep && chmod 640 home/a/deep/file && truncate -s 1M home/a/holes && echo two >'home/b [*] é' \

@@ -53,7 +53,8 @@ pub(super) async fn globals(
         "{NEEDED} SELECT r.rolname::text, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication, \
             r.rolbypassrls, r.rolconnlimit, r.rolvaliduntil::text, {password}, \
             pg_catalog.shobj_description(r.oid, 'pg_authid'), \
-            (SELECT s.setconfig FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = 0) \
+            (SELECT s.setconfig FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = 0), \
+            r.oid <> 10 \
          FROM pg_catalog.{source} r WHERE r.oid IN (SELECT oid FROM needed) AND r.rolname !~ '^pg_' \
          ORDER BY r.rolname COLLATE \"C\""
     );
@@ -78,7 +79,9 @@ pub(super) async fn globals(
     );
     let members = connection.query(&query, &[&databases]).await.map_err(failed)?;
     members.iter().for_each(|row| script.push_str(&membership(row)));
-    let open = rows.iter().filter(|row| row.get(5) && row.get::<_, Option<&str>>(10).is_none());
+    // Every server has its first superuser, number 10, and a way in for it.
+    let needs = |row: &&Row| row.get(5) && row.get::<_, Option<&str>>(10).is_none() && row.get(13);
+    let open = rows.iter().filter(needs);
     let without_password = open.map(|row| row.get(0)).collect();
     Ok(Globals { script, roles: rows.iter().map(|row| row.get(0)).collect(), without_password })
 }
