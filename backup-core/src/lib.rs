@@ -4,6 +4,7 @@
 //! language, the stores. There is no terminal, no HTTP framework and no cloud in this crate; clock, environment,
 //! progress and cancellation enter through one [`context::Context`].
 
+mod accounts;
 pub mod backup;
 pub mod bundle;
 pub mod catalog;

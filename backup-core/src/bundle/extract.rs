@@ -1,7 +1,7 @@
 //! Extracts entries into a directory: nothing is overwritten, nothing is written through a link, and what does not
 //! match its digest does not stay.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +19,7 @@ use super::name::BundleName;
 use super::path;
 use super::reader::{Bundle, EntryReader, ReadAt};
 use super::sparse::SparseWriter;
+use crate::accounts::Accounts;
 use crate::context::Context;
 use crate::event::Meter;
 use crate::finding::Finding;
@@ -118,6 +119,8 @@ pub fn extract<R: ReadAt>(
         context,
         meter,
         files: HashMap::new(),
+        accounts: Accounts::load(),
+        unknown: BTreeSet::new(),
         later: Vec::new(),
         result: Extracted { directory: directory.clone(), entries: 0, bytes: 0, warnings: Vec::new() },
     };
@@ -144,6 +147,9 @@ struct Extraction<'b, R> {
     meter: &'b Meter,
     /// Where files are by now, by their paths in the bundle, for the hard links that follow them.
     files: HashMap<&'b str, PathBuf>,
+    accounts: Accounts,
+    /// Owners whose names nobody has here.
+    unknown: BTreeSet<String>,
     /// Directories and symbolic links, which are made last: a link can't be written through before it exists, and a
     /// directory's mode and time must not be touched by what is put into it.
     later: Vec<(PathBuf, Head)>,
@@ -263,9 +269,11 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
 
     /// Owner, attributes, mode and time of a finished file, in that order: each would undo the one after it.
     fn dress(&mut self, target: &Path, head: &Head) -> Result<()> {
-        let owner = |id: u64| u32::try_from(id).ok();
-        if rustix::process::geteuid().is_root() && lchown(target, owner(head.uid), owner(head.gid)).is_err() {
-            self.warn("owner-not-set", target, "its owner could not be set");
+        if rustix::process::geteuid().is_root() {
+            let (user, group) = self.owner(head);
+            if lchown(target, user, group).is_err() {
+                self.warn("owner-not-set", target, "its owner could not be set");
+            }
         }
         if matches!(head.kind, EntryKind::Symlink(_)) {
             return self.set_time(target, head);
@@ -284,6 +292,20 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
         fs::set_permissions(target, Permissions::from_mode(mode))
             .context(|| format!("set the mode of {}", target.display()))?;
         self.set_time(target, head)
+    }
+
+    /// Whom an entry belongs to here: whoever has the names that it had, as tar does it, else the numbers.
+    fn owner(&mut self, head: &Head) -> (Option<u32>, Option<u32>) {
+        let pick = |kind: &str, name: &str, here: Option<u32>, there: u64, unknown: &mut BTreeSet<String>| {
+            if here.is_none() && !name.is_empty() {
+                unknown.insert(format!("{kind} {name}, number {there}"));
+            }
+            here.or(u32::try_from(there).ok())
+        };
+        let user = self.accounts.user_number(&head.user);
+        let group = self.accounts.group_number(&head.group);
+        let unknown = &mut self.unknown;
+        (pick("user", &head.user, user, head.uid, unknown), pick("group", &head.group, group, head.gid, unknown))
     }
 
     fn set_time(&mut self, target: &Path, head: &Head) -> Result<()> {
@@ -311,6 +333,13 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
                 symlink(std::ffi::OsStr::from_bytes(link), &target).context(|| format!("link {}", target.display()))?;
             }
             self.dress(&target, &head)?;
+        }
+        for owner in &self.unknown {
+            let message = "nobody has this name here: what belonged to it belongs to whoever has the number";
+            let finding = Finding::warning("owner-unknown", owner, message);
+            self.result
+                .warnings
+                .push(finding.hint("make the account with this number, or correct the owner afterwards"));
         }
         Ok(self.result)
     }

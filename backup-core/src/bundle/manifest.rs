@@ -297,6 +297,14 @@ pub struct Chunk {
     pub preamble: u64,
 }
 
+impl Server {
+    /// The major version of the `pg_dump` that wrote the schema; 0 where it can't be told.
+    pub fn pg_dump_major(&self) -> u32 {
+        let digits = self.pg_dump.split(|c: char| !c.is_ascii_digit()).next();
+        digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    }
+}
+
 impl Entry {
     /// The entry's path as bytes.
     pub fn path_bytes(&self) -> Option<Vec<u8>> {

@@ -9,6 +9,7 @@ use super::journals::Journals;
 use super::plan::Plan;
 use super::steps::{self, Work, steps};
 use super::{Outcome, go_on, reach, work};
+use crate::bundle::manifest::Server;
 use crate::bundle::reader::Bundle;
 use crate::component::postgres::{self, Target};
 use crate::plan::{Head, Journal, Progress, Status, undo};
@@ -86,7 +87,7 @@ impl Current {
         let plan = self.head.plan.clone();
         let journal = &mut self.journal;
         let undone = async {
-            let target = reach(&plan, None, settings, context).await?;
+            let target = reach(&plan, 0, settings, context).await?;
             check_ways_back(&plan, target.as_ref(), journal).await?;
             undo(&steps(&work(plan.clone(), target, None, context)), journal, context).await
         };
@@ -130,7 +131,7 @@ async fn reopen(plan: Plan, file: Option<&Path>, settings: &RestoreSettings, con
         let error = Error::new(Kind::Refused, format!("{} is another bundle than {}", file.display(), plan.bundle));
         return Err(error.hint("name the right one with --file"));
     }
-    let written_by = bundle.manifest().source.postgres.as_ref().map(|server| server.pg_dump.as_str());
+    let written_by = bundle.manifest().source.postgres.as_ref().map_or(0, Server::pg_dump_major);
     let target = reach(&plan, written_by, settings, context).await?;
     Ok(work(plan, target, Some(Arc::new(bundle)), context))
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
-use super::preflight::{look_at_bundle, look_at_databases};
+use super::preflight::{administrative, default_jobs, look_at_bundle, look_at_databases};
 use super::steps::{self, steps};
 use super::{KIND, Request, work};
 use crate::bundle::manifest::Sha256Digest;
@@ -60,8 +60,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     };
     let manifest = bundle.manifest();
     let server = manifest.source.postgres.as_ref();
-    let written_by = server.and_then(|server| server.pg_dump.split('.').next()?.parse().ok()).unwrap_or(0);
-    let major = server.map_or(0, |server| server.version_number / 10_000).max(written_by);
+    let major = server.map_or(0, |server| server.pg_dump_major().max(server.version_number / 10_000));
     let tools = postgres::find_server(settings.bin_dir.as_deref(), &context.environment, major).await?;
     let mut drill = Drill {
         bundle: manifest.name.clone(),
@@ -77,9 +76,9 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let throwaway = Throwaway::start(&tools, place).await?;
     let prepared = context.now();
     let request = Request { file: file.into(), ..Request::default() };
-    let database = super::preflight::administrative(&request, Some(manifest));
+    let database = administrative(manifest.databases.iter().map(|database| database.name.as_str()));
     let parameters = throwaway.parameters()?.with_database(database);
-    let jobs = settings.jobs.unwrap_or_else(super::preflight::default_jobs);
+    let jobs = settings.jobs.unwrap_or_else(default_jobs);
     let target = Target { parameters, tools, jobs };
     make_tablespaces(&target, &throwaway, &bundle.content("databases/globals.sql")?).await?;
     let looked = look_at_databases(&request, &bundle, &target, &mut findings, context).await;

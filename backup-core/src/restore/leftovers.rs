@@ -57,7 +57,7 @@ impl Leftovers {
     async fn drop_each(self, settings: &RestoreSettings, context: &Context) -> Result<()> {
         for (journal, head) in self.restores {
             if journal.progress() == Progress::Applied {
-                if let Some(target) = reach(&head.plan, None, settings, context).await? {
+                if let Some(target) = reach(&head.plan, 0, settings, context).await? {
                     for before in head.plan.databases.iter().filter_map(|planned| planned.names.before.as_ref()) {
                         context.phase(format!("drop database {before}"));
                         context.until_cancelled(postgres::drop_database(&target, before)).await?;

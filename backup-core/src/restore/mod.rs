@@ -13,8 +13,8 @@ mod request;
 mod steps;
 
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -36,7 +36,7 @@ use crate::plan::{Head, Journal, Status, Step, apply};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
 use journals::Journals;
-use preflight::{Ready, preflight};
+use preflight::{Ready, administrative, preflight};
 use steps::{Work, steps};
 
 /// The kind of plan, as its journal names it.
@@ -120,23 +120,18 @@ fn work(plan: Plan, target: Option<Target>, bundle: Option<Arc<Bundle<File>>>, c
     let planned = |index| plan.databases.iter().any(|planned| planned.index == index);
     let rows = entries.filter(|entry| entry.chunk.as_ref().is_some_and(|chunk| planned(chunk.database)));
     meter.total.store(rows.map(|entry| entry.size).sum(), Relaxed);
-    Arc::new(Work { plan, target, bundle, meter, context: context.clone() })
+    Arc::new(Work { plan, target, bundle, meter, warnings: Mutex::default(), context: context.clone() })
 }
 
-/// The server that a plan was made for, where it has databases.
-async fn reach(
-    plan: &Plan,
-    written_by: Option<&str>,
-    settings: &RestoreSettings,
-    context: &Context,
-) -> Result<Option<Target>> {
+/// The server that a plan was made for, where it has databases; `written_by` is the major version that programs must
+/// have to read the bundle's schema.
+async fn reach(plan: &Plan, written_by: u32, settings: &RestoreSettings, context: &Context) -> Result<Option<Target>> {
     let Some(server) = &plan.server else { return Ok(None) };
     let parameters = Parameters::resolve(settings.connection.expose(), &context.environment)?;
-    let taken = plan.databases.iter().any(|planned| planned.names.name == "postgres");
-    let parameters = parameters.with_database(if taken { "template1" } else { "postgres" });
+    let restored = plan.databases.iter().map(|planned| planned.names.name.as_str());
+    let parameters = parameters.with_database(administrative(restored));
     let (connection, parameters) = connect_first(&parameters).await?;
     let facts = postgres::server(&connection).await?;
-    let written_by = written_by.and_then(|version| version.split('.').next()?.parse().ok()).unwrap_or(0);
     let major = facts.major().max(written_by);
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await?;
     let target = Target { parameters, tools, jobs: plan.jobs };
@@ -174,6 +169,7 @@ async fn go_on(
         };
         Error::new(Kind::Unfinished, format!("the restore stopped half way; {live}")).because(error).hint(hint)
     })?;
+    warnings.append(&mut work.warnings.lock().unwrap_or_else(PoisonError::into_inner));
     let Some(bundle) = &work.bundle else { return Err(Error::new(Kind::Failed, "the bundle is not open")) };
     let manifest = bundle.manifest();
     let mut databases = Vec::new();

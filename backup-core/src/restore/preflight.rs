@@ -9,7 +9,7 @@ use rustix::fs::statvfs;
 use super::journals::Journals;
 use super::plan::{Plan, Planned, beside};
 use super::{Component, Request, cluster, files, release, steps};
-use crate::bundle::manifest::{Database, Manifest, Sha256Digest};
+use crate::bundle::manifest::{Database, Server, Sha256Digest};
 use crate::bundle::name::timestamp;
 use crate::bundle::pack::cores;
 use crate::bundle::reader::Bundle;
@@ -186,15 +186,15 @@ async fn look_at_postgres(
     let parameters = Parameters::resolve(settings.connection.expose(), &context.environment);
     let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
     let manifest = bundle.map(Bundle::manifest);
-    let parameters = parameters.with_database(administrative(request, manifest));
+    let restored = manifest.into_iter().flat_map(|manifest| request.chosen(manifest)).map(|(_, _, name)| name);
+    let parameters = parameters.with_database(administrative(restored));
     let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&parameters).await);
     let (connection, parameters) = answered?;
     let place = parameters.place();
     let facts = findings.keep("postgres-server", &place, postgres::server(&connection).await)?;
     let source = manifest.and_then(|manifest| manifest.source.postgres.as_ref());
     findings.all.extend(server_findings(&facts, &place, source));
-    let written_by = source.and_then(|source| source.pg_dump.split('.').next()?.parse().ok());
-    let major = facts.major().max(written_by.unwrap_or(0));
+    let major = facts.major().max(source.map_or(0, Server::pg_dump_major));
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await;
     let tools = findings.keep("pg-restore", "pg_restore", tools)?;
     let jobs = request.jobs.or(settings.jobs).unwrap_or_else(default_jobs);
@@ -210,10 +210,9 @@ pub(super) fn default_jobs() -> usize {
     cores() * JOBS_PER_CORE
 }
 
-/// A database that every server has and that is not restored itself.
-pub(super) fn administrative(request: &Request, manifest: Option<&Manifest>) -> &'static str {
-    let taken = manifest.is_some_and(|manifest| request.chosen(manifest).any(|(_, _, name)| name == "postgres"));
-    if taken { "template1" } else { "postgres" }
+/// A database that every server has and that is none of those restored.
+pub(super) fn administrative<'n>(mut restored: impl Iterator<Item = &'n str>) -> &'static str {
+    if restored.any(|name| name == "postgres") { "template1" } else { "postgres" }
 }
 
 pub(super) async fn look_at_databases(

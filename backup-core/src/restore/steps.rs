@@ -1,7 +1,7 @@
 //! The steps that a plan amounts to.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -23,6 +23,8 @@ pub(super) struct Work {
     /// Needed to apply steps; they are undone without it.
     pub(super) bundle: Option<Arc<Bundle<File>>>,
     pub(super) meter: Arc<Meter>,
+    /// What did not go as it should and stopped nothing.
+    pub(super) warnings: Mutex<Vec<Finding>>,
     pub(super) context: Context,
 }
 
@@ -117,12 +119,11 @@ impl RestoreStep {
 
     /// Writes every tree beside its place, in a thread that may wait for the disk.
     async fn stage_files(&self) -> Result<()> {
-        let (bundle, context, files) = (self.bundle()?, self.work.context.clone(), self.work.plan.files.clone());
+        let (bundle, work) = (self.bundle()?, self.work.clone());
         let work = move || {
-            for file in files {
-                for finding in file.stage(&bundle, &context)? {
-                    context.observer.event(&Event::Finding(finding));
-                }
+            for file in &work.plan.files {
+                let found = file.stage(&bundle, &work.context)?;
+                work.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
             }
             Ok(())
         };

@@ -12,6 +12,7 @@ use globset::GlobSet;
 use rustix::fs::{OFlags, SeekFrom, seek};
 use walkdir::WalkDir;
 
+use crate::accounts::Accounts;
 use crate::bundle::header::{EntryKind, Head};
 use crate::bundle::path;
 use crate::bundle::sparse::{Map, encode_map};
@@ -45,8 +46,13 @@ impl Tree {
 /// # Errors
 /// Where a tree's own path can't be read, or the bundle can't be written.
 pub async fn capture(trees: &[Tree], writer: &Writer, context: &Context) -> Result<Vec<Finding>> {
-    let mut capture =
-        Capture { writer, findings: Vec::new(), linked: HashMap::new(), done: HashSet::new(), names: Names::load() };
+    let mut capture = Capture {
+        writer,
+        findings: Vec::new(),
+        linked: HashMap::new(),
+        done: HashSet::new(),
+        accounts: Accounts::load(),
+    };
     for tree in trees {
         context.phase(format!("capture files {}", tree.path.display()));
         capture.tree(tree).await?;
@@ -61,7 +67,7 @@ struct Capture<'w> {
     linked: HashMap<(u64, u64), Vec<u8>>,
     /// Paths that are in the bundle; trees may overlap.
     done: HashSet<PathBuf>,
-    names: Names,
+    accounts: Accounts,
 }
 
 impl Capture<'_> {
@@ -149,8 +155,8 @@ impl Capture<'_> {
             mode: metadata.mode() & 0o7777,
             uid: metadata.uid().into(),
             gid: metadata.gid().into(),
-            user: self.names.users.get(&metadata.uid()).cloned().unwrap_or_default(),
-            group: self.names.groups.get(&metadata.gid()).cloned().unwrap_or_default(),
+            user: self.accounts.user(metadata.uid()),
+            group: self.accounts.group(metadata.gid()),
             modified: (metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or(0)),
             xattrs: attributes(path),
             ..Head::private("", 0, 0)
@@ -311,25 +317,4 @@ fn attributes(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let names = xattr::list(path).map(Iterator::collect::<Vec<_>>).unwrap_or_default();
     let values = names.into_iter().filter_map(|name| Some((name.as_bytes().to_vec(), xattr::get(path, &name).ok()??)));
     values.filter(|(name, _)| !name.contains(&b'=')).collect()
-}
-
-/// Names of users and groups, as `/etc/passwd` and `/etc/group` have them.
-struct Names {
-    users: HashMap<u32, String>,
-    groups: HashMap<u32, String>,
-}
-
-impl Names {
-    fn load() -> Self {
-        let read = |path| {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let line = |line: &str| {
-                let mut fields = line.split(':');
-                let name = fields.next().filter(|name| name.len() <= 31)?;
-                Some((fields.nth(1)?.parse().ok()?, name.to_owned()))
-            };
-            text.lines().filter_map(line).collect()
-        };
-        Self { users: read("/etc/passwd"), groups: read("/etc/group") }
-    }
 }

@@ -26,9 +26,7 @@ impl Load {
     pub async fn load_objects(&self) -> Result<()> {
         let connection = self.connect().await?;
         // From version 17 on pg_dump makes them with their content, and not with the schema.
-        let source = self.bundle.manifest().source.postgres.as_ref();
-        let major = source.and_then(|server| server.pg_dump.split('.').next()?.parse::<u32>().ok()).unwrap_or(0);
-        if major >= 17 {
+        if self.bundle.manifest().source.postgres.as_ref().is_some_and(|server| server.pg_dump_major() >= 17) {
             let failed = |error| query_failed("take away large objects of an earlier attempt", &error);
             while connection.query_one(UNLINK, &[]).await.map_err(failed)?.get::<_, i64>(0) > 0 {}
         }
