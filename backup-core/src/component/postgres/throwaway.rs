@@ -152,6 +152,8 @@ fn as_server_user(program: &Path) -> Command {
     if rustix::process::geteuid().is_root() {
         command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]);
     }
+    // We may have ended before the system knew whom to tell; then somebody else is the parent by now.
+    command.args(["sh", "-c", r#"[ "$PPID" = "$0" ] && exec "$@""#, &std::process::id().to_string()]);
     command.arg(program).current_dir("/").env("LC_ALL", "C");
     for variable in Parameters::removed_variables() {
         command.env_remove(variable);
