@@ -61,13 +61,13 @@ pub(crate) fn of_files(cluster: &ClusterConf, trees: &[Tree]) -> Vec<Finding> {
 }
 
 /// What of the hosts: keys that could not be recorded, so that a restore can't tell whether they are the same.
-pub(crate) fn of_hosts(hosts: &[Host]) -> impl Iterator<Item = Finding> {
+pub(crate) fn of_hosts(hosts: &[Host]) -> Vec<Finding> {
     let need = |host: &Host| {
         let why = if host.reachable { "showed no SSH key" } else { "did not answer" };
         let message = format!("it {why}: a restore will want --accept-host-key for it");
         Finding::info("needs-host-key", format!("host {}", host.host), message)
     };
-    hosts.iter().filter(|host| host.keys.is_empty()).map(need).collect::<Vec<_>>().into_iter()
+    hosts.iter().filter(|host| host.keys.is_empty()).map(need).collect()
 }
 
 /// Every absolute path among the values, with the keys that lead to it.

@@ -65,6 +65,10 @@ pub(super) async fn preflight(
 ) -> Preflight {
     let mut findings = Findings::default();
     look_for_others(journals, &mut findings);
+    if request.only == Some(Component::Files) && !request.databases.is_empty() {
+        let error = Error::new(Kind::Usage, "databases are named, and files alone are asked for");
+        findings.keep::<()>("database", "--only", Err(error.hint("leave out --only, or --database")));
+    }
     let bundle = look_at_bundle(&request.file, &mut findings, context).await;
     let mut hosts_down = Vec::new();
     if let Some(bundle) = &bundle {
@@ -229,10 +233,6 @@ pub(super) async fn look_at_databases(
             let error = Error::new(Kind::NotFound, format!("database {wanted}: the bundle has no such database"));
             findings.keep::<()>("database", wanted, Err(error.hint(format!("it has {names}"))));
         }
-    }
-    if request.only == Some(Component::Files) && !request.databases.is_empty() {
-        let error = Error::new(Kind::Usage, "databases are named, and files alone are asked for");
-        findings.keep::<()>("database", "--only", Err(error.hint("leave out --only, or --database")));
     }
     for (at, (wanted, _)) in request.databases.iter().enumerate() {
         if request.databases[..at].iter().any(|(earlier, _)| earlier == wanted) {

@@ -50,7 +50,7 @@ impl Load {
     /// # Errors
     /// Where that can't be seen.
     pub async fn are_rows_loaded(&self) -> Result<bool> {
-        Ok(notes::read(&self.connect().await?).await?.is_some_and(|notes| notes.contains_key(NOTE)))
+        self.is_noted(NOTE).await
     }
 
     /// Loads every chunk that isn't there yet.
@@ -59,9 +59,8 @@ impl Load {
     /// The first failure, naming the chunk; what was loaded stays. [`Kind::Damaged`] before any row of a chunk is sent
     /// that is not as it was written.
     pub async fn load_rows(&self) -> Result<()> {
-        let loaded = self.load_missing().await?;
-        let ours = self.chunks().filter(|(index, _)| !loaded.contains(index));
-        self.meter.done.fetch_add(ours.map(|(_, entry)| entry.size).sum(), Relaxed);
+        let there = self.load_missing().await?;
+        self.meter.done.fetch_add(there, Relaxed);
         notes::note(&self.connect().await?, NOTE).await
     }
 
@@ -71,14 +70,14 @@ impl Load {
         entries.filter(|(_, entry)| entry.chunk.as_ref().is_some_and(|chunk| chunk.database == self.index))
     }
 
-    /// Loads every chunk that isn't there, or any more; returns which these were.
-    pub(super) async fn load_missing(&self) -> Result<Vec<usize>> {
+    /// Loads every chunk that isn't there, or any more; returns the bytes of those that were.
+    pub(super) async fn load_missing(&self) -> Result<u64> {
         let connection = self.connect().await?;
         self.forget_unlogged(&connection).await?;
         let there = noted(&connection).await?;
-        let missing: Vec<usize> =
-            self.chunks().filter(|(_, entry)| !there.contains_key(&entry.path)).map(|(index, _)| index).collect();
-        self.load(interleaved(&self.bundle.manifest().entries, missing.clone())).await?;
+        let (done, missing): (Vec<_>, Vec<_>) = self.chunks().partition(|(_, entry)| there.contains_key(&entry.path));
+        let missing = missing.into_iter().map(|(index, _)| index).collect();
+        self.load(interleaved(&self.bundle.manifest().entries, missing)).await?;
         let there = noted(&connection).await?;
         for (_, entry) in self.chunks() {
             let expected = entry.chunk.as_ref().map_or(0, |chunk| chunk.rows);
@@ -86,7 +85,7 @@ impl Load {
                 return Err(Error::new(Kind::Failed, format!("chunk {}: the server has not all its rows", entry.path)));
             }
         }
-        Ok(missing)
+        Ok(done.iter().map(|(_, entry)| entry.size).sum())
     }
 
     async fn load(&self, tasks: VecDeque<usize>) -> Result<()> {
@@ -122,19 +121,21 @@ impl Load {
             "SELECT {schema}, {name}, {qualified} FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence = 'u'"
         );
-        for row in connection.query(&query, &[]).await.map_err(failed)? {
+        let rows = connection.query(&query, &[]).await.map_err(failed)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut paths: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
+        for (_, entry) in self.chunks() {
+            if let Some(table) = entry.chunk.as_ref().map(|chunk| &self.database().tables[chunk.table]) {
+                paths.entry((&table.schema, &table.name)).or_default().push(&entry.path);
+            }
+        }
+        for row in rows {
             let (schema, name) = (sql::text(row.get(0)), sql::text(row.get(1)));
-            let of_it = |entry: &&Entry| {
-                entry.chunk.as_ref().is_some_and(|chunk| {
-                    let table = (chunk.database == self.index).then(|| &self.database().tables[chunk.table]);
-                    table.is_some_and(|table| table.schema == schema && table.name == name)
-                })
-            };
-            let entries = self.bundle.manifest().entries.iter().filter(of_it);
-            let paths: Vec<String> = entries.map(|entry| entry.path.clone()).collect();
-            if !paths.is_empty() {
+            if let Some(paths) = paths.get(&(schema.as_str(), name.as_str())) {
                 let empty: &[u8] = row.get(2);
-                let forget = format!("{} AND NOT EXISTS (SELECT FROM ONLY ", notes::forget(&paths));
+                let forget = format!("{} AND NOT EXISTS (SELECT FROM ONLY ", notes::forget(paths));
                 let script = [forget.as_bytes(), empty, b");\n"].concat();
                 self.target.run_script(&self.shadow, "look into an unlogged table with psql", &script).await?;
             }

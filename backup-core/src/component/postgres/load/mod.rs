@@ -70,6 +70,11 @@ impl Load {
     async fn connect(&self) -> Result<Connection> {
         self.target.connect(&self.shadow).await
     }
+
+    /// Whether the database has noted that `what` is done.
+    async fn is_noted(&self, what: &str) -> Result<bool> {
+        Ok(notes::read(&self.connect().await?).await?.is_some_and(|notes| notes.contains_key(what)))
+    }
 }
 
 impl Target {
@@ -82,7 +87,12 @@ impl Target {
     }
 
     async fn administer(&self) -> Result<Connection> {
-        self.connect(self.parameters.get("dbname").unwrap_or("postgres")).await
+        self.connect(self.administrative()).await
+    }
+
+    /// The database that others are administered from.
+    fn administrative(&self) -> &str {
+        self.parameters.get("dbname").unwrap_or("postgres")
     }
 
     /// `psql` that reads a script from its standard input, stops at the first error and prints nothing.

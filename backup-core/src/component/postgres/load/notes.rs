@@ -45,7 +45,7 @@ pub(super) async fn read(connection: &Connection) -> Result<Option<HashMap<Strin
 }
 
 /// Takes back what is noted of `what`, inside the caller's transaction.
-pub(super) fn forget(what: &[String]) -> String {
+pub(super) fn forget(what: &[&str]) -> String {
     let list = what.iter().map(|what| sql::literal(what)).collect::<Vec<_>>().join(", ");
     format!("DELETE FROM {SCHEMA}.done WHERE what IN ({list})")
 }

@@ -16,7 +16,7 @@ impl Load {
     /// # Errors
     /// Where that can't be seen.
     pub async fn are_objects_loaded(&self) -> Result<bool> {
-        Ok(notes::read(&self.connect().await?).await?.is_some_and(|notes| notes.contains_key(NOTE)))
+        self.is_noted(NOTE).await
     }
 
     /// Writes the content of the large objects. To write it again changes nothing.

@@ -13,7 +13,6 @@ impl Load {
         self.add_event_triggers().await?;
         let creation = statements::creation(&self.content("create.sql")?)?;
         let script = creation.properties_of(&sql::identifier(&self.shadow))?;
-        let administering = self.target.parameters.get("dbname").unwrap_or("postgres");
-        self.target.run_script(administering, "set the database's properties with psql", &script).await
+        self.target.run_script(self.target.administrative(), "set the database's properties with psql", &script).await
     }
 }
