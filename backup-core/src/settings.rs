@@ -124,6 +124,8 @@ pub enum ReleaseRule {
 /// What a restore is told by the settings; a machine that is to be brought back need not have any.
 #[derive(Debug)]
 pub struct RestoreSettings {
+    /// Where the `cluster.conf` belongs, if it is said.
+    pub cluster_conf: Option<PathBuf>,
     /// A PostgreSQL connection string; empty for what the environment says. It may hold a password.
     pub connection: crate::cluster::secret::Secret,
     /// Directory of `psql` and `pg_restore`.
@@ -143,6 +145,7 @@ pub struct RestoreSettings {
 impl Default for RestoreSettings {
     fn default() -> Self {
         Self {
+            cluster_conf: None,
             connection: crate::cluster::secret::Secret::default(),
             bin_dir: None,
             release: None,
@@ -228,7 +231,10 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
     let beside = |path: PathBuf| directory.join(path);
     let mut table = document.release;
     table.file = table.file.map(beside);
+    let cluster_conf = document.cluster_conf.map(beside);
+    let cluster_conf = cluster_conf.map(|path| std::path::absolute(&path).unwrap_or(path));
     Ok(RestoreSettings {
+        cluster_conf,
         connection: crate::cluster::secret::Secret::new(document.postgres.connection),
         bin_dir: document.postgres.bin_dir.map(beside),
         release: release(table)?,

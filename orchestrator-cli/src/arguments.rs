@@ -35,6 +35,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
         orchestrator-cli restore --file orchestrator_backup_20261120T191500Z.tgz --dry-run\n  \
         orchestrator-cli restore --file orchestrator_backup_20261120T191500Z.tgz --release 2.6.3\n  \
+        orchestrator-cli restore --sql orchestrator.sql --cluster-conf cluster.conf\n  \
         orchestrator-cli restore --file orchestrator_backup_20261120T191500Z.tgz --database orchestrator=look\n  \
         orchestrator-cli restore --resume\n  \
         orchestrator-cli restore --rollback")]
@@ -170,6 +171,13 @@ pub(crate) struct Restore {
     /// The bundle; with --resume, where it is now if it was moved; with --rollback, which restore is meant
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) file: Option<PathBuf>,
+    /// In place of a bundle, a script that `pg_dump orchestrator -f orchestrator.sql` made; its database is called
+    /// orchestrator unless --database says otherwise
+    #[arg(long, value_name = "SCRIPT", conflicts_with = "file")]
+    pub(crate) sql: Option<PathBuf>,
+    /// The cluster.conf that goes with the script; it is put where the settings say, if they do
+    #[arg(long, value_name = "FILE", requires = "sql", conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) cluster_conf: Option<PathBuf>,
     /// Settings with the PostgreSQL connection (a file whose name ends in .toml) [default: the usual ones, if they exist]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

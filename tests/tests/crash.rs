@@ -10,10 +10,17 @@ use std::process::{Command, Output};
 use fixtures::{Postgres, forget_libpq};
 use system_tests::{Workplace, describe, state};
 
-/// A server with something live, a bundle to restore into it, and the states before and after.
+/// What can be restored.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    Bundle,
+    Pair,
+}
+
+/// A server with something live, what is restored into it, and the states before and after.
 struct Stage {
     place: Workplace,
-    bundle: PathBuf,
+    restore: Vec<PathBuf>,
     server: Postgres,
     before: String,
     after: String,
@@ -21,7 +28,12 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Self {
+    /// One of every kind.
+    fn each() -> impl Iterator<Item = Self> {
+        [From::Bundle, From::Pair].into_iter().map(Self::new)
+    }
+
+    fn new(from: From) -> Self {
         let source = Postgres::start();
         source.load_sample(30);
         source.sql("postgres", "DROP DATABASE orchestrator_archive");
@@ -38,16 +50,28 @@ impl Stage {
         let mut backup = place.cli(&["backup", "--config", "settings.toml", "--release", "2.6.3", "--to", "bundles"]);
         let backup = backup.envs(source.variables()).output().expect("it runs");
         assert!(backup.status.success(), "{}", describe(&backup));
-        let bundle = place.bundles().pop().expect("a bundle");
+        let restore = match from {
+            From::Bundle => place.bundles(),
+            From::Pair => {
+                let script = place.write("orchestrator.sql", source.dump("orchestrator", &[]));
+                let conf = fs::copy(place.path("cluster.conf"), place.path("copied.conf"));
+                conf.expect("a copy");
+                vec![script, place.path("copied.conf"), place.path("cluster.conf")]
+            }
+        };
         fs::write(home.join("keys/id"), "live\n").expect("a file");
         fs::write(home.join("keys/more"), "live\n").expect("a file");
         fs::remove_file(home.join("gone")).expect("removed");
         place.write("cluster.conf", "live\n");
         let server = Postgres::start();
         server.sql("postgres", "CREATE ROLE \"ops team\"");
+        if matches!(from, From::Pair) {
+            // A script holds no roles.
+            server.sql("postgres", "CREATE ROLE orchestrator LOGIN");
+        }
         server.sql("postgres", "CREATE DATABASE orchestrator CONNECTION LIMIT 7");
         server.sql("orchestrator", "CREATE TABLE precious AS SELECT 'still here' AS what");
-        let mut stage = Self { place, bundle, server, before: String::new(), after: String::new(), marks: 0 };
+        let mut stage = Self { place, restore, server, before: String::new(), after: String::new(), marks: 0 };
         stage.before = stage.state();
         let whole = stage.run(0, "restore");
         assert!(whole.status.success(), "{}", describe(&whole));
@@ -70,7 +94,7 @@ impl Stage {
         forget_libpq(&mut command);
         command.arg(mark.to_string()).arg(what).envs(self.server.variables());
         if what == "restore" {
-            command.arg(&self.bundle);
+            command.args(&self.restore);
         }
         command.env("STATE_DIRECTORY", self.place.path("state")).output().expect("it runs")
     }
@@ -118,46 +142,50 @@ fn tear(journal: &Path) {
 
 #[test]
 fn killed_at_any_mark_it_is_resumed_to_the_same_end() {
-    let stage = Stage::new();
-    for mark in 1..=stage.marks {
-        stage.kill_at(mark);
-        stage.go_on(&format!("killed at mark {mark}"));
-        stage.roll_back(&format!("killed at mark {mark} and resumed"));
+    for stage in Stage::each() {
+        for mark in 1..=stage.marks {
+            stage.kill_at(mark);
+            stage.go_on(&format!("killed at mark {mark}"));
+            stage.roll_back(&format!("killed at mark {mark} and resumed"));
+        }
     }
 }
 
 #[test]
 fn a_step_that_is_done_twice_is_done_once() {
-    let stage = Stage::new();
-    // The mark is gone, and what it spoke of is there: a step that was done is done again.
-    for mark in (2..=stage.marks).step_by(2) {
-        stage.kill_at(mark);
-        tear(&stage.journal_path());
-        stage.go_on(&format!("mark {mark} torn"));
-        stage.roll_back(&format!("mark {mark} torn and resumed"));
+    for stage in Stage::each() {
+        // The mark is gone, and what it spoke of is there: a step that was done is done again.
+        for mark in (2..=stage.marks).step_by(2) {
+            stage.kill_at(mark);
+            tear(&stage.journal_path());
+            stage.go_on(&format!("mark {mark} torn"));
+            stage.roll_back(&format!("mark {mark} torn and resumed"));
+        }
     }
 }
 
 #[test]
 fn killed_at_any_mark_it_is_rolled_back_to_the_beginning() {
-    let stage = Stage::new();
-    for mark in 1..=stage.marks {
-        stage.kill_at(mark);
-        stage.roll_back(&format!("killed at mark {mark}"));
+    for stage in Stage::each() {
+        for mark in 1..=stage.marks {
+            stage.kill_at(mark);
+            stage.roll_back(&format!("killed at mark {mark}"));
+        }
     }
 }
 
 #[test]
 fn a_rollback_that_is_killed_is_gone_on_with() {
-    let stage = Stage::new();
-    for mark in 1..=stage.marks {
-        let whole = stage.run(0, "restore");
-        assert!(whole.status.success(), "{}", describe(&whole));
-        let killed = stage.run(mark, "rollback");
-        assert_eq!(killed.status.signal(), Some(9), "mark {mark}: {}", describe(&killed));
-        if mark % 2 == 0 {
-            tear(&stage.journal_path());
+    for stage in Stage::each() {
+        for mark in 1..=stage.marks {
+            let whole = stage.run(0, "restore");
+            assert!(whole.status.success(), "{}", describe(&whole));
+            let killed = stage.run(mark, "rollback");
+            assert_eq!(killed.status.signal(), Some(9), "mark {mark}: {}", describe(&killed));
+            if mark % 2 == 0 {
+                tear(&stage.journal_path());
+            }
+            stage.roll_back(&format!("rollback killed at mark {mark}"));
         }
-        stage.roll_back(&format!("rollback killed at mark {mark}"));
     }
 }

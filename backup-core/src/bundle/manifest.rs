@@ -300,9 +300,14 @@ pub struct Chunk {
 impl Server {
     /// The major version of the `pg_dump` that wrote the schema; 0 where it can't be told.
     pub fn pg_dump_major(&self) -> u32 {
-        let digits = self.pg_dump.split(|c: char| !c.is_ascii_digit()).next();
-        digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+        major(&self.pg_dump)
     }
+}
+
+/// The number that a version begins with; 0 where there is none.
+pub(crate) fn major(version: &str) -> u32 {
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next();
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 impl Entry {

@@ -1,38 +1,37 @@
 //! The cluster that the bundle is of: its hosts, and what they know this machine by.
 
-use std::fs::File;
 use std::net::IpAddr;
 
+use super::source::Source;
 use super::{Plan, Request};
-use crate::bundle::reader::Bundle;
 use crate::cluster::ClusterConf;
 use crate::cluster::hosts::{self, compare, own_addresses};
 use crate::finding::{Finding, Findings};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
-/// Looks at every host of the bundle's `cluster.conf`, and at this machine's own addresses; returns the hosts that are down.
+/// Looks at every host of the `cluster.conf` that is restored, and at this machine's own addresses; returns the hosts that are down.
 pub(super) async fn look(
-    bundle: &Bundle<File>,
+    source: &Source,
     request: &Request,
     settings: &RestoreSettings,
     context: &Context,
     findings: &mut Findings,
 ) -> Vec<String> {
-    let hosts = findings.keep("cluster-conf", "cluster.conf", hosts_of(bundle)).unwrap_or_default();
+    let hosts = findings.keep("cluster-conf", "cluster.conf", hosts_of(source)).unwrap_or_default();
     if !hosts.is_empty() {
         context.phase(format!("look at {} hosts", hosts.len()));
     }
     let seen = findings.keep("hosts", "hosts", hosts::look(&hosts, settings.ssh_port, context).await);
-    let (seen, manifest) = (seen.unwrap_or_default(), bundle.manifest());
+    let (seen, manifest) = (seen.unwrap_or_default(), source.manifest());
     findings.all.extend(compare(&seen, &manifest.hosts, &request.allowed));
     findings.all.extend(address_finding(&manifest.source.addresses, &own_addresses()));
     seen.into_iter().filter(|seen| seen.answer.is_none()).map(|seen| seen.host).collect()
 }
 
 /// Looks at the hosts once more, for those that answered when the restore began and don't any more.
-pub(super) async fn look_again(bundle: &Bundle<File>, plan: &Plan, context: &Context) -> Result<Vec<Finding>> {
-    let mut hosts = hosts_of(bundle)?;
+pub(super) async fn look_again(source: &Source, plan: &Plan, context: &Context) -> Result<Vec<Finding>> {
+    let mut hosts = hosts_of(source)?;
     hosts.retain(|host| !plan.hosts_down.contains(host));
     let seen = hosts::look(&hosts, plan.ssh_port, context).await?;
     let gone = seen.into_iter().filter(|seen| seen.answer.is_none());
@@ -43,11 +42,11 @@ pub(super) async fn look_again(bundle: &Bundle<File>, plan: &Plan, context: &Con
     Ok(gone.map(|seen| finding(seen.host)).collect())
 }
 
-fn hosts_of(bundle: &Bundle<File>) -> Result<Vec<String>> {
-    let bytes = bundle.content("cluster.conf")?;
+fn hosts_of(source: &Source) -> Result<Vec<String>> {
+    let bytes = source.cluster_conf()?;
     let text = String::from_utf8(bytes)
-        .map_err(|cause| Error::new(Kind::Unsupported, "read the bundle's cluster.conf").because(cause))?;
-    let cluster = ClusterConf::parse(&text).context(|| "read the bundle's cluster.conf".into())?;
+        .map_err(|cause| Error::new(Kind::Unsupported, "read the cluster.conf that is restored").because(cause))?;
+    let cluster = ClusterConf::parse(&text).context(|| "read the cluster.conf that is restored".into())?;
     Ok(cluster.hosts().into_iter().map(Into::into).collect())
 }
 

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::journals::Journals;
 use super::plan::Plan;
+use super::source::{PairFiles, Source};
 use super::steps::{self, Work, steps};
 use super::{Outcome, go_on, reach, work};
 use crate::bundle::manifest::Server;
@@ -122,16 +123,25 @@ fn still_unfinished(error: Error, doing: String) -> Error {
 
 /// All that is needed to go on with a plan.
 async fn reopen(plan: Plan, file: Option<&Path>, settings: &RestoreSettings, context: &Context) -> Result<Arc<Work>> {
-    let file = file.unwrap_or(&plan.file);
-    let opened = store::open_file(file).and_then(Bundle::open);
-    let bundle = opened.context(|| format!("open the bundle {}", file.display())).map_err(|error| {
-        error.hint("put the bundle back, name it with --file, or return to what was there with --rollback")
-    })?;
-    if bundle.footer().manifest_digest != plan.manifest_sha256.0 {
-        let error = Error::new(Kind::Refused, format!("{} is another bundle than {}", file.display(), plan.bundle));
-        return Err(error.hint("name the right one with --file"));
+    let path = file.unwrap_or(&plan.file);
+    let lost = |error: Error| {
+        error.hint(
+            "put it back, name it as it was named when the restore began, or return to what was there with --rollback",
+        )
+    };
+    let source = match &plan.cluster_conf {
+        None => store::open_file(path).and_then(Bundle::open).map(|bundle| Source::Bundle(Arc::new(bundle))),
+        Some(cluster_conf) => {
+            let pair = PairFiles { sql: path.into(), cluster_conf: cluster_conf.clone(), database: None, place: None };
+            pair.read(context, Arc::default()).await.map(|pair| Source::Pair(Arc::new(pair)))
+        }
+    };
+    let source = source.context(|| format!("open {}", path.display())).map_err(lost)?;
+    if source.sha256() != plan.sha256 {
+        let error = Error::new(Kind::Refused, format!("{} is another one than {}", path.display(), plan.bundle));
+        return Err(error.hint("name the right one, with --file or --sql"));
     }
-    let written_by = bundle.manifest().source.postgres.as_ref().map_or(0, Server::pg_dump_major);
+    let written_by = source.manifest().source.postgres.as_ref().map_or(0, Server::pg_dump_major);
     let target = reach(&plan, written_by, settings, context).await?;
-    Ok(work(plan, target, Some(Arc::new(bundle)), context))
+    Ok(work(plan, target, Some(source), context))
 }

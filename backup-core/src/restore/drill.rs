@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
 use super::preflight::{administrative, default_jobs, look_at_bundle, look_at_databases};
+use super::source::Source;
 use super::steps::{self, steps};
 use super::{KIND, Request, work};
 use crate::bundle::manifest::Sha256Digest;
@@ -58,13 +59,14 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
         (None, Some(bundle)) => bundle,
         (None, None) => return Err(Error::new(Kind::Failed, format!("open {}", file.display()))),
     };
-    let manifest = bundle.manifest();
+    let source = Source::Bundle(bundle.clone());
+    let manifest = source.manifest();
     let server = manifest.source.postgres.as_ref();
     let major = server.map_or(0, |server| server.pg_dump_major().max(server.version_number / 10_000));
     let tools = postgres::find_server(settings.bin_dir.as_deref(), &context.environment, major).await?;
     let mut drill = Drill {
         bundle: manifest.name.clone(),
-        manifest_sha256: Sha256Digest(bundle.footer().manifest_digest),
+        manifest_sha256: source.sha256(),
         time: begun,
         seconds: 0.0,
         postgres: tools.version.clone(),
@@ -81,7 +83,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let jobs = settings.jobs.unwrap_or_else(default_jobs);
     let target = Target { parameters, tools, jobs };
     make_tablespaces(&target, &throwaway, &bundle.content("databases/globals.sql")?).await?;
-    let looked = look_at_databases(&request, &bundle, &target, &mut findings, context).await;
+    let looked = look_at_databases(&request, &source, &target, &mut findings, context).await;
     // What this machine lacks says nothing of the bundle.
     let (roles, databases) = match (findings.refusal(), looked) {
         (None, Some(looked)) => looked,
@@ -90,7 +92,8 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let plan = Plan {
         file: file.into(),
         bundle: manifest.name.clone(),
-        manifest_sha256: drill.manifest_sha256,
+        cluster_conf: None,
+        sha256: drill.manifest_sha256,
         server: None,
         roles,
         databases,
@@ -101,7 +104,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     };
     let head = Head::new(KIND, begun, steps::names(&plan), plan.clone());
     let mut journal = Journal::create(&throwaway.path().join("journal"), &head)?;
-    let work = work(plan, Some(target), Some(bundle.clone()), context);
+    let work = work(plan, Some(target), Some(source.clone()), context);
     let ticker = Ticker::start(work.meter.clone(), context.clone());
     let applied = apply(&steps(&work), &mut journal, context).await;
     drop(ticker);
@@ -135,9 +138,8 @@ async fn make_tablespaces(target: &Target, throwaway: &Throwaway, globals: &[u8]
 /// The confirmations of every restore, and the operator's own questions.
 async fn look_around(work: &Arc<steps::Work>, settings: &RestoreSettings) -> Result<Vec<Finding>> {
     let (target, mut problems) = (work.target()?, Vec::new());
-    let Some(bundle) = &work.bundle else { return Ok(problems) };
     for planned in &work.plan.databases {
-        let expected = &bundle.manifest().databases[planned.index];
+        let expected = &work.source()?.manifest().databases[planned.index];
         problems.extend(target.confirm(&planned.names.name, expected).await?);
     }
     for assertion in &settings.assertions {

@@ -10,9 +10,9 @@ mod plan;
 mod preflight;
 mod release;
 mod request;
+mod source;
 mod steps;
 
-use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +26,6 @@ pub use plan::{Plan, Planned};
 pub use preflight::Preflight;
 pub use request::{Component, Request};
 
-use crate::bundle::reader::Bundle;
 use crate::component::files::Placement;
 use crate::component::postgres::connection::{Parameters, connect_first};
 use crate::component::postgres::{self, Target};
@@ -37,6 +36,7 @@ use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
 use journals::Journals;
 use preflight::{Ready, administrative, preflight};
+use source::Source;
 use steps::{Work, steps};
 
 /// The kind of plan, as its journal names it.
@@ -45,16 +45,19 @@ const KIND: &str = "restore";
 /// What a restore made.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
-    /// The bundle's name.
+    /// The bundle's name, or the script's.
     pub bundle: String,
+    /// The argument of `restore --rollback` that names this restore.
+    #[serde(skip)]
+    pub argument: String,
     /// The databases.
     pub databases: Vec<Restored>,
     /// Files that were put in their places.
     pub files: Vec<Placement>,
     /// Roles that were made.
     pub roles: Vec<String>,
-    /// Whatever happened after this is lost.
-    pub state_of: DateTime<Utc>,
+    /// Whatever happened after this is lost; none where nothing says what time it is the state of.
+    pub state_of: Option<DateTime<Utc>>,
     /// From the plan's beginning to this moment.
     pub seconds: f64,
     /// What did not go as it should.
@@ -104,9 +107,9 @@ impl Prepared {
     /// What the preflight refused, or [`Kind::Unfinished`] where a step failed: the live databases are as they were.
     pub async fn apply(self, context: &Context) -> Result<Outcome> {
         let Self { journals, preflight } = self;
-        let Ready { plan, target, bundle } = preflight.ready?;
+        let Ready { plan, target, source } = preflight.ready?;
         let created = context.now();
-        let work = work(plan, target, Some(bundle), context);
+        let work = work(plan, target, Some(source), context);
         let steps = steps(&work);
         let journal = journals.create(&Head::new(KIND, created, steps::names(&work.plan), work.plan.clone()))?;
         let warnings = preflight.findings.into_iter().filter(|finding| finding.severity == Severity::Warning);
@@ -114,13 +117,21 @@ impl Prepared {
     }
 }
 
-fn work(plan: Plan, target: Option<Target>, bundle: Option<Arc<Bundle<File>>>, context: &Context) -> Arc<Work> {
+fn work(plan: Plan, target: Option<Target>, source: Option<Source>, context: &Context) -> Arc<Work> {
     let meter = Arc::new(Meter::default());
-    let entries = bundle.iter().flat_map(|bundle| &bundle.manifest().entries);
     let planned = |index| plan.databases.iter().any(|planned| planned.index == index);
-    let rows = entries.filter(|entry| entry.chunk.as_ref().is_some_and(|chunk| planned(chunk.database)));
-    meter.total.store(rows.map(|entry| entry.size).sum(), Relaxed);
-    Arc::new(Work { plan, target, bundle, meter, warnings: Mutex::default(), context: context.clone() })
+    let total = match &source {
+        None => 0,
+        Some(Source::Bundle(bundle)) => {
+            let entries = bundle.manifest().entries.iter();
+            let rows = entries.filter(|entry| entry.chunk.as_ref().is_some_and(|chunk| planned(chunk.database)));
+            rows.map(|entry| entry.size).sum()
+        }
+        Some(Source::Pair(_)) if plan.databases.is_empty() => 0,
+        Some(Source::Pair(pair)) => pair.size(),
+    };
+    meter.total.store(total, Relaxed);
+    Arc::new(Work { plan, target, source, meter, warnings: Mutex::default(), context: context.clone() })
 }
 
 /// The server that a plan was made for, where it has databases; `written_by` is the major version that programs must
@@ -170,28 +181,31 @@ async fn go_on(
         Error::new(Kind::Unfinished, format!("the restore stopped half way; {live}")).because(error).hint(hint)
     })?;
     warnings.append(&mut work.warnings.lock().unwrap_or_else(PoisonError::into_inner));
-    let Some(bundle) = &work.bundle else { return Err(Error::new(Kind::Failed, "the bundle is not open")) };
-    let manifest = bundle.manifest();
+    let source = work.source()?;
+    let manifest = source.manifest();
     let mut databases = Vec::new();
     for planned in &work.plan.databases {
         let (database, names) = (&manifest.databases[planned.index], &planned.names);
-        match work.target()?.confirm(&names.name, database).await {
-            Ok(found) => warnings.extend(found),
-            Err(error) => warnings.push(as_warning("not-confirmed", &names.name, &error)),
+        // What a script does not say can't be confirmed.
+        if let Source::Bundle(_) = source {
+            match work.target()?.confirm(&names.name, database).await {
+                Ok(found) => warnings.extend(found),
+                Err(error) => warnings.push(as_warning("not-confirmed", &names.name, &error)),
+            }
         }
         databases.push(Restored { name: names.name.clone(), rows: database.rows(), before: names.before.clone() });
     }
-    match cluster::look_again(bundle, &work.plan, context).await {
+    match cluster::look_again(source, &work.plan, context).await {
         Ok(found) => warnings.extend(found),
         Err(error) => warnings.push(as_warning("hosts-not-looked-at", "hosts", &error)),
     }
-    let state_of = manifest.databases.iter().map(|database| database.snapshot.time).min();
     Ok(Outcome {
         bundle: work.plan.bundle.clone(),
+        argument: work.plan.argument(),
         databases,
         files: work.plan.files.clone(),
         roles: work.plan.roles.clone(),
-        state_of: state_of.unwrap_or(manifest.created),
+        state_of: source.state_of(),
         seconds: journal.latest().signed_duration_since(created).as_seconds_f64(),
         warnings,
     })

@@ -15,12 +15,14 @@ const LONGEST: usize = 63;
 /// A restore, decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The bundle's file.
+    /// The bundle's file, or the script.
     pub file: PathBuf,
-    /// The bundle's name.
+    /// The bundle's name, or the script's.
     pub bundle: String,
-    /// Digest of the bundle's manifest as it stands in the file.
-    pub manifest_sha256: Sha256Digest,
+    /// The `cluster.conf` that goes with a script; none where there is a bundle.
+    pub cluster_conf: Option<PathBuf>,
+    /// Digest of the bundle's manifest as it stands in the file, or of the script.
+    pub sha256: Sha256Digest,
     /// The PostgreSQL server's own identifier, where there are databases.
     pub server: Option<String>,
     /// Roles that it has not and that are made.
@@ -54,6 +56,20 @@ impl Plan {
         let shown = |path: &Path| path.display().to_string();
         let files = self.files.iter().filter_map(|file| Some((shown(&file.place), shown(file.before.as_ref()?))));
         databases.chain(files).collect()
+    }
+
+    /// The argument by which an operator says that this restore is meant and no other one.
+    pub fn argument(&self) -> String {
+        match self.cluster_conf {
+            None => format!("--file {}.tgz", self.bundle),
+            Some(_) => format!("--sql {}", self.bundle),
+        }
+    }
+
+    /// Whether a path that an operator gives means what is restored here.
+    pub fn is_of(&self, path: &Path) -> bool {
+        let name = if self.cluster_conf.is_none() { path.file_stem() } else { path.file_name() };
+        name.is_some_and(|name| *name == *self.bundle)
     }
 
     /// Every database's names.

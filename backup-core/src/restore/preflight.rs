@@ -1,15 +1,16 @@
 //! Everything that a restore needs, looked at before anything is changed; all findings at once.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::statvfs;
 
 use super::journals::Journals;
 use super::plan::{Plan, Planned, beside};
+use super::source::{PairFiles, Source};
 use super::{Component, Request, cluster, files, release, steps};
-use crate::bundle::manifest::{Database, Server, Sha256Digest};
+use crate::bundle::manifest::{Database, Manifest, Server};
 use crate::bundle::name::timestamp;
 use crate::bundle::pack::cores;
 use crate::bundle::reader::Bundle;
@@ -30,7 +31,7 @@ const ROOM: u64 = 2;
 pub(super) struct Ready {
     pub(super) plan: Plan,
     pub(super) target: Option<Target>,
-    pub(super) bundle: Arc<Bundle<File>>,
+    pub(super) source: Source,
 }
 
 /// What a preflight has to say.
@@ -69,35 +70,37 @@ pub(super) async fn preflight(
         let error = Error::new(Kind::Usage, "databases are named, and files alone are asked for");
         findings.keep::<()>("database", "--only", Err(error.hint("leave out --only, or --database")));
     }
-    let bundle = look_at_bundle(&request.file, &mut findings, context).await;
+    let source = look_at_source(request, settings, &mut findings, context).await;
     let mut hosts_down = Vec::new();
-    if let Some(bundle) = &bundle {
-        release::look(bundle.manifest(), request, settings, &mut findings).await;
+    if let Some(source) = &source {
+        release::look(source.manifest(), request, settings, &mut findings).await;
         if !request.is_copy() {
-            hosts_down = cluster::look(bundle, request, settings, context, &mut findings).await;
+            hosts_down = cluster::look(source, request, settings, context, &mut findings).await;
         }
     }
-    let manifest = bundle.as_deref().map(Bundle::manifest);
+    let manifest = source.as_ref().map(Source::manifest);
     let some = !request.databases.is_empty() || manifest.is_none_or(|manifest| !manifest.databases.is_empty());
     let wanted = request.databases_wanted() && some;
     let mut server = None;
     if wanted {
-        server = look_at_postgres(request, settings, bundle.as_deref(), context, &mut findings).await;
+        server = look_at_postgres(request, settings, manifest, context, &mut findings).await;
     }
     let mut plan = None;
-    if let Some(bundle) = &bundle {
+    if let Some(source) = &source {
         let mut databases = Some((Vec::new(), Vec::new()));
         if wanted {
             databases = match &server {
-                Some((target, _)) => look_at_databases(request, bundle, target, &mut findings, context).await,
+                Some((target, _)) => look_at_databases(request, source, target, &mut findings, context).await,
                 None => None,
             };
         }
-        let files = files::look(bundle.manifest(), request, context, &mut findings);
+        let files = files::look(source.manifest(), request, context, &mut findings);
+        let absolute = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         plan = databases.map(|(roles, databases)| Plan {
-            file: request.file.canonicalize().unwrap_or_else(|_| request.file.clone()),
-            bundle: bundle.manifest().name.clone(),
-            manifest_sha256: Sha256Digest(bundle.footer().manifest_digest),
+            file: absolute(&request.file),
+            bundle: source.manifest().name.clone(),
+            cluster_conf: request.cluster_conf.as_ref().map(absolute),
+            sha256: source.sha256(),
             server: server.as_ref().map(|(_, server)| server.clone()),
             roles,
             databases,
@@ -111,11 +114,11 @@ pub(super) async fn preflight(
         findings.all.push(Finding::error(
             "nothing-to-restore",
             "restore",
-            "the bundle holds nothing of what is asked for",
+            "there is nothing in it of what is asked for",
         ));
     }
-    let ready = match (findings.refusal(), plan, bundle) {
-        (None, Some(plan), Some(bundle)) => Ok(Ready { plan, target: server.map(|(target, _)| target), bundle }),
+    let ready = match (findings.refusal(), plan, source) {
+        (None, Some(plan), Some(source)) => Ok(Ready { plan, target: server.map(|(target, _)| target), source }),
         (error, ..) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the restore needs"))),
     };
     Preflight { ready, findings: findings.all }
@@ -133,6 +136,37 @@ fn look_for_others(journals: Option<Result<&Journals>>, findings: &mut Findings)
     );
     let error = error.hint("go on with `restore --resume`, or return to what was there with `restore --rollback`");
     findings.keep::<()>("restore-unfinished", "restore", Err(error));
+}
+
+async fn look_at_source(
+    request: &Request,
+    settings: &RestoreSettings,
+    findings: &mut Findings,
+    context: &Context,
+) -> Option<Source> {
+    let Some(cluster_conf) = &request.cluster_conf else {
+        return look_at_bundle(&request.file, findings, context).await.map(Source::Bundle);
+    };
+    let pair = PairFiles {
+        sql: request.file.clone(),
+        cluster_conf: cluster_conf.clone(),
+        database: request.databases.first().map(|(name, _)| name.clone()),
+        place: settings.cluster_conf.clone(),
+    };
+    let shown = request.file.display().to_string();
+    context.phase(format!("read {shown}"));
+    let meter = Arc::new(Meter::default());
+    let ticker = Ticker::start(meter.clone(), context.clone());
+    let read = pair.read(context, meter).await;
+    drop(ticker);
+    let pair = findings.keep("script", &shown, read)?;
+    let source = Source::Pair(Arc::new(pair));
+    let (tables, rows) =
+        (source.manifest().databases.iter().map(|database| database.tables.len()), source.manifest().rows());
+    let message =
+        format!("it is whole: {} tables, {rows} rows; it does not say when it was made", tables.sum::<usize>());
+    findings.all.push(Finding::info("script", shown, message));
+    Some(source)
 }
 
 /// Opens the bundle, and holds every byte of it against its digest.
@@ -182,14 +216,13 @@ pub(super) async fn look_at_bundle(
 async fn look_at_postgres(
     request: &Request,
     settings: &RestoreSettings,
-    bundle: Option<&Bundle<File>>,
+    manifest: Option<&Manifest>,
     context: &Context,
     findings: &mut Findings,
 ) -> Option<(Target, String)> {
     context.phase("check PostgreSQL");
     let parameters = Parameters::resolve(settings.connection.expose(), &context.environment);
     let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
-    let manifest = bundle.map(Bundle::manifest);
     let restored = manifest.into_iter().flat_map(|manifest| request.chosen(manifest)).map(|(_, _, name)| name);
     let parameters = parameters.with_database(administrative(restored));
     let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&parameters).await);
@@ -201,12 +234,26 @@ async fn look_at_postgres(
     let major = facts.major().max(source.map_or(0, Server::pg_dump_major));
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await;
     let tools = findings.keep("pg-restore", "pg_restore", tools)?;
+    findings.all.extend(manifest.and_then(|manifest| restrict_finding(manifest, request, &tools.version)));
     let jobs = request.jobs.or(settings.jobs).unwrap_or_else(default_jobs);
     let target = Target { parameters, tools, jobs };
     let left = findings.keep("postgres-connections", &place, target.connection_findings(&place).await);
     findings.all.extend(left.unwrap_or_default());
     let identifier = findings.keep("postgres-server", &place, target.identifier().await)?;
     Some((target, identifier))
+}
+
+/// Scripts that go through psql as `pg_dump` wrote them may need a newer one of the same major version.
+fn restrict_finding(manifest: &Manifest, request: &Request, version: &str) -> Option<Finding> {
+    let scripts =
+        request.cluster_conf.is_some() || manifest.databases.iter().any(|database| database.large_objects > 0);
+    let written_by = &manifest.source.postgres.as_ref()?.pg_dump;
+    if !scripts || !postgres::know_restrict(written_by) || postgres::know_restrict(version) {
+        return None;
+    }
+    let message = format!("psql {version} does not know `\\restrict`, which pg_dump {written_by} wrote");
+    let hint = "install the newest minor release of PostgreSQL's client programs (August 2025 or later)";
+    Some(Finding::error("psql-older", "psql", message).hint(hint))
 }
 
 /// Connections that load rows where nobody says how many.
@@ -221,12 +268,12 @@ pub(super) fn administrative<'n>(mut restored: impl Iterator<Item = &'n str>) ->
 
 pub(super) async fn look_at_databases(
     request: &Request,
-    bundle: &Bundle<File>,
+    source: &Source,
     target: &Target,
     findings: &mut Findings,
     context: &Context,
 ) -> Option<(Vec<String>, Vec<Planned>)> {
-    let manifest = bundle.manifest();
+    let manifest = source.manifest();
     for (wanted, _) in &request.databases {
         if !manifest.databases.iter().any(|database| database.name == *wanted) {
             let names = manifest.databases.iter().map(|database| database.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -240,7 +287,7 @@ pub(super) async fn look_at_databases(
             findings.keep::<()>("database", wanted, Err(error.hint("restore it once, and again afterwards")));
         }
     }
-    let roles = look_at_roles(bundle, target, findings).await?;
+    let roles = look_at_roles(source, target, findings).await?;
     let timestamp = timestamp(context.now());
     let mut planned: Vec<Planned> = Vec::new();
     let mut size = 0u64;
@@ -260,28 +307,54 @@ pub(super) async fn look_at_databases(
         size = size.saturating_add(database.size);
         let needs = findings.keep("database", name, target.requirement_findings(database).await);
         findings.all.extend(needs.unwrap_or_default());
-        let Some((occupied, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
+        look_at_tablespaces(source, database, target, findings).await;
+        let Some((occupant, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
         findings.all.extend(found);
         let [shadow, before] = ["restore", "before"].map(|infix| beside(name, infix, &timestamp));
-        let before = occupied.then_some(before);
-        let names = Names { name: name.into(), shadow, connection_limit: database.connection_limit, before };
+        let before = occupant.is_some().then_some(before);
+        // A script does not say how many it is to take.
+        let connection_limit = match source {
+            Source::Bundle(_) => database.connection_limit,
+            Source::Pair(_) => occupant.unwrap_or(database.connection_limit),
+        };
+        let names = Names { name: name.into(), shadow, connection_limit, before };
         planned.push(Planned { index, names });
     }
     look_at_space(size, target, findings).await;
     Some((roles, planned))
 }
 
+async fn look_at_tablespaces(source: &Source, database: &Database, target: &Target, findings: &mut Findings) {
+    let Some(mut names) = findings.keep("tablespaces", &database.name, source.tablespaces(database)) else { return };
+    names.push(database.tablespace.clone());
+    names.sort();
+    names.dedup();
+    let found = target.tablespace_findings(&database.name, &names).await;
+    let found = findings.keep("tablespaces", &database.name, found).unwrap_or_default();
+    findings.all.extend(found);
+}
+
 /// The roles that will be made; one that may log in and has no password in the bundle needs one afterwards.
-async fn look_at_roles(bundle: &Bundle<File>, target: &Target, findings: &mut Findings) -> Option<Vec<String>> {
-    let mut names: Vec<String> =
-        bundle.manifest().databases.iter().flat_map(|database: &Database| database.roles.clone()).collect();
+async fn look_at_roles(source: &Source, target: &Target, findings: &mut Findings) -> Option<Vec<String>> {
+    let databases = &source.manifest().databases;
+    let mut names: Vec<String> = databases.iter().flat_map(|database| database.roles.clone()).collect();
     names.sort();
     names.dedup();
     let existing = findings.keep("roles", "roles", target.existing_roles(&names).await)?;
     names.retain(|name| !existing.contains(name));
-    if !names.is_empty() {
-        findings.all.push(Finding::info("roles", "roles", format!("will be made: {}", names.join(", "))));
+    if names.is_empty() {
+        return Some(names);
     }
+    let missing = names.join(", ");
+    let Source::Bundle(bundle) = source else {
+        let finding =
+            Finding::error("roles-missing", "roles", format!("the script needs roles that are not there: {missing}"));
+        findings.all.push(
+            finding.hint("make each one first: `createuser NAME`, with --pwprompt if it logs in with a password"),
+        );
+        return Some(names);
+    };
+    findings.all.push(Finding::info("roles", "roles", format!("will be made: {missing}")));
     let script = findings.keep("roles", "roles", bundle.content("databases/globals.sql"))?;
     let script = String::from_utf8_lossy(&script);
     let logs_in = |line: &&str| line.contains(" LOGIN ") && !line.contains(" PASSWORD ");

@@ -13,11 +13,7 @@ const FIRST: [u64; 3] = [2, 4, 0];
 /// Holds the bundle's release against the oldest that can be restored, and this machine's against the bundle's.
 pub(super) async fn look(manifest: &Manifest, request: &Request, settings: &RestoreSettings, findings: &mut Findings) {
     let Some(of_bundle) = &manifest.source.release else {
-        findings.all.push(Finding::warning(
-            "release-unknown",
-            "release",
-            "the bundle does not say which release it is of",
-        ));
+        findings.all.push(Finding::warning("release-unknown", "release", "nothing says which release it is of"));
         return;
     };
     if numbers(of_bundle).is_some_and(|numbers| numbers < FIRST.to_vec()) {

@@ -9,8 +9,10 @@ use crate::component::release::Origin;
 /// What is asked for beside the settings.
 #[derive(Debug)]
 pub struct Request {
-    /// The bundle.
+    /// The bundle; or a script in `pg_dump`'s plain format.
     pub file: PathBuf,
+    /// The `cluster.conf` that goes with a script; a bundle has its own.
+    pub cluster_conf: Option<PathBuf>,
     /// The one component that is asked for, where it is not all.
     pub only: Option<Component>,
     /// What stands for `/` where files are put.
@@ -38,6 +40,7 @@ impl Default for Request {
     fn default() -> Self {
         Self {
             file: PathBuf::new(),
+            cluster_conf: None,
             only: None,
             root: "/".into(),
             databases: Vec::new(),

@@ -7,9 +7,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::plan::Plan;
+use super::source::Source;
 use crate::bundle::reader::Bundle;
 use crate::component::files::Placement;
-use crate::component::postgres::{Load, Target, drop_database, swap, swap_back, swapped};
+use crate::component::postgres::{Load, Script, Target, drop_database, swap, swap_back, swapped};
 use crate::event::{Event, Meter};
 use crate::finding::Finding;
 use crate::plan::Step;
@@ -21,7 +22,7 @@ pub(super) struct Work {
     /// Needed where there are databases.
     pub(super) target: Option<Target>,
     /// Needed to apply steps; they are undone without it.
-    pub(super) bundle: Option<Arc<Bundle<File>>>,
+    pub(super) source: Option<Source>,
     pub(super) meter: Arc<Meter>,
     /// What did not go as it should and stopped nothing.
     pub(super) warnings: Mutex<Vec<Finding>>,
@@ -32,6 +33,10 @@ impl Work {
     pub(super) fn target(&self) -> Result<&Target> {
         self.target.as_ref().ok_or_else(|| Error::new(Kind::Failed, "the server is not connected"))
     }
+
+    pub(super) fn source(&self) -> Result<&Source> {
+        self.source.as_ref().ok_or_else(|| Error::new(Kind::Failed, "what is restored is not open"))
+    }
 }
 
 /// Name of the step that changes the live databases.
@@ -39,7 +44,7 @@ pub(super) const SWAP: &str = "swap the databases";
 /// Name of the step that changes live files.
 pub(super) const PLACE: &str = "put files in their places";
 
-/// What a step does; a number is a place among the plan's databases.
+/// What a step does; a number is a place among the plan's databases. A script makes one database.
 #[derive(Clone, Copy)]
 enum Act {
     Roles,
@@ -50,6 +55,9 @@ enum Act {
     Schema(usize),
     Check(usize),
     Properties(usize),
+    Build,
+    CheckBuilt,
+    PropertiesOfBuilt,
     Swap,
     Files,
     PlaceFiles,
@@ -73,6 +81,23 @@ pub(super) fn names(plan: &Plan) -> Vec<String> {
 }
 
 fn acts(plan: &Plan) -> Vec<(String, Act)> {
+    let mut acts = match plan.cluster_conf {
+        None => of_bundle(plan),
+        Some(_) => of_script(plan),
+    };
+    if !plan.files.is_empty() {
+        acts.push(("write files beside their places".into(), Act::Files));
+    }
+    if !plan.databases.is_empty() {
+        acts.push((SWAP.into(), Act::Swap));
+    }
+    if !plan.files.is_empty() {
+        acts.push((PLACE.into(), Act::PlaceFiles));
+    }
+    acts
+}
+
+fn of_bundle(plan: &Plan) -> Vec<(String, Act)> {
     let mut acts = Vec::new();
     if !plan.databases.is_empty() {
         acts.push(("create roles".into(), Act::Roles));
@@ -89,16 +114,17 @@ fn acts(plan: &Plan) -> Vec<(String, Act)> {
             (format!("set owner, privileges and settings of database {name}"), Act::Properties(index)),
         ]);
     }
-    if !plan.files.is_empty() {
-        acts.push(("write files beside their places".into(), Act::Files));
-    }
-    if !plan.databases.is_empty() {
-        acts.push((SWAP.into(), Act::Swap));
-    }
-    if !plan.files.is_empty() {
-        acts.push((PLACE.into(), Act::PlaceFiles));
-    }
     acts
+}
+
+fn of_script(plan: &Plan) -> Vec<(String, Act)> {
+    let Some(planned) = plan.databases.first() else { return Vec::new() };
+    let name = &planned.names.name;
+    vec![
+        (format!("build database {name} from the script under another name"), Act::Build),
+        (format!("compare database {name} with the script"), Act::CheckBuilt),
+        (format!("set owner, privileges and settings of database {name}"), Act::PropertiesOfBuilt),
+    ]
 }
 
 impl RestoreStep {
@@ -114,15 +140,36 @@ impl RestoreStep {
     }
 
     fn bundle(&self) -> Result<Arc<Bundle<File>>> {
-        self.work.bundle.clone().ok_or_else(|| Error::new(Kind::Failed, "the bundle is not open"))
+        match self.work.source()? {
+            Source::Bundle(bundle) => Ok(bundle.clone()),
+            Source::Pair(_) => Err(Error::new(Kind::Failed, "a script is no bundle")),
+        }
+    }
+
+    fn script(&self) -> Result<Script> {
+        let (Source::Pair(pair), Some(planned)) = (self.work.source()?, self.work.plan.databases.first()) else {
+            return Err(Error::new(Kind::Failed, "a bundle is no script"));
+        };
+        Ok(Script {
+            target: self.work.target()?.clone(),
+            path: pair.sql.clone(),
+            sha256: pair.sha256,
+            database: self.work.source()?.manifest().databases[planned.index].clone(),
+            name: planned.names.name.clone(),
+            shadow: planned.names.shadow.clone(),
+            meter: self.work.meter.clone(),
+        })
     }
 
     /// Writes every tree beside its place, in a thread that may wait for the disk.
     async fn stage_files(&self) -> Result<()> {
-        let (bundle, work) = (self.bundle()?, self.work.clone());
+        let (source, work) = (self.work.source()?.clone(), self.work.clone());
         let work = move || {
             for file in &work.plan.files {
-                let found = file.stage(&bundle, &work.context)?;
+                let found = match &source {
+                    Source::Bundle(bundle) => file.stage(bundle, &work.context)?,
+                    Source::Pair(pair) => file.stage_content(&work.plan.bundle, &pair.cluster_conf)?,
+                };
                 work.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
             }
             Ok(())
@@ -139,8 +186,10 @@ impl RestoreStep {
             Act::Create(index) => self.load(index)?.is_created().await,
             Act::Rows(index) => self.load(index)?.are_rows_loaded().await,
             Act::LargeObjects(index) => self.load(index)?.are_objects_loaded().await,
+            Act::Build => self.script()?.is_built().await,
             // Nothing shows that these are complete, and to do them again changes nothing.
             Act::Indexes(_) | Act::Schema(_) | Act::Check(_) | Act::Properties(_) => Ok(false),
+            Act::CheckBuilt | Act::PropertiesOfBuilt => Ok(false),
             Act::Swap => swapped(target()?, &plan.names()).await,
             Act::Files => Ok(false),
             Act::PlaceFiles => Ok(plan.files.iter().all(Placement::is_placed)),
@@ -159,6 +208,9 @@ impl RestoreStep {
             Act::Schema(index) => self.load(index)?.finish_schema().await,
             Act::Check(index) => self.load(index)?.check().await,
             Act::Properties(index) => self.load(index)?.set_properties().await,
+            Act::Build => self.script()?.build().await,
+            Act::CheckBuilt => self.script()?.check().await,
+            Act::PropertiesOfBuilt => self.script()?.set_properties().await,
             Act::Swap => swap(target()?, &plan.names()).await,
             Act::Files => self.stage_files().await,
             Act::PlaceFiles => plan.files.iter().try_for_each(|file| file.place(&plan.bundle)),
@@ -179,6 +231,7 @@ impl RestoreStep {
                 Ok(())
             }
             Act::Create(index) => drop_database(target()?, &plan.databases[index].names.shadow).await,
+            Act::Build => drop_database(target()?, &plan.databases[0].names.shadow).await,
             Act::Swap => swap_back(target()?, &plan.names()).await,
             Act::Files => plan.files.iter().try_for_each(Placement::forget),
             Act::PlaceFiles => plan.files.iter().rev().try_for_each(|file| file.take_back(&plan.bundle)),

@@ -66,12 +66,17 @@ async fn begin(
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
-    let Some(file) = arguments.file.clone() else {
+    let Some(file) = named(arguments).map(Into::into) else {
         let error = Error::new(Kind::Usage, "restore: no bundle is named");
         return Err(error.hint("name one with --file; `list` shows those there are"));
     };
+    if arguments.sql.is_some() && arguments.cluster_conf.is_none() {
+        let error = Error::new(Kind::Usage, "restore: --sql needs --cluster-conf");
+        return Err(error.hint("name the cluster.conf that was copied together with the script"));
+    }
     let request = Request {
         file,
+        cluster_conf: arguments.cluster_conf.clone(),
         only: arguments.only.map(Into::into),
         root: arguments.root.clone(),
         databases: arguments.database.clone(),
@@ -111,7 +116,7 @@ async fn resume(
 ) -> Result<ExitCode> {
     let current = restore::current(context)?;
     output.note(&format!("resume the restore of {}, begun {}\n", current.plan().bundle, when(&current)));
-    Ok(finished(&current.resume(arguments.file.as_deref(), settings, context).await?, output))
+    Ok(finished(&current.resume(named(arguments), settings, context).await?, output))
 }
 
 async fn rollback(
@@ -125,10 +130,11 @@ async fn rollback(
     if current.has_swapped() {
         let plan = current.plan();
         // It may not be the restore that somebody has in mind who only says yes.
-        let named = arguments.file.as_deref().and_then(Path::file_stem).is_some_and(|name| *name == *plan.bundle);
-        if arguments.file.is_some() && !named {
+        let other = named(arguments).is_some_and(|path| !plan.is_of(path));
+        let named = named(arguments).is_some() && !other;
+        if other {
             let error =
-                Error::new(Kind::Refused, format!("the last restore was of {}, and not of this bundle", plan.bundle));
+                Error::new(Kind::Refused, format!("the last restore was of {}, and not of this one", plan.bundle));
             return Err(error.hint("only the last restore can be rolled back"));
         }
         let databases = plan.databases.iter().map(|planned| planned.names.name.clone());
@@ -137,10 +143,8 @@ async fn rollback(
         let what = format!("All that was written to {names} since {} is dropped with it.", when(&current));
         if arguments.yes && !named {
             let error = Error::new(Kind::Refused, "roll a complete restore back").because(what);
-            let hint = format!(
-                "name it: `restore --rollback --yes --file {}.tgz`; the file itself is not needed",
-                plan.bundle
-            );
+            let hint =
+                format!("name it: `restore --rollback --yes {}`; the file itself is not needed", plan.argument());
             return Err(error.hint(hint));
         }
         confirm(&what, arguments.yes, output, context).await?;
@@ -194,6 +198,11 @@ fn are(names: &[String]) -> String {
 
 fn when(current: &restore::Current) -> String {
     current.created().format("%F %T UTC").to_string()
+}
+
+/// What is to be restored, gone on with or taken back.
+fn named(arguments: &Restore) -> Option<&Path> {
+    arguments.file.as_deref().or(arguments.sql.as_deref())
 }
 
 /// Asks on a terminal; without one `--yes` must have been given.
@@ -280,14 +289,17 @@ fn text(outcome: &Outcome) -> String {
         text.push_str(&format!("roles made: {}\n", human::plain(&outcome.roles.join(", "))));
     }
     outcome.warnings.iter().for_each(|warning| text.push_str(&findings::finding(warning)));
-    text.push_str(&format!("This is the state of {}.\n", outcome.state_of.format("%F %T UTC")));
+    text.push_str(&match outcome.state_of {
+        Some(time) => format!("This is the state of {}.\n", time.format("%F %T UTC")),
+        None => "What time this is the state of, the script does not say.\n".into(),
+    });
     if !outcome.databases.is_empty() && !outcome.files.is_empty() {
         text.push_str(
             "Whatever happened since is lost. Next: look at it, deploy with --dry, then deploy so that the agents learn of this \
              orchestrator, then retire the old one.\n",
         );
     }
-    text.push_str(&format!("`restore --rollback --file {}.tgz` returns to what was there", outcome.bundle));
+    text.push_str(&format!("`restore --rollback {}` returns to what was there", outcome.argument));
     let aside = outcome.databases.iter().any(|database| database.before.is_some())
         || outcome.files.iter().any(|file| file.before.is_some());
     text.push_str(if aside { "; `restore cleanup` drops what stepped aside.\n" } else { ".\n" });

@@ -1,6 +1,6 @@
 //! The `restore` command of the tests of crashes: it kills itself right after its n-th mark was noted in the journal.
 //!
-//! `interrupted N restore BUNDLE`, `interrupted N resume`, `interrupted N rollback` and `interrupted N cleanup`; N = 0 lets it come to its end.
+//! `interrupted N restore BUNDLE` or `restore SCRIPT CLUSTER_CONF PLACE`, `interrupted N resume`, `interrupted N rollback` and `interrupted N cleanup`; N = 0 lets it come to its end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -38,11 +38,13 @@ async fn main() -> Result<()> {
     let mut context = Context::new(Environment { variables, ..Environment::default() });
     let mark = words.first().and_then(|number| number.parse().ok()).unwrap_or(0);
     context.observer = Arc::new(KillAt { mark, seen: AtomicUsize::new(0) });
-    let settings = RestoreSettings::default();
+    let mut settings = RestoreSettings::default();
     match words.get(1..).unwrap_or_default() {
-        ["restore", bundle] => {
+        ["restore", file, pair @ ..] => {
             let release = Some(Origin::Given("2.6.3".into()));
-            let request = Request { file: bundle.into(), release, jobs: Some(2), ..Request::default() };
+            settings.cluster_conf = pair.get(1).map(Into::into);
+            let cluster_conf = pair.first().map(Into::into);
+            let request = Request { file: file.into(), cluster_conf, release, jobs: Some(2), ..Request::default() };
             restore::prepare(&request, &settings, &context).await?.apply(&context).await.map(drop)
         }
         ["resume"] => restore::current(&context)?.resume(None, &settings, &context).await.map(drop),

@@ -33,7 +33,7 @@ pub fn compare(hosts: &[Seen], recorded: &[Host], allowed: &Allowed) -> Vec<Find
         findings.push(finding.hint("name hosts as cluster.conf does"));
     }
     if recorded.is_empty() && !hosts.is_empty() {
-        let message = "the bundle holds no host keys: that the hosts are the same can't be told";
+        let message = "no host keys were recorded: that the hosts are the same can't be told";
         findings.push(Finding::warning("host-keys-missing", "hosts", message));
     }
     for seen in hosts {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
@@ -100,17 +100,41 @@ impl Placement {
     /// # Errors
     /// Where it can't be written.
     pub fn stage<R: ReadAt>(&self, bundle: &Bundle<R>, context: &Context) -> Result<Vec<Finding>> {
-        self.discard()?;
-        fs::create_dir_all(&self.staging).context(|| format!("create {}", self.staging.display()))?;
+        self.begin()?;
         let extracted = extract(bundle, &[Pattern::exact(&self.entry)], &self.staging, context, &Meter::default())?;
         if self.entry == CLUSTER_CONF {
             self.own(&self.staged(&bundle.manifest().name)?)?;
         }
+        self.finish()?;
+        Ok(extracted.warnings)
+    }
+
+    /// Writes a `cluster.conf` beside its place, anew if it is there; `name` is of what it goes with.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn stage_content(&self, name: &str, content: &[u8]) -> Result<Vec<Finding>> {
+        self.begin()?;
+        let staged = self.staged(name)?;
+        let doing = || format!("write {}", staged.display());
+        fs::create_dir_all(staged.parent().unwrap_or(&self.staging)).context(doing)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged);
+        file.and_then(|mut file| file.write_all(content)).context(doing)?;
+        self.own(&staged)?;
+        self.finish()?;
+        Ok(Vec::new())
+    }
+
+    fn begin(&self) -> Result<()> {
+        self.discard()?;
+        fs::create_dir_all(&self.staging).context(|| format!("create {}", self.staging.display()))
+    }
+
+    fn finish(&self) -> Result<()> {
         // A journal that says that it is there must not outlive it in a power cut.
         let doing = || format!("sync {}", self.staging.display());
         let directory = File::open(&self.staging).context(doing)?;
-        rustix::fs::syncfs(&directory).map_err(io::Error::from).context(doing)?;
-        Ok(extracted.warnings)
+        rustix::fs::syncfs(&directory).map_err(io::Error::from).context(doing)
     }
 
     /// The bundle knows only the content of `cluster.conf`, so the file belongs to whom the one before it belongs to, or

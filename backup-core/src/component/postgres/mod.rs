@@ -7,6 +7,7 @@ mod content;
 mod discover;
 mod large_objects;
 mod load;
+pub(crate) mod plain;
 mod psql;
 mod roles;
 mod rows;
@@ -24,11 +25,13 @@ pub use capture::{Capture, capture};
 pub(crate) use content::content;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub(crate) use discover::{extensions, is_untouched};
-pub use load::{Load, Names, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped};
+pub use load::{
+    Load, Names, Script, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped,
+};
 pub use roles::roles_without_password;
 pub use scripts::readme;
 pub use throwaway::Throwaway;
-pub use tools::{Tools, find as find_tools, find_server};
+pub use tools::{Tools, find as find_tools, find_server, know_restrict};
 
 use crate::{Error, Kind};
 

@@ -8,11 +8,13 @@ use crate::bundle::writer::Writer;
 
 /// Where the database's entries go in the bundle, and what the readable scripts are.
 const SCRIPTS: [(&str, &[&str]); 3] = [
-    // No schema has this name, so that only the database itself, its settings and privileges are left.
-    ("create.sql", &["--create", "--section=pre-data", "--schema=no schema, the database alone"]),
+    ("create.sql", &DATABASE_ALONE),
     ("pre-data.sql", &["--section=pre-data"]),
     ("post-data.sql", &["--section=post-data"]),
 ];
+
+/// No schema has this name, so that only the database itself, its settings and privileges are left.
+const DATABASE_ALONE: [&str; 3] = ["--create", "--section=pre-data", "--schema=no schema, the database alone"];
 
 /// Adds `schema.dump` and the scripts made of it to the bundle, below `directory`; returns what `pg_dump` warns of, such
 /// as what it left out.
@@ -29,10 +31,23 @@ pub(super) async fn capture(
     let Ran { output: dump, said } = run(command, "dump the schema with pg_dump", None).await?;
     writer.add(&format!("{directory}/schema.dump"), &dump).await?;
     for (name, arguments) in SCRIPTS {
-        let mut command = tokio::process::Command::new(tools.program("pg_restore"));
-        command.args(arguments).arg("--file=-").env("LC_ALL", "C");
-        let script = run(command, "write the schema as SQL with pg_restore", Some(&dump)).await?;
-        writer.add(&format!("{directory}/{name}"), &script.output).await?;
+        writer.add(&format!("{directory}/{name}"), &script(tools, arguments, &dump).await?).await?;
     }
     Ok(said)
+}
+
+/// A script that creates the database that `parameters` name as it is, and nothing in it.
+pub(super) async fn creation(tools: &Tools, parameters: &Parameters) -> Result<Vec<u8>> {
+    let mut command = tools.client("pg_dump", parameters);
+    command.args(["--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=60000"]);
+    command.arg("--section=pre-data");
+    let dump = run(command, "dump the database's properties with pg_dump", None).await?.output;
+    script(tools, &DATABASE_ALONE, &dump).await
+}
+
+/// A dump's entries that `arguments` name, as SQL.
+async fn script(tools: &Tools, arguments: &[&str], dump: &[u8]) -> Result<Vec<u8>> {
+    let mut command = tokio::process::Command::new(tools.program("pg_restore"));
+    command.args(arguments).arg("--file=-").env("LC_ALL", "C");
+    Ok(run(command, "write the schema as SQL with pg_restore", Some(dump)).await?.output)
 }

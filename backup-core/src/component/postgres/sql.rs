@@ -1,4 +1,4 @@
-//! Pieces of SQL text.
+//! Pieces of SQL text, written and read.
 
 use crate::bundle::path;
 
@@ -37,4 +37,43 @@ pub(super) fn preamble(encoding: &str) -> Vec<u8> {
          SET row_security = off;\n\n"
     )
     .into_bytes()
+}
+
+/// Every byte that stands in no quotes, with its place.
+pub(super) fn unquoted(text: &[u8]) -> impl Iterator<Item = (usize, u8)> + '_ {
+    let mut quote = None;
+    text.iter().copied().enumerate().filter(move |(_, byte)| {
+        let outside = quote.is_none();
+        match (quote, byte) {
+            (None, b'\'' | b'"') => quote = Some(*byte),
+            // A doubled quote ends a text and begins the next one, which comes to the same.
+            (Some(open), byte) if open == *byte => quote = None,
+            _ => {}
+        }
+        outside
+    })
+}
+
+/// The place after the first `word` that stands in no quotes.
+pub(super) fn after_word(text: &[u8], word: &[u8]) -> Option<usize> {
+    unquoted(text).find(|(at, _)| text[*at..].starts_with(word)).map(|(at, _)| at + word.len())
+}
+
+/// The length of the identifier that `text` begins with.
+pub(super) fn after_identifier(text: &[u8]) -> usize {
+    if text.first() != Some(&b'"') {
+        return text
+            .iter()
+            .position(|byte| matches!(byte, b' ' | b';' | b'.' | b'(' | b',' | b'\n'))
+            .unwrap_or(text.len());
+    }
+    let mut at = 1;
+    while let Some(quote) = text.get(at..).and_then(|rest| memchr::memchr(b'"', rest)) {
+        at += quote + 1;
+        if text.get(at) != Some(&b'"') {
+            return at;
+        }
+        at += 1;
+    }
+    text.len()
 }

@@ -41,6 +41,21 @@ impl Tools {
     }
 }
 
+/// Whether the programs of a version write and read `\restrict` lines, as they do since the minor releases of August 2025.
+pub fn know_restrict(version: &str) -> bool {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    match major {
+        ..=12 => false,
+        13 => minor >= 22,
+        14 => minor >= 19,
+        15 => minor >= 14,
+        16 => minor >= 10,
+        17 => minor >= 6,
+        _ => true,
+    }
+}
+
 /// The programs to use with a server of version `major`: those of the configured directory, else the oldest that are
 /// new enough, in `PATH` first and then in the versioned directories. The server's own version comes before a newer
 /// one, which writes settings that a restore into the same version would refuse.
@@ -166,5 +181,11 @@ mod tests {
         );
         assert_eq!(read("pg_dump (PostgreSQL) 18beta1\n").as_deref(), Some("18beta1"));
         assert_eq!(read("something else"), None);
+    }
+
+    #[test]
+    fn old_minor_releases_do_not_know_restrict() {
+        assert!(["15.14", "17.6 (Debian 17.6-1)", "18beta2", "19devel"].iter().all(|version| know_restrict(version)));
+        assert!(["15.13", "17.5 (Debian 17.5-1)", "12.22", ""].iter().all(|version| !know_restrict(version)));
     }
 }

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
 
-use super::Load;
+use super::{Load, Target};
+use crate::bundle::manifest::Database;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::psql::Psql;
 use crate::component::postgres::tables::{self, TableFacts, USER_SCHEMA};
@@ -18,18 +19,32 @@ impl Load {
     /// # Errors
     /// [`Kind::Failed`], naming what is not as the manifest says.
     pub async fn check(&self) -> Result<()> {
-        let connection = self.connect().await?;
+        Comparison { target: &self.target, shadow: &self.shadow, expected: self.database() }.run().await
+    }
+}
+
+/// A database that was built, and what it must hold.
+pub(super) struct Comparison<'c> {
+    pub(super) target: &'c Target,
+    pub(super) shadow: &'c str,
+    pub(super) expected: &'c Database,
+}
+
+impl Comparison<'_> {
+    /// Compares the two, and gathers statistics.
+    pub(super) async fn run(&self) -> Result<()> {
+        let connection = self.target.connect(self.shadow).await?;
         let wrong = |what: String| {
-            Error::new(Kind::Failed, format!("compare with the bundle: {what}"))
+            Error::new(Kind::Failed, format!("compare with what was backed up: {what}"))
                 .hint("go back with `restore --rollback`, then restore anew")
         };
         let found = discover::extensions(&connection).await?;
-        for extension in &self.database().extensions {
+        for extension in &self.expected.extensions {
             if !found.iter().any(|other| other.name == extension.name) {
                 return Err(wrong(format!("extension {} is missing", extension.name)));
             }
         }
-        let (objects, expected) = (large_objects::count(&connection).await?, self.database().large_objects);
+        let (objects, expected) = (large_objects::count(&connection).await?, self.expected.large_objects);
         if objects != expected {
             return Err(wrong(format!("{objects} large objects, not {expected}")));
         }
@@ -48,7 +63,7 @@ impl Load {
             places.insert((table.schema.as_str(), table.name.as_str()), table);
         }
         let mut expected: HashMap<&[u8], u64> = HashMap::new();
-        for table in &self.database().tables {
+        for table in &self.expected.tables {
             match places.get(&(table.schema.as_str(), table.name.as_str())) {
                 Some(facts) => *expected.entry(&facts.header).or_default() += table.rows,
                 None => return Ok(Some(format!("table {}.{} is missing", table.schema, table.name))),
@@ -65,7 +80,7 @@ impl Load {
 
     /// The number of each table's rows, with its place; statistics are gathered on the way, all over several connections.
     async fn read_all(&self, connection: &Connection, all: &[TableFacts]) -> Result<Vec<(usize, u64)>> {
-        let parameters = self.target.parameters.with_database(&self.shadow);
+        let parameters = self.target.parameters.with_database(self.shadow);
         let psql = Psql::new(&self.target.tools, &parameters, String::from("SELECT WHERE false"));
         // Statistics first: they take longer, the largest table's most of all.
         let mut tasks: VecDeque<Task> = analyzed(connection).await?.into_iter().map(Task::Analyze).collect();
@@ -73,7 +88,7 @@ impl Load {
         let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
         let tasks = Mutex::new(tasks);
         let readers = (0..jobs).map(|_| async {
-            let connection = self.connect().await?;
+            let connection = self.target.connect(self.shadow).await?;
             let mut counts = Vec::new();
             loop {
                 let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

@@ -11,6 +11,7 @@ mod properties;
 mod readiness;
 mod roles;
 mod schema;
+mod script;
 mod shadow;
 mod statements;
 mod swap;
@@ -19,6 +20,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 pub use readiness::server_findings;
+pub use script::Script;
 pub use shadow::drop_database;
 pub use swap::{Names, check_ways_back, swap, swap_back, swapped};
 

@@ -1,6 +1,7 @@
 //! What belongs to a database and is not in it: owner, privileges, comment, settings.
 
-use super::{Load, statements};
+use super::statements::{self, Creation};
+use super::{Load, Target};
 use crate::Result;
 use crate::component::postgres::sql;
 
@@ -11,8 +12,14 @@ impl Load {
     /// psql's words.
     pub async fn set_properties(&self) -> Result<()> {
         self.add_event_triggers().await?;
-        let creation = statements::creation(&self.content("create.sql")?)?;
-        let script = creation.properties_of(&sql::identifier(&self.shadow))?;
-        self.target.run_script(self.target.administrative(), "set the database's properties with psql", &script).await
+        self.target.set_properties(&self.shadow, &statements::creation(&self.content("create.sql")?)?).await
+    }
+}
+
+impl Target {
+    /// Gives a database what belongs to one that was made in this way.
+    pub(super) async fn set_properties(&self, database: &str, creation: &Creation) -> Result<()> {
+        let script = creation.properties_of(&sql::identifier(database))?;
+        self.run_script(self.administrative(), "set the database's properties with psql", &script).await
     }
 }

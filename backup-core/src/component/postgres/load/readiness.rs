@@ -61,36 +61,53 @@ impl Target {
         Ok(vec![Finding::error("postgres-connections", place, message).hint("load with fewer: --jobs")])
     }
 
-    /// What of `database` the server lacks: extensions, tablespace, locale.
+    /// What of `database` the server lacks: extensions, tablespace, locale. An extension may have no version.
     ///
     /// # Errors
     /// A failed query.
     pub async fn requirement_findings(&self, database: &Database) -> Result<Vec<Finding>> {
         let connection = self.administer().await?;
         let mut findings = extension_findings(&connection, database).await?;
-        findings.extend(tablespace_findings(&connection, database).await?);
         findings.extend(locale_findings(&connection, database).await?);
         Ok(findings)
     }
 
-    /// Whether there is a database `name`, and what stands against its stepping aside.
+    /// Those of `names`, which `subject` needs, that are no tablespaces of the server.
     ///
     /// # Errors
     /// A failed query.
-    pub async fn occupant(&self, name: &str) -> Result<(bool, Vec<Finding>)> {
+    pub async fn tablespace_findings(&self, subject: &str, names: &[String]) -> Result<Vec<Finding>> {
+        let sql = "SELECT wanted FROM unnest($1::text[]) AS wanted WHERE wanted NOT IN (SELECT spcname FROM pg_catalog.pg_tablespace)";
+        let rows = self.administer().await?.query(sql, &[&names]).await;
+        let rows = rows.map_err(|error| query_failed("look for the tablespaces", &error))?;
+        let finding = |name: &str| {
+            let finding = Finding::error("tablespace-missing", subject, format!("the server has no tablespace {name}"));
+            finding.hint(
+                "create it first, wherever this machine has room; databases/globals.sql in a bundle shows how it was",
+            )
+        };
+        Ok(rows.iter().map(|row| finding(row.get(0))).collect())
+    }
+
+    /// The connection limit of database `name`, where there is such a database, and what stands against its stepping
+    /// aside.
+    ///
+    /// # Errors
+    /// A failed query.
+    pub async fn occupant(&self, name: &str) -> Result<(Option<i32>, Vec<Finding>)> {
         let failed = |error| query_failed(format!("look at database {name}"), &error);
         let connection = self.administer().await?;
         let sql = "SELECT pg_catalog.pg_database_size(d.oid), \
             (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid), \
             (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts p WHERE p.database = d.datname), \
             (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription s WHERE s.subdbid = d.oid AND s.subenabled), \
-            (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots r WHERE r.database = d.datname) \
-            FROM pg_catalog.pg_database d WHERE d.datname = $1";
+            (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots r WHERE r.database = d.datname), \
+            d.datconnlimit FROM pg_catalog.pg_database d WHERE d.datname = $1";
         let Some(row) = connection.query_opt(sql, &[&name]).await.map_err(failed)? else {
             let message = "the server has no database of this name";
-            return Ok((false, vec![Finding::info("database-new", name, message)]));
+            return Ok((None, vec![Finding::info("database-new", name, message)]));
         };
-        Ok((true, occupant_findings(name, &row)))
+        Ok((Some(row.get(5)), occupant_findings(name, &row)))
     }
 
     /// Where the server keeps its data, if it may be told.
@@ -147,7 +164,7 @@ async fn extension_findings(connection: &Connection, database: &Database) -> Res
                 Finding::error("extension-missing", subject, "the server does not have it")
                     .hint("install the package that holds it for this version of PostgreSQL"),
             ),
-            Some(version) if version != Some(&extension.version) => {
+            Some(version) if version != Some(&extension.version) && !extension.version.is_empty() => {
                 let message =
                     format!("version {} takes the place of {}", version.unwrap_or("unknown"), extension.version);
                 findings.push(Finding::info("extension-version", subject, message));
@@ -156,20 +173,6 @@ async fn extension_findings(connection: &Connection, database: &Database) -> Res
         }
     }
     Ok(findings)
-}
-
-async fn tablespace_findings(connection: &Connection, database: &Database) -> Result<Vec<Finding>> {
-    let sql = "SELECT FROM pg_catalog.pg_tablespace WHERE spcname = $1";
-    let found = connection.query_opt(sql, &[&database.tablespace]).await;
-    if found.map_err(|error| query_failed("look for the tablespace", &error))?.is_some() {
-        return Ok(Vec::new());
-    }
-    let message = format!("the server has no tablespace {}", database.tablespace);
-    Ok(vec![
-        Finding::error("tablespace-missing", &database.name, message).hint(
-            "create it first, wherever this machine has room; databases/globals.sql in the bundle shows how it was",
-        ),
-    ])
 }
 
 /// The locales that the server found on its system when it was made stand in the catalog of collations.

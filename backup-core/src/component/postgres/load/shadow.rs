@@ -1,7 +1,8 @@
 //! The database under its other name: made, and taken away again.
 
+use super::statements::{self, Creation};
 use super::swap::run_without_sessions;
-use super::{Load, Target, notes, statements};
+use super::{Load, Target, notes};
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{query_failed, sql};
 use crate::{Error, Kind, Result};
@@ -24,18 +25,21 @@ impl Load {
     /// The server's or pg_restore's words.
     pub async fn create(&self) -> Result<()> {
         drop_database(&self.target, &self.shadow).await?;
-        let script = self.content("create.sql")?;
-        let options = String::from_utf8(statements::creation(&script)?.options)
-            .map_err(|_| Error::new(Kind::Unsupported, "create.sql has options that are not UTF-8"))?;
-        // Nobody but superusers gets in before the swap.
-        let create = format!("CREATE DATABASE {}{options} CONNECTION LIMIT = 0", sql::identifier(&self.shadow));
-        let administration = self.target.administer().await?;
-        administration
-            .batch_execute(&create)
-            .await
-            .map_err(|error| query_failed(format!("create database {}", self.shadow), &error))?;
+        let creation = statements::creation(&self.content("create.sql")?)?;
+        self.target.create_database(&self.shadow, &creation).await?;
         self.begin_schema().await?;
         notes::begin(&self.connect().await?).await
+    }
+}
+
+impl Target {
+    /// Creates an empty database that nobody but superusers gets into before the swap.
+    pub(super) async fn create_database(&self, name: &str, creation: &Creation) -> Result<()> {
+        let options = std::str::from_utf8(&creation.options)
+            .map_err(|_| Error::new(Kind::Unsupported, "create.sql has options that are not UTF-8"))?;
+        let create = format!("CREATE DATABASE {}{options} CONNECTION LIMIT = 0", sql::identifier(name));
+        let created = self.administer().await?.batch_execute(&create).await;
+        created.map_err(|error| query_failed(format!("create database {name}"), &error))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Takes `create.sql` apart, which `pg_dump --create` wrote for a database under its own name.
 
+use crate::component::postgres::sql::{after_identifier, after_word, unquoted};
 use crate::{Error, Kind, Result};
 
 /// What a database is made with, and what it is given afterwards.
@@ -90,46 +91,10 @@ fn statements(script: &[u8]) -> Vec<&[u8]> {
     statements
 }
 
-/// Every byte that stands in no quotes, with its place.
-fn unquoted(text: &[u8]) -> impl Iterator<Item = (usize, u8)> + '_ {
-    let mut quote = None;
-    text.iter().copied().enumerate().filter(move |(_, byte)| {
-        let outside = quote.is_none();
-        match (quote, byte) {
-            (None, b'\'' | b'"') => quote = Some(*byte),
-            // A doubled quote ends a text and begins the next one, which comes to the same.
-            (Some(open), byte) if open == *byte => quote = None,
-            _ => {}
-        }
-        outside
-    })
-}
-
 /// Where the statement ends that `text` begins with: after a semicolon that ends a line and is in no quotes.
 fn end_of_statement(text: &[u8]) -> usize {
     let ends = |(at, byte): &(usize, u8)| *byte == b';' && matches!(text.get(at + 1), None | Some(b'\n'));
     unquoted(text).find(ends).map_or(text.len(), |(at, _)| at + 1)
-}
-
-/// The place after the first `word` that stands in no quotes.
-fn after_word(text: &[u8], word: &[u8]) -> Option<usize> {
-    unquoted(text).find(|(at, _)| text[*at..].starts_with(word)).map(|(at, _)| at + word.len())
-}
-
-/// The length of the identifier that `text` begins with.
-fn after_identifier(text: &[u8]) -> usize {
-    if text.first() != Some(&b'"') {
-        return text.iter().position(|byte| matches!(byte, b' ' | b';')).unwrap_or(text.len());
-    }
-    let mut at = 1;
-    while let Some(quote) = text.get(at..).and_then(|rest| memchr::memchr(b'"', rest)) {
-        at += quote + 1;
-        if text.get(at) != Some(&b'"') {
-            return at;
-        }
-        at += 1;
-    }
-    text.len()
 }
 
 #[cfg(test)]

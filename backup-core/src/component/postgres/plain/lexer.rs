@@ -1,0 +1,164 @@
+//! Follows a script as `psql` does: where a statement ends, and where a line is a command of psql's own.
+
+/// The most of a statement that is kept. Bodies of functions are longer; nothing is asked of them.
+const KEPT: usize = 64 << 10;
+
+/// What a byte stands in.
+#[derive(Debug, Default)]
+enum Inside {
+    #[default]
+    Nothing,
+    /// A text or a name, with its quote; in some texts a backslash takes the next byte's meaning.
+    Quotes { quote: u8, backslashes: bool },
+    /// A text between two of these, such as `$body$`.
+    Dollars(Vec<u8>),
+    /// Comments of C, with their depth.
+    Comment(usize),
+}
+
+/// Where in a script we are.
+#[derive(Debug, Default)]
+pub(super) struct Lexer {
+    inside: Inside,
+    statement: Vec<u8>,
+}
+
+impl Lexer {
+    /// Whether a line that comes next begins a statement, or is a command of psql's own.
+    pub(super) fn is_between(&self) -> bool {
+        matches!(self.inside, Inside::Nothing) && self.statement.is_empty()
+    }
+
+    /// Takes a line with its newline; returns the statements that end in it, without comments, each with its semicolon.
+    pub(super) fn take(&mut self, line: &[u8]) -> Vec<Vec<u8>> {
+        let mut ended = Vec::new();
+        let mut at = 0;
+        while at < line.len() {
+            let before = at.checked_sub(1).map(|before| line[before]);
+            let taken = self.step(before, &line[at..]);
+            if !matches!(self.inside, Inside::Comment(_)) && !taken.skipped {
+                self.keep(&line[at..at + taken.bytes]);
+            }
+            at += taken.bytes;
+            if taken.ends {
+                ended.push(std::mem::take(&mut self.statement));
+            }
+        }
+        ended
+    }
+
+    /// Takes one byte, or some that mean something together.
+    fn step(&mut self, before: Option<u8>, rest: &[u8]) -> Taken {
+        match &mut self.inside {
+            Inside::Quotes { backslashes: true, .. } if rest[0] == b'\\' => return Taken::some(rest.len().min(2)),
+            Inside::Quotes { quote, .. } if rest[0] == *quote => self.inside = Inside::Nothing,
+            Inside::Quotes { .. } => {}
+            Inside::Dollars(tag) => {
+                if rest.starts_with(tag) {
+                    let length = tag.len();
+                    self.inside = Inside::Nothing;
+                    return Taken::some(length);
+                }
+            }
+            Inside::Comment(depth) => {
+                match rest {
+                    [b'*', b'/', ..] => *depth -= 1,
+                    [b'/', b'*', ..] => *depth += 1,
+                    _ => return Taken::nothing(1),
+                }
+                if *depth == 0 {
+                    self.inside = Inside::Nothing;
+                }
+                return Taken::nothing(2);
+            }
+            Inside::Nothing => return self.begin(before, rest),
+        }
+        Taken::some(1)
+    }
+
+    /// Takes what stands in nothing.
+    fn begin(&mut self, before: Option<u8>, rest: &[u8]) -> Taken {
+        let in_word = before.is_some_and(is_word);
+        match rest {
+            [b'-', b'-', ..] => return Taken::nothing(rest.len()),
+            [b'/', b'*', ..] => {
+                self.inside = Inside::Comment(1);
+                return Taken::nothing(2);
+            }
+            [b';', ..] => return Taken { ends: true, ..Taken::some(1) },
+            // `E'\n'`, and not the end of another word.
+            [b'e' | b'E', b'\'', ..] if !in_word => {
+                self.inside = Inside::Quotes { quote: b'\'', backslashes: true };
+                return Taken::some(2);
+            }
+            [quote @ (b'\'' | b'"'), ..] => self.inside = Inside::Quotes { quote: *quote, backslashes: false },
+            [b'$', ..] if !in_word => {
+                if let Some(tag) = tag(rest) {
+                    self.inside = Inside::Dollars(tag.to_vec());
+                    return Taken::some(tag.len());
+                }
+            }
+            [byte, ..] if byte.is_ascii_whitespace() && self.statement.is_empty() => return Taken::nothing(1),
+            _ => {}
+        }
+        Taken::some(1)
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = KEPT.saturating_sub(self.statement.len());
+        self.statement.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// What a step took.
+struct Taken {
+    bytes: usize,
+    /// Whether it belongs to no statement.
+    skipped: bool,
+    /// Whether a statement ends with it.
+    ends: bool,
+}
+
+impl Taken {
+    fn some(bytes: usize) -> Self {
+        Self { bytes, skipped: false, ends: false }
+    }
+
+    fn nothing(bytes: usize) -> Self {
+        Self { bytes, skipped: true, ends: false }
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
+}
+
+/// The tag that a text between dollars begins with: `$$`, `$body$`; `$1` is none.
+fn tag(text: &[u8]) -> Option<&[u8]> {
+    let end = 1 + text[1..].iter().position(|byte| !is_word(*byte) || *byte == b'$')?;
+    (text[end] == b'$' && !text[1].is_ascii_digit()).then(|| &text[..=end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statements(script: &str) -> Vec<String> {
+        let mut lexer = Lexer::default();
+        let lines = script.as_bytes().split_inclusive(|byte| *byte == b'\n');
+        let ended = lines.flat_map(|line| lexer.take(line)).map(|text| text.escape_ascii().to_string());
+        let ended: Vec<String> = ended.collect();
+        assert!(lexer.is_between(), "{lexer:?}");
+        ended
+    }
+
+    #[test]
+    fn statements_end_where_psql_ends_them() {
+        assert_eq!(statements("-- a; b\n\nSELECT 1;\n"), ["SELECT 1;"]);
+        assert_eq!(statements("SELECT 1; SELECT 2;\n"), ["SELECT 1;", "SELECT 2;"]);
+        assert_eq!(statements("SELECT /* a; /* b */ ' */ 1;\n"), ["SELECT  1;"]);
+        assert_eq!(statements("SELECT 'it''s;\n\\connect x\n';\n").len(), 1);
+        assert_eq!(statements("SELECT E'\\';\n', name'\\', \"a;\"\"\n\";\n").len(), 1);
+        assert_eq!(statements("CREATE FUNCTION f() AS $_$ BEGIN; $$ 'a;\n $_$;\nSELECT $1;\n").len(), 2);
+    }
+}
