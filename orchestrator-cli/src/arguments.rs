@@ -57,7 +57,7 @@ pub(crate) enum Command {
         orchestrator-cli drill orchestrator_backup_20261120T191500Z.tgz\n  \
         orchestrator-cli drill orchestrator_backup_20261120T191500Z.tgz --in /var/tmp")]
     Drill(Drill),
-    /// List the bundles of a directory
+    /// List the bundles of a directory, as they describe themselves: `verify` holds their bytes against it
     #[command(after_help = "Example:\n  orchestrator-cli list /mnt/backups")]
     List {
         /// The directory
@@ -168,6 +168,9 @@ pub(crate) struct Drill {
 pub(crate) struct Restore {
     #[command(subcommand)]
     pub(crate) command: Option<RestoreCommand>,
+    /// The same as --file
+    #[arg(value_name = "BUNDLE", conflicts_with_all = ["file", "sql"])]
+    pub(crate) bundle: Option<PathBuf>,
     /// The bundle; with --resume, where it is now if it was moved; with --rollback, which restore is meant
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) file: Option<PathBuf>,
@@ -203,11 +206,12 @@ pub(crate) struct Restore {
     /// Put files below this directory, as if it were `/`
     #[arg(long, value_name = "DIR", default_value = "/", value_parser = absolute)]
     pub(crate) root: PathBuf,
-    /// Go on although this host of the cluster is down, as often as needed
-    #[arg(long, value_name = "HOST", conflicts_with_all = ["resume", "rollback"])]
+    /// Go on although this host of the cluster is down; several with commas, or as often as needed
+    #[arg(long, value_name = "HOST", value_delimiter = ',', conflicts_with_all = ["resume", "rollback"])]
     pub(crate) allow_unreachable: Vec<String>,
-    /// Go on although this host's SSH key is another one than it was, or unknown, as often as needed
-    #[arg(long, value_name = "HOST", conflicts_with_all = ["resume", "rollback"])]
+    /// Go on although this host's SSH key is another one than it was, or unknown; several with commas, or as often
+    /// as needed
+    #[arg(long, value_name = "HOST", value_delimiter = ',', conflicts_with_all = ["resume", "rollback"])]
     pub(crate) accept_host_key: Vec<String>,
     /// The release of this machine
     #[arg(long, value_name = "VERSION", conflicts_with_all = ["resume", "rollback"])]

@@ -8,6 +8,7 @@ use backup_core::bundle::header::{EntryKind, Head};
 use backup_core::bundle::manifest::Entry;
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
+use backup_core::bundle::verify::{verify, verify_stored};
 use backup_core::bundle::writer::Writer;
 use fixtures::Postgres;
 use system_tests::{Workplace, describe, manifest_of};
@@ -167,11 +168,15 @@ fn verify_finds_every_damage_and_names_the_entry() {
     }
 }
 
-/// Whether `verify` finds the bundle damaged; that it can't be read at all would say less.
-fn is_found(bytes: Vec<u8>) -> bool {
+/// Whether the bundle is found damaged, by `verify` and by a restore's look at its bytes; that it can't be read at all
+/// would say less.
+fn is_found(bytes: &[u8]) -> bool {
     let context = backup_core::Context::new(backup_core::context::Environment::default());
-    let verified = backup_core::bundle::verify::verify(bytes, &context, &backup_core::event::Meter::default());
-    verified.is_ok_and(|verification| !verification.damage.is_empty())
+    let meter = backup_core::event::Meter::default();
+    let found = [verify(bytes.to_vec(), &context, &meter), verify_stored(bytes.to_vec(), &context, &meter)]
+        .map(|verified| verified.is_ok_and(|verification| !verification.damage.is_empty()));
+    assert_eq!(found[0], found[1], "verify and a restore differ");
+    found[0]
 }
 
 /// A bundle of a few thousand bytes.
@@ -191,16 +196,16 @@ async fn small_bundle() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_finds_the_change_of_every_single_byte() {
     let sound = small_bundle().await;
-    assert!(!is_found(sound.clone()));
+    assert!(!is_found(&sound));
     for at in 0..sound.len() {
         for change in [1 << (at % 8), 0xff] {
             let mut bent = sound.clone();
             bent[at] ^= change;
-            assert!(is_found(bent), "byte {at} changed by {change:#x} was not found");
+            assert!(is_found(&bent), "byte {at} changed by {change:#x} was not found");
         }
     }
     for length in 0..sound.len() {
-        assert!(is_found(sound[..length].to_vec()), "a cut at byte {length} was not found");
+        assert!(is_found(&sound[..length]), "a cut at byte {length} was not found");
     }
 }
 
@@ -211,7 +216,7 @@ fn verify_finds_changed_bytes_in_a_bundle_of_a_database() {
     for at in (0..sample.bytes.len()).step_by(997) {
         let mut bent = sample.bytes.clone();
         bent[at] ^= 1 << (at % 8);
-        assert!(is_found(bent), "a flip of byte {at} was not found");
+        assert!(is_found(&bent), "a flip of byte {at} was not found");
     }
 }
 

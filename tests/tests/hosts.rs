@@ -89,7 +89,8 @@ fn every_state_of_a_host_is_told_apart() {
         assert!(found[QUIET].2.starts_with("answers by TCP, "), "{found:?}");
         assert!(found[LOST].2.ends_with("nor did it when the backup was made"), "{found:?}");
     }
-    let flags = ["--accept-host-key", CHANGED, "--accept-host-key", NEW, "--allow-unreachable", DOWN];
+    let keys = format!("{CHANGED},{NEW}");
+    let flags = ["--accept-host-key", &keys, "--allow-unreachable", DOWN];
     let output = run(true, &flags);
     assert_eq!(output.status.code(), Some(13), "one is left: {}", describe(&output));
     let output = run(true, &[&flags[..], &["--allow-unreachable", LOST]].concat());

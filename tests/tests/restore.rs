@@ -246,10 +246,14 @@ fn a_dry_run_prints_the_steps_and_leaves_no_trace() {
     let place = Workplace::default();
     let (_source, bundle) = sample(&place, 50);
     let target = target_with_another();
+    target.sql("postgres", "CREATE DATABASE \"other_restore_20261120T191500Z\"");
     let before = state(&target);
-    let output = restore(&place, &target, &bundle, &["--dry-run"]);
+    let mut command = place.restore(&target, &["--release", "2.6.3", "--dry-run"]);
+    let output = command.arg(&bundle).output().expect("it runs");
     assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("swap the databases"), "{}", describe(&output));
+    for word in ["swap the databases", "other_restore_20261120T191500Z: another restore builds this database"] {
+        assert!(String::from_utf8_lossy(&output.stdout).contains(word), "{word}: {}", describe(&output));
+    }
     assert_eq!(last_line(&output), "nothing was changed");
     assert_eq!(state(&target), before);
     assert!(!place.path("state").exists());
@@ -366,6 +370,35 @@ fn a_rollback_that_can_not_end_does_not_begin() {
     let output = place.rollback(&target, &bundle).output().expect("it runs");
     assert!(output.status.success(), "{}", describe(&output));
     assert_eq!(target.sql("orchestrator", "SELECT what FROM precious"), "still here");
+}
+
+#[test]
+fn tables_of_some_size_are_written_once() {
+    let source = Postgres::start();
+    source.sql("postgres", "CREATE DATABASE orchestrator");
+    let rows = "SELECT i, repeat('row ', 30) AS t FROM generate_series(1, 20000) i";
+    for table in ["one", "two", "three"] {
+        source.sql("orchestrator", &format!("CREATE TABLE {table} AS {rows}"));
+    }
+    // Rows of these find their partition anew.
+    source.sql(
+        "orchestrator",
+        &format!(
+            "CREATE TYPE e AS ENUM ('a', 'b', 'c', 'd'); CREATE TABLE p (k e, i int, t text) PARTITION BY HASH (k); \
+             CREATE TABLE p0 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 0); \
+             CREATE TABLE p1 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 1); \
+             INSERT INTO p SELECT enum.k, rows.* FROM ({rows}) rows, unnest(enum_range(NULL::e)) AS enum(k)"
+        ),
+    );
+    let place = Workplace::default();
+    let bundle = place.make_bundle(&source);
+    let target = Postgres::start();
+    let output = restore(&place, &target, &bundle, &["--jobs", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
+    assert_same(&source, &target, "orchestrator");
+    let frozen = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relpages > 100 AND relallvisible = relpages \
+        AND relnamespace = 'public'::regnamespace ORDER BY 1";
+    assert_eq!(target.sql("orchestrator", frozen), "one\nthree\ntwo");
 }
 
 #[test]

@@ -214,6 +214,45 @@ fn parse_manifest(head: &Head, json: &[u8], format: u32) -> Result<Manifest> {
     Ok(manifest)
 }
 
+impl<R: ReadAt> Bundle<R> {
+    /// Holds an entry's bytes, as they stand in the file, against their digest; `passed` is told of each part, and stops
+    /// it by saying false.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`], naming the entry.
+    pub(super) fn check_stored(&self, entry: &Entry, passed: &dyn Fn(usize) -> bool) -> Result<()> {
+        let mut window = Vec::new();
+        let (mut at, mut left, mut digest) = (entry.offset, entry.stored, Sha256::new());
+        while left > 0 {
+            window.resize(usize::try_from(left).unwrap_or(WINDOW).min(WINDOW), 0);
+            let read = read_blocks(&self.source, at, &mut window);
+            read.context(|| format!("entry {}", entry.path))?;
+            digest.update(&window);
+            at += window.len() as u64;
+            left -= window.len() as u64;
+            if !passed(window.len()) {
+                return Ok(());
+            }
+        }
+        if digest.finalize()[..] == entry.stored_sha256.0 {
+            Ok(())
+        } else {
+            Err(other_bytes()).context(|| format!("entry {}", entry.path))
+        }
+    }
+}
+
+fn read_blocks<R: ReadAt>(source: &R, at: u64, window: &mut [u8]) -> Result<()> {
+    source.read_at(at, window).map_err(|cause| {
+        let kind = if cause.kind() == io::ErrorKind::UnexpectedEof { Kind::Damaged } else { Kind::Failed };
+        Error::new(kind, "read its blocks").because(cause)
+    })
+}
+
+fn other_bytes() -> Error {
+    Error::new(Kind::Damaged, "its bytes in the file are not those that its digest was made of")
+}
+
 /// How much of the file is read at once: some blocks, so that small blocks don't cost a read each.
 const WINDOW: usize = block::LONGEST + (1 << 20);
 
@@ -293,7 +332,7 @@ impl<'b, R: ReadAt> EntryReader<'b, R> {
     fn check_whole(&self) -> Result<()> {
         let digest = |digest: &Sha256, expected: Sha256Digest| digest.clone().finalize()[..] == expected.0;
         if !digest(&self.stored, self.entry.stored_sha256) {
-            return Err(Error::new(Kind::Damaged, "its bytes in the file are not those that its digest was made of"));
+            return Err(other_bytes());
         }
         if self.seen != self.entry.size || !digest(&self.digest, self.entry.sha256) {
             return Err(Error::new(Kind::Damaged, "its content is not what its digest was made of"));
@@ -324,10 +363,7 @@ impl<'b, R: ReadAt> EntryReader<'b, R> {
         let wanted = usize::try_from(left).unwrap_or(WINDOW).min(WINDOW);
         self.window.resize(wanted, 0);
         self.used = 0;
-        self.bundle.source.read_at(self.at, &mut self.window).map_err(|cause| {
-            let kind = if cause.kind() == io::ErrorKind::UnexpectedEof { Kind::Damaged } else { Kind::Failed };
-            Error::new(kind, "read its blocks").because(cause)
-        })
+        read_blocks(&self.bundle.source, self.at, &mut self.window)
     }
 }
 

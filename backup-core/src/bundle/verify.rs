@@ -27,24 +27,50 @@ pub struct Verification {
     pub damage: Vec<Finding>,
 }
 
-/// Verifies all of `source`, on all cores.
+/// Verifies all of `source`, on all cores: the bytes in the file, and all that is in them.
 ///
 /// # Errors
 /// Where it can't be read at all, is of a newer format, or the context is cancelled. Damage is a result, not an error.
 pub fn verify<R: ReadAt>(source: R, context: &Context, meter: &Meter) -> Result<Verification> {
-    let bundle = match Bundle::open(&source) {
+    check(&source, context, meter, check_entry)
+}
+
+/// Verifies the bytes in the file alone, for those who check what is in them when they come to it: nothing is decompressed.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_stored<R: ReadAt>(source: R, context: &Context, meter: &Meter) -> Result<Verification> {
+    check(&source, context, meter, |bundle, entry, stopped, meter| {
+        bundle.check_stored(entry, &|length| {
+            meter.done.fetch_add(length as u64, Relaxed);
+            meter.written.fetch_add(length as u64, Relaxed);
+            !stopped()
+        })
+    })
+}
+
+fn check<'s, R: ReadAt>(
+    source: &'s R,
+    context: &Context,
+    meter: &Meter,
+    entry: CheckEntry<&'s R>,
+) -> Result<Verification> {
+    let bundle = match Bundle::open(source) {
         Ok(bundle) => bundle,
         Err(error) if error.kind() == Kind::Damaged => {
             let mut damage = vec![finding(&error)];
-            damage.extend(locate(&source)?);
+            damage.extend(locate(source)?);
             return Ok(Verification { manifest: None, damage });
         }
         Err(error) => return Err(error),
     };
-    let mut damage = check_entries(&bundle, context, meter)?;
+    let mut damage = check_entries(&bundle, context, meter, entry)?;
     damage.extend(check_end(&bundle).err().as_ref().map(finding));
     Ok(Verification { manifest: Some(bundle.into_manifest()), damage })
 }
+
+/// Checks one entry, unless it is told to stop.
+type CheckEntry<R> = fn(&Bundle<R>, &Entry, &dyn Fn() -> bool, &Meter) -> Result<()>;
 
 impl<R: ReadAt> ReadAt for &R {
     fn length(&self) -> io::Result<u64> {
@@ -63,7 +89,12 @@ fn finding(error: &Error) -> Finding {
     Finding::from_error("damaged", place.strip_prefix("entry ").unwrap_or(place), error)
 }
 
-fn check_entries<R: ReadAt>(bundle: &Bundle<R>, context: &Context, meter: &Meter) -> Result<Vec<Finding>> {
+fn check_entries<R: ReadAt>(
+    bundle: &Bundle<R>,
+    context: &Context,
+    meter: &Meter,
+    check_entry: CheckEntry<R>,
+) -> Result<Vec<Finding>> {
     let entries = &bundle.manifest().entries;
     let next = AtomicUsize::new(0);
     let damage = Mutex::new(Vec::new());

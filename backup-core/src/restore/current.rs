@@ -124,10 +124,9 @@ fn still_unfinished(error: Error, doing: String) -> Error {
 /// All that is needed to go on with a plan.
 async fn reopen(plan: Plan, file: Option<&Path>, settings: &RestoreSettings, context: &Context) -> Result<Arc<Work>> {
     let path = file.unwrap_or(&plan.file);
+    let flag = if plan.cluster_conf.is_none() { "--file" } else { "--sql" };
     let lost = |error: Error| {
-        error.hint(
-            "put it back, name it as it was named when the restore began, or return to what was there with --rollback",
-        )
+        error.hint(format!("put it back, name it with {flag}, or return to what was there with --rollback"))
     };
     let source = match &plan.cluster_conf {
         None => store::open_file(path).and_then(Bundle::open).map(|bundle| Source::Bundle(Arc::new(bundle))),
@@ -139,7 +138,7 @@ async fn reopen(plan: Plan, file: Option<&Path>, settings: &RestoreSettings, con
     let source = source.context(|| format!("open {}", path.display())).map_err(lost)?;
     if source.sha256() != plan.sha256 {
         let error = Error::new(Kind::Refused, format!("{} is another one than {}", path.display(), plan.bundle));
-        return Err(error.hint("name the right one, with --file or --sql"));
+        return Err(error.hint(format!("name the right one with {flag}")));
     }
     let written_by = source.manifest().source.postgres.as_ref().map_or(0, Server::pg_dump_major);
     let target = reach(&plan, written_by, settings, context).await?;

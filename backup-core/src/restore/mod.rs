@@ -125,10 +125,10 @@ fn work(plan: Plan, target: Option<Target>, source: Option<Source>, context: &Co
         Some(Source::Bundle(bundle)) => {
             let entries = bundle.manifest().entries.iter();
             let rows = entries.filter(|entry| entry.chunk.as_ref().is_some_and(|chunk| planned(chunk.database)));
-            rows.map(|entry| entry.size).sum()
+            rows.map(|entry| entry.size).sum::<u64>() * 2
         }
         Some(Source::Pair(_)) if plan.databases.is_empty() => 0,
-        Some(Source::Pair(pair)) => pair.size(),
+        Some(Source::Pair(pair)) => pair.size() / 2 * 3,
     };
     meter.total.store(total, Relaxed);
     Arc::new(Work { plan, target, source, meter, warnings: Mutex::default(), context: context.clone() })

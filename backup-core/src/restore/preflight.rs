@@ -14,7 +14,7 @@ use crate::bundle::manifest::{Database, Manifest, Server};
 use crate::bundle::name::timestamp;
 use crate::bundle::pack::cores;
 use crate::bundle::reader::Bundle;
-use crate::bundle::verify::verify;
+use crate::bundle::verify::verify_stored;
 use crate::component::postgres::connection::{Parameters, connect_first};
 use crate::component::postgres::{self, Names, Target, server_findings};
 use crate::event::{Meter, Ticker};
@@ -169,7 +169,7 @@ async fn look_at_source(
     Some(source)
 }
 
-/// Opens the bundle, and holds every byte of it against its digest.
+/// Opens the bundle, and holds every byte of it against its digest; what is in an entry is checked when it is restored.
 pub(super) async fn look_at_bundle(
     path: &Path,
     findings: &mut Findings,
@@ -180,11 +180,12 @@ pub(super) async fn look_at_bundle(
     let bundle = Arc::new(findings.keep("bundle", &shown, opened)?);
     context.phase(format!("verify {shown}"));
     let meter = Arc::new(Meter::default());
-    meter.total.store(bundle.manifest().content(), std::sync::atomic::Ordering::Relaxed);
+    let stored = bundle.manifest().entries.iter().map(|entry| entry.stored);
+    meter.total.store(stored.sum(), std::sync::atomic::Ordering::Relaxed);
     let ticker = Ticker::start(meter.clone(), context.clone());
     let work = {
         let (bundle, context) = (bundle.clone(), context.clone());
-        tokio::task::spawn_blocking(move || verify(bundle.source(), &context, &meter))
+        tokio::task::spawn_blocking(move || verify_stored(bundle.source(), &context, &meter))
     };
     let verified = work.await.map_err(|cause| Error::new(Kind::Failed, "verify the bundle").because(cause));
     drop(ticker);
@@ -231,6 +232,8 @@ async fn look_at_postgres(
     let facts = findings.keep("postgres-server", &place, postgres::server(&connection).await)?;
     let source = manifest.and_then(|manifest| manifest.source.postgres.as_ref());
     findings.all.extend(server_findings(&facts, &place, source));
+    let half_built = findings.keep("postgres-server", &place, postgres::half_built(&connection).await);
+    findings.all.extend(half_built.unwrap_or_default().iter().map(|name| half_built_finding(name)));
     let major = facts.major().max(source.map_or(0, Server::pg_dump_major));
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await;
     let tools = findings.keep("pg-restore", "pg_restore", tools)?;
@@ -241,6 +244,14 @@ async fn look_at_postgres(
     findings.all.extend(left.unwrap_or_default());
     let identifier = findings.keep("postgres-server", &place, target.identifier().await)?;
     Some((target, identifier))
+}
+
+/// Journals belong to the user who ran a restore; its databases are seen by all.
+fn half_built_finding(name: &str) -> Finding {
+    Finding::warning("restore-elsewhere", name, "another restore builds this database, or has left it half-built").hint(
+        "see first that nobody else restores into this server, as another user or from another machine; what was left is \
+         taken away by `restore --rollback` there, or by DROP DATABASE",
+    )
 }
 
 /// Scripts that go through psql as `pg_dump` wrote them may need a newer one of the same major version.

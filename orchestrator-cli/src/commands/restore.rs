@@ -1,7 +1,7 @@
 //! `restore`.
 
 use std::io::{BufRead, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use backup_core::cluster::hosts::Allowed;
@@ -202,7 +202,7 @@ fn when(current: &restore::Current) -> String {
 
 /// What is to be restored, gone on with or taken back.
 fn named(arguments: &Restore) -> Option<&Path> {
-    arguments.file.as_deref().or(arguments.sql.as_deref())
+    [&arguments.bundle, &arguments.file, &arguments.sql].into_iter().flatten().next().map(PathBuf::as_path)
 }
 
 /// Asks on a terminal; without one `--yes` must have been given.

@@ -1,10 +1,11 @@
 //! Puts files back: each tree is written beside its place, and takes it by a rename; what was there steps aside.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
@@ -88,11 +89,18 @@ fn tops<'e>(entries: impl Iterator<Item = &'e Entry>) -> impl Iterator<Item = &'
 }
 
 impl Placement {
-    /// Where it lies before it takes its place.
-    fn staged(&self, bundle: &str) -> Result<PathBuf> {
+    /// Where it lies below its staging directory before it takes its place.
+    fn below(&self, bundle: &str) -> Result<PathBuf> {
         let bytes = path::from_text(&self.entry)
             .ok_or_else(|| Error::new(Kind::Damaged, format!("entry {}: a bad path", self.entry)))?;
-        Ok(self.staging.join(bundle).join(OsStr::from_bytes(&bytes)))
+        Ok(Path::new(bundle).join(OsStr::from_bytes(&bytes)))
+    }
+
+    /// The staging directory, and where in it that lies which was written beside its place; none where it is not there.
+    fn staged(&self, bundle: &str) -> Result<Option<(Staging, PathBuf)>> {
+        let Some(staging) = Staging::open(&self.staging)? else { return Ok(None) };
+        let staged = staging.path().join(self.below(bundle)?);
+        Ok(staged.symlink_metadata().is_ok().then_some((staging, staged)))
     }
 
     /// Writes it beside its place, anew if it is there; returns what could not be put back as it was.
@@ -100,13 +108,23 @@ impl Placement {
     /// # Errors
     /// Where it can't be written.
     pub fn stage<R: ReadAt>(&self, bundle: &Bundle<R>, context: &Context) -> Result<Vec<Finding>> {
-        self.begin()?;
-        let extracted = extract(bundle, &[Pattern::exact(&self.entry)], &self.staging, context, &Meter::default())?;
-        if self.entry == CLUSTER_CONF {
-            self.own(&self.staged(&bundle.manifest().name)?)?;
+        self.discard()?;
+        let staging = Staging::create(&self.staging)?;
+        let extract = || {
+            let extracted =
+                extract(bundle, &[Pattern::exact(&self.entry)], &staging.path(), context, &Meter::default())?;
+            if self.entry == CLUSTER_CONF {
+                self.own(&staging.path().join(self.below(&bundle.manifest().name)?))?;
+            }
+            sync(&staging.path()).context(|| "sync it".into())?;
+            Ok::<_, Error>(extracted.warnings)
+        };
+        let mut warnings = extract().context(|| format!("write {}", self.staging.display()))?;
+        for warning in &mut warnings {
+            let (path, real) = (staging.path(), &self.staging);
+            warning.subject = warning.subject.replace(&*path.to_string_lossy(), &real.to_string_lossy());
         }
-        self.finish()?;
-        Ok(extracted.warnings)
+        Ok(warnings)
     }
 
     /// Writes a `cluster.conf` beside its place, anew if it is there; `name` is of what it goes with.
@@ -114,27 +132,19 @@ impl Placement {
     /// # Errors
     /// Where it can't be written.
     pub fn stage_content(&self, name: &str, content: &[u8]) -> Result<Vec<Finding>> {
-        self.begin()?;
-        let staged = self.staged(name)?;
-        let doing = || format!("write {}", staged.display());
-        fs::create_dir_all(staged.parent().unwrap_or(&self.staging)).context(doing)?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged);
-        file.and_then(|mut file| file.write_all(content)).context(doing)?;
-        self.own(&staged)?;
-        self.finish()?;
-        Ok(Vec::new())
-    }
-
-    fn begin(&self) -> Result<()> {
         self.discard()?;
-        fs::create_dir_all(&self.staging).context(|| format!("create {}", self.staging.display()))
-    }
-
-    fn finish(&self) -> Result<()> {
-        // A journal that says that it is there must not outlive it in a power cut.
-        let doing = || format!("sync {}", self.staging.display());
-        let directory = File::open(&self.staging).context(doing)?;
-        rustix::fs::syncfs(&directory).map_err(io::Error::from).context(doing)
+        let staging = Staging::create(&self.staging)?;
+        let staged = staging.path().join(self.below(name)?);
+        let write = || {
+            fs::create_dir_all(staged.parent().unwrap_or(&staged))?;
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged);
+            file?.write_all(content)
+        };
+        let doing = || format!("write {}", self.staging.display());
+        write().context(doing)?;
+        self.own(&staged).context(doing)?;
+        sync(&staging.path()).context(doing)?;
+        Ok(Vec::new())
     }
 
     /// The bundle knows only the content of `cluster.conf`, so the file belongs to whom the one before it belongs to, or
@@ -143,10 +153,7 @@ impl Placement {
         let directory = self.place.parent().unwrap_or(Path::new("/"));
         let model = fs::metadata(&self.place).or_else(|_| fs::metadata(directory));
         let model = model.context(|| format!("look at {}", directory.display()))?;
-        // Whoever owns the directory may put a link in its place meanwhile.
-        let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
-        let file = OpenOptions::new().read(true).custom_flags(nofollow).open(staged);
-        let file = file.context(|| format!("open {}", staged.display()))?;
+        let file = File::open(staged).context(|| format!("open {}", staged.display()))?;
         if rustix::process::geteuid().is_root() {
             fchown(&file, Some(model.uid()), Some(model.gid())).context(|| format!("give {}", staged.display()))?;
         }
@@ -170,12 +177,11 @@ impl Placement {
         if self.is_placed() {
             return Ok(());
         }
-        let staged = self.staged(bundle)?;
-        if staged.symlink_metadata().is_ok() {
+        if let Some((_staging, staged)) = self.staged(bundle)? {
             if let Some(before) = self.before.as_ref().filter(|before| before.symlink_metadata().is_err()) {
                 rename(&self.place, before)?;
             }
-            rename(&staged, &self.place)?;
+            rename(&staged, &self.place).context(|| format!("put {} in its place", self.place.display()))?;
         } else if self.place.symlink_metadata().is_err() {
             let error = Error::new(Kind::Failed, format!("put {} in its place: it is gone", self.place.display()));
             return Err(error.hint("somebody removed what was written beside it; go back with `restore --rollback`"));
@@ -195,7 +201,7 @@ impl Placement {
     /// # Errors
     /// [`Kind::Refused`] where it is gone.
     pub fn check_way_back(&self, bundle: &str) -> Result<()> {
-        let placed = self.place.symlink_metadata().is_ok() && self.staged(bundle)?.symlink_metadata().is_err();
+        let placed = self.place.symlink_metadata().is_ok() && self.staged(bundle)?.is_none();
         match self.before.as_ref().filter(|before| placed && before.symlink_metadata().is_err()) {
             None => Ok(()),
             Some(before) => {
@@ -210,14 +216,14 @@ impl Placement {
     /// # Errors
     /// The system's words.
     pub fn take_back(&self, bundle: &str) -> Result<()> {
-        let staged = self.staged(bundle)?;
         let stands = self.place.symlink_metadata().is_ok();
         let steps_back = self.before.as_ref().filter(|before| before.symlink_metadata().is_ok());
         // It stands in its place where nothing did before, or where that has stepped aside.
-        if stands && staged.symlink_metadata().is_err() && (steps_back.is_some() || self.before.is_none()) {
-            if let Some(parent) = staged.parent() {
-                fs::create_dir_all(parent).context(|| format!("create {}", parent.display()))?;
-            }
+        if stands && self.staged(bundle)?.is_none() && (steps_back.is_some() || self.before.is_none()) {
+            let staging = Staging::create(&self.staging)?;
+            let staged = staging.path().join(self.below(bundle)?);
+            let parent = staged.parent().unwrap_or(&staged);
+            fs::create_dir_all(parent).context(|| format!("create {}", self.staging.display()))?;
             rename(&self.place, &staged)?;
         }
         if let Some(before) = steps_back {
@@ -261,6 +267,69 @@ impl Placement {
     }
 }
 
+/// A directory that something is written into before it takes its place, held open. Whoever owns the directory around it
+/// may put another one, or a link, in its place; what is written goes into this one all the same, and only we may.
+struct Staging(File);
+
+impl Staging {
+    /// Creates it, if it is not there.
+    fn create(path: &Path) -> Result<Self> {
+        let doing = || format!("create {}", path.display());
+        let around = path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(around).context(doing)?;
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err(cause).context(doing)?,
+            _ => Self::open(path)?.ok_or_else(|| Error::new(Kind::Failed, format!("{}: it is gone again", doing()))),
+        }
+    }
+
+    /// Opens it, if it is there.
+    fn open(path: &Path) -> Result<Option<Self>> {
+        let doing = || format!("open {}", path.display());
+        let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
+        let directory = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.context(doing)?,
+        };
+        if directory.metadata().context(doing)?.uid() != rustix::process::geteuid().as_raw() {
+            let error = Error::new(Kind::Refused, format!("{}: somebody else put it there", doing()));
+            return Err(error.hint("find out who, remove it, then go on with `restore --resume`"));
+        }
+        Ok(Some(Self(directory)))
+    }
+
+    /// A path that leads to it whatever its name is by now.
+    fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    }
+}
+
+/// More files than that are synced by syncing their whole filesystem, which has to wait for whatever else is written there.
+const FEW: usize = 1000;
+
+/// Puts a directory and all below it on disk.
+fn sync(directory: &Path) -> io::Result<()> {
+    let mut directories = vec![directory.to_owned()];
+    let mut files = Vec::new();
+    let mut at = 0;
+    while at < directories.len() && directories.len() + files.len() <= FEW {
+        for entry in fs::read_dir(&directories[at])? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                directories.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+        }
+        at += 1;
+    }
+    if at < directories.len() {
+        return Ok(rustix::fs::syncfs(File::open(directory)?)?);
+    }
+    files.iter().chain(&directories).try_for_each(|path| File::open(path)?.sync_all())
+}
+
 fn rename(from: &Path, to: &Path) -> Result<()> {
     let renamed = renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
     renamed.map_err(io::Error::from).context(|| format!("rename {} to {}", from.display(), to.display()))
@@ -296,5 +365,17 @@ mod tests {
         let entries = ["files/a", "files/a/b", "files/a-c", "files/a/b/c", "files/d/e", "files/ab"].map(entry);
         let found: Vec<&str> = tops(entries.iter()).map(|entry| entry.path.as_str()).collect();
         assert_eq!(found, ["files/a", "files/a-c", "files/ab", "files/d/e"]);
+    }
+
+    #[test]
+    fn what_is_written_beside_a_place_goes_nowhere_else() {
+        let around = tempfile::tempdir().expect("a directory");
+        let (path, elsewhere) = (around.path().join("staging"), around.path().join("elsewhere"));
+        let staging = Staging::create(&path).expect("made");
+        fs::rename(&path, &elsewhere).expect("renamed");
+        std::os::unix::fs::symlink("/", &path).expect("a link in its place");
+        fs::write(staging.path().join("file"), "content").expect("written");
+        assert_eq!(fs::read(elsewhere.join("file")).expect("where it was opened"), b"content");
+        assert!(Staging::open(&path).is_err() && Staging::create(&path).is_err(), "the link was followed");
     }
 }

@@ -133,8 +133,25 @@ pub async fn databases(
     Ok((chosen, findings))
 }
 
+/// What a restore puts into the names of what it builds, and of what steps aside.
+const INFIXES: [&str; 2] = ["_restore_", "_before_"];
+
+/// Names of databases that a restore builds, or has left half-built.
+///
+/// # Errors
+/// A failed query.
+pub(crate) async fn half_built(connection: &Connection) -> Result<Vec<String>> {
+    let rows = connection.query("SELECT datname::text FROM pg_catalog.pg_database ORDER BY 1", &[]).await;
+    let rows = rows.map_err(|error| query_failed("list the server's databases", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).filter(|name: &String| is_named(name, &INFIXES[..1])).collect())
+}
+
 /// Whether a name is one that a restore gives to what it builds or to what steps aside.
 fn is_leftover(name: &str) -> bool {
+    is_named(name, &INFIXES)
+}
+
+fn is_named(name: &str, infixes: &[&str]) -> bool {
     let time = |text: &str| {
         text.len() == 16
             && text.bytes().enumerate().all(|(at, byte)| match at {
@@ -143,7 +160,7 @@ fn is_leftover(name: &str) -> bool {
                 _ => byte.is_ascii_digit(),
             })
     };
-    ["_before_", "_restore_"].iter().any(|infix| name.rsplit_once(infix).is_some_and(|(_, rest)| time(rest)))
+    infixes.iter().any(|infix| name.rsplit_once(infix).is_some_and(|(_, rest)| time(rest)))
 }
 
 /// The databases, and whether they take connections; templates only where `wanted` names them. A limit of -2 marks

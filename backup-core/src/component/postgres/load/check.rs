@@ -1,9 +1,11 @@
 //! Proves a database against the manifest, and gathers its statistics.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
+use tokio_postgres::Row;
 
 use super::{Load, Target};
 use crate::bundle::manifest::Database;
@@ -11,6 +13,7 @@ use crate::component::postgres::connection::Connection;
 use crate::component::postgres::psql::Psql;
 use crate::component::postgres::tables::{self, TableFacts, USER_SCHEMA};
 use crate::component::postgres::{discover, large_objects, query_failed, sql};
+use crate::event::Meter;
 use crate::{Error, Kind, Result};
 
 impl Load {
@@ -19,7 +22,9 @@ impl Load {
     /// # Errors
     /// [`Kind::Failed`], naming what is not as the manifest says.
     pub async fn check(&self) -> Result<()> {
-        Comparison { target: &self.target, shadow: &self.shadow, expected: self.database() }.run().await
+        let work = self.share_of_work();
+        let expected = self.database();
+        Comparison { target: &self.target, shadow: &self.shadow, expected, meter: &self.meter, work }.run().await
     }
 }
 
@@ -28,6 +33,9 @@ pub(super) struct Comparison<'c> {
     pub(super) target: &'c Target,
     pub(super) shadow: &'c str,
     pub(super) expected: &'c Database,
+    pub(super) meter: &'c Meter,
+    /// What it counts for in the meter.
+    pub(super) work: u64,
 }
 
 impl Comparison<'_> {
@@ -83,8 +91,9 @@ impl Comparison<'_> {
         let parameters = self.target.parameters.with_database(self.shadow);
         let psql = Psql::new(&self.target.tools, &parameters, String::from("SELECT WHERE false"));
         // Statistics first: they take longer, the largest table's most of all.
-        let mut tasks: VecDeque<Task> = analyzed(connection).await?.into_iter().map(Task::Analyze).collect();
-        tasks.extend((0..all.len()).map(Task::Count));
+        let mut tasks: VecDeque<Task> = analyzed(connection).await?.into();
+        tasks.extend((0..all.len()).map(|index| Task { bytes: all[index].bytes, what: What::Count(index) }));
+        let bytes = tasks.iter().map(|task| task.bytes).sum::<u64>().max(1);
         let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
         let tasks = Mutex::new(tasks);
         let readers = (0..jobs).map(|_| async {
@@ -92,20 +101,26 @@ impl Comparison<'_> {
             let mut counts = Vec::new();
             loop {
                 let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                match task {
-                    None => return Ok::<_, Error>(counts),
-                    Some(Task::Analyze(name)) => analyze(&connection, &psql, &name).await?,
-                    Some(Task::Count(index)) => {
-                        counts.push((index, tables::count(&connection, &psql, &all[index]).await?))
-                    }
+                let Some(task) = task else { return Ok::<_, Error>(counts) };
+                match task.what {
+                    What::Analyze(name) => analyze(&connection, &psql, &name).await?,
+                    What::Count(index) => counts.push((index, tables::count(&connection, &psql, &all[index]).await?)),
                 }
+                let share = self.work as f64 * task.bytes as f64 / bytes as f64;
+                self.meter.done.fetch_add(share as u64, Relaxed);
             }
         });
         Ok(try_join_all(readers).await?.concat())
     }
 }
 
-enum Task {
+struct Task {
+    /// Size of the table on disk.
+    bytes: u64,
+    what: What,
+}
+
+enum What {
     /// Gathers statistics of a table, which is SQL.
     Analyze(Vec<u8>),
     /// Counts the rows of the table at this place.
@@ -113,15 +128,17 @@ enum Task {
 }
 
 /// All that statistics are gathered of, the largest first; a partitioned table's include its partitions'.
-async fn analyzed(connection: &Connection) -> Result<Vec<Vec<u8>>> {
+async fn analyzed(connection: &Connection) -> Result<Vec<Task>> {
     let sql = format!(
-        "SELECT {} FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        "SELECT {}, pg_catalog.pg_table_size(c.oid) FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND {USER_SCHEMA} \
-         ORDER BY pg_catalog.pg_table_size(c.oid) DESC",
+         ORDER BY 2 DESC",
         sql::bytes("c.oid::pg_catalog.regclass::text")
     );
     let rows = connection.query(&sql, &[]).await.map_err(|error| query_failed("list the tables", &error))?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let bytes = |row: &Row| u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
+    Ok(rows.iter().map(|row| Task { bytes: bytes(row), what: What::Analyze(row.get(0)) }).collect())
 }
 
 async fn analyze(connection: &Connection, psql: &Psql, name: &[u8]) -> Result<()> {

@@ -1,7 +1,8 @@
 //! Rows: chunks loaded over several connections, each in one transaction with the note that it is there.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::process::Stdio;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,11 @@ const HELD: u64 = 24 << 20;
 /// server takes its note along, and the last one waits for all before it.
 const SESSION: &str = "SET xmloption = content; SET check_function_bodies = false; SET synchronous_commit = off";
 
+/// A table is loaded whole, by one connection in one transaction, if it is at least so long: shorter ones aren't worth it.
+const WHOLE_FROM: u64 = 1 << 20;
+/// And at most so long: what a crash interrupts is loaded anew.
+const WHOLE_TO: u64 = 1 << 30;
+
 /// What ends a chunk's rows.
 const END: &[u8] = b"\\.\n";
 
@@ -40,8 +46,18 @@ struct Shared {
     meter: Arc<Meter>,
     /// Whether every statement in the chunks is UTF-8.
     text: bool,
-    /// Places of entries in the manifest.
-    tasks: Mutex<VecDeque<usize>>,
+    /// The option of COPY that says what encoding rows are in.
+    encoding: String,
+    tasks: Mutex<VecDeque<Task>>,
+}
+
+/// What a loader does before it looks for more.
+#[derive(Debug, PartialEq, Eq)]
+enum Task {
+    /// A chunk, by its place in the manifest.
+    Chunk(usize),
+    /// All chunks of a table.
+    Table(Vec<usize>),
 }
 
 impl Load {
@@ -65,7 +81,7 @@ impl Load {
     }
 
     /// The database's chunks with their places in the manifest.
-    fn chunks(&self) -> impl Iterator<Item = (usize, &Entry)> {
+    pub(super) fn chunks(&self) -> impl Iterator<Item = (usize, &Entry)> {
         let entries = self.bundle.manifest().entries.iter().enumerate();
         entries.filter(|(_, entry)| entry.chunk.as_ref().is_some_and(|chunk| chunk.database == self.index))
     }
@@ -77,7 +93,7 @@ impl Load {
         let there = noted(&connection).await?;
         let (done, missing): (Vec<_>, Vec<_>) = self.chunks().partition(|(_, entry)| there.contains_key(&entry.path));
         let missing = missing.into_iter().map(|(index, _)| index).collect();
-        self.load(interleaved(&self.bundle.manifest().entries, missing)).await?;
+        self.load(self.tasks(missing)).await?;
         let there = noted(&connection).await?;
         for (_, entry) in self.chunks() {
             let expected = entry.chunk.as_ref().map_or(0, |chunk| chunk.rows);
@@ -88,7 +104,18 @@ impl Load {
         Ok(done.iter().map(|(_, entry)| entry.size).sum())
     }
 
-    async fn load(&self, tasks: VecDeque<usize>) -> Result<()> {
+    /// What is to be done to load `missing`. Whole tables come first, the largest of them before all others.
+    fn tasks(&self, missing: Vec<usize>) -> VecDeque<Task> {
+        let entries = &self.bundle.manifest().entries;
+        let total: u64 = missing.iter().map(|index| entries[*index].size).sum();
+        // One that takes longer than that would end after all others.
+        let longest = WHOLE_TO.min(total / (2 * self.target.jobs as u64));
+        let whole_from = if self.database().encoding == "UTF8" { WHOLE_FROM } else { u64::MAX };
+        let (whole, rest) = split(entries, missing, whole_from..=longest);
+        whole.into_iter().chain(interleaved(entries, rest)).collect()
+    }
+
+    async fn load(&self, tasks: VecDeque<Task>) -> Result<()> {
         let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
         let shared = Arc::new(Shared {
             target: self.target.clone(),
@@ -96,6 +123,7 @@ impl Load {
             bundle: self.bundle.clone(),
             meter: self.meter.clone(),
             text: self.database().encoding == "UTF8",
+            encoding: format!("ENCODING {}", sql::literal(&self.database().encoding)),
             tasks: Mutex::new(tasks),
         });
         // A thread for each, which decompresses and drives its connection too.
@@ -149,8 +177,22 @@ async fn noted(connection: &Connection) -> Result<HashMap<String, u64>> {
     notes::read(connection).await?.ok_or_else(gone)
 }
 
+/// Parts tables of a length in `range`, as tasks, the longest first, from the chunks of all others.
+fn split(entries: &[Entry], chunks: Vec<usize>, range: RangeInclusive<u64>) -> (Vec<Task>, Vec<usize>) {
+    let mut tables: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for index in chunks {
+        if let Some(chunk) = &entries[index].chunk {
+            tables.entry(chunk.table).or_default().push(index);
+        }
+    }
+    let length = |chunks: &[usize]| chunks.iter().map(|index| entries[*index].size).sum::<u64>();
+    let (mut whole, rest): (Vec<_>, Vec<_>) = tables.into_values().partition(|chunks| range.contains(&length(chunks)));
+    whole.sort_by_key(|chunks| std::cmp::Reverse(length(chunks)));
+    (whole.into_iter().map(Task::Table).collect(), rest.concat())
+}
+
 /// The order in which every table comes to its end at the same time, so that neighbours seldom extend the same one.
-fn interleaved(entries: &[Entry], tasks: Vec<usize>) -> VecDeque<usize> {
+fn interleaved(entries: &[Entry], tasks: Vec<usize>) -> impl Iterator<Item = Task> {
     let mut parts: HashMap<usize, u64> = HashMap::new();
     let chunks: Vec<(usize, &Chunk)> =
         tasks.into_iter().filter_map(|index| Some((index, entries[index].chunk.as_ref()?))).collect();
@@ -161,7 +203,7 @@ fn interleaved(entries: &[Entry], tasks: Vec<usize>) -> VecDeque<usize> {
     let share = |chunk: &Chunk| (chunk.part + 1) as f64 / (parts[&chunk.table] + 1) as f64;
     let mut order: Vec<(f64, usize)> = chunks.iter().map(|(index, chunk)| (share(chunk), *index)).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    order.into_iter().map(|(_, index)| index).collect()
+    order.into_iter().map(|(_, index)| Task::Chunk(index))
 }
 
 impl Shared {
@@ -170,42 +212,59 @@ impl Shared {
         connection.batch_execute(SESSION).await.map_err(|error| query_failed("begin to load rows", &error))?;
         loop {
             let task = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(entry) = task.map(|index| &self.bundle.manifest().entries[index]) else { return Ok(()) };
-            let Some(chunk) = &entry.chunk else { continue };
-            self.load_chunk(&connection, entry, chunk).await.context(|| format!("load chunk {}", entry.path))?;
-            self.meter.done.fetch_add(entry.size, Relaxed);
-            self.meter.written.fetch_add(entry.stored, Relaxed);
+            match task {
+                None => return Ok(()),
+                Some(Task::Chunk(index)) => self.load_chunk(&connection, self.entry(index)).await?,
+                Some(Task::Table(chunks)) => self.load_table(&connection, &chunks).await?,
+            }
         }
     }
 
-    async fn load_chunk(&self, connection: &Connection, entry: &Entry, chunk: &Chunk) -> Result<()> {
-        let mut parts = Parts::checked(&self.bundle, entry)?;
-        let first = parts.next()?.unwrap_or_default();
-        let length = usize::try_from(chunk.preamble).ok().filter(|length| *length <= first.len());
-        let preamble = first.slice(..length.ok_or_else(|| Error::new(Kind::Damaged, "an absurd preamble"))?);
-        match header(&preamble, self.text)? {
-            Some(header) => self.copy(connection, entry, chunk, header, first.slice(preamble.len()..), parts).await,
-            None => self.run(entry, first, parts).await,
-        }
+    fn entry(&self, index: usize) -> &Entry {
+        &self.bundle.manifest().entries[index]
     }
 
-    /// Sends the rows by the driver.
-    async fn copy(
-        &self,
-        connection: &Connection,
-        entry: &Entry,
-        chunk: &Chunk,
-        header: &str,
-        first: Bytes,
-        mut parts: Parts<'_>,
-    ) -> Result<()> {
+    async fn load_chunk(&self, connection: &Connection, entry: &Entry) -> Result<()> {
+        let load = async {
+            let chunk = Opened::new(&self.bundle, entry)?;
+            let Some(header) = header(&chunk.preamble, self.text)? else { return self.run(chunk).await };
+            execute(connection, "BEGIN").await?;
+            let copy = format!("{header} FROM STDIN ({})", self.encoding);
+            self.copy(connection, &copy, chunk).await?;
+            execute(connection, "COMMIT").await
+        };
+        load.await.context(|| format!("load chunk {}", entry.path))
+    }
+
+    /// Loads a table in one transaction. If it is emptied in the same one, its rows can be written as ones that everybody
+    /// sees: nobody has to come back to mark them, neither who reads them first nor autovacuum.
+    async fn load_table(&self, connection: &Connection, chunks: &[usize]) -> Result<()> {
+        execute(connection, "BEGIN").await?;
+        let mut freeze = None;
+        for entry in chunks.iter().map(|index| self.entry(*index)) {
+            let load = async {
+                let chunk = Opened::new(&self.bundle, entry)?;
+                let header = header(&chunk.preamble, self.text)?;
+                let header = header.ok_or_else(|| Error::new(Kind::Damaged, "its statement is not UTF-8"))?;
+                if freeze.is_none() {
+                    freeze = Some(empty(connection, header).await?);
+                }
+                let option = if freeze == Some(true) { ", FREEZE" } else { "" };
+                let copy = format!("{header} FROM STDIN ({}{option})", self.encoding);
+                self.copy(connection, &copy, chunk).await
+            };
+            load.await.context(|| format!("load chunk {}", entry.path))?;
+        }
+        execute(connection, "COMMIT").await
+    }
+
+    /// Sends the rows by the driver, and notes that they are there.
+    async fn copy(&self, connection: &Connection, statement: &str, chunk: Opened<'_>) -> Result<()> {
         let failed = |error| query_failed("COPY", &error);
-        let encoding = &self.bundle.manifest().databases[chunk.database].encoding;
-        let statement = format!("{header} FROM STDIN (ENCODING {})", sql::literal(encoding));
-        connection.batch_execute("BEGIN").await.map_err(failed)?;
-        let mut sink = Box::pin(connection.copy_in::<_, Bytes>(&statement).await.map_err(failed)?);
-        let mut left = entry.size - chunk.preamble - END.len() as u64;
-        let mut part = Some(first);
+        let Opened { entry, chunk, preamble, rest, mut parts } = chunk;
+        let mut sink = Box::pin(connection.copy_in::<_, Bytes>(statement).await.map_err(failed)?);
+        let mut left = (entry.size - END.len() as u64).saturating_sub(preamble.len() as u64);
+        let mut part = Some(rest);
         while let Some(mut bytes) = part {
             self.meter.read.fetch_add(bytes.len() as u64, Relaxed);
             bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
@@ -220,20 +279,28 @@ impl Shared {
         if rows != chunk.rows {
             return Err(Error::new(Kind::Failed, format!("the server took {rows} rows of {}", chunk.rows)));
         }
-        let end = format!("{}; COMMIT", notes::insert(&entry.path, &rows.to_string()));
-        connection.batch_execute(&end).await.map_err(failed)
+        execute(connection, &notes::insert(&entry.path, &rows.to_string())).await?;
+        self.count(entry);
+        Ok(())
+    }
+
+    fn count(&self, entry: &Entry) {
+        self.meter.done.fetch_add(entry.size, Relaxed);
+        self.meter.written.fetch_add(entry.stored, Relaxed);
     }
 
     /// Runs the chunk as the script that it is.
-    async fn run(&self, entry: &Entry, first: Bytes, mut parts: Parts<'_>) -> Result<()> {
+    async fn run(&self, chunk: Opened<'_>) -> Result<()> {
+        let Opened { entry, preamble, rest, mut parts, .. } = chunk;
         let psql = self.target.psql(&self.target.parameters.with_database(&self.database));
         let mut running = command::start(psql, "run it with psql", Stdio::piped())?;
         // Spelled out, so that a script whose end never comes, because we were killed, commits nothing.
         let end = format!("{};\nCOMMIT;\n", notes::insert(&entry.path, ":ROW_COUNT"));
         if let Some(input) = &mut running.input {
             let _ = input.write_all(b"BEGIN;\n").await;
+            let _ = input.write_all(&preamble).await;
         }
-        let mut part = Some(first);
+        let mut part = Some(rest);
         while let (Some(bytes), Some(input)) = (part, &mut running.input) {
             self.meter.read.fetch_add(bytes.len() as u64, Relaxed);
             // A psql that has ended takes none, and says why by its exit status.
@@ -243,7 +310,59 @@ impl Shared {
         if let Some(input) = &mut running.input {
             let _ = input.write_all(end.as_bytes()).await;
         }
-        running.finish().await
+        running.finish().await?;
+        self.count(entry);
+        Ok(())
+    }
+}
+
+async fn execute(connection: &Connection, statement: &str) -> Result<()> {
+    connection.batch_execute(statement).await.map_err(|error| query_failed("load rows", &error))
+}
+
+/// Empties the table that a header names, if it is empty already and no partitioned one; whether it was.
+async fn empty(connection: &Connection, header: &str) -> Result<bool> {
+    let name = relation(header);
+    let sql = "SELECT relkind = 'r' AND pg_catalog.pg_relation_size(oid) = 0 FROM pg_catalog.pg_class \
+        WHERE oid = pg_catalog.to_regclass($1)";
+    let row = connection.query_opt(sql, &[&name]).await;
+    let row = row.map_err(|error| query_failed(format!("look at table {name}"), &error))?;
+    let is_empty = row.is_some_and(|row| row.get(0));
+    if is_empty {
+        execute(connection, &format!("TRUNCATE ONLY {name}")).await?;
+    }
+    Ok(is_empty)
+}
+
+/// The table that a header names, as SQL.
+fn relation(header: &str) -> &str {
+    let name = header.strip_prefix("COPY ").unwrap_or(header);
+    let schema = sql::after_identifier(name.as_bytes());
+    match name[schema..].strip_prefix('.') {
+        Some(rest) => &name[..schema + 1 + sql::after_identifier(rest.as_bytes())],
+        None => &name[..schema],
+    }
+}
+
+/// A chunk, none of which is given before all of it is found right.
+struct Opened<'b> {
+    entry: &'b Entry,
+    chunk: &'b Chunk,
+    /// What comes before its rows.
+    preamble: Bytes,
+    /// What follows, as far as it was read with it.
+    rest: Bytes,
+    parts: Parts<'b>,
+}
+
+impl<'b> Opened<'b> {
+    fn new(bundle: &'b Bundle<File>, entry: &'b Entry) -> Result<Self> {
+        let chunk = entry.chunk.as_ref().ok_or_else(|| Error::new(Kind::Damaged, "it is no chunk"))?;
+        let mut parts = Parts::checked(bundle, entry)?;
+        let mut rest = parts.next()?.unwrap_or_default();
+        let length = usize::try_from(chunk.preamble).ok().filter(|length| *length <= rest.len());
+        let preamble = rest.split_to(length.ok_or_else(|| Error::new(Kind::Damaged, "an absurd preamble"))?);
+        Ok(Self { entry, chunk, preamble, rest, parts })
     }
 }
 
@@ -301,9 +420,19 @@ mod tests {
             chunk: Some(Chunk { database: 0, table, part, rows: 0, preamble: 0 }),
         };
         let entries: Vec<Entry> = [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)].map(entry).into();
-        let order = interleaved(&entries, (0..entries.len()).collect());
-        let order: Vec<&str> = order.into_iter().map(|index| entries[index].path.as_str()).collect();
-        assert_eq!(order, ["0/0", "0/1", "1/0", "0/2", "0/3", "1/1"]);
+        let order: Vec<Task> = interleaved(&entries, (0..entries.len()).collect()).collect();
+        assert_eq!(order, [0, 1, 4, 2, 3, 5].map(Task::Chunk));
+        let (whole, rest) = split(&entries, (0..entries.len()).collect(), 0..=u64::MAX);
+        assert_eq!((whole, rest), (vec![Task::Table(vec![0, 1, 2, 3]), Task::Table(vec![4, 5])], vec![]));
+        let (whole, rest) = split(&entries, vec![1, 4, 5], 1..=u64::MAX);
+        assert_eq!((whole, rest), (vec![], vec![1, 4, 5]));
+    }
+
+    #[test]
+    fn the_table_of_a_header_is_found() {
+        assert_eq!(relation("COPY chef.runs (id, \"a b\")"), "chef.runs");
+        assert_eq!(relation("COPY \"a. (\"\"b\".\"c (\""), "\"a. (\"\"b\".\"c (\"");
+        assert_eq!(relation("COPY plain"), "plain");
     }
 
     #[test]

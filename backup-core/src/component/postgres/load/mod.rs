@@ -54,7 +54,7 @@ pub struct Load {
     pub index: usize,
     /// The name that it is built under.
     pub shadow: String,
-    /// How far the work is: bytes of rows.
+    /// How far the work is, in bytes of rows: once for loading them, and once for indexes and comparison, half each.
     pub meter: Arc<Meter>,
 }
 
@@ -67,6 +67,11 @@ impl Load {
     /// A script or an archive of the database, checked.
     fn content(&self, path: &str) -> Result<Vec<u8>> {
         self.bundle.content(&format!("databases/{}/{path}", self.database().directory))
+    }
+
+    /// What indexes count for in the meter, and the comparison too.
+    fn share_of_work(&self) -> u64 {
+        self.chunks().map(|(_, entry)| entry.size).sum::<u64>() / 2
     }
 
     async fn connect(&self) -> Result<Connection> {

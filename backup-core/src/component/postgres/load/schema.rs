@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
 use std::process::Stdio;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::io::AsyncReadExt;
@@ -18,6 +20,9 @@ use crate::{Error, ErrorContext, Kind, Result};
 const DISCONNECT_SUBSCRIPTIONS: &str = "SELECT pg_catalog.format('ALTER SUBSCRIPTION %1$I DISABLE; \
         ALTER SUBSCRIPTION %1$I SET (slot_name = NONE)', subname) FROM pg_catalog.pg_subscription \
     WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";
+
+/// How often is looked how many indexes there are.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// When an entry of the schema is restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +64,27 @@ impl Load {
         self.load_missing().await?;
         let sequences = self.content("sequences.sql")?;
         self.target.run_script(&self.shadow, "set the sequences with psql", &sequences).await?;
-        self.restore_after_rows(Turn::Together, &[&format!("--jobs={}", self.target.jobs)]).await
+        let list = self.entries_after_rows(Turn::Together).await?;
+        let connection = self.connect().await?;
+        let jobs = format!("--jobs={}", self.target.jobs);
+        let arguments = [&*jobs];
+        let mut work = std::pin::pin!(self.restore_after_rows(&list, &arguments));
+        let (share, mut done) = (self.share_of_work(), 0);
+        let mut pauses = tokio::time::interval(PAUSE);
+        loop {
+            tokio::select! {
+                built = &mut work => {
+                    self.meter.done.fetch_add(share - done, Relaxed);
+                    return built;
+                }
+                _ = pauses.tick() => {
+                    let so_far = share * built(&connection).await?.min(list.len() as u64) / list.len().max(1) as u64;
+                    // An attempt before this one may have built some, which go first.
+                    self.meter.done.fetch_add(so_far.saturating_sub(done), Relaxed);
+                    done = done.max(so_far);
+                }
+            }
+        }
     }
 
     /// Adds all else that comes after rows but event triggers: foreign keys, triggers, policies, publications.
@@ -71,7 +96,7 @@ impl Load {
         let connection = self.connect().await?;
         super::notes::end(&connection).await?;
         disconnect_subscriptions(&connection).await?;
-        self.restore_after_rows(Turn::Alone, &[]).await
+        self.restore_after_rows(&self.entries_after_rows(Turn::Alone).await?, &[]).await
     }
 
     /// Adds event triggers.
@@ -80,11 +105,11 @@ impl Load {
     /// pg_restore's words.
     pub async fn add_event_triggers(&self) -> Result<()> {
         self.end_other_sessions().await?;
-        self.restore_after_rows(Turn::Last, &[]).await
+        self.restore_after_rows(&self.entries_after_rows(Turn::Last).await?, &[]).await
     }
 
-    /// Restores the entries of the section post-data whose turn it is; what an earlier attempt has left of them goes first.
-    async fn restore_after_rows(&self, turn: Turn, arguments: &[&str]) -> Result<()> {
+    /// The lines of pg_restore's list that speak of entries of the section post-data whose turn it is.
+    async fn entries_after_rows(&self, turn: Turn) -> Result<Vec<Vec<u8>>> {
         let doing = "list the schema's entries with pg_restore";
         let mut list = self.target.tools.client("pg_restore", &self.target.parameters);
         list.args(["--list", "--section=post-data"]);
@@ -93,14 +118,19 @@ impl Load {
         running.output.read_to_end(&mut listed).await.context(|| doing.into())?;
         running.finish().await?;
         let lines = listed.split_inclusive(|byte| *byte == b'\n');
-        let chosen: Vec<&[u8]> = lines.filter(|line| turn_of(line) == Some(turn)).collect();
-        if chosen.is_empty() {
+        Ok(lines.filter(|line| turn_of(line) == Some(turn)).map(<[u8]>::to_vec).collect())
+    }
+
+    /// Restores the entries of a list; what an earlier attempt has left of them goes first.
+    async fn restore_after_rows(&self, list: &[Vec<u8>], arguments: &[&str]) -> Result<()> {
+        if list.is_empty() {
             return Ok(());
         }
         // Left open for pg_restore, as no file on disk is to be written.
-        let list = memory(MemfdFlags::empty()).context(|| doing.into())?;
-        write_whole(&list, &chosen.concat()).context(|| doing.into())?;
-        let use_list = format!("--use-list=/proc/self/fd/{}", list.as_raw_fd());
+        let doing = || "write the list of the schema's entries".into();
+        let file = memory(MemfdFlags::empty()).context(doing)?;
+        write_whole(&file, &list.concat()).context(doing)?;
+        let use_list = format!("--use-list=/proc/self/fd/{}", file.as_raw_fd());
         let fixed = ["--section=post-data", "--clean", "--if-exists", &use_list];
         self.pg_restore(&[&fixed, arguments].concat()).await
     }
@@ -141,6 +171,15 @@ impl Load {
         let connection = self.target.administer().await?;
         end_sessions(&connection, &[&self.shadow]).await
     }
+}
+
+/// How many indexes of tables of users are whole.
+async fn built(connection: &Connection) -> Result<u64> {
+    let sql = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_index WHERE indisvalid AND indexrelid >= 16384 \
+        AND indrelid NOT IN (SELECT oid FROM pg_catalog.pg_class WHERE relkind = 't')";
+    let row = connection.query_one(sql, &[]).await;
+    let count: i64 = row.map_err(|error| query_failed("count the indexes", &error))?.get(0);
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// Something that each process of pg_restore can open and seek in, as in a file, and that is not on disk.

@@ -38,7 +38,7 @@ pub struct Script {
     pub name: String,
     /// The name that it is built under.
     pub shadow: String,
-    /// How far the work is: bytes of the script.
+    /// How far the work is, in bytes of the script: once for running it, and half as much for the comparison.
     pub meter: Arc<Meter>,
 }
 
@@ -93,7 +93,8 @@ impl Script {
                 return Err(Error::new(Kind::Failed, message));
             }
         }
-        Comparison { target: &self.target, shadow: &self.shadow, expected: &expected }.run().await
+        let (target, shadow, meter) = (&self.target, &*self.shadow, &*self.meter);
+        Comparison { target, shadow, expected: &expected, meter, work: self.database.size / 2 }.run().await
     }
 
     /// Gives the database what the one before it has: owner, privileges, comment, settings.
