@@ -7,9 +7,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::databases::{self, administrative, default_jobs};
 use super::plan::Plan;
-use super::preflight::{administrative, default_jobs, look_at_bundle, look_at_databases};
-use super::source::Source;
+use super::source::{Source, look_at_bundle};
 use super::steps::{self, steps};
 use super::{KIND, Request, work};
 use crate::bundle::manifest::Sha256Digest;
@@ -83,7 +83,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let jobs = settings.jobs.unwrap_or_else(default_jobs);
     let target = Target { parameters, tools, jobs };
     make_tablespaces(&target, &throwaway, &bundle.content("databases/globals.sql")?).await?;
-    let looked = look_at_databases(&request, &source, &target, &mut findings, context).await;
+    let looked = databases::look(&request, &source, &target, &mut findings, context).await;
     // What this machine lacks says nothing of the bundle.
     let (roles, databases) = match (findings.refusal(), looked) {
         (None, Some(looked)) => looked,

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod current;
+mod databases;
 mod drill;
 mod files;
 mod journals;
@@ -34,8 +35,9 @@ use crate::finding::{Finding, Severity};
 use crate::plan::{Head, Journal, Status, Step, apply};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
+use databases::administrative;
 use journals::Journals;
-use preflight::{Ready, administrative, preflight};
+use preflight::{Ready, preflight};
 use source::Source;
 use steps::{Work, steps};
 

@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::Request;
 use crate::bundle::manifest::{
     Database, Extension, Locale, Manifest, Server, Sha256Digest, Snapshot, Source as From, major,
 };
 use crate::bundle::reader::Bundle;
+use crate::bundle::verify::verify_stored;
 use crate::component::postgres::plain::{self, Contents};
-use crate::event::Meter;
-use crate::{Context, Error, ErrorContext, Kind, Result, TOOL};
+use crate::event::{Meter, Ticker};
+use crate::finding::{Finding, Findings};
+use crate::settings::RestoreSettings;
+use crate::{Context, Error, ErrorContext, Kind, Result, TOOL, store};
 
 /// The database that the manual procedure dumps.
 const DATABASE: &str = "orchestrator";
@@ -134,6 +138,83 @@ impl PairFiles {
             cluster_conf,
         })
     }
+}
+
+/// Looks at what is to be restored: every byte of a bundle, or a script to its end.
+pub(super) async fn look(
+    request: &Request,
+    settings: &RestoreSettings,
+    findings: &mut Findings,
+    context: &Context,
+) -> Option<Source> {
+    let Some(cluster_conf) = &request.cluster_conf else {
+        return look_at_bundle(&request.file, findings, context).await.map(Source::Bundle);
+    };
+    let pair = PairFiles {
+        sql: request.file.clone(),
+        cluster_conf: cluster_conf.clone(),
+        database: request.databases.first().map(|(name, _)| name.clone()),
+        place: settings.cluster_conf.clone(),
+    };
+    let shown = request.file.display().to_string();
+    context.phase(format!("read {shown}"));
+    let meter = Arc::new(Meter::default());
+    let ticker = Ticker::start(meter.clone(), context.clone());
+    let read = pair.read(context, meter).await;
+    drop(ticker);
+    let pair = findings.keep("script", &shown, read)?;
+    let source = Source::Pair(Arc::new(pair));
+    let (tables, rows) =
+        (source.manifest().databases.iter().map(|database| database.tables.len()), source.manifest().rows());
+    let message =
+        format!("it is whole: {} tables, {rows} rows; it does not say when it was made", tables.sum::<usize>());
+    findings.all.push(Finding::info("script", shown, message));
+    Some(source)
+}
+
+/// Opens the bundle, and holds every byte of it against its digest; what is in an entry is checked when it is restored.
+pub(super) async fn look_at_bundle(
+    path: &Path,
+    findings: &mut Findings,
+    context: &Context,
+) -> Option<Arc<Bundle<File>>> {
+    let shown = path.display().to_string();
+    let opened = store::open_file(path).and_then(|file| Bundle::open(file).context(|| format!("open {shown}")));
+    let bundle = Arc::new(findings.keep("bundle", &shown, opened)?);
+    context.phase(format!("verify {shown}"));
+    let meter = Arc::new(Meter::default());
+    let stored = bundle.manifest().entries.iter().map(|entry| entry.stored);
+    meter.total.store(stored.sum(), std::sync::atomic::Ordering::Relaxed);
+    let ticker = Ticker::start(meter.clone(), context.clone());
+    let work = {
+        let (bundle, context) = (bundle.clone(), context.clone());
+        tokio::task::spawn_blocking(move || verify_stored(bundle.source(), &context, &meter))
+    };
+    let verified = work.await.map_err(|cause| Error::new(Kind::Failed, "verify the bundle").because(cause));
+    drop(ticker);
+    let verification = findings.keep("bundle", &shown, verified.and_then(|verified| verified))?;
+    let damaged = !verification.damage.is_empty();
+    for damage in verification.damage {
+        let error = Error::new(Kind::Damaged, format!("{shown}: {}: {}", damage.subject, damage.message));
+        findings.keep::<()>("damaged", &shown, Err(error.hint("restore from another bundle: `list` shows them")));
+    }
+    if damaged {
+        return Some(bundle);
+    }
+    let manifest = bundle.manifest();
+    let of_backup =
+        |warning: &Finding| Finding { subject: format!("at the backup: {}", warning.subject), ..warning.clone() };
+    findings.all.extend(manifest.warnings.iter().map(of_backup));
+    let age = context.now().signed_duration_since(manifest.created);
+    findings.all.push(Finding::info(
+        "bundle",
+        &shown,
+        format!(
+            "every byte is as it was written; made {} ago: what has happened since is not in it",
+            crate::finding::age(age.to_std().unwrap_or_default())
+        ),
+    ));
+    Some(bundle)
 }
 
 fn manifest(

@@ -146,6 +146,12 @@ pub(crate) async fn half_built(connection: &Connection) -> Result<Vec<String>> {
     Ok(rows.iter().map(|row| row.get(0)).filter(|name: &String| is_named(name, &INFIXES[..1])).collect())
 }
 
+/// Whether the server has a database of this name.
+pub(super) async fn exists(connection: &Connection, name: &str) -> Result<bool> {
+    let row = connection.query_opt("SELECT FROM pg_catalog.pg_database WHERE datname = $1", &[&name]).await;
+    row.map(|row| row.is_some()).map_err(|error| query_failed(format!("look for database {name}"), &error))
+}
+
 /// Whether a name is one that a restore gives to what it builds or to what steps aside.
 fn is_leftover(name: &str) -> bool {
     is_named(name, &INFIXES)

@@ -12,6 +12,7 @@ mod readiness;
 mod roles;
 mod schema;
 mod script;
+mod sessions;
 mod shadow;
 mod statements;
 mod swap;

@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::io::AsyncReadExt;
 
 use super::Load;
-use super::swap::end_sessions;
+use super::sessions::end_sessions;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{command, query_failed};
 use crate::{Error, ErrorContext, Kind, Result};

@@ -14,6 +14,7 @@ use super::check::Comparison;
 use super::statements::{self, Creation};
 use super::{Target, drop_database};
 use crate::bundle::manifest::{Database, Sha256Digest, Table};
+use crate::component::postgres::discover::exists;
 use crate::component::postgres::{command, query_failed, schema, sql};
 use crate::event::Meter;
 use crate::{Error, ErrorContext, Kind, Result, store};
@@ -120,7 +121,7 @@ impl Script {
     /// How the live database is made; where there is none, one that the role of its name owns, if there is such a role.
     async fn creation(&self) -> Result<Creation> {
         let connection = self.target.administer().await?;
-        if super::shadow::exists(&connection, &self.name).await? {
+        if exists(&connection, &self.name).await? {
             let parameters = self.target.parameters.with_database(&self.name);
             return statements::creation(&schema::creation(&self.target.tools, &parameters).await?);
         }

@@ -1,9 +1,10 @@
 //! The database under its other name: made, and taken away again.
 
+use super::sessions::run_without_sessions;
 use super::statements::{self, Creation};
-use super::swap::run_without_sessions;
 use super::{Load, Target, notes};
 use crate::component::postgres::connection::Connection;
+use crate::component::postgres::discover::exists;
 use crate::component::postgres::{query_failed, sql};
 use crate::{Error, Kind, Result};
 
@@ -66,11 +67,6 @@ pub async fn drop_database(target: &Target, name: &str) -> Result<()> {
     let quoted = sql::identifier(name);
     administration.batch_execute(&format!("ALTER DATABASE {quoted} IS_TEMPLATE false")).await.map_err(failed)?;
     run_without_sessions(target, &[name], &format!("DROP DATABASE {quoted}"), format!("drop database {name}")).await
-}
-
-pub(super) async fn exists(connection: &Connection, name: &str) -> Result<bool> {
-    let row = connection.query_opt("SELECT FROM pg_catalog.pg_database WHERE datname = $1", &[&name]).await;
-    row.map(|row| row.is_some()).map_err(|error| query_failed(format!("look for database {name}"), &error))
 }
 
 async fn holds_subscriptions(connection: &Connection, name: &str) -> Result<bool> {

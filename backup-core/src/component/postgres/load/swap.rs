@@ -1,21 +1,13 @@
 //! The swap: all databases take their names in one transaction, and those that had them step aside.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::Target;
-use super::shadow::exists;
+use super::sessions::run_without_sessions;
 use crate::component::postgres::connection::Connection;
-use crate::component::postgres::{query_failed, sql};
+use crate::component::postgres::discover::exists;
+use crate::component::postgres::sql;
 use crate::{Error, Kind, Result};
-
-/// How often sessions are ended while a statement waits for their end.
-const PAUSE: Duration = Duration::from_millis(50);
-const END_SESSIONS: &str = "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity \
-    WHERE datname = ANY($1) AND pid <> pg_catalog.pg_backend_pid()";
-/// How long a statement may wait for a lock that somebody else has.
-const PATIENCE: &str = "SET lock_timeout = '10s'";
 
 /// The names that a database and the one before it go by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,51 +109,4 @@ async fn check_way_back(connection: &Connection, names: &Names) -> Result<()> {
 async fn rename(target: &Target, databases: &[&str], renames: &[String]) -> Result<()> {
     let transaction = format!("BEGIN; {}; COMMIT", renames.join("; "));
     run_without_sessions(target, databases, &transaction, "rename the databases".into()).await
-}
-
-/// Ends every session in `databases` and waits until they are gone.
-pub(super) async fn end_sessions(connection: &Connection, databases: &[&str]) -> Result<()> {
-    loop {
-        let ended = connection.query_one(END_SESSIONS, &[&databases]).await;
-        let ended =
-            ended.map_err(|error| query_failed(format!("end the sessions in {}", databases.join(", ")), &error))?;
-        if ended.get::<_, i64>(0) == 0 {
-            return Ok(());
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// Runs a statement that wants `databases` for itself, and ends their sessions until it is done.
-///
-/// The statement locks a database first and then waits some seconds for its sessions to end; from the lock on the server
-/// lets no new one in. So they are ended while it waits, and nothing has to be closed that a crash would leave closed.
-pub(super) async fn run_without_sessions(
-    target: &Target,
-    databases: &[&str],
-    statement: &str,
-    doing: String,
-) -> Result<()> {
-    let (connection, other) = tokio::try_join!(target.administer(), target.administer())?;
-    // While it waits for its lock, logins to a live database wait behind it.
-    let patience = connection.batch_execute(PATIENCE).await;
-    patience.map_err(|error| query_failed(doing.clone(), &error))?;
-    let mut statement = std::pin::pin!(connection.batch_execute(statement));
-    let mut pauses = tokio::time::interval(PAUSE);
-    loop {
-        tokio::select! {
-            done = &mut statement => {
-                return done.map_err(|error| {
-                    query_failed(doing, &error).hint(
-                        "something holds a database: a transaction elsewhere (pg_locks shows it), a prepared one, a slot; \
-                         when it is gone, run the same command with --resume, or --rollback",
-                    )
-                });
-            }
-            _ = pauses.tick() => {
-                let ended = other.query(END_SESSIONS, &[&databases]).await;
-                ended.map_err(|error| query_failed(format!("end the sessions in {}", databases.join(", ")), &error))?;
-            }
-        }
-    }
 }

@@ -1,11 +1,10 @@
 //! Settings in TOML, and `--config FILE`, which names either such a file or a `cluster.conf`.
 
-use std::fs;
-use std::io::ErrorKind;
+mod document;
+
 use std::path::{Component, Path, PathBuf};
 
 use globset::{Glob, GlobSetBuilder};
-use serde::Deserialize;
 
 use crate::bundle::block::LEVELS;
 use crate::cluster::ClusterConf;
@@ -13,6 +12,8 @@ use crate::cluster::hosts::SSH_PORT;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
 use crate::{Error, ErrorContext, Kind, Result};
+pub use document::{Assertion, ReleaseRule};
+use document::{Document, FilesTable, ReleaseTable, is_settings, parse, read};
 
 /// Where the settings are unless something else is said.
 pub const DEFAULT_PATH: &str = "/etc/orchestrator/orchestrator.toml";
@@ -21,105 +22,6 @@ pub const DEFAULT_STORE: &str = "/var/lib/postgresql/backups";
 /// The level of compression unless something else is said: within some percent of the size of `gzip -6`, and several
 /// times faster.
 pub const DEFAULT_LEVEL: u32 = 3;
-
-/// A TOML file as it is written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Document {
-    cluster_conf: Option<PathBuf>,
-    postgres: PostgresTable,
-    release: ReleaseTable,
-    files: Vec<FilesTable>,
-    stores: Vec<StoreTable>,
-    backup: BackupTable,
-    restore: RestoreTable,
-    hosts: HostsTable,
-    drill: DrillTable,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct PostgresTable {
-    connection: String,
-    databases: Vec<String>,
-    bin_dir: Option<PathBuf>,
-    role_passwords: bool,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ReleaseTable {
-    version: Option<String>,
-    file: Option<PathBuf>,
-    command: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FilesTable {
-    path: PathBuf,
-    #[serde(default)]
-    exclude: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoreTable {
-    path: PathBuf,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct BackupTable {
-    level: Option<u32>,
-    jobs: Option<usize>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RestoreTable {
-    release: ReleaseRule,
-    jobs: Option<usize>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct DrillTable {
-    assert: Vec<Assertion>,
-}
-
-/// A question that a restored database must answer with true.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Assertion {
-    /// The database.
-    pub database: String,
-    /// A query of one row and one column.
-    pub sql: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct HostsTable {
-    ssh_port: u16,
-}
-
-impl Default for HostsTable {
-    fn default() -> Self {
-        Self { ssh_port: SSH_PORT }
-    }
-}
-
-/// Which releases a machine may have that a bundle is restored on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReleaseRule {
-    /// The bundle's, or a later one.
-    #[default]
-    AtLeast,
-    /// The bundle's alone.
-    Equal,
-}
 
 /// What a restore is told by the settings; a machine that is to be brought back need not have any.
 #[derive(Debug)]
@@ -245,63 +147,6 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
     })
 }
 
-/// Whether a file is settings, and not a `cluster.conf`.
-fn is_settings(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "toml")
-}
-
-fn parse(path: &Path) -> Result<Document> {
-    let text = read(path, "read the settings")?;
-    let text = String::from_utf8(text)
-        .map_err(|_| Error::new(Kind::Usage, format!("read the settings {}: not UTF-8", path.display())))?;
-    toml::from_str(&text).map_err(|error| refused(path, &text, &error))
-}
-
-fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|cause| {
-        let missing = cause.kind() == ErrorKind::NotFound;
-        let hint = match cause.kind() {
-            ErrorKind::NotFound => "name an existing file with --config, or as cluster_conf in the settings",
-            ErrorKind::PermissionDenied => "run as a user that may read it",
-            _ => "name a file that can be read",
-        };
-        let kind = if missing { Kind::NotFound } else { Kind::Failed };
-        Error::new(kind, format!("{doing} {}", path.display())).because(cause).hint(hint)
-    })
-}
-
-/// The parser's message with the place, but without the line's text, which may be a secret.
-fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    let message = error.message().trim();
-    // "invalid type: string "…", expected …" quotes the value, which may be a secret.
-    let quotes = ["invalid type:", "invalid value:", "invalid length:"].iter().any(|start| message.starts_with(start));
-    let message = message
-        .rsplit_once(", expected ")
-        .filter(|_| quotes)
-        .map_or(message.to_owned(), |(_, expected)| format!("expected {expected}"));
-    let refusal = Error::new(
-        Kind::Usage,
-        format!("read the settings {}, line {line}, column {column}: {message}", path.display()),
-    );
-    match suggestion(&message) {
-        Some(near) => refusal.hint(format!("did you mean {near}?")),
-        None => refusal.hint("deploy/orchestrator.toml is a sample with every key"),
-    }
-}
-
-/// The known key nearest to the unknown one, both taken from the parser's message.
-fn suggestion(message: &str) -> Option<&str> {
-    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
-    let unknown = quoted.next()?;
-    quoted
-        .map(|known| (strsim::jaro_winkler(unknown, known), known))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
-}
-
 fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
     let bytes = read(&cluster_conf, "read the cluster.conf")?;
     let doing = || format!("read the cluster.conf {}", cluster_conf.display());
@@ -375,6 +220,8 @@ fn tree(table: FilesTable) -> Result<Tree> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn load_text(toml: &str) -> Result<Settings> {
@@ -387,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_sample_settings_are_understood() {
-        let sample = include_str!("../../deploy/orchestrator.toml");
+        let sample = include_str!("../../../deploy/orchestrator.toml");
         let beside = sample.replace("/home/orchestrator/cluster.conf", "cluster.conf");
         let settings = load_text(&beside).expect("the sample");
         assert_eq!(settings.cluster.cluster_name.as_deref(), Some("example"));

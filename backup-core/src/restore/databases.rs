@@ -1,0 +1,216 @@
+//! Which databases come back, and whether the server takes them.
+
+use rustix::fs::statvfs;
+
+use super::Request;
+use super::plan::{Planned, beside};
+use super::source::Source;
+use crate::bundle::manifest::{Database, Manifest, Server};
+use crate::bundle::name::timestamp;
+use crate::bundle::pack::cores;
+use crate::component::postgres::connection::{Parameters, connect_first};
+use crate::component::postgres::{self, Names, Target, server_findings};
+use crate::finding::{Finding, Findings, bytes};
+use crate::settings::RestoreSettings;
+use crate::{Context, Error, Kind};
+
+/// Connections for each core: while one waits for the server, another decompresses.
+const JOBS_PER_CORE: usize = 2;
+/// What else is written while a database grows: its log, and room to sort its indexes.
+const ROOM: u64 = 2;
+
+/// Looks at the server; returns what reaches it, and its identifier.
+pub(super) async fn look_at_server(
+    request: &Request,
+    settings: &RestoreSettings,
+    manifest: Option<&Manifest>,
+    context: &Context,
+    findings: &mut Findings,
+) -> Option<(Target, String)> {
+    context.phase("check PostgreSQL");
+    let parameters = Parameters::resolve(settings.connection.expose(), &context.environment);
+    let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
+    let restored = manifest.into_iter().flat_map(|manifest| request.chosen(manifest)).map(|(_, _, name)| name);
+    let parameters = parameters.with_database(administrative(restored));
+    let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&parameters).await);
+    let (connection, parameters) = answered?;
+    let place = parameters.place();
+    let facts = findings.keep("postgres-server", &place, postgres::server(&connection).await)?;
+    let source = manifest.and_then(|manifest| manifest.source.postgres.as_ref());
+    findings.all.extend(server_findings(&facts, &place, source));
+    let half_built = findings.keep("postgres-server", &place, postgres::half_built(&connection).await);
+    findings.all.extend(half_built.unwrap_or_default().iter().map(|name| half_built_finding(name)));
+    let major = facts.major().max(source.map_or(0, Server::pg_dump_major));
+    let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await;
+    let tools = findings.keep("pg-restore", "pg_restore", tools)?;
+    findings.all.extend(manifest.and_then(|manifest| restrict_finding(manifest, request, &tools.version)));
+    let jobs = request.jobs.or(settings.jobs).unwrap_or_else(default_jobs);
+    let target = Target { parameters, tools, jobs };
+    let left = findings.keep("postgres-connections", &place, target.connection_findings(&place).await);
+    findings.all.extend(left.unwrap_or_default());
+    let identifier = findings.keep("postgres-server", &place, target.identifier().await)?;
+    Some((target, identifier))
+}
+
+/// Journals belong to the user who ran a restore; its databases are seen by all.
+fn half_built_finding(name: &str) -> Finding {
+    Finding::warning("restore-elsewhere", name, "another restore builds this database, or has left it half-built").hint(
+        "see first that nobody else restores into this server, as another user or from another machine; what was left is \
+         taken away by `restore --rollback` there, or by DROP DATABASE",
+    )
+}
+
+/// Scripts that go through psql as `pg_dump` wrote them may need a newer one of the same major version.
+fn restrict_finding(manifest: &Manifest, request: &Request, version: &str) -> Option<Finding> {
+    let scripts =
+        request.cluster_conf.is_some() || manifest.databases.iter().any(|database| database.large_objects > 0);
+    let written_by = &manifest.source.postgres.as_ref()?.pg_dump;
+    if !scripts || !postgres::know_restrict(written_by) || postgres::know_restrict(version) {
+        return None;
+    }
+    let message = format!("psql {version} does not know `\\restrict`, which pg_dump {written_by} wrote");
+    let hint = "install the newest minor release of PostgreSQL's client programs (August 2025 or later)";
+    Some(Finding::error("psql-older", "psql", message).hint(hint))
+}
+
+/// Connections that load rows where nobody says how many.
+pub(super) fn default_jobs() -> usize {
+    cores() * JOBS_PER_CORE
+}
+
+/// A database that every server has and that is none of those restored.
+pub(super) fn administrative<'n>(mut restored: impl Iterator<Item = &'n str>) -> &'static str {
+    if restored.any(|name| name == "postgres") { "template1" } else { "postgres" }
+}
+
+/// Looks at every database that is asked for; returns the roles that will be made, and the databases' names.
+pub(super) async fn look(
+    request: &Request,
+    source: &Source,
+    target: &Target,
+    findings: &mut Findings,
+    context: &Context,
+) -> Option<(Vec<String>, Vec<Planned>)> {
+    let manifest = source.manifest();
+    for (wanted, _) in &request.databases {
+        if !manifest.databases.iter().any(|database| database.name == *wanted) {
+            let names = manifest.databases.iter().map(|database| database.name.as_str()).collect::<Vec<_>>().join(", ");
+            let error = Error::new(Kind::NotFound, format!("database {wanted}: the bundle has no such database"));
+            findings.keep::<()>("database", wanted, Err(error.hint(format!("it has {names}"))));
+        }
+    }
+    for (at, (wanted, _)) in request.databases.iter().enumerate() {
+        if request.databases[..at].iter().any(|(earlier, _)| earlier == wanted) {
+            let error = Error::new(Kind::Usage, format!("database {wanted}: it is named twice"));
+            findings.keep::<()>("database", wanted, Err(error.hint("restore it once, and again afterwards")));
+        }
+    }
+    let roles = look_at_roles(source, target, findings).await?;
+    let timestamp = timestamp(context.now());
+    let mut planned: Vec<Planned> = Vec::new();
+    let mut size = 0u64;
+    for (index, database, name) in request.chosen(manifest) {
+        if planned.iter().any(|other| other.names.name == name) {
+            let error = Error::new(Kind::Usage, format!("database {name}: two databases would have this name"));
+            findings.keep::<()>("database", name, Err(error));
+        }
+        if name.starts_with("template") {
+            let error = Error::new(Kind::Refused, format!("database {name}: every new database would be a copy of it"));
+            findings.keep::<()>(
+                "database",
+                name,
+                Err(error.hint("restore it under another name: --database NAME=NEWNAME")),
+            );
+        }
+        size = size.saturating_add(database.size);
+        let needs = findings.keep("database", name, target.requirement_findings(database).await);
+        findings.all.extend(needs.unwrap_or_default());
+        look_at_tablespaces(source, database, target, findings).await;
+        let Some((occupant, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
+        findings.all.extend(found);
+        let [shadow, before] = ["restore", "before"].map(|infix| beside(name, infix, &timestamp));
+        let before = occupant.is_some().then_some(before);
+        // A script does not say how many it is to take.
+        let connection_limit = match source {
+            Source::Bundle(_) => database.connection_limit,
+            Source::Pair(_) => occupant.unwrap_or(database.connection_limit),
+        };
+        let names = Names { name: name.into(), shadow, connection_limit, before };
+        planned.push(Planned { index, names });
+    }
+    look_at_space(size, target, findings).await;
+    Some((roles, planned))
+}
+
+async fn look_at_tablespaces(source: &Source, database: &Database, target: &Target, findings: &mut Findings) {
+    let Some(mut names) = findings.keep("tablespaces", &database.name, source.tablespaces(database)) else { return };
+    names.push(database.tablespace.clone());
+    names.sort();
+    names.dedup();
+    let found = target.tablespace_findings(&database.name, &names).await;
+    let found = findings.keep("tablespaces", &database.name, found).unwrap_or_default();
+    findings.all.extend(found);
+}
+
+/// The roles that will be made; one that may log in and has no password in the bundle needs one afterwards.
+async fn look_at_roles(source: &Source, target: &Target, findings: &mut Findings) -> Option<Vec<String>> {
+    let databases = &source.manifest().databases;
+    let mut names: Vec<String> = databases.iter().flat_map(|database| database.roles.clone()).collect();
+    names.sort();
+    names.dedup();
+    let existing = findings.keep("roles", "roles", target.existing_roles(&names).await)?;
+    names.retain(|name| !existing.contains(name));
+    if names.is_empty() {
+        return Some(names);
+    }
+    let missing = names.join(", ");
+    let Source::Bundle(bundle) = source else {
+        let finding =
+            Finding::error("roles-missing", "roles", format!("the script needs roles that are not there: {missing}"));
+        findings.all.push(
+            finding.hint("make each one first: `createuser NAME`, with --pwprompt if it logs in with a password"),
+        );
+        return Some(names);
+    };
+    findings.all.push(Finding::info("roles", "roles", format!("will be made: {missing}")));
+    let script = findings.keep("roles", "roles", bundle.content("databases/globals.sql"))?;
+    let script = String::from_utf8_lossy(&script);
+    let logs_in = |line: &&str| line.contains(" LOGIN ") && !line.contains(" PASSWORD ");
+    let without: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| {
+            let create = format!("CREATE ROLE \"{}\" WITH ", name.replace('"', "\"\""));
+            script.lines().filter(|line| line.trim_start().starts_with(&create)).any(|line| logs_in(&line))
+        })
+        .collect();
+    if !without.is_empty() {
+        let message = format!("no password is in the bundle for: {}", without.join(", "));
+        findings.all.push(
+            Finding::warning("role-without-password", "roles", message)
+                .hint("set each one's after the restore, with `\\password NAME` in psql, if it logs in with one"),
+        );
+    }
+    Some(names)
+}
+
+async fn look_at_space(size: u64, target: &Target, findings: &mut Findings) {
+    let needed = size.saturating_mul(ROOM);
+    let directory = target.data_directory().await;
+    let free = directory.as_ref().ok().and_then(|directory| statvfs(directory).ok());
+    let directory = directory.unwrap_or_else(|_| "the server's disk".into());
+    match free.map(|stat| stat.f_bavail * stat.f_frsize) {
+        Some(free) if free < needed => {
+            let message =
+                format!("{} are free there, and building beside what is live may take {}", bytes(free), bytes(needed));
+            let finding = Finding::error("space", directory, message);
+            findings.all.push(finding.hint("make room first: a full disk would stop the live databases too"));
+        }
+        Some(free) => findings.all.push(Finding::info("space", directory, format!("{} free", bytes(free)))),
+        // Another machine's, or one that this user may not look into.
+        None => {
+            let message = format!("can't be looked at from here; it needs {} free", bytes(needed));
+            findings.all.push(Finding::info("space-unknown", directory, message));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Settings as they are written: a TOML file, and what is wrong with one.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::cluster::hosts::SSH_PORT;
+use crate::{Error, Kind, Result};
+
+/// A TOML file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Document {
+    pub(super) cluster_conf: Option<PathBuf>,
+    pub(super) postgres: PostgresTable,
+    pub(super) release: ReleaseTable,
+    pub(super) files: Vec<FilesTable>,
+    pub(super) stores: Vec<StoreTable>,
+    pub(super) backup: BackupTable,
+    pub(super) restore: RestoreTable,
+    pub(super) hosts: HostsTable,
+    pub(super) drill: DrillTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PostgresTable {
+    pub(super) connection: String,
+    pub(super) databases: Vec<String>,
+    pub(super) bin_dir: Option<PathBuf>,
+    pub(super) role_passwords: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ReleaseTable {
+    pub(super) version: Option<String>,
+    pub(super) file: Option<PathBuf>,
+    pub(super) command: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FilesTable {
+    pub(super) path: PathBuf,
+    #[serde(default)]
+    pub(super) exclude: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoreTable {
+    pub(super) path: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BackupTable {
+    pub(super) level: Option<u32>,
+    pub(super) jobs: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RestoreTable {
+    pub(super) release: ReleaseRule,
+    pub(super) jobs: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DrillTable {
+    pub(super) assert: Vec<Assertion>,
+}
+
+/// A question that a restored database must answer with true.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assertion {
+    /// The database.
+    pub database: String,
+    /// A query of one row and one column.
+    pub sql: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct HostsTable {
+    pub(super) ssh_port: u16,
+}
+
+impl Default for HostsTable {
+    fn default() -> Self {
+        Self { ssh_port: SSH_PORT }
+    }
+}
+
+/// Which releases a machine may have that a bundle is restored on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReleaseRule {
+    /// The bundle's, or a later one.
+    #[default]
+    AtLeast,
+    /// The bundle's alone.
+    Equal,
+}
+
+/// Whether a file is settings, and not a `cluster.conf`.
+pub(super) fn is_settings(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
+pub(super) fn parse(path: &Path) -> Result<Document> {
+    let text = read(path, "read the settings")?;
+    let text = String::from_utf8(text)
+        .map_err(|_| Error::new(Kind::Usage, format!("read the settings {}: not UTF-8", path.display())))?;
+    toml::from_str(&text).map_err(|error| refused(path, &text, &error))
+}
+
+pub(super) fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|cause| {
+        let missing = cause.kind() == ErrorKind::NotFound;
+        let hint = match cause.kind() {
+            ErrorKind::NotFound => "name an existing file with --config, or as cluster_conf in the settings",
+            ErrorKind::PermissionDenied => "run as a user that may read it",
+            _ => "name a file that can be read",
+        };
+        let kind = if missing { Kind::NotFound } else { Kind::Failed };
+        Error::new(kind, format!("{doing} {}", path.display())).because(cause).hint(hint)
+    })
+}
+
+/// The parser's message with the place, but without the line's text, which may be a secret.
+fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let message = error.message().trim();
+    // "invalid type: string "…", expected …" quotes the value, which may be a secret.
+    let quotes = ["invalid type:", "invalid value:", "invalid length:"].iter().any(|start| message.starts_with(start));
+    let message = message
+        .rsplit_once(", expected ")
+        .filter(|_| quotes)
+        .map_or(message.to_owned(), |(_, expected)| format!("expected {expected}"));
+    let refusal = Error::new(
+        Kind::Usage,
+        format!("read the settings {}, line {line}, column {column}: {message}", path.display()),
+    );
+    match suggestion(&message) {
+        Some(near) => refusal.hint(format!("did you mean {near}?")),
+        None => refusal.hint("deploy/orchestrator.toml is a sample with every key"),
+    }
+}
+
+/// The known key nearest to the unknown one, both taken from the parser's message.
+fn suggestion(message: &str) -> Option<&str> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    quoted
+        .map(|known| (strsim::jaro_winkler(unknown, known), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
