@@ -64,6 +64,12 @@ impl Workplace {
         command
     }
 
+    /// Restores all of a bundle, without questions.
+    pub fn restore_all(&self, server: &Postgres, bundle: &Path, arguments: &[&str]) -> Output {
+        let mut command = self.restore(server, &["--release", "2.6.3", "--yes", "--file"]);
+        command.arg(bundle).args(arguments).output().expect("the command runs")
+    }
+
     /// The command that returns to what was there before the restore of a bundle.
     pub fn rollback(&self, server: &Postgres, bundle: &Path) -> Command {
         let mut command = self.restore(server, &["--rollback", "--yes", "--file"]);
@@ -151,6 +157,29 @@ pub fn rows_sorted(dump: &[u8]) -> (Vec<&[u8]>, Rows<'_>) {
     (lines, rows)
 }
 
+/// Compares what `pg_dump` says of both. From version 16 on the server writes a view's columns without the table's name
+/// where it can be meant alone.
+pub fn assert_same(source: &Postgres, target: &Postgres, database: &str) {
+    let dumps = [source, target].map(|server| {
+        let dump = server.dump_by(target, database, &["--create"]);
+        String::from_utf8(dump).expect("UTF-8").replace("machines.state", "state").replace("machines.name", "name")
+    });
+    let [before, after] = dumps.each_ref().map(|dump| {
+        let (mut lines, rows) = rows_sorted(dump.as_bytes());
+        lines.retain(|line| !line.starts_with(b"-- Dumped from database version "));
+        (lines, rows)
+    });
+    if before == after {
+        return;
+    }
+    let text =
+        |lines: &[&[u8]]| lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect::<Vec<_>>();
+    let (before, after) = (text(&before.0), text(&after.0));
+    let gone: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
+    let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
+    panic!("{database} of {} came back different in {}: {gone:?}, {new:?}", source.major(), target.major());
+}
+
 /// All that a restore may change on a server, with the times in names left out.
 pub fn state(server: &Postgres) -> String {
     let plain = |text: &str| format!("regexp_replace({text}, '[0-9]{{8}}T[0-9]{{6}}Z', 'TIME')");
@@ -176,6 +205,12 @@ pub fn state(server: &Postgres) -> String {
         });
     }
     state
+}
+
+/// The last line of a result, or of what was said where there is none.
+pub fn last_line(output: &Output) -> String {
+    let text = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
+    String::from_utf8_lossy(text).trim_end().lines().last().unwrap_or_default().to_owned()
 }
 
 /// Exit code and everything printed, for messages of failed tests.

@@ -2,47 +2,13 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use fixtures::{Postgres, forget_libpq, installations};
+use fixtures::{Postgres, forget_libpq};
 use rustix::process::{Pid, Signal};
-use system_tests::{Workplace, describe, open, rows_sorted, state};
+use system_tests::{Workplace, assert_same, describe, last_line, open, state};
 
 const DATABASES: [&str; 2] = ["orchestrator", "orchestrator_archive"];
-
-/// Restores all of a bundle, without questions.
-fn restore(place: &Workplace, server: &Postgres, bundle: &Path, arguments: &[&str]) -> Output {
-    let mut command = place.restore(server, &["--release", "2.6.3", "--yes", "--file"]);
-    command.arg(bundle).args(arguments).output().expect("the command runs")
-}
-
-fn last_line(output: &Output) -> String {
-    let text = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
-    String::from_utf8_lossy(text).trim_end().lines().last().unwrap_or_default().to_owned()
-}
-
-/// Compares what `pg_dump` says of both. From version 16 on the server writes a view's columns without the table's name
-/// where it can be meant alone.
-fn assert_same(source: &Postgres, target: &Postgres, database: &str) {
-    let dumps = [source, target].map(|server| {
-        let dump = server.dump_by(target, database, &["--create"]);
-        String::from_utf8(dump).expect("UTF-8").replace("machines.state", "state").replace("machines.name", "name")
-    });
-    let [before, after] = dumps.each_ref().map(|dump| {
-        let (mut lines, rows) = rows_sorted(dump.as_bytes());
-        lines.retain(|line| !line.starts_with(b"-- Dumped from database version "));
-        (lines, rows)
-    });
-    if before == after {
-        return;
-    }
-    let text =
-        |lines: &[&[u8]]| lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect::<Vec<_>>();
-    let (before, after) = (text(&before.0), text(&after.0));
-    let gone: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
-    let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
-    panic!("{database} of {} came back different in {}: {gone:?}, {new:?}", source.major(), target.major());
-}
 
 /// A server with the sample, and a bundle of it.
 fn sample(place: &Workplace, rows: u32) -> (Postgres, PathBuf) {
@@ -61,72 +27,13 @@ fn target_with_another() -> Postgres {
 }
 
 #[test]
-fn every_kind_of_object_comes_back_from_every_older_version() {
-    let all = installations();
-    let newest = all.last().expect("one installation at least");
-    for installation in &all {
-        let source = Postgres::start_version(installation, "");
-        source.load_sample(1000);
-        // Its text is larger than one script, so it is cut in the middle of the object.
-        source.sql("orchestrator", "SELECT lo_from_bytea(800001, decode(repeat('0123456789abcdef', 2500000), 'hex'))");
-        let place = Workplace::default();
-        let bundle = place.make_bundle(&source);
-        let target = Postgres::start_version(newest, "");
-        let output = restore(&place, &target, &bundle, &[]);
-        // The role that logs in has no password in the bundle.
-        assert_eq!(output.status.code(), Some(3), "version {}: {}", installation.major, describe(&output));
-        assert!(last_line(&output).contains(", with 1 warning"), "{}", describe(&output));
-        DATABASES.iter().for_each(|database| assert_same(&source, &target, database));
-    }
-}
-
-#[test]
-fn names_and_encodings_of_every_kind_come_back() {
-    let source = Postgres::start();
-    let same = "LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0";
-    source.sql("postgres", "CREATE ROLE \"role DATABASE x\"");
-    source.sql("postgres", &format!("CREATE DATABASE \"a \"\"quoted\"\" base = b\" ENCODING 'LATIN1' {same}"));
-    source.sql("postgres", &format!("CREATE DATABASE bytes ENCODING 'SQL_ASCII' {same}"));
-    let (latin, long) = ("a \"quoted\" base = b", "ö".repeat(31));
-    source.sql("postgres", &format!("CREATE DATABASE \"{long}\""));
-    for sql in
-        ["OWNER TO \"role DATABASE x\"", "SET search_path = 'x; y', z", "CONNECTION LIMIT 17", "IS_TEMPLATE true"]
-    {
-        source.sql("postgres", &format!("ALTER DATABASE \"{long}\" {sql}"));
-    }
-    source.sql("postgres", &format!("COMMENT ON DATABASE \"{long}\" IS E'it''s;\nALTER DATABASE x \\\\'"));
-    source.sql("postgres", &format!("REVOKE ALL ON DATABASE \"{long}\" FROM PUBLIC"));
-    source.sql(&long, "CREATE TABLE public.t AS SELECT 1 AS a");
-    source.sql(latin, "CREATE TABLE \"Größe\" (\"é\" text DEFAULT 'ü', b bytea); INSERT INTO \"Größe\" VALUES ('ÿ\\ \t é', '\\x00ff0a')");
-    let all: String = (1..=255).map(|byte| format!("\\{byte:03o}")).collect();
-    let raw = format!("convert_from('{all}'::bytea, 'SQL_ASCII')");
-    source.sql("bytes", &format!("CREATE TABLE raw AS SELECT {raw} AS t, lo_from_bytea(7, '{all}')"));
-    source.sql(
-        "bytes",
-        "DO $$ BEGIN EXECUTE format('CREATE TABLE %I AS SELECT i FROM generate_series(1, 9) i', E'\\303'); END $$",
-    );
-    let place = Workplace::default();
-    let mut backup = place.backup(&source, &["--database", latin, "--database", "bytes"]);
-    let output = backup.args(["--database", &long]).output().expect("it runs");
-    assert!(output.status.success(), "{}", describe(&output));
-    let target = Postgres::start();
-    target.sql("postgres", &format!("CREATE DATABASE \"{long}\""));
-    let output = restore(&place, &target, &place.bundles()[0], &[]);
-    assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
-    for database in [latin, "bytes", &long] {
-        let (before, after) = (source.dump(database, &["--create"]), target.dump(database, &["--create"]));
-        assert!(before == after, "{database} came back different");
-    }
-}
-
-#[test]
 fn what_was_live_steps_aside_and_comes_back_and_goes_when_asked() {
     let place = Workplace::default();
     let (source, bundle) = sample(&place, 100);
     let target = target_with_another();
     let before = state(&target);
     for _ in 0..2 {
-        let output = restore(&place, &target, &bundle, &[]);
+        let output = place.restore_all(&target, &bundle, &[]);
         assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
         assert_same(&source, &target, "orchestrator");
         let aside = target.sql("postgres", "SELECT datname FROM pg_database WHERE datname ~ '^orchestrator_before_'");
@@ -139,7 +46,7 @@ fn what_was_live_steps_aside_and_comes_back_and_goes_when_asked() {
         let output = place.rollback(&target, &bundle).output().expect("it runs");
         assert_eq!(output.status.code(), Some(10), "it is rolled back already: {}", describe(&output));
     }
-    restore(&place, &target, &bundle, &[]);
+    place.restore_all(&target, &bundle, &[]);
     let output = place.restore(&target, &["cleanup", "--yes"]).output().expect("it runs");
     assert!(output.status.success(), "{}", describe(&output));
     let left =
@@ -154,7 +61,7 @@ fn a_database_is_brought_back_beside_under_another_name() {
     let place = Workplace::default();
     let (source, bundle) = sample(&place, 100);
     let target = target_with_another();
-    let output = restore(&place, &target, &bundle, &["--database", "orchestrator=a look"]);
+    let output = place.restore_all(&target, &bundle, &["--database", "orchestrator=a look"]);
     assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
     assert_eq!(target.sql("orchestrator", "SELECT what FROM precious"), "still here");
     let rows = |server: &Postgres, database| server.sql(database, "SELECT count(*), sum(id) FROM cluster.machines");
@@ -178,7 +85,7 @@ fn sessions_are_held_off_while_names_are_swapped() {
         })
         .collect();
     target.wait_until("SELECT count(*) = 4 FROM pg_stat_activity WHERE datname = 'orchestrator'");
-    let output = restore(&place, &target, &bundle, &[]);
+    let output = place.restore_all(&target, &bundle, &[]);
     for client in &mut clients {
         let group = Pid::from_raw(client.id() as i32).expect("a process");
         rustix::process::kill_process_group(group, Signal::KILL).expect("a signal");
@@ -236,7 +143,7 @@ fn what_must_not_be_is_refused_before_anything_is_changed() {
     refuse(&["--file", old, "--release", "2.6.3", "--yes"], "postgres", 13, "2.4.0 and later");
 
     target.sql("orchestrator", "BEGIN; CREATE TABLE x (); PREPARE TRANSACTION 'pending'");
-    let output = restore(&place, &target, &bundle, &["--dry-run"]);
+    let output = place.restore_all(&target, &bundle, &["--dry-run"]);
     assert!(describe(&output).contains("prepared transactions"), "{}", describe(&output));
     assert_eq!(last_line(&output), "refused: nothing was changed", "{}", describe(&output));
 }
@@ -308,7 +215,7 @@ fn files_come_back_with_all_that_the_system_knows_of_them() {
 
     // In their own places.
     shell("echo changed >home/a/deep/file; rm 'home/b [*] é'; echo other >cluster.conf; chmod 644 cluster.conf");
-    let output = restore(&place, &server, &bundle, &["--only", "files"]);
+    let output = place.restore_all(&server, &bundle, &["--only", "files"]);
     assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
     assert_eq!((shell(list), shell("cat cluster.conf")), before);
     assert_eq!(
@@ -321,41 +228,11 @@ fn files_come_back_with_all_that_the_system_knows_of_them() {
 }
 
 #[test]
-fn what_a_bundle_lacks_is_told_when_it_is_made_and_ever_after() {
-    let server = Postgres::start();
-    server.sql("postgres", "CREATE ROLE app LOGIN");
-    server.sql("postgres", "CREATE DATABASE orchestrator OWNER app");
-    server.sql("orchestrator", "CREATE EXTENSION pg_trgm; CREATE TABLE words AS SELECT 'word' AS word");
-    server.sql("orchestrator", "CREATE INDEX ON words USING gin (word gin_trgm_ops)");
-    let place = Workplace::default();
-    let certificate = place.write("cert.pem", "a certificate");
-    place.write(
-        "cluster.conf",
-        format!("chef {{ continuum {{ cluster_name: x, tls: \"{}\" }} }}", certificate.display()),
-    );
-    let check = ["check", "--config", "cluster.conf", "--release", "2.6.3", "--to", "."];
-    let check = place.cli(&check).envs(server.variables()).output().expect("it runs");
-    let backup = place.backup(&server, &[]).output().expect("it runs");
-    let bundle = place.bundles()[0].display().to_string();
-    let [verify, show] = ["verify", "show"].map(|command| place.cli(&[command, &bundle]).output().expect("it runs"));
-    for output in [check, backup, verify, show] {
-        assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
-        for word in ["role app: ", "extension pg_trgm: ", &certificate.display().to_string()] {
-            assert!(describe(&output).contains(word), "{word}: {}", describe(&output));
-        }
-    }
-    let target = Postgres::start();
-    let output = restore(&place, &target, &place.bundles()[0], &["--only", "databases"]);
-    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
-    assert_same(&server, &target, "orchestrator");
-}
-
-#[test]
 fn a_rollback_that_can_not_end_does_not_begin() {
     let place = Workplace::default();
     let (_source, bundle) = sample(&place, 50);
     let target = target_with_another();
-    restore(&place, &target, &bundle, &[]);
+    place.restore_all(&target, &bundle, &[]);
     let after = state(&target);
     let aside = target.sql("postgres", "SELECT datname FROM pg_database WHERE datname ~ '^orchestrator_before_'");
     target.sql("postgres", &format!("ALTER DATABASE \"{aside}\" RENAME TO elsewhere"));
@@ -373,59 +250,11 @@ fn a_rollback_that_can_not_end_does_not_begin() {
 }
 
 #[test]
-fn tables_of_some_size_are_written_once() {
-    let source = Postgres::start();
-    source.sql("postgres", "CREATE DATABASE orchestrator");
-    let rows = "SELECT i, repeat('row ', 30) AS t FROM generate_series(1, 20000) i";
-    for table in ["one", "two", "three"] {
-        source.sql("orchestrator", &format!("CREATE TABLE {table} AS {rows}"));
-    }
-    // Rows of these find their partition anew.
-    source.sql(
-        "orchestrator",
-        &format!(
-            "CREATE TYPE e AS ENUM ('a', 'b', 'c', 'd'); CREATE TABLE p (k e, i int, t text) PARTITION BY HASH (k); \
-             CREATE TABLE p0 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 0); \
-             CREATE TABLE p1 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 1); \
-             INSERT INTO p SELECT enum.k, rows.* FROM ({rows}) rows, unnest(enum_range(NULL::e)) AS enum(k)"
-        ),
-    );
-    let place = Workplace::default();
-    let bundle = place.make_bundle(&source);
-    let target = Postgres::start();
-    let output = restore(&place, &target, &bundle, &["--jobs", "1"]);
-    assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
-    assert_same(&source, &target, "orchestrator");
-    let frozen = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relpages > 100 AND relallvisible = relpages \
-        AND relnamespace = 'public'::regnamespace ORDER BY 1";
-    assert_eq!(target.sql("orchestrator", frozen), "one\nthree\ntwo");
-}
-
-#[test]
-fn event_triggers_do_not_see_the_restore() {
-    let source = Postgres::start();
-    source.sql("postgres", "CREATE DATABASE orchestrator CONNECTION LIMIT 9");
-    source.sql(
-        "orchestrator",
-        "CREATE TABLE log AS SELECT 'first' AS tag; CREATE MATERIALIZED VIEW seen AS SELECT 1 AS one; \
-         CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.log VALUES (tg_tag); END $$; \
-         CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION note(); COMMENT ON EVENT TRIGGER watch IS 'all'; \
-         DELETE FROM log WHERE tag <> 'first'",
-    );
-    let place = Workplace::default();
-    let bundle = place.make_bundle(&source);
-    let target = Postgres::start();
-    let output = restore(&place, &target, &bundle, &[]);
-    assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
-    assert_same(&source, &target, "orchestrator");
-}
-
-#[test]
 fn what_a_restore_has_left_is_in_no_backup() {
     let place = Workplace::default();
     let (_source, bundle) = sample(&place, 20);
     let target = target_with_another();
-    restore(&place, &target, &bundle, &[]);
+    place.restore_all(&target, &bundle, &[]);
     let output = place.backup(&target, &[]).output().expect("it runs");
     assert!(output.status.success(), "{}", describe(&output));
     let names = |bundle: &Path| open(bundle).manifest().databases.iter().map(|d| d.name.clone()).collect::<Vec<_>>();
@@ -448,7 +277,7 @@ fn a_captured_cluster_conf_comes_back_once() {
     let bundle = place.bundles()[0].clone();
     let text = std::fs::read_to_string(home.join("cluster.conf")).expect("a file");
     std::fs::remove_dir_all(&home).expect("removed");
-    let output = restore(&place, &server, &bundle, &["--only", "files"]);
+    let output = place.restore_all(&server, &bundle, &["--only", "files"]);
     assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
     assert_eq!(std::fs::read_to_string(home.join("cluster.conf")).expect("a file"), text);
 }
