@@ -77,6 +77,11 @@ impl Error {
         None
     }
 
+    /// Whether it came of a disk that is full, here or at the server.
+    pub fn is_full_disk(&self) -> bool {
+        self.chain().iter().any(|cause| cause.contains("No space left on device"))
+    }
+
     /// Every layer's message, outermost first. A layer that only repeats the end of the one before is left out.
     pub fn chain(&self) -> Vec<String> {
         let mut messages: Vec<String> = Vec::new();

@@ -34,7 +34,7 @@ pub enum Event {
     Progress {
         /// Estimated work done, in the unit of `total`.
         done: u64,
-        /// Estimated work in all, in bytes on the source's disk; 0 while unknown.
+        /// Estimated work in all, in bytes; 0 while unknown.
         total: u64,
         /// Bytes of content read so far.
         read: u64,

@@ -169,7 +169,7 @@ pub(crate) struct Restore {
     #[command(subcommand)]
     pub(crate) command: Option<RestoreCommand>,
     /// The same as --file
-    #[arg(value_name = "BUNDLE", conflicts_with_all = ["file", "sql"])]
+    #[arg(value_name = "BUNDLE", value_parser = bundle, conflicts_with_all = ["file", "sql"])]
     pub(crate) bundle: Option<PathBuf>,
     /// The bundle; with --resume, where it is now if it was moved; with --rollback, which restore is meant
     #[arg(long, value_name = "BUNDLE")]
@@ -179,7 +179,7 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "SCRIPT", conflicts_with = "file")]
     pub(crate) sql: Option<PathBuf>,
     /// The cluster.conf that goes with the script; it is put where the settings say, if they do
-    #[arg(long, value_name = "FILE", requires = "sql", conflicts_with_all = ["resume", "rollback"])]
+    #[arg(long, value_name = "FILE", requires = "sql", conflicts_with = "rollback")]
     pub(crate) cluster_conf: Option<PathBuf>,
     /// Settings with the PostgreSQL connection (a file whose name ends in .toml) [default: the usual ones, if they exist]
     #[arg(long, short, value_name = "FILE")]
@@ -236,6 +236,14 @@ pub(crate) enum RestoreCommand {
         #[arg(long)]
         forget: bool,
     },
+}
+
+/// A bundle's path, and no flag that was meant.
+fn bundle(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "resume" | "rollback" | "dry-run" => Err(format!("did you mean --{text}?")),
+        _ => Ok(text.into()),
+    }
 }
 
 /// A part of a bundle.

@@ -73,12 +73,14 @@ impl Progress {
 
     /// Takes the bar off until [`Progress::show`].
     pub(crate) fn hide(&self) {
+        self.bar.finish_and_clear();
         self.bar.set_draw_target(ProgressDrawTarget::hidden());
     }
 
     /// Draws the bar again, where there is one.
     pub(crate) fn show(&self) {
         if self.style == ProgressStyle::Bar {
+            self.bar.reset();
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }
@@ -98,7 +100,8 @@ impl Progress {
                 self.bar.set_length((*total).max(*done).max(1));
                 self.bar.set_position(*done);
                 let phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
-                self.bar.set_message(format!("{}: {phase}", self.figures(*read, *written)));
+                let figures = self.figures(*read, *written);
+                self.bar.set_message(if figures.is_empty() { phase.clone() } else { format!("{figures}: {phase}") });
             }
             Event::Step { name, mark, number, of } => {
                 if let Some(text) = step(name, *mark, *number, *of) {
@@ -137,8 +140,12 @@ impl Progress {
     }
 
     fn figures(&self, read: u64, written: u64) -> String {
+        if read == 0 {
+            return String::new();
+        }
         let rate = read as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
-        format!("{}/s, {} in {} of bundle", human::bytes(rate as u64), human::bytes(read), human::bytes(written))
+        let of_bundle = if written == 0 { String::new() } else { format!(" in {} of bundle", human::bytes(written)) };
+        format!("{}/s, {}{of_bundle}", human::bytes(rate as u64), human::bytes(read))
     }
 
     fn is_time(&self) -> bool {

@@ -172,7 +172,7 @@ fn files_come_back_with_all_that_the_system_knows_of_them() {
     server.sql("postgres", "CREATE TABLE something ()");
     let place = Workplace::default();
     let script = "mkdir -p home/a/deep && echo one >home/a/deep/file && ln home/a/deep/file home/a/hard && ln -s deep/file home/a/soft \
-        && chmod 2750 home/a/deep && chmod 640 home/a/deep/file && truncate -s 1M home/a/holes && echo two >'home/b [*] é' \
+        && chmod $([ $(id -u) = 0 ] && echo 2750 || echo 750) home/a/deep && chmod 640 home/a/deep/file && truncate -s 1M home/a/holes && echo two >'home/b [*] é' \
         && touch -d 2020-02-02 home/a/deep/file home/a/deep home/a";
     let shell = |script: &str| {
         let output =

@@ -24,6 +24,20 @@ pub struct Current {
     head: Head<Plan>,
 }
 
+/// Where that is now which is restored, if it was moved.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Moved<'p> {
+    /// The bundle, or the script.
+    pub file: Option<&'p Path>,
+    /// The script's `cluster.conf`.
+    pub cluster_conf: Option<&'p Path>,
+}
+
+/// How far the restore is that is to be ended before another one begins, if there is one and it can be seen.
+pub fn unfinished(context: &Context) -> Option<Progress> {
+    Journals::look(context).ok()??.unfinished_progress().ok()?
+}
+
 /// Finds the restore that is to be resumed or rolled back.
 ///
 /// # Errors
@@ -55,29 +69,21 @@ impl Current {
         self.journal.progress()
     }
 
-    /// Goes on from where it stopped, be it at the very end; `file` is where the bundle is now, if it was moved.
+    /// Goes on from where it stopped, be it at the very end.
     ///
     /// # Errors
     /// [`Kind::Unfinished`], to be called again.
-    pub async fn resume(self, file: Option<&Path>, settings: &RestoreSettings, context: &Context) -> Result<Outcome> {
+    pub async fn resume(self, moved: Moved<'_>, settings: &RestoreSettings, context: &Context) -> Result<Outcome> {
         if matches!(self.progress(), Progress::Undoing | Progress::Undone) {
             let error = Error::new(Kind::Unfinished, "resume the restore: its rollback has begun");
             return Err(error.hint("end it with `restore --rollback`"));
         }
         let Head { plan, created, .. } = self.head;
         let bundle = plan.bundle.clone();
-        let reopened = reopen(plan, file, settings, context).await;
-        let work = reopened.map_err(|error| still_unfinished(error, format!("resume the restore of {bundle}")))?;
+        let reopened = reopen(plan, moved, settings, context).await;
+        let progress = self.journal.progress();
+        let work = reopened.map_err(|error| failed(error, format!("resume the restore of {bundle}"), progress))?;
         go_on(&work, &steps(&work), self.journal, created, Vec::new()).await
-    }
-
-    /// Forgets the restore, where it can neither be gone on with nor undone: nothing is changed but the journal.
-    ///
-    /// # Errors
-    /// Where the journal can't be removed.
-    pub fn forget(self) -> Result<Plan> {
-        self.journal.remove()?;
-        Ok(self.head.plan)
     }
 
     /// Returns to what was there before.
@@ -93,7 +99,8 @@ impl Current {
             undo(&steps(&work(plan.clone(), target, None, context)), journal, context).await
         };
         let undone = undone.await;
-        undone.map_err(|error| still_unfinished(error, format!("roll back the restore of {}", plan.bundle)))?;
+        let progress = self.journal.progress();
+        undone.map_err(|error| failed(error, format!("roll back the restore of {}", plan.bundle), progress))?;
         // A journal that never began has nothing to undo and would stay unfinished for ever.
         if self.journal.progress() == Progress::Waiting {
             self.journal.remove()?;
@@ -114,17 +121,18 @@ async fn check_ways_back(plan: &Plan, target: Option<&Target>, journal: &Journal
     Ok(())
 }
 
-/// An error that leaves a restore as unfinished as it was.
-fn still_unfinished(error: Error, doing: String) -> Error {
+/// An error that leaves a restore as it was: unfinished, or complete.
+fn failed(error: Error, doing: String, progress: Progress) -> Error {
     let hint = error.first_hint().map(Into::into);
-    let error = Error::new(Kind::Unfinished, doing).because(error);
+    let kind = if progress == Progress::Applied { error.kind() } else { Kind::Unfinished };
+    let error = Error::new(kind, doing).because(error);
     error.hint(hint.unwrap_or_else(|| String::from("remove the cause, then run the same command again")))
 }
 
 /// All that is needed to go on with a plan.
-async fn reopen(plan: Plan, file: Option<&Path>, settings: &RestoreSettings, context: &Context) -> Result<Arc<Work>> {
-    let path = file.unwrap_or(&plan.file);
-    let flag = if plan.cluster_conf.is_none() { "--file" } else { "--sql" };
+async fn reopen(plan: Plan, moved: Moved<'_>, settings: &RestoreSettings, context: &Context) -> Result<Arc<Work>> {
+    let path = moved.file.unwrap_or(&plan.file);
+    let flag = if plan.cluster_conf.is_none() { "--file" } else { "--sql and --cluster-conf" };
     let lost = |error: Error| {
         error.hint(format!("put it back, name it with {flag}, or return to what was there with --rollback"))
     };

@@ -4,7 +4,7 @@ use rustix::fs::statvfs;
 
 use super::Request;
 use super::plan::{Planned, beside};
-use super::source::Source;
+use super::source::{Pair, Source};
 use crate::bundle::manifest::{Database, Manifest, Server};
 use crate::bundle::name::timestamp;
 use crate::bundle::pack::cores;
@@ -19,11 +19,13 @@ const JOBS_PER_CORE: usize = 2;
 /// What else is written while a database grows: its log, and room to sort its indexes.
 const ROOM: u64 = 2;
 
-/// Looks at the server; returns what reaches it, and its identifier.
+/// Looks at the server; returns what reaches it, and its identifier. `own` are databases that an unfinished restore of
+/// this user builds.
 pub(super) async fn look_at_server(
     request: &Request,
     settings: &RestoreSettings,
     manifest: Option<&Manifest>,
+    own: &[String],
     context: &Context,
     findings: &mut Findings,
 ) -> Option<(Target, String)> {
@@ -39,10 +41,12 @@ pub(super) async fn look_at_server(
     let source = manifest.and_then(|manifest| manifest.source.postgres.as_ref());
     findings.all.extend(server_findings(&facts, &place, source));
     let half_built = findings.keep("postgres-server", &place, postgres::half_built(&connection).await);
-    findings.all.extend(half_built.unwrap_or_default().iter().map(|name| half_built_finding(name)));
+    let others = half_built.iter().flatten().filter(|name| !own.contains(name));
+    findings.all.extend(others.map(|name| half_built_finding(name)));
     let major = facts.major().max(source.map_or(0, Server::pg_dump_major));
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await;
     let tools = findings.keep("pg-restore", "pg_restore", tools)?;
+    findings.all.extend(manifest.and_then(|manifest| newer_finding(manifest, request, facts.major())));
     findings.all.extend(manifest.and_then(|manifest| restrict_finding(manifest, request, &tools.version)));
     let jobs = request.jobs.or(settings.jobs).unwrap_or_else(default_jobs);
     let target = Target { parameters, tools, jobs };
@@ -58,6 +62,16 @@ fn half_built_finding(name: &str) -> Finding {
         "see first that nobody else restores into this server, as another user or from another machine; what was left is \
          taken away by `restore --rollback` there, or by DROP DATABASE",
     )
+}
+
+/// What pg_dump of version 17 and newer sets first, older servers do not know.
+fn newer_finding(manifest: &Manifest, request: &Request, major: u32) -> Option<Finding> {
+    let written_by = manifest.source.postgres.as_ref().map_or(0, Server::pg_dump_major);
+    if request.cluster_conf.is_none() || written_by < 17 || major >= 17 {
+        return None;
+    }
+    let message = format!("pg_dump {written_by} wrote the script, and this server, of version {major}, can't run it");
+    Some(Finding::error("script-newer", "script", message).hint("dump with pg_dump of the server's own version"))
 }
 
 /// Scripts that go through psql as `pg_dump` wrote them may need a newer one of the same major version.
@@ -95,7 +109,7 @@ pub(super) async fn look(
     for (wanted, _) in &request.databases {
         if !manifest.databases.iter().any(|database| database.name == *wanted) {
             let names = manifest.databases.iter().map(|database| database.name.as_str()).collect::<Vec<_>>().join(", ");
-            let error = Error::new(Kind::NotFound, format!("database {wanted}: the bundle has no such database"));
+            let error = Error::new(Kind::NotFound, format!("database {wanted}: there is no such database in it"));
             findings.keep::<()>("database", wanted, Err(error.hint(format!("it has {names}"))));
         }
     }
@@ -129,6 +143,9 @@ pub(super) async fn look(
         let Some((occupant, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
         findings.all.extend(found);
         let [shadow, before] = ["restore", "before"].map(|infix| beside(name, infix, &timestamp));
+        if let (Source::Pair(pair), Some(_)) = (source, occupant) {
+            look_at_occupant(pair, name, target, findings).await;
+        }
         let before = occupant.is_some().then_some(before);
         // A script does not say how many it is to take.
         let connection_limit = match source {
@@ -140,6 +157,22 @@ pub(super) async fn look(
     }
     look_at_space(size, target, findings).await;
     Some((roles, planned))
+}
+
+/// A database that a script's takes the place of lends it its properties; and should have some of its tables.
+async fn look_at_occupant(pair: &Pair, name: &str, target: &Target, findings: &mut Findings) {
+    if findings.keep("database", name, target.creation_of(name).await).is_none() {
+        return;
+    }
+    let live = findings.keep("database", name, target.tables_of(name).await).unwrap_or_default();
+    let known = |table: &(String, String)| {
+        pair.script.tables.iter().any(|other| (&other.schema, &other.name) == (&table.0, &table.1))
+    };
+    if pair.script.counted && !live.is_empty() && !live.iter().any(known) {
+        let message = format!("it has {} tables, and the script has none of them", live.len());
+        let hint = "look whether it is the right script, and the right database: --database names another one";
+        findings.all.push(Finding::warning("script-of-another", name, message).hint(hint));
+    }
 }
 
 async fn look_at_tablespaces(source: &Source, database: &Database, target: &Target, findings: &mut Findings) {

@@ -111,17 +111,13 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let setup = prepared.signed_duration_since(preparing);
     drill.seconds = (context.now().signed_duration_since(begun) - setup).as_seconds_f64();
     match applied {
-        Err(error) if error.kind() == Kind::Interrupted || is_full(&error) => return Err(error),
+        // A full disk is not the bundle's fault.
+        Err(error) if error.kind() == Kind::Interrupted || error.is_full_disk() => return Err(error),
         Err(error) => drill.problems.push(Finding::from_error("not-restored", &drill.bundle, &error)),
         Ok(()) => drill.problems = look_around(&work, settings).await?,
     }
     drop(throwaway);
     Ok(drill)
-}
-
-/// Whether the disk was full, which is not the bundle's fault.
-fn is_full(error: &Error) -> bool {
-    error.chain().iter().any(|cause| cause.contains("No space left on device"))
 }
 
 /// The tablespaces that the roles' script names in comments, each a directory of the throw-away server.

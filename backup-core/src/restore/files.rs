@@ -22,7 +22,7 @@ pub(super) fn look(
     if !request.files_wanted() {
         return Vec::new();
     }
-    if manifest.source.cluster_conf.is_none() {
+    if manifest.source.cluster_conf.is_none() && request.cluster_conf.is_none() {
         let message = "the bundle does not say where it was: `extract` brings it back";
         findings.all.push(Finding::info("cluster-conf", "cluster.conf", message));
     }

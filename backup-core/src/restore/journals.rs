@@ -61,8 +61,17 @@ impl Journals {
     /// # Errors
     /// As [`Journals::all`].
     pub(super) fn unfinished(&self) -> Result<Option<Head<Plan>>> {
+        Ok(self.find_unfinished()?.map(|(_, head)| head))
+    }
+
+    /// How far it is.
+    pub(super) fn unfinished_progress(&self) -> Result<Option<Progress>> {
+        Ok(self.find_unfinished()?.map(|(journal, _)| journal.progress()))
+    }
+
+    fn find_unfinished(&self) -> Result<Option<(Journal, Head<Plan>)>> {
         let unfinished = |progress| matches!(progress, Progress::Waiting | Progress::Begun | Progress::Undoing);
-        Ok(self.all()?.into_iter().find(|(journal, _)| unfinished(journal.progress())).map(|(_, head)| head))
+        Ok(self.all()?.into_iter().find(|(journal, _)| unfinished(journal.progress())))
     }
 
     /// The journal of the last restore, which is the one to resume or roll back. An older one never is: what was
@@ -74,11 +83,12 @@ impl Journals {
         let last = self.all()?.pop();
         if let Some((_, head)) = last.as_ref().filter(|(journal, _)| journal.progress() == Progress::Undone) {
             let message = format!("the last restore, of {}, is rolled back already", head.plan.bundle);
-            return Err(Error::new(Kind::NotFound, message));
+            let hint = "one before it can't be: what stepped aside for it stays as …_before_… until `restore cleanup`";
+            return Err(Error::new(Kind::NotFound, message).hint(hint));
         }
         last.ok_or_else(|| {
             Error::new(Kind::NotFound, format!("{} holds the journal of no restore", self.directory.display()))
-                .hint("journals belong to the user who ran the restore: run as the same one")
+                .hint("journals belong to the user who ran the restore, and go with `restore cleanup`")
         })
     }
 }

@@ -1,52 +1,80 @@
-//! What restores leave: databases and files that stepped aside.
+//! What restores leave: databases and files that stepped aside, and journals of servers that are gone.
 
 use super::journals::Journals;
 use super::plan::Plan;
 use super::reach;
 use crate::component::files::Placement;
-use crate::component::postgres;
+use crate::component::postgres::{self, Target};
 use crate::plan::{Head, Journal, Progress};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
 
-/// What earlier restores have left: databases and files that stepped aside.
+/// What earlier restores have left on the server that is connected to: databases and files that stepped aside.
 ///
 /// # Errors
-/// [`Kind::Unfinished`] where a restore is; [`Kind::Locked`], [`Kind::Damaged`].
-pub fn leftovers(context: &Context) -> Result<Leftovers> {
+/// [`Kind::Unfinished`] where a restore is; [`Kind::Locked`], [`Kind::Damaged`]; where the server can't be reached.
+pub async fn leftovers(settings: &RestoreSettings, context: &Context) -> Result<Leftovers> {
     let journals = Journals::open(context)?;
     if let Some(head) = journals.unfinished()? {
         let error = Error::new(Kind::Unfinished, format!("clean up: a restore of {} is unfinished", head.plan.bundle));
         return Err(error.hint("end it first, with `restore --resume` or `restore --rollback`"));
     }
-    let restores = journals.all()?;
-    Ok(Leftovers { _journals: journals, restores })
+    let mut left = Leftovers { _journals: journals, restores: Vec::new(), undone: Vec::new(), elsewhere: Vec::new() };
+    // Of the newest alone there is a way back.
+    let mut newest = true;
+    for (journal, head) in left._journals.all()?.into_iter().rev() {
+        if journal.progress() == Progress::Undone {
+            left.undone.push(journal);
+            newest = false;
+            continue;
+        }
+        match reach(&head.plan, 0, settings, context).await {
+            Ok(target) => left.restores.push(Left { journal, plan: head.plan, target, newest }),
+            Err(error) if error.kind() == Kind::Refused => left.elsewhere.push(described(&head)),
+            Err(error) => return Err(error),
+        }
+        newest = false;
+    }
+    Ok(left)
 }
 
 /// Restores that are complete or rolled back.
 pub struct Leftovers {
     _journals: Journals,
-    restores: Vec<(Journal, Head<Plan>)>,
+    restores: Vec<Left>,
+    undone: Vec<Journal>,
+    elsewhere: Vec<String>,
+}
+
+struct Left {
+    journal: Journal,
+    plan: Plan,
+    target: Option<Target>,
+    newest: bool,
 }
 
 impl Leftovers {
     /// Names of the databases, and paths of the files, that stepped aside.
     pub fn names(&self) -> Vec<String> {
-        let applied = self.restores.iter().filter(|(journal, _)| journal.progress() == Progress::Applied);
-        applied.flat_map(|(_, head)| head.plan.stepping_aside().into_iter().map(|(_, before)| before)).collect()
+        self.restores.iter().flat_map(|left| left.plan.stepping_aside()).map(|(_, before)| before).collect()
+    }
+
+    /// Restores into other servers than the one that is connected to: what they left stays.
+    pub fn elsewhere(&self) -> &[String] {
+        &self.elsewhere
     }
 
     /// Whether one of the restores can still be rolled back.
     pub fn can_roll_back(&self) -> bool {
-        self.restores.last().is_some_and(|(journal, _)| journal.progress() == Progress::Applied)
+        self.restores.iter().any(|left| left.newest)
     }
 
     /// Drops them and forgets the restores; there is no way back afterwards.
     ///
     /// # Errors
     /// The first failure; to be called again.
-    pub async fn drop_all(self, settings: &RestoreSettings, context: &Context) -> Result<()> {
-        let dropped = self.drop_each(settings, context).await;
+    pub async fn drop_all(self, context: &Context) -> Result<()> {
+        let dropped = self.drop_each(context).await;
         dropped.map_err(|error| {
             let hint = error.first_hint().map(Into::into);
             let error = Error::new(Kind::Unfinished, "clean up: it stopped half way").because(error);
@@ -54,19 +82,69 @@ impl Leftovers {
         })
     }
 
-    async fn drop_each(self, settings: &RestoreSettings, context: &Context) -> Result<()> {
-        for (journal, head) in self.restores {
-            if journal.progress() == Progress::Applied {
-                if let Some(target) = reach(&head.plan, 0, settings, context).await? {
-                    for before in head.plan.databases.iter().filter_map(|planned| planned.names.before.as_ref()) {
-                        context.phase(format!("drop database {before}"));
-                        context.until_cancelled(postgres::drop_database(&target, before)).await?;
-                    }
+    async fn drop_each(self, context: &Context) -> Result<()> {
+        for Left { journal, plan, target, .. } in self.restores {
+            if let Some(target) = &target {
+                for before in plan.databases.iter().filter_map(|planned| planned.names.before.as_ref()) {
+                    context.phase(format!("drop database {before}"));
+                    context.until_cancelled(postgres::drop_database(target, before)).await?;
                 }
-                head.plan.files.iter().try_for_each(Placement::clean_up)?;
             }
+            plan.files.iter().try_for_each(Placement::clean_up)?;
             journal.remove()?;
         }
-        Ok(())
+        self.undone.into_iter().try_for_each(Journal::remove)
     }
+}
+
+/// Restores whose server does not answer, or another one in its place.
+pub struct Gone {
+    _journals: Journals,
+    restores: Vec<(Journal, String)>,
+}
+
+/// Finds the restores that can be neither gone on with nor taken back from here.
+///
+/// # Errors
+/// [`Kind::NotFound`] where there is none.
+pub async fn gone(settings: &RestoreSettings, context: &Context) -> Result<Gone> {
+    let journals = Journals::open(context)?;
+    let mut gone = Gone { _journals: journals, restores: Vec::new() };
+    for (journal, head) in gone._journals.all()? {
+        if journal.progress() == Progress::Undone {
+            continue;
+        }
+        if let Err(error) = reach(&head.plan, 0, settings, context).await {
+            let why = error.chain().pop().unwrap_or_default();
+            gone.restores.push((journal, format!("{}: {why}", described(&head))));
+        }
+    }
+    if gone.restores.is_empty() {
+        let error = Error::new(Kind::NotFound, "forget a restore: there is none whose server is gone");
+        return Err(
+            error.hint("`restore --rollback` takes the last one back, `restore cleanup` drops what stepped aside")
+        );
+    }
+    Ok(gone)
+}
+
+impl Gone {
+    /// What they are, and why they can't be reached.
+    pub fn described(&self) -> Vec<&str> {
+        self.restores.iter().map(|(_, described)| described.as_str()).collect()
+    }
+
+    /// Forgets them: nothing is changed but the journals.
+    ///
+    /// # Errors
+    /// Where a journal can't be removed.
+    pub fn forget(self) -> Result<()> {
+        self.restores.into_iter().try_for_each(|(journal, _)| journal.remove())
+    }
+}
+
+/// A restore, for people.
+fn described(head: &Head<Plan>) -> String {
+    let names: Vec<&str> = head.plan.databases.iter().map(|planned| planned.names.name.as_str()).collect();
+    format!("the restore of {} ({}), begun {}", head.plan.bundle, names.join(", "), head.created.format("%F %T UTC"))
 }

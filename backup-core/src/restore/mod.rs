@@ -20,9 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-pub use current::{Current, current};
+pub use current::{Current, Moved, current, unfinished};
 pub use drill::{Drill, drill};
-pub use leftovers::{Leftovers, leftovers};
+pub use leftovers::{Gone, Leftovers, gone, leftovers};
 pub use plan::{Plan, Planned};
 pub use preflight::Preflight;
 pub use request::{Component, Request};
@@ -71,8 +71,8 @@ pub struct Outcome {
 pub struct Restored {
     /// Its name.
     pub name: String,
-    /// Rows in it.
-    pub rows: u64,
+    /// Rows in it, if they were counted.
+    pub rows: Option<u64>,
     /// The name of what was there before.
     pub before: Option<String>,
 }
@@ -174,7 +174,9 @@ async fn go_on(
     applied.map_err(|error| {
         // Some can't be resumed from, and say so.
         let hint = error.first_hint().map(Into::into);
-        let hint = hint.unwrap_or_else(|| String::from("`restore --resume` goes on from there"));
+        let full =
+            error.is_full_disk().then(|| String::from("make room first, then `restore --resume` goes on from there"));
+        let hint = full.or(hint).unwrap_or_else(|| String::from("`restore --resume` goes on from there"));
         let live = match journal.status(steps::SWAP) {
             Status::Applied => "the databases have been swapped already",
             Status::Applying => "whether the databases have been swapped shows when it goes on",
@@ -195,7 +197,11 @@ async fn go_on(
                 Err(error) => warnings.push(as_warning("not-confirmed", &names.name, &error)),
             }
         }
-        databases.push(Restored { name: names.name.clone(), rows: database.rows(), before: names.before.clone() });
+        databases.push(Restored {
+            name: names.name.clone(),
+            rows: source.is_counted().then(|| database.rows()),
+            before: names.before.clone(),
+        });
     }
     match cluster::look_again(source, &work.plan, context).await {
         Ok(found) => warnings.extend(found),

@@ -21,7 +21,8 @@ pub struct Plan {
     pub bundle: String,
     /// The `cluster.conf` that goes with a script; none where there is a bundle.
     pub cluster_conf: Option<PathBuf>,
-    /// Digest of the bundle's manifest as it stands in the file, or of the script.
+    /// Digest of the bundle's manifest as it stands in the file, or of the pair.
+    #[serde(alias = "manifest_sha256")]
     pub sha256: Sha256Digest,
     /// The PostgreSQL server's own identifier, where there are databases.
     pub server: Option<String>,
@@ -62,14 +63,14 @@ impl Plan {
     pub fn argument(&self) -> String {
         match self.cluster_conf {
             None => format!("--file {}.tgz", self.bundle),
-            Some(_) => format!("--sql {}", self.bundle),
+            Some(_) => format!("--sql {}", quoted(&self.bundle)),
         }
     }
 
     /// Whether a path that an operator gives means what is restored here.
     pub fn is_of(&self, path: &Path) -> bool {
         let name = if self.cluster_conf.is_none() { path.file_stem() } else { path.file_name() };
-        name.is_some_and(|name| *name == *self.bundle)
+        name.is_some_and(|name| name.to_string_lossy() == self.bundle)
     }
 
     /// Every database's names.
@@ -89,6 +90,12 @@ pub(super) fn beside(name: &str, infix: &str, timestamp: &str) -> String {
     let room = LONGEST - suffix.len() - digits.len() - 1;
     let end = (0..=room).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
     format!("{}_{digits}{suffix}", &name[..end])
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._-/+".contains(c);
+    if word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]

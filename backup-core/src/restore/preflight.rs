@@ -49,7 +49,7 @@ pub(super) async fn preflight(
     context: &Context,
 ) -> Preflight {
     let mut findings = Findings::default();
-    look_for_others(journals, &mut findings);
+    let own = look_for_others(journals, &mut findings);
     if request.only == Some(Component::Files) && !request.databases.is_empty() {
         let error = Error::new(Kind::Usage, "databases are named, and files alone are asked for");
         findings.keep::<()>("database", "--only", Err(error.hint("leave out --only, or --database")));
@@ -67,7 +67,7 @@ pub(super) async fn preflight(
     let wanted = request.databases_wanted() && some;
     let mut server = None;
     if wanted {
-        server = databases::look_at_server(request, settings, manifest, context, &mut findings).await;
+        server = databases::look_at_server(request, settings, manifest, &own, context, &mut findings).await;
     }
     let mut plan = None;
     if let Some(source) = &source {
@@ -108,16 +108,16 @@ pub(super) async fn preflight(
     Preflight { ready, findings: findings.all }
 }
 
-fn look_for_others(journals: Option<Result<&Journals>>, findings: &mut Findings) {
-    let unfinished = match journals {
-        None => return,
-        Some(journals) => journals.and_then(Journals::unfinished),
-    };
-    let Some(Some(head)) = findings.keep("restore-running", "restore", unfinished) else { return };
+/// Looks for a restore that is unfinished; returns the databases that it builds.
+fn look_for_others(journals: Option<Result<&Journals>>, findings: &mut Findings) -> Vec<String> {
+    let Some(journals) = journals else { return Vec::new() };
+    let unfinished = journals.and_then(Journals::unfinished);
+    let Some(Some(head)) = findings.keep("restore-running", "restore", unfinished) else { return Vec::new() };
     let error = Error::new(
         Kind::Unfinished,
         format!("a restore of {} that began at {} is unfinished", head.plan.bundle, head.created.format("%F %T UTC")),
     );
     let error = error.hint("go on with `restore --resume`, or return to what was there with `restore --rollback`");
     findings.keep::<()>("restore-unfinished", "restore", Err(error));
+    head.plan.databases.into_iter().map(|planned| planned.names.shadow).collect()
 }

@@ -13,6 +13,11 @@ const FIRST: [u64; 3] = [2, 4, 0];
 /// Holds the bundle's release against the oldest that can be restored, and this machine's against the bundle's.
 pub(super) async fn look(manifest: &Manifest, request: &Request, settings: &RestoreSettings, findings: &mut Findings) {
     let Some(of_bundle) = &manifest.source.release else {
+        if request.cluster_conf.is_some() {
+            let message = "a script does not say which release it is of: see that this machine has it, or a later one";
+            findings.all.push(Finding::info("release-unknown", "release", message));
+            return;
+        }
         findings.all.push(Finding::warning("release-unknown", "release", "nothing says which release it is of"));
         return;
     };

@@ -62,9 +62,10 @@ impl Request {
         self.only != Some(Component::Files)
     }
 
-    /// Who names databases wants those alone.
+    /// Who names databases of a bundle wants those alone; a script's database must be named if it is not the usual one.
     pub(super) fn files_wanted(&self) -> bool {
-        self.only == Some(Component::Files) || (self.only.is_none() && self.databases.is_empty())
+        let all = self.databases.is_empty() || self.cluster_conf.is_some();
+        self.only == Some(Component::Files) || (self.only.is_none() && all)
     }
 
     /// The manifest's databases that are asked for, with their places and the names that they are to have.

@@ -1,12 +1,15 @@
 //! What a restore is made of: a bundle, or the pair of files that the manual procedure makes.
 
 use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 
-use super::Request;
+use super::{Component, Request};
 use crate::bundle::manifest::{
     Database, Extension, Locale, Manifest, Server, Sha256Digest, Snapshot, Source as From, major,
 };
@@ -18,6 +21,8 @@ use crate::finding::{Finding, Findings};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, ErrorContext, Kind, Result, TOOL, store};
 
+/// More than that is no `cluster.conf`.
+const LONGEST_CONF: u64 = 16 << 20;
 /// The database that the manual procedure dumps.
 const DATABASE: &str = "orchestrator";
 
@@ -31,9 +36,12 @@ pub(super) enum Source {
 /// A script in `pg_dump`'s plain format, and the `cluster.conf` beside it.
 pub(super) struct Pair {
     pub(super) sql: PathBuf,
-    pub(super) sha256: Sha256Digest,
     pub(super) cluster_conf: Vec<u8>,
-    pub(super) tablespaces: Vec<String>,
+    /// The mode of `cluster.conf`.
+    pub(super) mode: u32,
+    pub(super) script: Contents,
+    /// The digest of each part of the script.
+    pub(super) parts: Arc<Vec<[u8; 32]>>,
     /// What a bundle of the same would say, as far as the script tells.
     manifest: Manifest,
 }
@@ -50,7 +58,11 @@ impl Source {
     pub(super) fn sha256(&self) -> Sha256Digest {
         match self {
             Self::Bundle(bundle) => Sha256Digest(bundle.footer().manifest_digest),
-            Self::Pair(pair) => pair.sha256,
+            Self::Pair(pair) => {
+                let both =
+                    Sha256::new().chain_update(pair.script.sha256.0).chain_update(Sha256::digest(&pair.cluster_conf));
+                Sha256Digest(both.finalize().into())
+            }
         }
     }
 
@@ -58,6 +70,14 @@ impl Source {
         match self {
             Self::Bundle(bundle) => bundle.content("cluster.conf"),
             Self::Pair(pair) => Ok(pair.cluster_conf.clone()),
+        }
+    }
+
+    /// Whether every row of it is counted.
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Self::Bundle(_) => true,
+            Self::Pair(pair) => pair.script.counted,
         }
     }
 
@@ -81,7 +101,7 @@ impl Source {
                 let (before, after) = (schema("pre-data")?, schema("post-data")?);
                 Ok(plain::tablespaces(&before).into_iter().chain(plain::tablespaces(&after)).collect())
             }
-            Self::Pair(pair) => Ok(pair.tablespaces.clone()),
+            Self::Pair(pair) => Ok(pair.script.tablespaces.iter().cloned().collect()),
         }
     }
 }
@@ -89,7 +109,7 @@ impl Source {
 impl Pair {
     /// The script's length in bytes.
     pub(super) fn size(&self) -> u64 {
-        self.manifest.databases.iter().map(|database| database.size).sum()
+        self.script.size
     }
 }
 
@@ -115,29 +135,39 @@ impl PairFiles {
     }
 
     fn read_now(self, context: &Context, meter: &Meter) -> Result<Pair> {
-        let conf = &self.cluster_conf;
-        let cluster_conf = fs::read(conf).map_err(|cause| {
-            let kind = if cause.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
-            Error::new(kind, format!("read {}", conf.display())).because(cause)
-        })?;
-        let sql = self.sql.canonicalize().unwrap_or(self.sql);
-        let written = fs::metadata(&sql).and_then(|metadata| metadata.modified());
-        let length = fs::metadata(&sql).map_or(0, |metadata| metadata.len());
+        let (cluster_conf, mode) = read_conf(&self.cluster_conf)?;
+        let length = fs::metadata(&self.sql).map_or(0, |metadata| metadata.len());
         meter.total.fetch_add(length, std::sync::atomic::Ordering::Relaxed);
-        let contents = plain::read(&sql, context, meter)?;
-        let written = written.context(|| format!("look at {}", sql.display()))?.into();
-        // One that lies where it belongs need not be put there.
-        let same = |place: &Path| place.canonicalize().ok() == conf.canonicalize().ok();
-        let place = self.place.filter(|place| !same(place));
+        let mut script = plain::read(&self.sql, context, meter)?;
+        let written = fs::metadata(&self.sql).and_then(|metadata| metadata.modified());
+        let written = written.context(|| format!("look at {}", self.sql.display()))?.into();
         let name = self.database.unwrap_or_else(|| DATABASE.into());
         Ok(Pair {
-            sha256: contents.sha256,
-            tablespaces: contents.tablespaces.iter().cloned().collect(),
-            manifest: manifest(&sql, name, contents, written, place),
-            sql,
+            parts: Arc::new(std::mem::take(&mut script.parts)),
+            manifest: manifest(&self.sql, name, &script, written, self.place),
+            script,
+            sql: self.sql,
             cluster_conf,
+            mode,
         })
     }
+}
+
+/// A `cluster.conf` and its mode.
+fn read_conf(path: &Path) -> Result<(Vec<u8>, u32)> {
+    let doing = || format!("read {}", path.display());
+    let file = store::open_file(path)?;
+    let mode = file.metadata().context(doing)?.permissions().mode() & 0o777;
+    let mut content = Vec::new();
+    file.take(LONGEST_CONF + 1).read_to_end(&mut content).context(doing)?;
+    if content.len() as u64 > LONGEST_CONF {
+        return Err(Error::new(Kind::Usage, format!("{}: it is longer than a cluster.conf can be", doing())));
+    }
+    if content.trim_ascii().is_empty() {
+        let error = Error::new(Kind::Damaged, format!("{}: it is empty", doing()));
+        return Err(error.hint("copy it anew from where the script came from"));
+    }
+    Ok((content, mode))
 }
 
 /// Looks at what is to be restored: every byte of a bundle, or a script to its end.
@@ -150,26 +180,69 @@ pub(super) async fn look(
     let Some(cluster_conf) = &request.cluster_conf else {
         return look_at_bundle(&request.file, findings, context).await.map(Source::Bundle);
     };
-    let pair = PairFiles {
-        sql: request.file.clone(),
-        cluster_conf: cluster_conf.clone(),
-        database: request.databases.first().map(|(name, _)| name.clone()),
-        place: settings.cluster_conf.clone(),
-    };
     let shown = request.file.display().to_string();
     context.phase(format!("read {shown}"));
+    let place = place_of(cluster_conf, request, settings, findings);
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let files = PairFiles {
+        sql: absolute(&request.file),
+        cluster_conf: absolute(cluster_conf),
+        database: request.databases.first().map(|(name, _)| name.clone()),
+        place,
+    };
     let meter = Arc::new(Meter::default());
     let ticker = Ticker::start(meter.clone(), context.clone());
-    let read = pair.read(context, meter).await;
+    let read = files.read(context, meter).await;
     drop(ticker);
     let pair = findings.keep("script", &shown, read)?;
-    let source = Source::Pair(Arc::new(pair));
-    let (tables, rows) =
-        (source.manifest().databases.iter().map(|database| database.tables.len()), source.manifest().rows());
-    let message =
-        format!("it is whole: {} tables, {rows} rows; it does not say when it was made", tables.sum::<usize>());
-    findings.all.push(Finding::info("script", shown, message));
-    Some(source)
+    findings.all.extend(script_findings(&pair, &shown));
+    Some(Source::Pair(Arc::new(pair)))
+}
+
+/// Where a pair's `cluster.conf` goes; one that lies there already need not be put there.
+fn place_of(
+    cluster_conf: &Path,
+    request: &Request,
+    settings: &RestoreSettings,
+    findings: &mut Findings,
+) -> Option<PathBuf> {
+    if request.only == Some(Component::Databases) {
+        return None;
+    }
+    let Some(place) = &settings.cluster_conf else {
+        let message = "it is put nowhere, for nothing says where it belongs";
+        let hint =
+            "copy it by hand, or name its place: cluster_conf in the settings, or --config PLACE if there is one there";
+        findings.all.push(Finding::warning("cluster-conf-not-placed", "cluster.conf", message).hint(hint));
+        return None;
+    };
+    let there = request.root.join(place.strip_prefix("/").unwrap_or(place));
+    if cluster_conf.canonicalize().is_ok_and(|given| there.canonicalize().is_ok_and(|there| given == there)) {
+        findings.all.push(Finding::info("cluster-conf", there.display().to_string(), "it lies in its place already"));
+        return None;
+    }
+    Some(place.clone())
+}
+
+fn script_findings(pair: &Pair, shown: &str) -> Vec<Finding> {
+    let Contents { tables, counted, owners, .. } = &pair.script;
+    let rows: u64 = tables.iter().map(|table| table.rows).sum();
+    let mut findings = Vec::new();
+    if *counted {
+        let message = format!("it is whole; tables: {}, rows: {rows}; it does not say when it was made", tables.len());
+        findings.push(Finding::info("script", shown, message));
+    } else {
+        let message =
+            "it is whole, but its rows can't be counted: they are inserted one by one, or names are not UTF-8";
+        let hint = "look at the tables yourself after the restore, or dump without --inserts";
+        findings.push(Finding::warning("script-not-counted", shown, message).hint(hint));
+    }
+    if !owners {
+        let message = "it does not say whom anything belongs to: all will be the superuser's, who restores it";
+        let hint = "dump without --no-owner, or give everything to its role afterwards: ALTER … OWNER TO";
+        findings.push(Finding::warning("script-without-owners", shown, message).hint(hint));
+    }
+    findings
 }
 
 /// Opens the bundle, and holds every byte of it against its digest; what is in an entry is checked when it is restored.
@@ -220,14 +293,14 @@ pub(super) async fn look_at_bundle(
 fn manifest(
     sql: &Path,
     database: String,
-    contents: Contents,
+    contents: &Contents,
     written: DateTime<Utc>,
     cluster_conf: Option<PathBuf>,
 ) -> Manifest {
     let server = Server {
         version_number: major(&contents.server) * 10_000,
-        version: contents.server,
-        pg_dump: contents.pg_dump,
+        version: contents.server.clone(),
+        pg_dump: contents.pg_dump.clone(),
         standby: false,
     };
     let extension = |name: String| Extension { name, version: String::new(), schema: String::new() };
@@ -235,7 +308,7 @@ fn manifest(
         name: database,
         directory: String::new(),
         owner: String::new(),
-        encoding: contents.encoding,
+        encoding: contents.encoding.clone(),
         locale: Locale {
             provider: String::new(),
             collate: String::new(),
@@ -248,11 +321,11 @@ fn manifest(
         privileges: Vec::new(),
         comment: None,
         settings: Vec::new(),
-        extensions: contents.extensions.into_iter().map(extension).collect(),
+        extensions: contents.extensions.iter().cloned().map(extension).collect(),
         size: contents.size,
-        roles: contents.roles.into_iter().collect(),
+        roles: contents.roles.iter().cloned().collect(),
         snapshot: Snapshot { time: written, wal: None },
-        tables: contents.tables,
+        tables: contents.tables.clone(),
         sequences: 0,
         large_objects: contents.large_objects,
     };

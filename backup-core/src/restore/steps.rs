@@ -153,7 +153,9 @@ impl RestoreStep {
         Ok(Script {
             target: self.work.target()?.clone(),
             path: pair.sql.clone(),
-            sha256: pair.sha256,
+            sha256: pair.script.sha256,
+            parts: pair.parts.clone(),
+            restricted: pair.script.restricted,
             database: self.work.source()?.manifest().databases[planned.index].clone(),
             name: planned.names.name.clone(),
             shadow: planned.names.shadow.clone(),
@@ -168,7 +170,7 @@ impl RestoreStep {
             for file in &work.plan.files {
                 let found = match &source {
                     Source::Bundle(bundle) => file.stage(bundle, &work.context)?,
-                    Source::Pair(pair) => file.stage_content(&work.plan.bundle, &pair.cluster_conf)?,
+                    Source::Pair(pair) => file.stage_content(&work.plan.bundle, &pair.cluster_conf, pair.mode)?,
                 };
                 work.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
             }

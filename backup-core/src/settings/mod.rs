@@ -113,7 +113,7 @@ pub fn load(path: &Path) -> Result<Settings> {
 }
 
 /// Reads what a restore needs of the settings, which need name no `cluster.conf` that exists. Without a path the usual
-/// one is read, if it is there; a `cluster.conf` says nothing that a restore needs.
+/// one is read, if it is there; a `cluster.conf` says only where one belongs.
 ///
 /// # Errors
 /// As [`load`].
@@ -126,23 +126,21 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
     };
     if !is_settings(path) {
         read(path, "read the cluster.conf")?;
-        return Ok(RestoreSettings::default());
+        return Ok(RestoreSettings { cluster_conf: Some(plain(path)), ..RestoreSettings::default() });
     }
     let document = parse(path)?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let beside = |path: PathBuf| directory.join(path);
     let mut table = document.release;
     table.file = table.file.map(beside);
-    let cluster_conf = document.cluster_conf.map(beside);
-    let cluster_conf = cluster_conf.map(|path| std::path::absolute(&path).unwrap_or(path));
     Ok(RestoreSettings {
-        cluster_conf,
+        cluster_conf: document.cluster_conf.map(|path| plain(&beside(path))),
         connection: crate::cluster::secret::Secret::new(document.postgres.connection),
         bin_dir: document.postgres.bin_dir.map(beside),
         release: release(table)?,
         release_rule: document.restore.release,
         ssh_port: document.hosts.ssh_port,
-        jobs: document.restore.jobs,
+        jobs: check_jobs(document.restore.jobs)?,
         assertions: document.drill.assert,
     })
 }
@@ -170,10 +168,24 @@ fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
         files,
         stores,
         level,
-        jobs: document.backup.jobs,
+        jobs: check_jobs(document.backup.jobs)?,
         ssh_port: document.hosts.ssh_port,
         cluster_conf,
     })
+}
+
+/// An absolute path without `..`, whether or not it exists.
+fn plain(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for part in absolute.components() {
+        if part == Component::ParentDir {
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    plain
 }
 
 /// Refuses levels that don't exist.
@@ -189,6 +201,16 @@ pub fn check_level(level: u32) -> Result<()> {
         LEVELS.start(),
         LEVELS.end()
     )))
+}
+
+/// Connections at once, as `--jobs` takes them.
+fn check_jobs(jobs: Option<usize>) -> Result<Option<usize>> {
+    match jobs {
+        Some(jobs) if !(1..=64).contains(&jobs) => {
+            Err(Error::new(Kind::Usage, format!("jobs = {jobs}: it must be from 1 to 64")))
+        }
+        jobs => Ok(jobs),
+    }
 }
 
 fn release(table: ReleaseTable) -> Result<Option<Origin>> {
@@ -258,6 +280,7 @@ mod tests {
             "cluster_conf = 'missing.conf'",
             "cluster_conf = 'cluster.conf'\n[release]\nversion = '1'\nfile = '/x'",
             "cluster_conf = 'cluster.conf'\n[backup]\nlevel = 0",
+            "cluster_conf = 'cluster.conf'\n[backup]\njobs = 0",
             "cluster_conf = 'cluster.conf'\n[[files]]\npath = 'relative'",
             "cluster_conf = 'cluster.conf'\n[[files]]\npath = '/etc/../x'",
         ] {

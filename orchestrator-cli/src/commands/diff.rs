@@ -28,9 +28,12 @@ pub(crate) async fn run(
     };
     let differences = diff(&picture, &other);
     let value = json!({ "other": name, "differences": differences });
-    output.result("diff", &value, &text(&differences))?;
+    output.result("diff", &value, &(text(&differences) + NOT_COMPARED))?;
     Ok(exit::done(false))
 }
+
+/// What no picture holds.
+const NOT_COMPARED: &str = "not compared: columns, indexes, functions, privileges, and what stands in rows\n";
 
 fn text(differences: &[Difference]) -> String {
     if differences.is_empty() {

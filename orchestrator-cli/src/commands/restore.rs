@@ -8,7 +8,8 @@ use backup_core::cluster::hosts::Allowed;
 use backup_core::component::release::Origin;
 use backup_core::event::Event;
 use backup_core::finding::Severity;
-use backup_core::restore::{self, Outcome, Request};
+use backup_core::plan::Progress;
+use backup_core::restore::{self, Moved, Outcome, Request};
 use backup_core::settings::{self, RestoreSettings};
 use backup_core::{Context, Error, Kind, Result};
 use serde_json::json;
@@ -18,29 +19,33 @@ use crate::output::Output;
 use crate::{exit, findings, human};
 
 pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) -> Result<ExitCode> {
-    let (done, again) = match &arguments.command {
-        Some(RestoreCommand::Cleanup { yes, forget: true, .. }) => {
-            (forget(*yes, output, context).await, CLEAN_UP_AGAIN)
-        }
-        Some(RestoreCommand::Cleanup { config, yes, .. }) => {
-            let settings = settings::load_restore(config.as_deref())?;
-            (cleanup(&settings, *yes, output, context).await, CLEAN_UP_AGAIN)
-        }
-        None => {
-            let settings = settings::load_restore(arguments.config.as_deref())?;
-            if arguments.rollback {
-                (rollback(&arguments, &settings, output, context).await, ROLL_BACK_AGAIN)
-            } else if arguments.resume {
-                (resume(&arguments, &settings, output, context).await, RESUME)
-            } else {
-                (begin(&arguments, &settings, output, context).await, RESUME)
-            }
-        }
+    let config = match &arguments.command {
+        Some(RestoreCommand::Cleanup { config, .. }) => config,
+        None => &arguments.config,
+    };
+    let done = match settings::load_restore(config.as_deref()) {
+        Ok(settings) => run_with(&arguments, &settings, output, context).await,
+        Err(error) => Err(error),
     };
     Ok(done.unwrap_or_else(|error| {
-        let (state, line) = ending(error.kind(), again);
+        let (state, line) = ending(error.kind(), context);
         output.fail_in_state(&error, state, line)
     }))
+}
+
+async fn run_with(
+    arguments: &Restore,
+    settings: &RestoreSettings,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    match &arguments.command {
+        Some(RestoreCommand::Cleanup { yes, forget: true, .. }) => forget(settings, *yes, output, context).await,
+        Some(RestoreCommand::Cleanup { yes, .. }) => cleanup(settings, *yes, output, context).await,
+        None if arguments.rollback => rollback(arguments, settings, output, context).await,
+        None if arguments.resume => resume(arguments, settings, output, context).await,
+        None => begin(arguments, settings, output, context).await,
+    }
 }
 
 /// What a run that stopped half way needs next, for programs and as the last line for people.
@@ -51,10 +56,14 @@ const RESUME: Unfinished =
 const ROLL_BACK_AGAIN: Unfinished = ("rollback-unfinished", "unfinished: `restore --rollback` goes on");
 const CLEAN_UP_AGAIN: Unfinished = ("cleanup-unfinished", "unfinished: `restore cleanup` goes on");
 
-/// What an error means for the databases.
-fn ending(kind: Kind, again: Unfinished) -> (&'static str, &'static str) {
+/// What an error means for the databases. What is unfinished, the journal says.
+fn ending(kind: Kind, context: &Context) -> (&'static str, &'static str) {
     match kind {
-        Kind::Unfinished => again,
+        Kind::Unfinished => match restore::unfinished(context) {
+            Some(Progress::Undoing) => ROLL_BACK_AGAIN,
+            Some(_) => RESUME,
+            None => CLEAN_UP_AGAIN,
+        },
         Kind::Failed | Kind::Interrupted => ("failed-and-unchanged", "failed: nothing was changed"),
         _ => ("refused", "refused: nothing was changed"),
     }
@@ -89,7 +98,7 @@ async fn begin(
     };
     if arguments.dry_run {
         let preflight = context.until_cancelled(async { Ok(restore::look(&request, settings, context).await) }).await?;
-        return plan(&preflight, output);
+        return plan(&preflight, output, context);
     }
     let prepared = context.until_cancelled(restore::prepare(&request, settings, context)).await?;
     let found = &prepared.preflight.findings;
@@ -115,8 +124,10 @@ async fn resume(
     context: &Context,
 ) -> Result<ExitCode> {
     let current = restore::current(context)?;
-    output.note(&format!("resume the restore of {}, begun {}\n", current.plan().bundle, when(&current)));
-    Ok(finished(&current.resume(named(arguments), settings, context).await?, output))
+    let complete = if current.progress() == Progress::Applied { "; it was complete already" } else { "" };
+    output.note(&format!("resume the restore of {}, begun {}{complete}\n", current.plan().bundle, when(&current)));
+    let moved = Moved { file: named(arguments), cluster_conf: arguments.cluster_conf.as_deref() };
+    Ok(finished(&current.resume(moved, settings, context).await?, output))
 }
 
 async fn rollback(
@@ -127,7 +138,8 @@ async fn rollback(
 ) -> Result<ExitCode> {
     let current = restore::current(context)?;
     output.note(&format!("roll back the restore of {}, begun {}\n", current.plan().bundle, when(&current)));
-    if current.has_swapped() {
+    // One that has begun was agreed to.
+    if current.has_swapped() && current.progress() != Progress::Undoing {
         let plan = current.plan();
         // It may not be the restore that somebody has in mind who only says yes.
         let other = named(arguments).is_some_and(|path| !plan.is_of(path));
@@ -135,13 +147,14 @@ async fn rollback(
         if other {
             let error =
                 Error::new(Kind::Refused, format!("the last restore was of {}, and not of this one", plan.bundle));
-            return Err(error.hint("only the last restore can be rolled back"));
+            let hint = format!("only the last one can be rolled back: `restore --rollback {}`", plan.argument());
+            return Err(error.hint(hint));
         }
         let databases = plan.databases.iter().map(|planned| planned.names.name.clone());
         let files = plan.files.iter().map(|file| file.place.display().to_string());
         let names = databases.chain(files).collect::<Vec<_>>().join(", ");
         let what = format!("All that was written to {names} since {} is dropped with it.", when(&current));
-        if arguments.yes && !named {
+        if (arguments.yes || !std::io::stdin().is_terminal()) && !named {
             let error = Error::new(Kind::Refused, "roll a complete restore back").because(what);
             let hint =
                 format!("name it: `restore --rollback --yes {}`; the file itself is not needed", plan.argument());
@@ -156,7 +169,7 @@ async fn rollback(
 }
 
 async fn cleanup(settings: &RestoreSettings, yes: bool, output: &Output, context: &Context) -> Result<ExitCode> {
-    let leftovers = restore::leftovers(context)?;
+    let leftovers = restore::leftovers(settings, context).await?;
     let names = leftovers.names();
     if !names.is_empty() {
         let what = format!("{} dropped for good; there is no rollback afterwards.", are(&names));
@@ -165,30 +178,33 @@ async fn cleanup(settings: &RestoreSettings, yes: bool, output: &Output, context
         let what = "Nothing stepped aside in the last restore; after a clean-up it can't be rolled back any more.";
         confirm(what, yes, output, context).await?;
     }
-    leftovers.drop_all(settings, context).await?;
-    let text = match names.is_empty() {
+    let elsewhere: Vec<String> = leftovers.elsewhere().to_vec();
+    leftovers.drop_all(context).await?;
+    let mut text = match names.is_empty() {
         true => "nothing had stepped aside\n".to_owned(),
         false => format!("dropped {}\n", names.join(", ")),
     };
-    output.result("cleanup", &json!({ "dropped": names }), &text)?;
+    for other in &elsewhere {
+        text.push_str(&format!(
+            "{other}, was into another server: connect to that one, or forget it with `restore cleanup --forget`\n"
+        ));
+    }
+    output.result("cleanup", &json!({ "dropped": names, "elsewhere": elsewhere }), &text)?;
     Ok(exit::done(false))
 }
 
-/// Forgets a restore whose server is gone.
-async fn forget(yes: bool, output: &Output, context: &Context) -> Result<ExitCode> {
-    let current = restore::current(context)?;
+/// Forgets restores whose server is gone.
+async fn forget(settings: &RestoreSettings, yes: bool, output: &Output, context: &Context) -> Result<ExitCode> {
+    let gone = restore::gone(settings, context).await?;
+    let restores: Vec<String> = gone.described().into_iter().map(Into::into).collect();
     let what = format!(
-        "The restore of {}, begun {}, can neither be resumed nor rolled back afterwards; what it made stays where it is.",
-        current.plan().bundle,
-        when(&current)
+        "{}.\nIt can neither be resumed nor rolled back afterwards; what it made stays where it is.",
+        restores.join(";\n")
     );
     confirm(&what, yes, output, context).await?;
-    let plan = current.forget()?;
-    output.result(
-        "forget",
-        &json!({ "bundle": plan.bundle }),
-        &format!("forgotten: the restore of {}\n", plan.bundle),
-    )?;
+    gone.forget()?;
+    let text: String = restores.iter().map(|restore| format!("forgotten: {restore}\n")).collect();
+    output.result("forget", &json!({ "forgotten": restores }), &text)?;
     Ok(exit::done(false))
 }
 
@@ -231,7 +247,7 @@ async fn confirm(what: &str, yes: bool, output: &Output, context: &Context) -> R
 }
 
 /// What `--dry-run` says.
-fn plan(preflight: &restore::Preflight, output: &Output) -> Result<ExitCode> {
+fn plan(preflight: &restore::Preflight, output: &Output, context: &Context) -> Result<ExitCode> {
     let plan = preflight.plan();
     let steps = preflight.steps();
     let mut text: String = preflight.findings.iter().map(findings::finding).collect();
@@ -239,9 +255,10 @@ fn plan(preflight: &restore::Preflight, output: &Output) -> Result<ExitCode> {
         text.push_str(&format!("{:>3}. {step}\n", number + 1));
     }
     text.push_str(match plan {
-        Ok(_) => "nothing was changed\n",
-        Err(_) => "refused: nothing was changed\n",
+        Ok(_) => "nothing was changed",
+        Err(error) => ending(error.kind(), context).1,
     });
+    text.push('\n');
     let value = json!({ "findings": preflight.findings, "steps": steps, "plan": plan.ok() });
     output.result("restore-plan", &value, &text)?;
     match plan {
@@ -272,11 +289,11 @@ fn text(outcome: &Outcome) -> String {
             Some(before) => format!("; what was there before is {before}"),
             None => String::new(),
         };
-        text.push_str(&format!(
-            "database {}: {}, each table's counted{before}\n",
-            human::plain(&database.name),
-            human::counted(database.rows, "row")
-        ));
+        let rows = match database.rows {
+            Some(rows) => format!("{}, each table's counted", human::counted(rows, "row")),
+            None => "its rows are not counted".into(),
+        };
+        text.push_str(&format!("database {}: {rows}{before}\n", human::plain(&database.name)));
     }
     for file in &outcome.files {
         let before = match &file.before {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use backup_core::component::release::Origin;
 use backup_core::context::Environment;
 use backup_core::event::{Event, Observer};
-use backup_core::restore::{self, Request};
+use backup_core::restore::{self, Moved, Request};
 use backup_core::settings::RestoreSettings;
 use backup_core::{Context, Error, Kind, Result};
 
@@ -47,9 +47,9 @@ async fn main() -> Result<()> {
             let request = Request { file: file.into(), cluster_conf, release, jobs: Some(2), ..Request::default() };
             restore::prepare(&request, &settings, &context).await?.apply(&context).await.map(drop)
         }
-        ["resume"] => restore::current(&context)?.resume(None, &settings, &context).await.map(drop),
+        ["resume"] => restore::current(&context)?.resume(Moved::default(), &settings, &context).await.map(drop),
         ["rollback"] => restore::current(&context)?.rollback(&settings, &context).await.map(drop),
-        ["cleanup"] => restore::leftovers(&context)?.drop_all(&settings, &context).await,
+        ["cleanup"] => restore::leftovers(&settings, &context).await?.drop_all(&context).await,
         _ => Err(Error::new(Kind::Usage, "interrupted N (restore BUNDLE | resume | rollback | cleanup)")),
     }
 }

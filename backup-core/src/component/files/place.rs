@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
@@ -116,7 +116,7 @@ impl Placement {
             if self.entry == CLUSTER_CONF {
                 self.own(&staging.path().join(self.below(&bundle.manifest().name)?))?;
             }
-            sync(&staging.path()).context(|| "sync it".into())?;
+            self.sync_staged(&staging)?;
             Ok::<_, Error>(extracted.warnings)
         };
         let mut warnings = extract().context(|| format!("write {}", self.staging.display()))?;
@@ -127,24 +127,34 @@ impl Placement {
         Ok(warnings)
     }
 
-    /// Writes a `cluster.conf` beside its place, anew if it is there; `name` is of what it goes with.
+    /// Writes a `cluster.conf` beside its place, anew if it is there; `name` is of what it goes with, and `mode` is the one
+    /// that it gets where there is none to take it from.
     ///
     /// # Errors
     /// Where it can't be written.
-    pub fn stage_content(&self, name: &str, content: &[u8]) -> Result<Vec<Finding>> {
+    pub fn stage_content(&self, name: &str, content: &[u8], mode: u32) -> Result<Vec<Finding>> {
         self.discard()?;
         let staging = Staging::create(&self.staging)?;
         let staged = staging.path().join(self.below(name)?);
         let write = || {
             fs::create_dir_all(staged.parent().unwrap_or(&staged))?;
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged);
-            file?.write_all(content)
+            let mut file = file?;
+            file.write_all(content)?;
+            file.set_permissions(fs::Permissions::from_mode(mode))
         };
         let doing = || format!("write {}", self.staging.display());
         write().context(doing)?;
         self.own(&staged).context(doing)?;
-        sync(&staging.path()).context(doing)?;
+        self.sync_staged(&staging).context(doing)?;
         Ok(Vec::new())
+    }
+
+    /// A journal that says that it is there must not outlive it in a power cut, nor the directories that lead to it.
+    fn sync_staged(&self, staging: &Staging) -> Result<()> {
+        sync(&staging.path()).context(|| "sync what was written".into())?;
+        let above = self.missing.iter().filter_map(|made| made.parent()).chain(self.staging.parent());
+        above.map(File::open).try_for_each(|directory| directory?.sync_all()).context(|| "sync its directories".into())
     }
 
     /// The bundle knows only the content of `cluster.conf`, so the file belongs to whom the one before it belongs to, or
@@ -166,7 +176,13 @@ impl Placement {
 
     /// Whether it has taken its place.
     pub fn is_placed(&self) -> bool {
-        !self.staging.exists() && self.place.symlink_metadata().is_ok()
+        self.staging.symlink_metadata().is_err() && self.stands()
+    }
+
+    /// Whether something has the place, and what had it before has stepped aside.
+    fn stands(&self) -> bool {
+        let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
+        is_there(&self.place) && self.before.as_ref().is_none_or(is_there)
     }
 
     /// Gives it its place, by two renames at most.
@@ -182,9 +198,12 @@ impl Placement {
                 rename(&self.place, before)?;
             }
             rename(&staged, &self.place).context(|| format!("put {} in its place", self.place.display()))?;
-        } else if self.place.symlink_metadata().is_err() {
-            let error = Error::new(Kind::Failed, format!("put {} in its place: it is gone", self.place.display()));
-            return Err(error.hint("somebody removed what was written beside it; go back with `restore --rollback`"));
+        } else if !self.stands() {
+            let error = Error::new(
+                Kind::Failed,
+                format!("put {} in its place: what was written beside it is gone", self.place.display()),
+            );
+            return Err(error.hint("somebody removed it; go back with `restore --rollback`"));
         }
         self.sync()?;
         self.discard()
@@ -291,9 +310,10 @@ impl Staging {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.context(doing)?,
         };
-        if directory.metadata().context(doing)?.uid() != rustix::process::geteuid().as_raw() {
+        let metadata = directory.metadata().context(doing)?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
             let error = Error::new(Kind::Refused, format!("{}: somebody else put it there", doing()));
-            return Err(error.hint("find out who, remove it, then go on with `restore --resume`"));
+            return Err(error.hint("find out who, remove it, then run the same command again"));
         }
         Ok(Some(Self(directory)))
     }
@@ -307,27 +327,35 @@ impl Staging {
 /// More files than that are synced by syncing their whole filesystem, which has to wait for whatever else is written there.
 const FEW: usize = 1000;
 
-/// Puts a directory and all below it on disk.
+/// Puts a directory and all below it on disk, file by file if they are few and we may open them.
 fn sync(directory: &Path) -> io::Result<()> {
-    let mut directories = vec![directory.to_owned()];
-    let mut files = Vec::new();
-    let mut at = 0;
-    while at < directories.len() && directories.len() + files.len() <= FEW {
-        for entry in fs::read_dir(&directories[at])? {
+    match few_below(directory).and_then(|few| {
+        let few = few.ok_or(io::ErrorKind::Unsupported)?;
+        few.iter().try_for_each(|path| File::open(path)?.sync_all())
+    }) {
+        Ok(()) => Ok(()),
+        Err(_) => Ok(rustix::fs::syncfs(File::open(directory)?)?),
+    }
+}
+
+/// All files and directories from a directory on, if they are few.
+fn few_below(directory: &Path) -> io::Result<Option<Vec<PathBuf>>> {
+    let (mut files, mut directories, mut at) = (Vec::new(), vec![directory.to_owned()], 0);
+    while let Some(directory) = directories.get(at) {
+        for entry in fs::read_dir(directory)? {
             let entry = entry?;
             let kind = entry.file_type()?;
-            if kind.is_dir() {
-                directories.push(entry.path());
-            } else if kind.is_file() {
-                files.push(entry.path());
+            if kind.is_dir() || kind.is_file() {
+                if kind.is_dir() { &mut directories } else { &mut files }.push(entry.path());
             }
         }
         at += 1;
+        if directories.len() + files.len() > FEW {
+            return Ok(None);
+        }
     }
-    if at < directories.len() {
-        return Ok(rustix::fs::syncfs(File::open(directory)?)?);
-    }
-    files.iter().chain(&directories).try_for_each(|path| File::open(path)?.sync_all())
+    files.extend(directories);
+    Ok(Some(files))
 }
 
 fn rename(from: &Path, to: &Path) -> Result<()> {

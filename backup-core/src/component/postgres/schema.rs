@@ -40,7 +40,8 @@ pub(super) async fn capture(
 pub(super) async fn creation(tools: &Tools, parameters: &Parameters) -> Result<Vec<u8>> {
     let mut command = tools.client("pg_dump", parameters);
     command.args(["--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=60000"]);
-    command.arg("--section=pre-data");
+    // Its tables, which might be locked or damaged, are none of our business.
+    command.args(["--section=pre-data", "--exclude-schema=*"]);
     let dump = run(command, "dump the database's properties with pg_dump", None).await?.output;
     script(tools, &DATABASE_ALONE, &dump).await
 }

@@ -109,7 +109,7 @@ impl Load {
         let entries = &self.bundle.manifest().entries;
         let total: u64 = missing.iter().map(|index| entries[*index].size).sum();
         // One that takes longer than that would end after all others.
-        let longest = WHOLE_TO.min(total / (2 * self.target.jobs as u64));
+        let longest = WHOLE_TO.min(total / (2 * self.target.jobs.max(1) as u64));
         let whole_from = if self.database().encoding == "UTF8" { WHOLE_FROM } else { u64::MAX };
         let (whole, rest) = split(entries, missing, whole_from..=longest);
         whole.into_iter().chain(interleaved(entries, rest)).collect()
@@ -323,7 +323,8 @@ async fn execute(connection: &Connection, statement: &str) -> Result<()> {
 /// Empties the table that a header names, if it is empty already and no partitioned one; whether it was.
 async fn empty(connection: &Connection, header: &str) -> Result<bool> {
     let name = relation(header);
-    let sql = "SELECT relkind = 'r' AND pg_catalog.pg_relation_size(oid) = 0 FROM pg_catalog.pg_class \
+    // One of an extension may be referenced by a foreign key, and can't be emptied then; that is a trigger, too.
+    let sql = "SELECT relkind = 'r' AND NOT relhastriggers AND pg_catalog.pg_relation_size(oid) = 0 FROM pg_catalog.pg_class \
         WHERE oid = pg_catalog.to_regclass($1)";
     let row = connection.query_opt(sql, &[&name]).await;
     let row = row.map_err(|error| query_failed(format!("look at table {name}"), &error))?;

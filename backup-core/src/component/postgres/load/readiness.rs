@@ -145,7 +145,7 @@ fn occupant_findings(name: &str, row: &Row) -> Vec<Finding> {
         let message = format!("it has {slots} logical replication slots, which stay with it when it steps aside");
         findings.push(
             Finding::warning("replication-slots", name, message)
-                .hint("their consumers must be set up anew; the slots must be dropped before `restore cleanup`"),
+                .hint("their consumers must be set up anew; an active one must be dropped before `restore cleanup`"),
         );
     }
     findings

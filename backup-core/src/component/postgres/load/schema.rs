@@ -78,10 +78,12 @@ impl Load {
                     return built;
                 }
                 _ = pauses.tick() => {
-                    let so_far = share * built(&connection).await?.min(list.len() as u64) / list.len().max(1) as u64;
+                    // Whoever only watches must not end it.
+                    let built = built(&connection).await.unwrap_or(0).min(list.len() as u64);
                     // An attempt before this one may have built some, which go first.
-                    self.meter.done.fetch_add(so_far.saturating_sub(done), Relaxed);
-                    done = done.max(so_far);
+                    let more = (share * built / list.len().max(1) as u64).saturating_sub(done);
+                    self.meter.done.fetch_add(more, Relaxed);
+                    done += more;
                 }
             }
         }

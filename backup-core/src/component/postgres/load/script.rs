@@ -1,5 +1,6 @@
 //! A script in `pg_dump`'s plain format, run in a database under another name.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -15,12 +16,11 @@ use super::statements::{self, Creation};
 use super::{Target, drop_database};
 use crate::bundle::manifest::{Database, Sha256Digest, Table};
 use crate::component::postgres::discover::exists;
-use crate::component::postgres::{command, query_failed, schema, sql};
+use crate::component::postgres::plain::PART;
+use crate::component::postgres::{command, know_restrict, query_failed, schema, sql, tables};
 use crate::event::Meter;
 use crate::{Error, ErrorContext, Kind, Result, store};
 
-/// Bytes that are read and sent at once.
-const PART: usize = 256 << 10;
 /// What the database's comment says between its building and its properties. A note in the database would wake its event
 /// triggers.
 const BUILT: &str = "orchestrator-cli: built from ";
@@ -33,6 +33,10 @@ pub struct Script {
     pub path: PathBuf,
     /// Its digest, by which it was looked through.
     pub sha256: Sha256Digest,
+    /// The digest of each part of it, likewise.
+    pub parts: Arc<Vec<[u8; 32]>>,
+    /// Whether it keeps psql from commands of its own by itself.
+    pub restricted: bool,
     /// What it holds.
     pub database: Database,
     /// The name that the database is to have. One that has it now lends its encoding, locale and properties.
@@ -73,29 +77,46 @@ impl Script {
     /// [`Kind::Failed`], naming what is not as the script says.
     pub async fn check(&self) -> Result<()> {
         let mut expected = self.database.clone();
-        let connection = self.target.connect(&self.shadow).await?;
-        // Rows copied into a partitioned table lie in its partitions.
-        let partitioned = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
-            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p'";
+        self.count_partitioned(&mut expected.tables).await?;
+        let (target, shadow, meter) = (&self.target, &*self.shadow, &*self.meter);
+        Comparison { target, shadow, expected: &expected, meter, work: self.database.size / 2 }.run().await
+    }
+
+    /// Counts tables whose rows were copied into a partitioned one, some perhaps, as a whole, and takes them out of
+    /// `tables`: which partition such a row lies in is not said.
+    async fn count_partitioned(&self, tables: &mut Vec<Table>) -> Result<()> {
         let failed = |error| query_failed("count the rows", &error);
-        for row in connection.query(partitioned, &[]).await.map_err(failed)? {
-            let (schema, name): (String, String) = (row.get(0), row.get(1));
-            let is_it = |table: &Table| table.schema == schema && table.name == name;
-            let rows: u64 = expected.tables.iter().filter(|table| is_it(table)).map(|table| table.rows).sum();
-            if !expected.tables.iter().any(is_it) {
-                continue;
+        let connection = self.target.connect(&self.shadow).await?;
+        let roots = "SELECT n.nspname::text, c.relname::text, c.relkind = 'p', rn.nspname::text, r.relname::text \
+            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+            JOIN pg_catalog.pg_class r ON r.oid = pg_catalog.pg_partition_root(c.oid) \
+            JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace WHERE c.relkind IN ('r', 'p')";
+        let mut root_of: HashMap<(String, String), (bool, String)> = HashMap::new();
+        for row in connection.query(roots, &[]).await.map_err(failed)? {
+            let root = format!("{}.{}", sql::identifier(row.get(3)), sql::identifier(row.get(4)));
+            root_of.insert((row.get(0), row.get(1)), (row.get(2), root));
+        }
+        let root = |table: &Table| root_of.get(&(table.schema.clone(), table.name.clone()));
+        let partitioned = tables.iter().filter_map(root).filter(|(partitioned, _)| *partitioned);
+        let mut expected: BTreeMap<String, u64> = partitioned.map(|(_, root)| (root.clone(), 0)).collect();
+        tables.retain(|table| match root(table).and_then(|(_, root)| expected.get_mut(root)) {
+            Some(rows) => {
+                *rows += table.rows;
+                false
             }
-            expected.tables.retain(|table| !is_it(table));
-            let table = format!("{}.{}", sql::identifier(&schema), sql::identifier(&name));
+            None => true,
+        });
+        for (table, rows) in expected {
             let count = format!("SELECT pg_catalog.count(*) FROM {table}");
             let found = connection.query_one(&count, &[]).await.map_err(failed)?.get::<_, i64>(0);
             if u64::try_from(found) != Ok(rows) {
                 let message = format!("compare with the script: table {table} has {found} rows, not {rows}");
-                return Err(Error::new(Kind::Failed, message));
+                return Err(
+                    Error::new(Kind::Failed, message).hint("go back with `restore --rollback`, then restore anew")
+                );
             }
         }
-        let (target, shadow, meter) = (&self.target, &*self.shadow, &*self.meter);
-        Comparison { target, shadow, expected: &expected, meter, work: self.database.size / 2 }.run().await
+        Ok(())
     }
 
     /// Gives the database what the one before it has: owner, privileges, comment, settings.
@@ -120,17 +141,17 @@ impl Script {
 
     /// How the live database is made; where there is none, one that the role of its name owns, if there is such a role.
     async fn creation(&self) -> Result<Creation> {
-        let connection = self.target.administer().await?;
-        if exists(&connection, &self.name).await? {
-            let parameters = self.target.parameters.with_database(&self.name);
-            return statements::creation(&schema::creation(&self.target.tools, &parameters).await?);
+        match self.target.creation_of(&self.name).await? {
+            Some(script) => statements::creation(&script),
+            None => {
+                let (name, encoding) = (sql::identifier(&self.name), sql::literal(&self.database.encoding));
+                let mut script = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING {encoding};\n");
+                if !self.target.existing_roles(std::slice::from_ref(&self.name)).await?.is_empty() {
+                    script.push_str(&format!("ALTER DATABASE {name} OWNER TO {name};\n"));
+                }
+                statements::creation(script.as_bytes())
+            }
         }
-        let (name, encoding) = (sql::identifier(&self.name), sql::literal(&self.database.encoding));
-        let mut script = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING {encoding};\n");
-        if !self.target.existing_roles(std::slice::from_ref(&self.name)).await?.is_empty() {
-            script.push_str(&format!("ALTER DATABASE {name} OWNER TO {name};\n"));
-        }
-        statements::creation(script.as_bytes())
     }
 
     async fn run(&self) -> Result<()> {
@@ -138,28 +159,74 @@ impl Script {
         let psql = self.target.psql(&self.target.parameters.with_database(&self.shadow));
         let mut file = store::open_file(&self.path)?;
         let mut running = command::start(psql, "run it with psql", Stdio::piped())?;
-        let mut hash = Sha256::new();
+        if !self.restricted
+            && know_restrict(&self.target.tools.version)
+            && let Some(input) = &mut running.input
+        {
+            // What has no key of its own must not have commands of psql either; none was found in it.
+            let key = hex::encode(&self.sha256.0[..16]);
+            let _ = input.write_all(format!("\\restrict {key}\n").as_bytes()).await;
+        }
+        let mut parts = self.parts.iter();
         loop {
             let (read, back) = tokio::task::spawn_blocking(move || (read_part(&mut file), file))
                 .await
                 .map_err(|cause| Error::new(Kind::Failed, doing()).because(cause))?;
             let part = read.context(doing)?;
             file = back;
-            let Some(input) = running.input.as_mut().filter(|_| !part.is_empty()) else { break };
-            hash.update(&part);
+            let expected = parts.next();
+            if part.is_empty() && expected.is_none() {
+                break;
+            }
+            // Before it is run: whoever may write to it could make it do anything.
+            if expected.is_none_or(|expected| Sha256::digest(&part)[..] != expected[..]) {
+                let error = Error::new(Kind::Refused, "the script has changed since it was looked through");
+                return Err(error.hint("go back with `restore --rollback`, then restore anew"));
+            }
             // What it has to say of its end comes with its status.
+            let Some(input) = running.input.as_mut() else { break };
             if input.write_all(&part).await.is_err() {
                 break;
             }
             self.meter.done.fetch_add(part.len() as u64, Relaxed);
             self.meter.read.fetch_add(part.len() as u64, Relaxed);
         }
-        running.finish().await?;
-        if hash.finalize()[..] != self.sha256.0 {
-            let error = Error::new(Kind::Refused, "the script has changed since it was looked through");
-            return Err(error.hint("go back with `restore --rollback`, then restore anew"));
+        running.finish().await.map_err(|error| {
+            // Not where the server went away, or its disk is full.
+            let refused = error.chain().iter().any(|cause| cause.contains("ERROR: ")) && !error.is_full_disk();
+            let hint = "it will fail there again: go back with `restore --rollback`, then restore a script that runs, or \
+                the same one once what it needs is there";
+            if refused { error.hint(hint) } else { error }
+        })
+    }
+}
+
+impl Target {
+    /// A script that makes database `name` as it is, and nothing in it; none where there is no such database.
+    ///
+    /// # Errors
+    /// pg_dump's words.
+    pub async fn creation_of(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        if !exists(&self.administer().await?, name).await? {
+            return Ok(None);
         }
-        Ok(())
+        let creation = schema::creation(&self.tools, &self.parameters.with_database(name)).await;
+        creation.map(Some).map_err(|error| {
+            let hint =
+                format!("where it is damaged: ALTER DATABASE {} RENAME TO …, then restore anew", sql::identifier(name));
+            Error::new(Kind::Failed, format!("read how database {name} is made")).because(error).hint(hint)
+        })
+    }
+}
+
+impl Target {
+    /// Schemas and names of the tables in database `name`.
+    ///
+    /// # Errors
+    /// Where it can't be connected to.
+    pub async fn tables_of(&self, name: &str) -> Result<Vec<(String, String)>> {
+        let tables = tables::list(&self.connect(name).await?).await?;
+        Ok(tables.into_iter().map(|table| (table.schema, table.name)).collect())
     }
 }
 

@@ -47,6 +47,9 @@ pub(super) async fn run_without_sessions(
         tokio::select! {
             done = &mut statement => {
                 return done.map_err(|error| {
+                    if error.is_closed() {
+                        return query_failed(doing, &error);
+                    }
                     query_failed(doing, &error).hint(
                         "something holds a database: a transaction elsewhere (pg_locks shows it), a prepared one, a slot; \
                          when it is gone, run the same command with --resume, or --rollback",

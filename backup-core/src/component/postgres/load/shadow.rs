@@ -14,7 +14,8 @@ impl Load {
     /// # Errors
     /// Where that can't be seen.
     pub async fn is_created(&self) -> Result<bool> {
-        if !exists(&self.target.administer().await?, &self.shadow).await? {
+        let administration = self.target.administer().await?;
+        if !exists(&administration, &self.shadow).await? || is_invalid(&administration, &self.shadow).await? {
             return Ok(false);
         }
         Ok(notes::read(&self.connect().await?).await?.is_some())
@@ -54,6 +55,11 @@ pub async fn drop_database(target: &Target, name: &str) -> Result<()> {
         return Ok(());
     }
     let failed = |error| query_failed(format!("drop database {name}"), &error);
+    let quoted = sql::identifier(name);
+    let drop = format!("DROP DATABASE {quoted}");
+    if is_invalid(&administration, name).await? {
+        return run_without_sessions(target, &[name], &drop, format!("drop database {name}")).await;
+    }
     if holds_subscriptions(&administration, name).await? {
         let connection = target.connect(name).await?;
         super::schema::disconnect_subscriptions(&connection).await?;
@@ -64,9 +70,15 @@ pub async fn drop_database(target: &Target, name: &str) -> Result<()> {
             connection.batch_execute(&drop).await.map_err(failed)?;
         }
     }
-    let quoted = sql::identifier(name);
     administration.batch_execute(&format!("ALTER DATABASE {quoted} IS_TEMPLATE false")).await.map_err(failed)?;
-    run_without_sessions(target, &[name], &format!("DROP DATABASE {quoted}"), format!("drop database {name}")).await
+    run_without_sessions(target, &[name], &drop, format!("drop database {name}")).await
+}
+
+/// Whether an interrupted DROP DATABASE has left it, so that nothing can be done but to drop it again.
+async fn is_invalid(connection: &Connection, name: &str) -> Result<bool> {
+    let sql = "SELECT FROM pg_catalog.pg_database WHERE datname = $1 AND datconnlimit = -2";
+    let row = connection.query_opt(sql, &[&name]).await;
+    row.map(|row| row.is_some()).map_err(|error| query_failed(format!("look at database {name}"), &error))
 }
 
 async fn holds_subscriptions(connection: &Connection, name: &str) -> Result<bool> {

@@ -30,10 +30,16 @@ impl Lexer {
     }
 
     /// Takes a line with its newline; returns the statements that end in it, without comments, each with its semicolon.
+    /// What begins with a backslash outside quotes, wherever it stands, is a command of psql's own: it comes as a statement
+    /// that ends with the line.
     pub(super) fn take(&mut self, line: &[u8]) -> Vec<Vec<u8>> {
         let mut ended = Vec::new();
         let mut at = 0;
         while at < line.len() {
+            if matches!(self.inside, Inside::Nothing) && line[at] == b'\\' {
+                ended.push(line[at..].to_vec());
+                break;
+            }
             let before = at.checked_sub(1).map(|before| line[before]);
             let taken = self.step(before, &line[at..]);
             if !matches!(self.inside, Inside::Comment(_)) && !taken.skipped {
@@ -150,6 +156,32 @@ mod tests {
         let ended: Vec<String> = ended.collect();
         assert!(lexer.is_between(), "{lexer:?}");
         ended
+    }
+
+    #[test]
+    fn a_command_of_psql_is_seen_wherever_it_stands() {
+        let commands = |script: &str| {
+            let mut lexer = Lexer::default();
+            let lines = script.as_bytes().split_inclusive(|byte| *byte == b'\n');
+            lines.flat_map(|line| lexer.take(line)).filter(|text| text.starts_with(b"\\")).count()
+        };
+        for script in ["\\c x\n", "  \\c x\n", "SELECT 1; \\! x\n", "SELECT 1\n\\c x\n", "/* */ \\c x\n", "'a'\\c\n"] {
+            assert_eq!(commands(script), 1, "{script}");
+        }
+        for script in ["'\\c'\n", "\"\\c\"\n", "$$\n\\c\n$$\n", "-- \\c\n", "/* \\c */\n", "E'\\\\c'\n"] {
+            assert_eq!(commands(script), 0, "{script}");
+        }
+    }
+
+    #[test]
+    fn nothing_makes_it_stumble() {
+        let alphabet = b"'\"$-/*;\\eE\na1";
+        for number in 0..alphabet.len().pow(5) {
+            let text: Vec<u8> =
+                (0..5).map(|place| alphabet[number / alphabet.len().pow(place) % alphabet.len()]).collect();
+            let mut lexer = Lexer::default();
+            text.split_inclusive(|byte| *byte == b'\n').for_each(|line| drop(lexer.take(line)));
+        }
     }
 
     #[test]

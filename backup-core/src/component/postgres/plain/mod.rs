@@ -13,26 +13,33 @@ use sha2::{Digest, Sha256};
 use super::sql::{self, after_identifier, unquoted};
 use crate::bundle::manifest::{Sha256Digest, Table};
 use crate::event::Meter;
+use crate::finding::bytes;
 use crate::{Context, Error, ErrorContext, Kind, Result, store};
 use lexer::Lexer;
 
-/// Bytes that are read at once.
-const READ: usize = 1 << 20;
-/// What ends a table's rows.
-const END_OF_ROWS: &[u8] = b"\\.\n";
+/// Bytes that are read at once, and that have one digest.
+pub(crate) const PART: usize = 1 << 20;
+/// The longest line of SQL that is read: it is held in memory. Rows between `COPY` and `\.` may be longer.
+const LINE: u64 = 64 << 20;
+/// What ends a table's rows, as psql sees it.
+const ENDS_OF_ROWS: [&[u8]; 2] = [b"\\.\n", b"\\.\r\n"];
 /// What `pg_dump` writes last.
 const COMPLETE: &[u8] = b"-- PostgreSQL database dump complete";
 const SET_TABLESPACE: &[u8] = b"SET default_tablespace = ";
 /// Statements that reach beyond the database that the script is run in.
-const BEYOND: [&[u8]; 8] = [
+const BEYOND: [&[u8]; 12] = [
     b"CREATE DATABASE ",
     b"DROP DATABASE ",
     b"ALTER DATABASE ",
+    b"COMMENT ON DATABASE ",
     b"CREATE ROLE ",
     b"DROP ROLE ",
     b"ALTER ROLE ",
+    b"COMMENT ON ROLE ",
     b"CREATE TABLESPACE ",
+    b"ALTER TABLESPACE ",
     b"DROP TABLESPACE ",
+    b"ALTER SYSTEM ",
 ];
 
 /// What a script holds.
@@ -40,6 +47,8 @@ const BEYOND: [&[u8]; 8] = [
 pub(crate) struct Contents {
     /// Digest of its bytes.
     pub(crate) sha256: Sha256Digest,
+    /// Digest of each [`PART`] of it.
+    pub(crate) parts: Vec<[u8; 32]>,
     /// Its length in bytes.
     pub(crate) size: u64,
     /// The version of the server that it is of, as the server states it.
@@ -50,6 +59,10 @@ pub(crate) struct Contents {
     pub(crate) encoding: String,
     /// Every table that rows are copied into, with their number.
     pub(crate) tables: Vec<Table>,
+    /// Whether all its rows are copied, and so counted; others are inserted, or have a table whose name is not UTF-8.
+    pub(crate) counted: bool,
+    /// Whether it says whom anything belongs to.
+    pub(crate) owners: bool,
     /// Roles that own or may use something.
     pub(crate) roles: BTreeSet<String>,
     /// Extensions.
@@ -58,6 +71,8 @@ pub(crate) struct Contents {
     pub(crate) tablespaces: BTreeSet<String>,
     /// Number of large objects.
     pub(crate) large_objects: u64,
+    /// Whether it forbids psql all commands of its own, as it has since the minor releases of August 2025.
+    pub(crate) restricted: bool,
 }
 
 /// Reads a script from beginning to end.
@@ -69,7 +84,7 @@ pub(crate) fn read(path: &Path, context: &Context, meter: &Meter) -> Result<Cont
     let doing = || format!("read {}", path.display());
     let file = store::open_file(path)?;
     refuse_other_formats(&file).context(doing)?;
-    let mut input = BufReader::with_capacity(READ, Hashed { file, hash: Sha256::new(), size: 0 });
+    let mut input = BufReader::with_capacity(PART, Hashed { file, whole: Sha256::new(), parts: Vec::new(), size: 0 });
     let mut reading = Reading::default();
     let mut line = Vec::new();
     let mut counted = 0;
@@ -79,21 +94,33 @@ pub(crate) fn read(path: &Path, context: &Context, meter: &Meter) -> Result<Cont
         }
         line.clear();
         // A row may be as long as a value can be, and need not be held.
-        let more = match reading.copy {
-            Some(_) => (&mut input).take(READ as u64).read_until(b'\n', &mut line),
-            None => input.read_until(b'\n', &mut line),
-        };
-        if more.context(doing)? == 0 {
+        let limit = if reading.copy.is_some() { PART as u64 } else { LINE };
+        if (&mut input).take(limit).read_until(b'\n', &mut line).context(doing)? == 0 {
             break;
+        }
+        if reading.copy.is_none() && line.len() as u64 == LINE {
+            let message = format!("a line of it is longer than {}", bytes(LINE));
+            return Err(Error::new(Kind::Unsupported, message).hint(NOT_PG_DUMPS)).context(doing);
         }
         reading.take(&line).context(doing)?;
         let read = input.get_ref().size;
+        // Whatever it is, it need not be read to its end.
+        if read > LINE && reading.server.is_none() {
+            return Err(not_pg_dumps()).context(doing);
+        }
         meter.done.fetch_add(read - counted, Relaxed);
         meter.read.fetch_add(read - counted, Relaxed);
         counted = read;
     }
-    let Hashed { hash, size, .. } = input.into_inner();
-    reading.finish(Sha256Digest(hash.finalize().into()), size).context(doing)
+    let Hashed { whole, parts, size, .. } = input.into_inner();
+    let parts = parts.into_iter().map(|part| part.finalize().into()).collect();
+    reading.finish(Sha256Digest(whole.finalize().into()), parts, size).context(doing)
+}
+
+const NOT_PG_DUMPS: &str = "name one that `pg_dump orchestrator -f orchestrator.sql` made";
+
+fn not_pg_dumps() -> Error {
+    Error::new(Kind::Unsupported, "it is no script that pg_dump wrote, of version 9.5 or later").hint(NOT_PG_DUMPS)
 }
 
 /// What people have who think that they have a plain script.
@@ -111,17 +138,26 @@ fn refuse_other_formats(file: &File) -> Result<()> {
     Err(Error::new(Kind::Unsupported, format!("it is {what} and no plain script")).hint(hint))
 }
 
-/// Hashes what is read.
+/// Hashes what is read, as a whole and in parts.
 struct Hashed {
     file: File,
-    hash: Sha256,
+    whole: Sha256,
+    parts: Vec<Sha256>,
     size: u64,
 }
 
 impl Read for Hashed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        self.hash.update(&buffer[..read]);
+        let room = PART - (self.size % PART as u64) as usize;
+        let length = buffer.len().min(room);
+        let read = self.file.read(&mut buffer[..length])?;
+        if room == PART && read > 0 {
+            self.parts.push(Sha256::new());
+        }
+        self.whole.update(&buffer[..read]);
+        if let Some(part) = self.parts.last_mut() {
+            part.update(&buffer[..read]);
+        }
         self.size += read as u64;
         Ok(read)
     }
@@ -137,10 +173,17 @@ struct Reading {
     pg_dump: Option<String>,
     encoding: Option<String>,
     tables: Vec<Table>,
+    /// Whether a table was created, and whether rows were inserted.
+    created: bool,
+    inserted: bool,
+    unreadable: bool,
+    owners: bool,
     roles: BTreeSet<String>,
     extensions: BTreeSet<String>,
     tablespaces: BTreeSet<String>,
     large_objects: u64,
+    /// The key of `\restrict`, and whether `\unrestrict` gave it back.
+    restricted: Option<(Vec<u8>, bool)>,
     complete: bool,
 }
 
@@ -148,7 +191,7 @@ impl Reading {
     /// Takes a line, or a part of a row.
     fn take(&mut self, line: &[u8]) -> Result<()> {
         if let Some((table, begun)) = &mut self.copy {
-            if !*begun && line == END_OF_ROWS {
+            if !*begun && ENDS_OF_ROWS.contains(&line) {
                 self.copy = None;
                 return Ok(());
             }
@@ -156,16 +199,8 @@ impl Reading {
             self.tables[*table].rows += u64::from(!*begun);
             return Ok(());
         }
-        if self.lexer.is_between() {
-            match line {
-                [b'-', b'-', ..] => {
-                    self.comment(line.trim_ascii_end());
-                    return Ok(());
-                }
-                [b'\\', ..] if line.starts_with(b"\\restrict ") || line.starts_with(b"\\unrestrict ") => return Ok(()),
-                [b'\\', ..] => return Err(beyond(line)),
-                _ => {}
-            }
+        if self.lexer.is_between() && line.starts_with(b"--") {
+            self.comment(line.trim_ascii_end());
         }
         self.lexer.take(line).iter().try_for_each(|statement| self.statement(statement))
     }
@@ -178,12 +213,17 @@ impl Reading {
     }
 
     fn statement(&mut self, text: &[u8]) -> Result<()> {
-        if BEYOND.iter().any(|start| text.starts_with(start)) {
-            return Err(beyond(text));
+        if text.starts_with(b"\\") {
+            // One that has no end is where the script was cut off, which is told at its end.
+            return if text.ends_with(b"\n") { self.command(text.trim_ascii_end()) } else { Ok(()) };
         }
+        // Whatever comes after the end belongs to another dump, which need not be whole.
+        self.complete = false;
+        refuse_statement(text)?;
         if let Some(rest) = text.strip_prefix(b"COPY ").filter(|rest| rest.ends_with(b" FROM stdin;")) {
             let mut names = qualified(rest);
             let name = names.pop().unwrap_or_default();
+            self.unreadable |= std::str::from_utf8(rest).is_err();
             self.copy = Some((self.tables.len(), false));
             self.tables.push(Table { schema: names.pop().unwrap_or_default(), name, rows: 0 });
         } else if let Some(rest) = text.strip_prefix(b"SET client_encoding = ") {
@@ -196,31 +236,58 @@ impl Reading {
         } else if text.starts_with(b"SELECT pg_catalog.lo_create(") {
             self.large_objects += 1;
         } else {
-            self.roles.extend(role_of(text));
+            self.created |=
+                [&b"CREATE TABLE "[..], b"CREATE UNLOGGED TABLE "].iter().any(|start| text.starts_with(start));
+            self.inserted |= text.starts_with(b"INSERT INTO ");
+            self.owners |= text.starts_with(b"ALTER ") && after_last(text, b" OWNER TO ").is_some();
+            self.roles.extend(roles_of(text));
         }
         Ok(())
     }
 
-    fn finish(self, sha256: Sha256Digest, size: u64) -> Result<Contents> {
-        let (Some(server), Some(pg_dump)) = (self.server, self.pg_dump) else {
-            let error = Error::new(Kind::Unsupported, "it is no script that pg_dump wrote");
-            return Err(error.hint("name one that `pg_dump orchestrator -f orchestrator.sql` made"));
+    /// Of psql's own commands only those two are taken that keep all others off, once each.
+    fn command(&mut self, line: &[u8]) -> Result<()> {
+        let key = |start: &[u8]| {
+            line.strip_prefix(start).filter(|key| !key.is_empty() && key.iter().all(u8::is_ascii_alphanumeric))
         };
-        if !self.complete || self.copy.is_some() || !self.lexer.is_between() {
+        match (&mut self.restricted, key(b"\\restrict "), key(b"\\unrestrict ")) {
+            (none @ None, Some(key), _) => *none = Some((key.to_vec(), false)),
+            (Some((own, ended @ false)), _, Some(key)) if own == key => *ended = true,
+            _ => return Err(beyond(line)),
+        }
+        Ok(())
+    }
+
+    fn finish(self, sha256: Sha256Digest, parts: Vec<[u8; 32]>, size: u64) -> Result<Contents> {
+        let (Some(server), Some(pg_dump)) = (self.server, self.pg_dump) else { return Err(not_pg_dumps()) };
+        let open = matches!(self.restricted, Some((_, false)));
+        if !self.complete || self.copy.is_some() || !self.lexer.is_between() || open {
             let error = Error::new(Kind::Damaged, "its end is missing: pg_dump was cut off, or the copy of the script");
             return Err(error.hint("copy it anew and compare the sizes, or use an older one"));
         }
+        if self.created && self.tables.is_empty() && !self.inserted {
+            let error = Error::new(Kind::Unsupported, "it makes tables and holds no rows of them");
+            return Err(error.hint("name one that was made without --schema-only or --section"));
+        }
+        if !self.created && self.extensions.is_empty() && (self.inserted || !self.tables.is_empty()) {
+            let error = Error::new(Kind::Unsupported, "it holds rows of tables that it does not make");
+            return Err(error.hint("name one that was made without --data-only or --section"));
+        }
         Ok(Contents {
             sha256,
+            parts,
             size,
             server,
             pg_dump,
             encoding: self.encoding.unwrap_or_else(|| "UTF8".into()),
-            tables: self.tables,
+            tables: if self.unreadable { Vec::new() } else { self.tables },
+            counted: !self.unreadable && !self.inserted,
+            owners: self.owners || !self.created,
             roles: self.roles,
             extensions: self.extensions,
             tablespaces: self.tablespaces,
             large_objects: self.large_objects,
+            restricted: self.restricted.is_some(),
         })
     }
 }
@@ -229,13 +296,8 @@ impl Reading {
 pub(crate) fn tablespaces(script: &[u8]) -> BTreeSet<String> {
     let mut lexer = Lexer::default();
     let lines = script.split_inclusive(|byte| *byte == b'\n');
-    let statements = lines.flat_map(|line| if is_psqls(&lexer, line) { Vec::new() } else { lexer.take(line) });
+    let statements = lines.flat_map(|line| lexer.take(line));
     statements.filter_map(|text| tablespace(text.strip_prefix(SET_TABLESPACE)?)).collect()
-}
-
-/// Whether a line is a command of psql's own.
-fn is_psqls(lexer: &Lexer, line: &[u8]) -> bool {
-    lexer.is_between() && line.starts_with(b"\\")
 }
 
 /// The tablespace in a setting's value; none where it is the database's own.
@@ -243,26 +305,75 @@ fn tablespace(value: &[u8]) -> Option<String> {
     first_name(value).filter(|name| !name.is_empty() && name != "''")
 }
 
+fn refuse_statement(text: &[u8]) -> Result<()> {
+    let starts = |start: &[u8]| text.starts_with(start);
+    let on_database = || after_last(text, b" ON DATABASE ").is_some();
+    if BEYOND.iter().any(|start| starts(start))
+        || ([&b"GRANT "[..], b"REVOKE ", b"SECURITY LABEL "].iter().any(|start| starts(start)) && on_database())
+    {
+        return Err(beyond(text));
+    }
+    if starts(b"SET standard_conforming_strings = ") && !starts(b"SET standard_conforming_strings = on;") {
+        let error = Error::new(Kind::Unsupported, "its texts are written as PostgreSQL 9.0 and older wrote them");
+        return Err(error.hint("dump the database anew, with standard_conforming_strings on"));
+    }
+    if starts(b"DROP ") && after_last(text, b" IF EXISTS ").is_none() {
+        let error =
+            Error::new(Kind::Unsupported, "it drops first what a new database has not: it was made with --clean");
+        return Err(error.hint("name one that was made without --clean, or with --if-exists too"));
+    }
+    Ok(())
+}
+
+/// What stands after the first words of a statement may be a password.
 fn beyond(text: &[u8]) -> Error {
-    let shown: String = String::from_utf8_lossy(text).chars().take_while(|c| *c != '\n').take(60).collect();
-    Error::new(Kind::Unsupported, format!("it reaches beyond its database: {}", shown.escape_debug())).hint(
-        "only a script of one database, without --create, can be built beside what is live; run this one by hand with \
-         `psql -f`, which changes what is live at once",
+    let text = String::from_utf8_lossy(text);
+    let shown = match text.strip_prefix('\\') {
+        Some(command) => format!("\\{}", command.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default()),
+        None => text
+            .split_whitespace()
+            .take(3)
+            .collect::<Vec<_>>()
+            .join(" ")
+            .trim_end_matches(';')
+            .escape_debug()
+            .to_string(),
+    };
+    Error::new(Kind::Unsupported, format!("it reaches beyond its database: {shown}")).hint(
+        "only a script of one database, without --create, can be built beside what is live: take that out of it, or run it by \
+         hand with `psql -f`, which changes what is live at once",
     )
 }
 
-/// The role that a statement gives or takes something.
-fn role_of(statement: &[u8]) -> Option<String> {
+/// The roles that a statement names as owners, or gives or takes something.
+fn roles_of(statement: &[u8]) -> Vec<String> {
     let starts = |start: &[u8]| statement.starts_with(start);
-    let word: &[u8] = match () {
-        () if starts(b"GRANT ") || starts(b"ALTER DEFAULT PRIVILEGES ") && after_last(statement, b" TO ").is_some() => {
-            b" TO "
-        }
-        () if starts(b"REVOKE ") || starts(b"ALTER DEFAULT PRIVILEGES ") => b" FROM ",
-        () if starts(b"ALTER ") => b" OWNER TO ",
-        () => return None,
+    let words: &[&[u8]] = match () {
+        () if starts(b"GRANT ") || starts(b"CREATE POLICY ") => &[b" TO "],
+        () if starts(b"REVOKE ") => &[b" FROM "],
+        () if starts(b"ALTER DEFAULT PRIVILEGES ") => &[b" FOR ROLE ", b" TO ", b" FROM "],
+        () if starts(b"ALTER ") => &[b" OWNER TO "],
+        () if starts(b"CREATE USER MAPPING ") => &[b" FOR "],
+        () if starts(b"SET SESSION AUTHORIZATION ") => &[b" AUTHORIZATION "],
+        () => &[],
     };
-    first_name(after_last(statement, word)?).filter(|name| name != "PUBLIC")
+    let lists = words.iter().filter_map(|word| after_last(statement, word));
+    let special = ["PUBLIC", "CURRENT_USER", "DEFAULT", "public"];
+    lists.flat_map(names).filter(|name| !special.contains(&name.as_str())).collect()
+}
+
+/// The names that a text begins with, with commas between them; pg_dump writes one in a session's authorization as a text.
+fn names(text: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    loop {
+        let end = after_identifier(rest);
+        names.extend(first_name(rest).map(|name| name.trim_matches('\'').to_owned()));
+        match rest[end..].strip_prefix(b", ") {
+            Some(further) => rest = further,
+            None => return names,
+        }
+    }
 }
 
 /// What follows the last `word` that stands in no quotes.
@@ -299,12 +410,12 @@ mod tests {
     fn read(script: &str) -> Result<Contents> {
         let mut reading = Reading::default();
         script.as_bytes().split_inclusive(|byte| *byte == b'\n').try_for_each(|line| reading.take(line))?;
-        reading.finish(Sha256Digest([0; 32]), script.len() as u64)
+        reading.finish(Sha256Digest([0; 32]), Vec::new(), script.len() as u64)
     }
 
     const HEAD: &str = "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\n\
         -- Dumped from database version 15.18 (Debian)\n-- Dumped by pg_dump version 15.18\n\n\
-        SET client_encoding = 'LATIN1';\n";
+        SET client_encoding = 'LATIN1';\nSET standard_conforming_strings = on;\n";
     const END: &str = "--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n";
 
     #[test]
@@ -312,28 +423,55 @@ mod tests {
         let body = "CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public;\nSET default_tablespace = '';\n\
             SET default_tablespace = fast;\nCREATE TABLE t (a text DEFAULT 'x; GRANT y TO z');\n\
             ALTER TABLE chef.t OWNER TO \"ops TO \"\"team\";\nCOPY chef.\"a.b\" (a, \"b c\") FROM stdin;\n\\\\.\n\\connect\n\\.\n\
-            COPY public.empty FROM stdin;\n\\.\n\nSELECT pg_catalog.lo_create('7');\n\
+            COPY public.empty FROM stdin;\n\\.\r\n\nSELECT pg_catalog.lo_create('7');\n\
             GRANT SELECT ON TABLE t TO reader WITH GRANT OPTION;\nREVOKE ALL ON TABLE t FROM PUBLIC;\n\
+            CREATE POLICY p ON t TO \"a, b\", c USING (x);\nSET SESSION AUTHORIZATION 'grantor';\n\
             ALTER DEFAULT PRIVILEGES FOR ROLE o IN SCHEMA s GRANT SELECT ON TABLES TO later;\n";
         let contents = read(&format!("{HEAD}{body}{END}")).expect("a script");
         assert_eq!((contents.server.as_str(), contents.encoding.as_str()), ("15.18 (Debian)", "LATIN1"));
         let tables: Vec<_> =
             contents.tables.iter().map(|table| (table.schema.as_str(), table.name.as_str(), table.rows)).collect();
         assert_eq!(tables, [("chef", "a.b", 2), ("public", "empty", 0)]);
-        assert_eq!(contents.roles.iter().collect::<Vec<_>>(), ["later", "ops TO \"team", "reader"]);
+        let roles = ["a, b", "c", "grantor", "later", "o", "ops TO \"team", "reader"];
+        assert_eq!(contents.roles.iter().collect::<Vec<_>>(), roles);
         assert_eq!(contents.extensions.first().map(String::as_str), Some("uuid-ossp"));
         assert_eq!(contents.tablespaces.iter().collect::<Vec<_>>(), ["fast"]);
         assert_eq!(contents.large_objects, 1);
+        assert!(contents.counted && contents.owners && contents.restricted);
+        let inserted = read(&format!("{HEAD}CREATE TABLE t (a int);\nINSERT INTO t VALUES (1);\n{END}"));
+        let inserted = inserted.expect("a script");
+        assert!(!inserted.counted && !inserted.owners);
+        let rows = "CREATE TABLE t (a int);\nCOPY t (a) FROM stdin;\n1\n\\.\n";
+        read(&format!("{HEAD}{rows}{END}").replace('\n', "\r\n")).expect("the same from another system");
     }
 
     #[test]
     fn a_script_that_is_torn_or_reaches_further_is_refused() {
-        let kind = |script: &str| read(script).expect_err("refused").kind();
-        assert_eq!(kind(HEAD), Kind::Damaged);
-        assert_eq!(kind(&format!("{HEAD}COPY t FROM stdin;\n1\n{END}")), Kind::Damaged);
-        assert_eq!(kind("SELECT 1;\n"), Kind::Unsupported);
-        for line in ["\\connect orchestrator", "DROP DATABASE orchestrator;", "  CREATE ROLE x;"] {
-            assert_eq!(kind(&format!("{HEAD}{line}\n{END}")), Kind::Unsupported, "{line}");
+        let refused = |script: &str| read(script).expect_err(script);
+        assert_eq!(refused(HEAD).kind(), Kind::Damaged);
+        assert_eq!(refused(&format!("{HEAD}COPY t FROM stdin;\n1\n{END}")).kind(), Kind::Damaged);
+        assert_eq!(refused(&format!("{HEAD}{END}SELECT 1;\n")).kind(), Kind::Damaged);
+        assert_eq!(refused(format!("{HEAD}{END}").trim_end_matches("ict abc\n\n")).kind(), Kind::Damaged);
+        assert_eq!(refused("SELECT 1;\n").kind(), Kind::Unsupported);
+        for line in [
+            "\\connect postgresql://o:hunter2@x/y",
+            " \\! hunter2",
+            "SELECT 1; \\connect x",
+            "\\unrestrict abc \\! hunter2",
+            "\\restrict def",
+            "\\unrestrict abc\n\\unrestrict abc",
+            "DROP DATABASE orchestrator;",
+            "ALTER ROLE x PASSWORD 'hunter2';",
+            "COMMENT ON DATABASE orchestrator IS 'hunter2';",
+            "GRANT CONNECT ON DATABASE orchestrator TO x;",
+            "SET standard_conforming_strings = off;",
+            "DROP TABLE t;",
+            "CREATE TABLE t (a int);",
+            "COPY t (a) FROM stdin;\n1\n\\.",
+        ] {
+            let error = refused(&format!("{HEAD}{line}\n{END}"));
+            assert_eq!(error.kind(), Kind::Unsupported, "{line}");
+            assert!(!format!("{error:?}").contains("hunter2"), "{error}");
         }
     }
 }

@@ -1,0 +1,119 @@
+//! Whatever state a restore is in, the tool says so truly, and there is a way on.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use fixtures::{Postgres, forget_libpq};
+use system_tests::{Workplace, describe, last_line};
+
+/// A bundle, and a server that has another database of the same name.
+struct Stage {
+    place: Workplace,
+    bundle: PathBuf,
+    target: Postgres,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let (place, source) = (Workplace::default(), Postgres::start());
+        source.load_sample(20);
+        let bundle = place.make_bundle(&source);
+        let target = Postgres::start();
+        target.sql("postgres", "CREATE DATABASE orchestrator");
+        Self { place, bundle, target }
+    }
+
+    fn run(&self, server: &Postgres, arguments: &[&str]) -> Output {
+        self.place.restore(server, arguments).output().expect("it runs")
+    }
+
+    fn restore(&self, server: &Postgres) {
+        let output = self.place.restore_all(server, &self.bundle, &["--only", "databases"]);
+        assert!(last_line(&output).starts_with("restored in "), "{}", describe(&output));
+    }
+
+    /// Begins a restore that kills itself at a mark.
+    fn kill_at(&self, mark: usize) {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_interrupted"));
+        forget_libpq(&mut command);
+        command.arg(mark.to_string()).arg("restore").arg(&self.bundle).envs(self.target.variables());
+        let killed = command.env("STATE_DIRECTORY", self.place.path("state")).output().expect("it runs");
+        assert!(!killed.status.success(), "{}", describe(&killed));
+    }
+
+    /// The code that a run ended with, and its last line.
+    fn assert_ends(&self, output: &Output, code: i32, line: &str) {
+        assert_eq!(output.status.code(), Some(code), "{}", describe(output));
+        assert!(last_line(output).starts_with(line), "{line}: {}", describe(output));
+    }
+}
+
+#[test]
+fn a_half_dropped_database_stops_no_way_on() {
+    let stage = Stage::new();
+    let shadow = "UPDATE pg_database SET datconnlimit = -2 WHERE datname ~ '^orchestrator_restore_'";
+    stage.kill_at(5);
+    stage.target.sql("postgres", shadow);
+    let back = stage.run(&stage.target, &["--rollback"]);
+    assert!(back.status.success(), "{}", describe(&back));
+    assert!(!stage.target.sql("postgres", "SELECT datname FROM pg_database").contains("_restore_"));
+    stage.restore(&stage.target);
+    stage.target.sql("postgres", "UPDATE pg_database SET datconnlimit = -2 WHERE datname ~ '^orchestrator_before_'");
+    let cleaned = stage.run(&stage.target, &["cleanup", "--yes"]);
+    assert!(cleaned.status.success(), "{}", describe(&cleaned));
+    assert!(!stage.target.sql("postgres", "SELECT datname FROM pg_database").contains("_before_"));
+}
+
+#[test]
+fn what_fails_after_a_complete_restore_leaves_it_complete() {
+    let stage = Stage::new();
+    stage.restore(&stage.target);
+    let bundle = stage.bundle.display().to_string();
+    let other = Postgres::start();
+    for arguments in [&["--rollback", "--yes", "--file", &bundle][..], &["--resume"]] {
+        let output = stage.run(&other, arguments);
+        stage.assert_ends(&output, 13, "refused: nothing was changed");
+    }
+    let mut gone = stage.place.restore(&other, &["cleanup", "--yes"]);
+    let gone = gone.env("PGHOST", "/nowhere").output().expect("it runs");
+    stage.assert_ends(&gone, 1, "failed: nothing was changed");
+}
+
+#[test]
+fn what_is_unfinished_is_told_from_the_journal() {
+    let stage = Stage::new();
+    stage.kill_at(5);
+    let bundle = stage.bundle.display().to_string();
+    let resumable = "unfinished: `restore --resume` goes on";
+    for arguments in [&["cleanup", "--yes"][..], &["--dry-run", &bundle], &["--yes", &bundle]] {
+        stage.assert_ends(&stage.run(&stage.target, arguments), 14, resumable);
+    }
+    let said = describe(&stage.run(&stage.target, &["--dry-run", &bundle]));
+    assert!(!said.contains("another restore builds"), "{said}");
+}
+
+#[test]
+fn restores_into_several_servers_are_kept_apart() {
+    let stage = Stage::new();
+    let other = Postgres::start();
+    other.sql("postgres", "CREATE DATABASE orchestrator");
+    stage.restore(&other);
+    stage.restore(&stage.target);
+    let before = "SELECT count(*) FROM pg_database WHERE datname ~ '_before_'";
+    let forgotten = stage.run(&stage.target, &["cleanup", "--forget", "--yes"]);
+    assert!(forgotten.status.success(), "{}", describe(&forgotten));
+    assert_eq!(describe(&forgotten).matches("forgotten: ").count(), 1, "{}", describe(&forgotten));
+    // The one whose server answers is still there.
+    let bundle = stage.bundle.display().to_string();
+    let back = stage.run(&stage.target, &["--rollback", "--yes", "--file", &bundle]);
+    assert!(back.status.success(), "{}", describe(&back));
+    let none = stage.run(&stage.target, &["cleanup", "--forget", "--yes"]);
+    stage.assert_ends(&none, 10, "refused: nothing was changed");
+    stage.restore(&stage.target);
+    stage.restore(&other);
+    let elsewhere = other.sql("postgres", before);
+    let cleaned = stage.run(&stage.target, &["cleanup", "--yes"]);
+    assert!(cleaned.status.success(), "{}", describe(&cleaned));
+    assert!(describe(&cleaned).contains("was into another server"), "{}", describe(&cleaned));
+    assert_eq!((stage.target.sql("postgres", before), other.sql("postgres", before)), ("0".into(), elsewhere));
+}
