@@ -232,7 +232,8 @@ pub(crate) enum RestoreCommand {
         /// Don't ask
         #[arg(long)]
         yes: bool,
-        /// Forget the last restore, whose server is gone for good; nothing is dropped
+        /// Forget the restores that can't be taken back from here: their server does not answer, or is another one, or what
+        /// stepped aside is gone; nothing is dropped
         #[arg(long)]
         forget: bool,
     },

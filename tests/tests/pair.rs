@@ -20,6 +20,11 @@ impl Stage {
     fn new() -> Self {
         let source = Postgres::start();
         source.load_sample(1000);
+        // It is read and sent in parts, and this is longer than some.
+        source.sql(
+            "orchestrator",
+            "CREATE TABLE long AS SELECT i, repeat('row ', 30) AS t FROM generate_series(1, 30000) i",
+        );
         let place = Workplace::default();
         let script = place.write("orchestrator.sql", source.dump("orchestrator", &[]));
         place.write("settings.toml", "cluster_conf = 'home/cluster.conf'\n");
@@ -171,6 +176,30 @@ fn a_script_that_is_changed_after_it_was_looked_through_is_not_run() {
     assert!(describe(&output).contains("the script has changed since it was looked through"), "{}", describe(&output));
     let back = stage.place.restore(&stage.target, &["--rollback"]).output().expect("it runs");
     assert!(back.status.success(), "{}", describe(&back));
+}
+
+#[test]
+fn a_pair_that_was_moved_is_gone_on_with() {
+    let stage = Stage::new();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_interrupted"));
+    fixtures::forget_libpq(&mut command);
+    command.args(["3", "restore"]).arg(&stage.script).arg(stage.place.path("cluster.conf"));
+    let killed = command.arg(stage.place.path("there.conf")).envs(stage.target.variables());
+    let killed = killed.env("STATE_DIRECTORY", stage.place.path("state")).output().expect("it runs");
+    assert!(!killed.status.success(), "{}", describe(&killed));
+    for (from, to) in [("orchestrator.sql", "moved.sql"), ("cluster.conf", "moved.conf")] {
+        fs::rename(stage.place.path(from), stage.place.path(to)).expect("moved");
+    }
+    let resume = |arguments: &[&str]| {
+        let all = [&["--resume"], arguments].concat();
+        stage.place.restore(&stage.target, &all).output().expect("it runs")
+    };
+    let lost = resume(&[]);
+    assert_eq!(lost.status.code(), Some(14), "{}", describe(&lost));
+    assert!(describe(&lost).contains("name it with --sql and --cluster-conf"), "{}", describe(&lost));
+    let found = resume(&["--sql", "moved.sql", "--cluster-conf", "moved.conf"]);
+    assert_eq!(found.status.code(), Some(0), "{}", describe(&found));
+    assert!(stage.place.path("there.conf").exists());
 }
 
 #[test]

@@ -59,6 +59,11 @@ fn a_half_dropped_database_stops_no_way_on() {
     assert!(!stage.target.sql("postgres", "SELECT datname FROM pg_database").contains("_restore_"));
     stage.restore(&stage.target);
     stage.target.sql("postgres", "UPDATE pg_database SET datconnlimit = -2 WHERE datname ~ '^orchestrator_before_'");
+    // What is half gone is nothing to return to.
+    let bundle = stage.bundle.display().to_string();
+    let back = stage.run(&stage.target, &["--rollback", "--yes", "--file", &bundle]);
+    stage.assert_ends(&back, 13, "refused: nothing was changed");
+    assert_eq!(stage.target.sql("orchestrator", "SELECT count(*) FROM cluster.machines"), "20");
     let cleaned = stage.run(&stage.target, &["cleanup", "--yes"]);
     assert!(cleaned.status.success(), "{}", describe(&cleaned));
     assert!(!stage.target.sql("postgres", "SELECT datname FROM pg_database").contains("_before_"));
@@ -109,11 +114,36 @@ fn restores_into_several_servers_are_kept_apart() {
     assert!(back.status.success(), "{}", describe(&back));
     let none = stage.run(&stage.target, &["cleanup", "--forget", "--yes"]);
     stage.assert_ends(&none, 10, "refused: nothing was changed");
-    stage.restore(&stage.target);
     stage.restore(&other);
+    stage.restore(&stage.target);
     let elsewhere = other.sql("postgres", before);
     let cleaned = stage.run(&stage.target, &["cleanup", "--yes"]);
     assert!(cleaned.status.success(), "{}", describe(&cleaned));
     assert!(describe(&cleaned).contains("was into another server"), "{}", describe(&cleaned));
     assert_eq!((stage.target.sql("postgres", before), other.sql("postgres", before)), ("0".into(), elsewhere));
+    // It was not the last one, and does not become it.
+    let back = stage.run(&other, &["--rollback", "--yes", "--file", &bundle]);
+    stage.assert_ends(&back, 10, "refused: nothing was changed");
+}
+
+#[test]
+fn what_is_lost_beside_its_place_is_written_again() {
+    let stage = Stage::new();
+    stage.place.write("cluster.conf", "live\n");
+    let mut command = stage.place.restore(&stage.target, &["--release", "2.6.3", "--dry-run", "--file"]);
+    let planned = command.arg(&stage.bundle).arg("--json").output().expect("it runs");
+    let planned: serde_json::Value = serde_json::from_slice(&planned.stdout).expect("JSON");
+    let steps = planned["result"]["steps"].as_array().expect("steps");
+    // Right after the swap of the databases; files come last.
+    stage.kill_at(2 * (steps.len() - 1));
+    let staging = std::fs::read_dir(stage.place.path("")).expect("a directory").flatten();
+    let staging =
+        staging.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("/.orchestrator-cli_"));
+    let staging: Vec<_> = staging.collect();
+    assert_eq!(staging.len(), 1, "{staging:?}");
+    std::fs::remove_dir_all(&staging[0]).expect("removed");
+    let resumed = stage.run(&stage.target, &["--resume"]);
+    assert!(last_line(&resumed).starts_with("restored in "), "{}", describe(&resumed));
+    let conf = std::fs::read_to_string(stage.place.path("cluster.conf")).expect("a cluster.conf");
+    assert!(conf.starts_with("chef: "), "{conf}");
 }

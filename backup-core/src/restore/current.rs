@@ -33,9 +33,12 @@ pub struct Moved<'p> {
     pub cluster_conf: Option<&'p Path>,
 }
 
-/// How far the restore is that is to be ended before another one begins, if there is one and it can be seen.
-pub fn unfinished(context: &Context) -> Option<Progress> {
-    Journals::look(context).ok()??.unfinished_progress().ok()?
+/// How far the restore is that is to be ended before another one begins, if there is one.
+///
+/// # Errors
+/// Where it can't be seen.
+pub fn unfinished(context: &Context) -> Result<Option<Progress>> {
+    Journals::look(context)?.map_or(Ok(None), |journals| journals.unfinished_progress())
 }
 
 /// Finds the restore that is to be resumed or rolled back.
@@ -110,7 +113,7 @@ impl Current {
 }
 
 /// Makes sure, before anything is undone, that all that stepped aside is there to come back.
-async fn check_ways_back(plan: &Plan, target: Option<&Target>, journal: &Journal) -> Result<()> {
+pub(super) async fn check_ways_back(plan: &Plan, target: Option<&Target>, journal: &Journal) -> Result<()> {
     let has_happened = |step| matches!(journal.status(step), Status::Applying | Status::Applied);
     if let Some(target) = target.filter(|_| has_happened(steps::SWAP)) {
         postgres::check_ways_back(target, &plan.names()).await?;
@@ -139,11 +142,12 @@ async fn reopen(plan: Plan, moved: Moved<'_>, settings: &RestoreSettings, contex
     let source = match &plan.cluster_conf {
         None => store::open_file(path).and_then(Bundle::open).map(|bundle| Source::Bundle(Arc::new(bundle))),
         Some(cluster_conf) => {
-            let pair = PairFiles { sql: path.into(), cluster_conf: cluster_conf.clone(), database: None, place: None };
+            let cluster_conf = moved.cluster_conf.unwrap_or(cluster_conf).into();
+            let pair = PairFiles { sql: path.into(), cluster_conf, database: None, place: None };
             pair.read(context, Arc::default()).await.map(|pair| Source::Pair(Arc::new(pair)))
         }
     };
-    let source = source.context(|| format!("open {}", path.display())).map_err(lost)?;
+    let source = source.context(|| format!("open what is restored, {}", plan.bundle)).map_err(lost)?;
     if source.sha256() != plan.sha256 {
         let error = Error::new(Kind::Refused, format!("{} is another one than {}", path.display(), plan.bundle));
         return Err(error.hint(format!("name the right one with {flag}")));

@@ -1,5 +1,7 @@
 //! Which databases come back, and whether the server takes them.
 
+use std::collections::HashSet;
+
 use rustix::fs::statvfs;
 
 use super::Request;
@@ -74,16 +76,23 @@ fn newer_finding(manifest: &Manifest, request: &Request, major: u32) -> Option<F
     Some(Finding::error("script-newer", "script", message).hint("dump with pg_dump of the server's own version"))
 }
 
-/// Scripts that go through psql as `pg_dump` wrote them may need a newer one of the same major version.
+/// Scripts that go through psql as `pg_dump` wrote them may need a newer one of the same major version. A pair's script
+/// goes without commands, and psql had best be kept from all others.
 fn restrict_finding(manifest: &Manifest, request: &Request, version: &str) -> Option<Finding> {
-    let scripts =
-        request.cluster_conf.is_some() || manifest.databases.iter().any(|database| database.large_objects > 0);
+    if postgres::know_restrict(version) {
+        return None;
+    }
+    let hint = "install the newest minor release of PostgreSQL's client programs (August 2025 or later)";
+    if request.cluster_conf.is_some() {
+        let message =
+            format!("psql {version} can't be kept from commands in a script: restore only one that you trust");
+        return Some(Finding::warning("psql-older", "psql", message).hint(hint));
+    }
     let written_by = &manifest.source.postgres.as_ref()?.pg_dump;
-    if !scripts || !postgres::know_restrict(written_by) || postgres::know_restrict(version) {
+    if !manifest.databases.iter().any(|database| database.large_objects > 0) || !postgres::know_restrict(written_by) {
         return None;
     }
     let message = format!("psql {version} does not know `\\restrict`, which pg_dump {written_by} wrote");
-    let hint = "install the newest minor release of PostgreSQL's client programs (August 2025 or later)";
     Some(Finding::error("psql-older", "psql", message).hint(hint))
 }
 
@@ -165,9 +174,9 @@ async fn look_at_occupant(pair: &Pair, name: &str, target: &Target, findings: &m
         return;
     }
     let live = findings.keep("database", name, target.tables_of(name).await).unwrap_or_default();
-    let known = |table: &(String, String)| {
-        pair.script.tables.iter().any(|other| (&other.schema, &other.name) == (&table.0, &table.1))
-    };
+    let tables = &pair.script.tables;
+    let tables: HashSet<(&str, &str)> = tables.iter().map(|table| (&*table.schema, &*table.name)).collect();
+    let known = |(schema, name): &(String, String)| tables.contains(&(&**schema, &**name));
     if pair.script.counted && !live.is_empty() && !live.iter().any(known) {
         let message = format!("it has {} tables, and the script has none of them", live.len());
         let hint = "look whether it is the right script, and the right database: --database names another one";

@@ -9,6 +9,8 @@ use crate::plan::{Head, Journal, Progress};
 use crate::{Context, Error, ErrorContext, Kind, Result, lock};
 
 const SUFFIX: &str = ".journal";
+/// Of one that another restore came after: it is never rolled back, also when the other one is forgotten.
+const SUPERSEDED: &str = ".superseded";
 
 /// The directory of journals, locked against another restore on this machine.
 pub(super) struct Journals {
@@ -45,7 +47,17 @@ impl Journals {
     pub(super) fn create(&self, head: &Head<Plan>) -> Result<Journal> {
         // Names are in the order of time, and two restores in one second have two.
         let name = format!("{}{SUFFIX}", head.created.format("%Y%m%dT%H%M%S%.6fZ"));
+        self.supersede()?;
         Journal::create(&self.directory.join(name), head)
+    }
+
+    /// Marks all journals as those of older restores.
+    fn supersede(&self) -> Result<()> {
+        for path in paths(&self.directory)?.iter().filter(|path| is_current(path)) {
+            let renamed = fs::rename(path, path.with_extension(&SUPERSEDED[1..]));
+            renamed.context(|| format!("rename the journal {}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Every journal, oldest first.
@@ -80,7 +92,7 @@ impl Journals {
     /// # Errors
     /// [`Kind::NotFound`] where there is none.
     pub(super) fn current(&self) -> Result<(Journal, Head<Plan>)> {
-        let last = self.all()?.pop();
+        let last = self.all()?.pop().filter(|(journal, _)| is_current(journal.path()));
         if let Some((_, head)) = last.as_ref().filter(|(journal, _)| journal.progress() == Progress::Undone) {
             let message = format!("the last restore, of {}, is rolled back already", head.plan.bundle);
             let hint = "one before it can't be: what stepped aside for it stays as …_before_… until `restore cleanup`";
@@ -93,16 +105,28 @@ impl Journals {
     }
 }
 
-fn all(directory: &Path) -> Result<Vec<(Journal, Head<Plan>)>> {
+fn is_current(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == &SUFFIX[1..])
+}
+
+/// Every journal, oldest first.
+fn paths(directory: &Path) -> Result<Vec<PathBuf>> {
     let doing = || format!("read the journals in {}", directory.display());
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).context(doing)? {
         let entry = entry.context(doing)?;
-        if entry.file_name().to_string_lossy().strip_suffix(SUFFIX).is_some_and(|name| !name.starts_with('.')) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if [SUFFIX, SUPERSEDED].iter().any(|suffix| name.ends_with(suffix)) && !name.starts_with('.') {
             paths.push(entry.path());
         }
     }
     paths.sort();
+    Ok(paths)
+}
+
+fn all(directory: &Path) -> Result<Vec<(Journal, Head<Plan>)>> {
+    let doing = || format!("read the journals in {}", directory.display());
+    let paths = paths(directory)?;
     let open = |path: &PathBuf| {
         Journal::open(path).map_err(|error| match error.kind() {
             Kind::Damaged => Error::new(Kind::Damaged, doing()).because(error).hint(

@@ -1,5 +1,6 @@
 //! What restores leave: databases and files that stepped aside, and journals of servers that are gone.
 
+use super::current::check_ways_back;
 use super::journals::Journals;
 use super::plan::Plan;
 use super::reach;
@@ -97,7 +98,8 @@ impl Leftovers {
     }
 }
 
-/// Restores whose server does not answer, or another one in its place.
+/// Restores that can be neither gone on with nor taken back: no server answers, another one does, or what stepped aside is
+/// gone.
 pub struct Gone {
     _journals: Journals,
     restores: Vec<(Journal, String)>,
@@ -114,13 +116,23 @@ pub async fn gone(settings: &RestoreSettings, context: &Context) -> Result<Gone>
         if journal.progress() == Progress::Undone {
             continue;
         }
-        if let Err(error) = reach(&head.plan, 0, settings, context).await {
-            let why = error.chain().pop().unwrap_or_default();
-            gone.restores.push((journal, format!("{}: {why}", described(&head))));
+        let reached = async {
+            let target = reach(&head.plan, 0, settings, context).await?;
+            check_ways_back(&head.plan, target.as_ref(), &journal).await
+        };
+        match reached.await {
+            Ok(()) => {}
+            // Another server answers, or the way back is gone; or none answers.
+            Err(error) if error.kind() == Kind::Refused || is_unanswered(&error) => {
+                let why = error.chain().pop().unwrap_or_default();
+                gone.restores.push((journal, format!("{}: {why}", described(&head))));
+            }
+            Err(error) => return Err(error),
         }
     }
     if gone.restores.is_empty() {
-        let error = Error::new(Kind::NotFound, "forget a restore: there is none whose server is gone");
+        let error =
+            Error::new(Kind::NotFound, "forget a restore: each one's server answers, and the way back is there");
         return Err(
             error.hint("`restore --rollback` takes the last one back, `restore cleanup` drops what stepped aside")
         );
@@ -141,6 +153,12 @@ impl Gone {
     pub fn forget(self) -> Result<()> {
         self.restores.into_iter().try_for_each(|(journal, _)| journal.remove())
     }
+}
+
+/// Whether nothing listens where the server should: anything else that goes wrong may pass.
+fn is_unanswered(error: &Error) -> bool {
+    let words = ["error connecting to server", "connection refused", "no such file"];
+    error.chain().iter().map(|cause| cause.to_lowercase()).any(|cause| words.iter().any(|word| cause.contains(word)))
 }
 
 /// A restore, for people.

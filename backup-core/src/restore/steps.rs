@@ -155,7 +155,7 @@ impl RestoreStep {
             path: pair.sql.clone(),
             sha256: pair.script.sha256,
             parts: pair.parts.clone(),
-            restricted: pair.script.restricted,
+            commands: pair.script.commands.clone(),
             database: self.work.source()?.manifest().databases[planned.index].clone(),
             name: planned.names.name.clone(),
             shadow: planned.names.shadow.clone(),
@@ -163,11 +163,11 @@ impl RestoreStep {
         })
     }
 
-    /// Writes every tree beside its place, in a thread that may wait for the disk.
-    async fn stage_files(&self) -> Result<()> {
+    /// Writes trees beside their places, in a thread that may wait for the disk.
+    async fn stage_files(&self, which: fn(&Placement) -> bool) -> Result<()> {
         let (source, work) = (self.work.source()?.clone(), self.work.clone());
         let work = move || {
-            for file in &work.plan.files {
+            for file in work.plan.files.iter().filter(|file| which(file)) {
                 let found = match &source {
                     Source::Bundle(bundle) => file.stage(bundle, &work.context)?,
                     Source::Pair(pair) => file.stage_content(&work.plan.bundle, &pair.cluster_conf, pair.mode)?,
@@ -214,8 +214,11 @@ impl RestoreStep {
             Act::CheckBuilt => self.script()?.check().await,
             Act::PropertiesOfBuilt => self.script()?.set_properties().await,
             Act::Swap => swap(target()?, &plan.names()).await,
-            Act::Files => self.stage_files().await,
-            Act::PlaceFiles => plan.files.iter().try_for_each(|file| file.place(&plan.bundle)),
+            Act::Files => self.stage_files(|_| true).await,
+            Act::PlaceFiles => {
+                self.stage_files(Placement::is_lost).await?;
+                plan.files.iter().try_for_each(|file| file.place(&plan.bundle))
+            }
         }
     }
 

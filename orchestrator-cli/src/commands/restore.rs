@@ -60,9 +60,9 @@ const CLEAN_UP_AGAIN: Unfinished = ("cleanup-unfinished", "unfinished: `restore 
 fn ending(kind: Kind, context: &Context) -> (&'static str, &'static str) {
     match kind {
         Kind::Unfinished => match restore::unfinished(context) {
-            Some(Progress::Undoing) => ROLL_BACK_AGAIN,
-            Some(_) => RESUME,
-            None => CLEAN_UP_AGAIN,
+            Ok(Some(Progress::Undoing)) => ROLL_BACK_AGAIN,
+            Ok(None) => CLEAN_UP_AGAIN,
+            Ok(Some(_)) | Err(_) => RESUME,
         },
         Kind::Failed | Kind::Interrupted => ("failed-and-unchanged", "failed: nothing was changed"),
         _ => ("refused", "refused: nothing was changed"),
@@ -155,7 +155,7 @@ async fn rollback(
         let names = databases.chain(files).collect::<Vec<_>>().join(", ");
         let what = format!("All that was written to {names} since {} is dropped with it.", when(&current));
         if (arguments.yes || !std::io::stdin().is_terminal()) && !named {
-            let error = Error::new(Kind::Refused, "roll a complete restore back").because(what);
+            let error = Error::new(Kind::Refused, "roll back a restore that has changed what is live").because(what);
             let hint =
                 format!("name it: `restore --rollback --yes {}`; the file itself is not needed", plan.argument());
             return Err(error.hint(hint));

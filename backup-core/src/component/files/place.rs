@@ -179,6 +179,11 @@ impl Placement {
         self.staging.symlink_metadata().is_err() && self.stands()
     }
 
+    /// Whether it has to be written beside its place again: what was is gone, and has not taken its place.
+    pub fn is_lost(&self) -> bool {
+        self.staging.symlink_metadata().is_err() && !self.stands()
+    }
+
     /// Whether something has the place, and what had it before has stepped aside.
     fn stands(&self) -> bool {
         let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
@@ -282,7 +287,12 @@ impl Placement {
     /// # Errors
     /// The system's words.
     pub fn clean_up(&self) -> Result<()> {
-        self.before.as_deref().map_or(Ok(()), remove)
+        // Under another name first, so that half of it is never taken for the whole.
+        if let Some(before) = self.before.as_ref().filter(|before| before.symlink_metadata().is_ok()) {
+            self.discard()?;
+            rename(before, &self.staging)?;
+        }
+        self.discard()
     }
 }
 

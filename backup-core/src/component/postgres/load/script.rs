@@ -35,8 +35,8 @@ pub struct Script {
     pub sha256: Sha256Digest,
     /// The digest of each part of it, likewise.
     pub parts: Arc<Vec<[u8; 32]>>,
-    /// Whether it keeps psql from commands of its own by itself.
-    pub restricted: bool,
+    /// Where commands of psql are in it, which are left out.
+    pub commands: Vec<(u64, u64)>,
     /// What it holds.
     pub database: Database,
     /// The name that the database is to have. One that has it now lends its encoding, locale and properties.
@@ -154,25 +154,34 @@ impl Script {
         }
     }
 
+    /// Puts blanks in the place of psql's commands, in the part of the script that begins at a byte.
+    fn leave_out_commands(&self, part: &mut [u8], at: u64) {
+        for (from, to) in &self.commands {
+            let place = |byte: u64| usize::try_from(byte.saturating_sub(at)).unwrap_or(usize::MAX).min(part.len());
+            let (from, to) = (place(*from), place(*to));
+            part[from..to].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
+        }
+    }
+
     async fn run(&self) -> Result<()> {
         let doing = || format!("read {}", self.path.display());
         let psql = self.target.psql(&self.target.parameters.with_database(&self.shadow));
         let mut file = store::open_file(&self.path)?;
         let mut running = command::start(psql, "run it with psql", Stdio::piped())?;
-        if !self.restricted
-            && know_restrict(&self.target.tools.version)
+        if know_restrict(&self.target.tools.version)
             && let Some(input) = &mut running.input
         {
-            // What has no key of its own must not have commands of psql either; none was found in it.
+            // None but those was found in it; should we have read it wrongly, psql takes no other. No script holds its
+            // own digest, and so none can lift it.
             let key = hex::encode(&self.sha256.0[..16]);
             let _ = input.write_all(format!("\\restrict {key}\n").as_bytes()).await;
         }
-        let mut parts = self.parts.iter();
+        let (mut parts, mut at) = (self.parts.iter(), 0);
         loop {
             let (read, back) = tokio::task::spawn_blocking(move || (read_part(&mut file), file))
                 .await
                 .map_err(|cause| Error::new(Kind::Failed, doing()).because(cause))?;
-            let part = read.context(doing)?;
+            let mut part = read.context(doing)?;
             file = back;
             let expected = parts.next();
             if part.is_empty() && expected.is_none() {
@@ -183,6 +192,8 @@ impl Script {
                 let error = Error::new(Kind::Refused, "the script has changed since it was looked through");
                 return Err(error.hint("go back with `restore --rollback`, then restore anew"));
             }
+            self.leave_out_commands(&mut part, at);
+            at += part.len() as u64;
             // What it has to say of its end comes with its status.
             let Some(input) = running.input.as_mut() else { break };
             if input.write_all(&part).await.is_err() {

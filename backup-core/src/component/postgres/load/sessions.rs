@@ -52,7 +52,7 @@ pub(super) async fn run_without_sessions(
                     }
                     query_failed(doing, &error).hint(
                         "something holds a database: a transaction elsewhere (pg_locks shows it), a prepared one, a slot; \
-                         when it is gone, run the same command with --resume, or --rollback",
+                         when it is gone, go on as the last line says",
                     )
                 });
             }

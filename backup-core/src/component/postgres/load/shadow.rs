@@ -75,7 +75,7 @@ pub async fn drop_database(target: &Target, name: &str) -> Result<()> {
 }
 
 /// Whether an interrupted DROP DATABASE has left it, so that nothing can be done but to drop it again.
-async fn is_invalid(connection: &Connection, name: &str) -> Result<bool> {
+pub(super) async fn is_invalid(connection: &Connection, name: &str) -> Result<bool> {
     let sql = "SELECT FROM pg_catalog.pg_database WHERE datname = $1 AND datconnlimit = -2";
     let row = connection.query_opt(sql, &[&name]).await;
     row.map(|row| row.is_some()).map_err(|error| query_failed(format!("look at database {name}"), &error))

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Target;
 use super::sessions::run_without_sessions;
+use super::shadow::is_invalid;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::discover::exists;
 use crate::component::postgres::sql;
@@ -99,8 +100,10 @@ pub async fn check_ways_back(target: &Target, all: &[Names]) -> Result<()> {
 
 async fn check_way_back(connection: &Connection, names: &Names) -> Result<()> {
     let Some(before) = &names.before else { return Ok(()) };
-    if is_swapped(connection, names).await? && !exists(connection, before).await? {
-        let error = Error::new(Kind::Refused, format!("bring database {} back: {before} is gone", names.name));
+    let is_sound = exists(connection, before).await? && !is_invalid(connection, before).await?;
+    if is_swapped(connection, names).await? && !is_sound {
+        let error =
+            Error::new(Kind::Refused, format!("bring database {} back: {before} is gone, or half dropped", names.name));
         return Err(error.hint("once it is dropped, what was there before can't be returned to"));
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Follows a script as `psql` does: where a statement ends, and where a line is a command of psql's own.
 
 /// The most of a statement that is kept. Bodies of functions are longer; nothing is asked of them.
-const KEPT: usize = 64 << 10;
+pub(super) const KEPT: usize = 64 << 10;
 
 /// What a byte stands in.
 #[derive(Debug, Default)]
@@ -21,6 +21,10 @@ enum Inside {
 pub(super) struct Lexer {
     inside: Inside,
     statement: Vec<u8>,
+    /// Parentheses that are open: a rule's actions have semicolons between them.
+    parentheses: usize,
+    /// What is open of `BEGIN ATOMIC … END` and `CASE … END` in it: a function's body has semicolons too.
+    blocks: usize,
 }
 
 impl Lexer {
@@ -40,13 +44,13 @@ impl Lexer {
                 ended.push(line[at..].to_vec());
                 break;
             }
-            let before = at.checked_sub(1).map(|before| line[before]);
-            let taken = self.step(before, &line[at..]);
+            let taken = self.step(&line[at..]);
             if !matches!(self.inside, Inside::Comment(_)) && !taken.skipped {
                 self.keep(&line[at..at + taken.bytes]);
             }
             at += taken.bytes;
             if taken.ends {
+                (self.parentheses, self.blocks) = (0, 0);
                 ended.push(std::mem::take(&mut self.statement));
             }
         }
@@ -54,9 +58,11 @@ impl Lexer {
     }
 
     /// Takes one byte, or some that mean something together.
-    fn step(&mut self, before: Option<u8>, rest: &[u8]) -> Taken {
+    fn step(&mut self, rest: &[u8]) -> Taken {
         match &mut self.inside {
             Inside::Quotes { backslashes: true, .. } if rest[0] == b'\\' => return Taken::some(rest.len().min(2)),
+            // A doubled one stands for itself.
+            Inside::Quotes { quote, .. } if rest.starts_with(&[*quote, *quote]) => return Taken::some(2),
             Inside::Quotes { quote, .. } if rest[0] == *quote => self.inside = Inside::Nothing,
             Inside::Quotes { .. } => {}
             Inside::Dollars(tag) => {
@@ -77,37 +83,56 @@ impl Lexer {
                 }
                 return Taken::nothing(2);
             }
-            Inside::Nothing => return self.begin(before, rest),
+            Inside::Nothing => return self.begin(rest),
         }
         Taken::some(1)
     }
 
     /// Takes what stands in nothing.
-    fn begin(&mut self, before: Option<u8>, rest: &[u8]) -> Taken {
-        let in_word = before.is_some_and(is_word);
+    fn begin(&mut self, rest: &[u8]) -> Taken {
         match rest {
-            [b'-', b'-', ..] => return Taken::nothing(rest.len()),
+            [b'-', b'-', ..] => {
+                return Taken::nothing(
+                    rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len()),
+                );
+            }
             [b'/', b'*', ..] => {
                 self.inside = Inside::Comment(1);
                 return Taken::nothing(2);
             }
-            [b';', ..] => return Taken { ends: true, ..Taken::some(1) },
-            // `E'\n'`, and not the end of another word.
-            [b'e' | b'E', b'\'', ..] if !in_word => {
+            [b';', ..] => return Taken { ends: self.parentheses == 0 && self.blocks == 0, ..Taken::some(1) },
+            [b'(', ..] => self.parentheses += 1,
+            [b')', ..] => self.parentheses = self.parentheses.saturating_sub(1),
+            [b'e' | b'E', b'\'', ..] => {
                 self.inside = Inside::Quotes { quote: b'\'', backslashes: true };
                 return Taken::some(2);
             }
             [quote @ (b'\'' | b'"'), ..] => self.inside = Inside::Quotes { quote: *quote, backslashes: false },
-            [b'$', ..] if !in_word => {
-                if let Some(tag) = tag(rest) {
-                    self.inside = Inside::Dollars(tag.to_vec());
-                    return Taken::some(tag.len());
-                }
+            [b'$', ..] if tag(rest).is_some() => {
+                let tag = tag(rest).unwrap_or_default().to_vec();
+                let length = tag.len();
+                self.inside = Inside::Dollars(tag);
+                return Taken::some(length);
             }
+            [byte, ..] if is_word(*byte) => return self.word(rest),
             [byte, ..] if byte.is_ascii_whitespace() && self.statement.is_empty() => return Taken::nothing(1),
             _ => {}
         }
         Taken::some(1)
+    }
+
+    /// Takes a word. A function's body that is SQL stands between two of them.
+    fn word(&mut self, rest: &[u8]) -> Taken {
+        let word = &rest[..rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len())];
+        if self.parentheses == 0 && makes_a_function(&self.statement) {
+            let is = |other: &[u8]| word.eq_ignore_ascii_case(other);
+            if is(b"begin") || (is(b"case") && self.blocks > 0) {
+                self.blocks += 1;
+            } else if is(b"end") {
+                self.blocks = self.blocks.saturating_sub(1);
+            }
+        }
+        Taken::some(word.len())
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -133,6 +158,15 @@ impl Taken {
     fn nothing(bytes: usize) -> Self {
         Self { bytes, skipped: true, ends: false }
     }
+}
+
+/// Whether a statement begins as one that creates a function or a procedure.
+fn makes_a_function(statement: &[u8]) -> bool {
+    let start = &statement[..statement.len().min(64)];
+    let words = start.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(<[u8]>::to_ascii_lowercase);
+    let mut words = words.filter(|word| word != b"or" && word != b"replace");
+    words.next().is_some_and(|word| word == b"create")
+        && words.next().is_some_and(|word| word == b"function" || word == b"procedure")
 }
 
 fn is_word(byte: u8) -> bool {
@@ -168,6 +202,10 @@ mod tests {
         for script in ["\\c x\n", "  \\c x\n", "SELECT 1; \\! x\n", "SELECT 1\n\\c x\n", "/* */ \\c x\n", "'a'\\c\n"] {
             assert_eq!(commands(script), 1, "{script}");
         }
+        // Texts and comments end where psql ends them.
+        for script in ["SELECT E'a''\\' '\n\\c x\n--'\n", "-- a\r\\c x\n", "SELECT $$a$$$$'$$\n\\c x\n"] {
+            assert_eq!(commands(script), 1, "{script}");
+        }
         for script in ["'\\c'\n", "\"\\c\"\n", "$$\n\\c\n$$\n", "-- \\c\n", "/* \\c */\n", "E'\\\\c'\n"] {
             assert_eq!(commands(script), 0, "{script}");
         }
@@ -191,6 +229,11 @@ mod tests {
         assert_eq!(statements("SELECT /* a; /* b */ ' */ 1;\n"), ["SELECT  1;"]);
         assert_eq!(statements("SELECT 'it''s;\n\\connect x\n';\n").len(), 1);
         assert_eq!(statements("SELECT E'\\';\n', name'\\', \"a;\"\"\n\";\n").len(), 1);
+        let rule = "CREATE RULE r AS ON INSERT TO t DO (DELETE FROM a;\nINSERT INTO b VALUES (1));\n";
+        assert_eq!(statements(rule).len(), 1);
+        let body = "CREATE OR REPLACE FUNCTION f() RETURNS int\nBEGIN ATOMIC\n SELECT CASE WHEN a THEN 1 END;\n INSERT INTO t;\nEND;\n";
+        assert_eq!(statements(body).len(), 1);
+        assert_eq!(statements("BEGIN;\nSELECT 1;\nCOMMIT;\n").len(), 3);
         assert_eq!(statements("CREATE FUNCTION f() AS $_$ BEGIN; $$ 'a;\n $_$;\nSELECT $1;\n").len(), 2);
     }
 }

@@ -26,20 +26,17 @@ const ENDS_OF_ROWS: [&[u8]; 2] = [b"\\.\n", b"\\.\r\n"];
 /// What `pg_dump` writes last.
 const COMPLETE: &[u8] = b"-- PostgreSQL database dump complete";
 const SET_TABLESPACE: &[u8] = b"SET default_tablespace = ";
-/// Statements that reach beyond the database that the script is run in.
-const BEYOND: [&[u8]; 12] = [
-    b"CREATE DATABASE ",
-    b"DROP DATABASE ",
-    b"ALTER DATABASE ",
-    b"COMMENT ON DATABASE ",
-    b"CREATE ROLE ",
-    b"DROP ROLE ",
-    b"ALTER ROLE ",
-    b"COMMENT ON ROLE ",
-    b"CREATE TABLESPACE ",
-    b"ALTER TABLESPACE ",
-    b"DROP TABLESPACE ",
-    b"ALTER SYSTEM ",
+/// Statements that reach beyond the database that the script is run in, by their first two words; what a function or a
+/// `DO` does is not looked into.
+const BEYOND: [[&str; 2]; 8] = [
+    ["CREATE ALTER DROP", "DATABASE"],
+    ["CREATE ALTER DROP", "ROLE"],
+    ["CREATE ALTER DROP", "GROUP"],
+    ["CREATE ALTER DROP", "TABLESPACE"],
+    ["ALTER", "SYSTEM"],
+    ["DROP REASSIGN", "OWNED"],
+    ["ALTER DROP", "USER"],
+    ["CREATE", "USER"],
 ];
 
 /// What a script holds.
@@ -71,8 +68,8 @@ pub(crate) struct Contents {
     pub(crate) tablespaces: BTreeSet<String>,
     /// Number of large objects.
     pub(crate) large_objects: u64,
-    /// Whether it forbids psql all commands of its own, as it has since the minor releases of August 2025.
-    pub(crate) restricted: bool,
+    /// Where psql's commands are that keep it from all others: the first byte, and the one after the last.
+    pub(crate) commands: Vec<(u64, u64)>,
 }
 
 /// Reads a script from beginning to end.
@@ -184,12 +181,24 @@ struct Reading {
     large_objects: u64,
     /// The key of `\restrict`, and whether `\unrestrict` gave it back.
     restricted: Option<(Vec<u8>, bool)>,
+    commands: Vec<(u64, u64)>,
+    /// Bytes of all lines before this one.
+    at: u64,
     complete: bool,
 }
 
 impl Reading {
     /// Takes a line, or a part of a row.
     fn take(&mut self, line: &[u8]) -> Result<()> {
+        let taken = self.take_line(line);
+        self.at += line.len() as u64;
+        taken
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> Result<()> {
+        if memchr::memchr(0, line).is_some() {
+            return Err(Error::new(Kind::Unsupported, "it holds a zero byte, which no script does").hint(NOT_PG_DUMPS));
+        }
         if let Some((table, begun)) = &mut self.copy {
             if !*begun && ENDS_OF_ROWS.contains(&line) {
                 self.copy = None;
@@ -202,7 +211,13 @@ impl Reading {
         if self.lexer.is_between() && line.starts_with(b"--") {
             self.comment(line.trim_ascii_end());
         }
-        self.lexer.take(line).iter().try_for_each(|statement| self.statement(statement))
+        let statements = self.lexer.take(line);
+        statements.iter().try_for_each(|statement| self.statement(statement, line))?;
+        let rows_follow = statements.last().is_some_and(|last| is_copy(last)) && self.lexer.is_between();
+        if self.copy.is_some() && !(rows_follow && statements.iter().filter(|text| is_copy(text)).count() == 1) {
+            return Err(other_copy());
+        }
+        Ok(())
     }
 
     fn comment(&mut self, line: &[u8]) {
@@ -212,15 +227,23 @@ impl Reading {
         self.pg_dump = self.pg_dump.take().or_else(|| said(b"-- Dumped by pg_dump version "));
     }
 
-    fn statement(&mut self, text: &[u8]) -> Result<()> {
+    fn statement(&mut self, text: &[u8], line: &[u8]) -> Result<()> {
         if text.starts_with(b"\\") {
             // One that has no end is where the script was cut off, which is told at its end.
-            return if text.ends_with(b"\n") { self.command(text.trim_ascii_end()) } else { Ok(()) };
+            if !text.ends_with(b"\n") {
+                return Ok(());
+            }
+            let end = self.at + line.len() as u64;
+            self.commands.push((end - text.len() as u64, end));
+            return self.command(text.trim_ascii_end());
         }
         // Whatever comes after the end belongs to another dump, which need not be whole.
         self.complete = false;
         refuse_statement(text)?;
         if let Some(rest) = text.strip_prefix(b"COPY ").filter(|rest| rest.ends_with(b" FROM stdin;")) {
+            if text.len() >= lexer::KEPT {
+                return Err(other_copy());
+            }
             let mut names = qualified(rest);
             let name = names.pop().unwrap_or_default();
             self.unreadable |= std::str::from_utf8(rest).is_err();
@@ -235,11 +258,16 @@ impl Reading {
             self.extensions.extend(first_name(rest.strip_prefix(b"IF NOT EXISTS ").unwrap_or(rest)));
         } else if text.starts_with(b"SELECT pg_catalog.lo_create(") {
             self.large_objects += 1;
+        } else if is_copy(text) {
+            return Err(other_copy());
         } else {
-            self.created |=
+            let creates =
                 [&b"CREATE TABLE "[..], b"CREATE UNLOGGED TABLE "].iter().any(|start| text.starts_with(start));
+            // A partitioned one has no rows of its own.
+            self.created |= creates && after_last(text, b"\nPARTITION BY ").is_none();
             self.inserted |= text.starts_with(b"INSERT INTO ");
-            self.owners |= text.starts_with(b"ALTER ") && after_last(text, b" OWNER TO ").is_some();
+            self.owners |= text.starts_with(b"SET SESSION AUTHORIZATION ")
+                || (text.starts_with(b"ALTER ") && after_last(text, b" OWNER TO ").is_some());
             self.roles.extend(roles_of(text));
         }
         Ok(())
@@ -287,7 +315,7 @@ impl Reading {
             extensions: self.extensions,
             tablespaces: self.tablespaces,
             large_objects: self.large_objects,
-            restricted: self.restricted.is_some(),
+            commands: self.commands,
         })
     }
 }
@@ -307,10 +335,20 @@ fn tablespace(value: &[u8]) -> Option<String> {
 
 fn refuse_statement(text: &[u8]) -> Result<()> {
     let starts = |start: &[u8]| text.starts_with(start);
-    let on_database = || after_last(text, b" ON DATABASE ").is_some();
-    if BEYOND.iter().any(|start| starts(start))
-        || ([&b"GRANT "[..], b"REVOKE ", b"SECURITY LABEL "].iter().any(|start| starts(start)) && on_database())
-    {
+    let start = String::from_utf8_lossy(&text[..text.len().min(200)]).to_uppercase();
+    let words: Vec<&str> = start.split_whitespace().take(4).collect();
+    let [first, second] = [0, 1].map(|place| words.get(place).copied().unwrap_or_default());
+    let is_beyond = BEYOND.iter().any(|[verbs, noun]| second == *noun && verbs.split(' ').any(|verb| verb == first));
+    let mapping = words.get(2) == Some(&"MAPPING");
+    let shared = ["DATABASE", "ROLE", "TABLESPACE"];
+    let commented = first == "COMMENT" && words.get(2).is_some_and(|noun| shared.contains(noun));
+    let upper = text.to_ascii_uppercase();
+    let on = |noun: &[u8]| after_last(&upper, noun).is_some();
+    let labelled = first == "SECURITY" && (on(b" ON DATABASE ") || on(b" ON ROLE ") || on(b" ON TABLESPACE "));
+    // A membership is granted on nothing.
+    let granted = ["GRANT", "REVOKE"].contains(&first)
+        && (on(b" ON DATABASE ") || on(b" ON TABLESPACE ") || on(b" ON PARAMETER ") || !on(b" ON "));
+    if (is_beyond && !mapping) || commented || labelled || granted {
         return Err(beyond(text));
     }
     if starts(b"SET standard_conforming_strings = ") && !starts(b"SET standard_conforming_strings = on;") {
@@ -323,6 +361,16 @@ fn refuse_statement(text: &[u8]) -> Result<()> {
         return Err(error.hint("name one that was made without --clean, or with --if-exists too"));
     }
     Ok(())
+}
+
+/// Whether a statement copies rows, in whatever spelling.
+fn is_copy(text: &[u8]) -> bool {
+    text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"COPY"))
+        && text.get(4).is_some_and(u8::is_ascii_whitespace)
+}
+
+fn other_copy() -> Error {
+    Error::new(Kind::Unsupported, "it holds a COPY that pg_dump does not write").hint(NOT_PG_DUMPS)
 }
 
 /// What stands after the first words of a statement may be a password.
@@ -437,7 +485,11 @@ mod tests {
         assert_eq!(contents.extensions.first().map(String::as_str), Some("uuid-ossp"));
         assert_eq!(contents.tablespaces.iter().collect::<Vec<_>>(), ["fast"]);
         assert_eq!(contents.large_objects, 1);
-        assert!(contents.counted && contents.owners && contents.restricted);
+        assert!(contents.counted && contents.owners && contents.commands.len() == 2);
+        let script = format!("{HEAD}{body}{END}");
+        let found: Vec<&str> =
+            contents.commands.iter().map(|(from, to)| &script[*from as usize..*to as usize]).collect();
+        assert_eq!(found, ["\\restrict abc\n", "\\unrestrict abc\n"]);
         let inserted = read(&format!("{HEAD}CREATE TABLE t (a int);\nINSERT INTO t VALUES (1);\n{END}"));
         let inserted = inserted.expect("a script");
         assert!(!inserted.counted && !inserted.owners);
@@ -462,6 +514,12 @@ mod tests {
             "\\unrestrict abc\n\\unrestrict abc",
             "DROP DATABASE orchestrator;",
             "ALTER ROLE x PASSWORD 'hunter2';",
+            "alter  user x password 'hunter2';",
+            "GRANT admin TO x;",
+            "copy t from stdin;",
+            "COPY t FROM stdin; SELECT 'hunter2';",
+            "COPY t FROM stdin WITH (FORMAT csv);",
+            "SELECT '\0';",
             "COMMENT ON DATABASE orchestrator IS 'hunter2';",
             "GRANT CONNECT ON DATABASE orchestrator TO x;",
             "SET standard_conforming_strings = off;",
