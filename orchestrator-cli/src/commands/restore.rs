@@ -310,7 +310,8 @@ fn text(outcome: &Outcome) -> String {
         Some(time) => format!("This is the state of {}.\n", time.format("%F %T UTC")),
         None => "What time this is the state of, the script does not say.\n".into(),
     });
-    if !outcome.databases.is_empty() && !outcome.files.is_empty() {
+    // A script's cluster.conf may lie in its place already.
+    if !outcome.databases.is_empty() && (!outcome.files.is_empty() || outcome.state_of.is_none()) {
         text.push_str(
             "Whatever happened since is lost. Next: look at it, deploy with --dry, then deploy so that the agents learn of this \
              orchestrator, then retire the old one.\n",
