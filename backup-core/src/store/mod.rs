@@ -1,10 +1,12 @@
 //! Where bundles are kept. A new place is one new [`Store`].
 
 mod local;
+mod memory;
 
 use std::io::Write;
 
 pub use local::{Directory, open_file};
+pub use memory::Memory;
 
 use crate::Result;
 use crate::bundle::manifest::Sha256Digest;

@@ -1,0 +1,139 @@
+//! A store in memory: the plainest one that keeps the promises, for tests of what works with any.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Store, Stored, Upload};
+use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::name::BundleName;
+use crate::bundle::reader::ReadAt;
+use crate::{Error, Kind, Result};
+
+/// A store that lives as long as its last clone.
+#[derive(Debug, Clone, Default)]
+pub struct Memory(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    bundles: BTreeMap<BundleName, Arc<[u8]>>,
+    beside: BTreeMap<String, Vec<u8>>,
+    /// Whether somebody writes.
+    locked: bool,
+}
+
+impl Memory {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for Memory {
+    fn location(&self) -> String {
+        "memory".into()
+    }
+
+    fn begin(&self, name: &BundleName) -> Result<Box<dyn Upload>> {
+        let mut kept = self.kept();
+        if kept.locked {
+            return Err(Error::new(Kind::Locked, "another backup is writing to memory"));
+        }
+        if kept.bundles.contains_key(name) {
+            return Err(exists(name));
+        }
+        kept.locked = true;
+        let abandoned = Arc::new(AtomicBool::new(false));
+        Ok(Box::new(Growing { store: self.clone(), name: name.clone(), bytes: Vec::new(), abandoned }))
+    }
+
+    fn list(&self) -> Result<Vec<Stored>> {
+        let stored =
+            |(name, bytes): (&BundleName, &Arc<[u8]>)| Stored { name: name.clone(), length: bytes.len() as u64 };
+        Ok(self.kept().bundles.iter().map(stored).collect())
+    }
+
+    fn read_beside(&self, name: &BundleName, suffix: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.kept().beside.get(&format!("{name}{suffix}")).cloned())
+    }
+
+    fn write_beside(&self, name: &BundleName, suffix: &str, content: &[u8]) -> Result<()> {
+        self.kept().beside.insert(format!("{name}{suffix}"), content.to_vec());
+        Ok(())
+    }
+
+    fn open(&self, name: &BundleName) -> Result<Box<dyn ReadAt>> {
+        let bytes = self.kept().bundles.get(name).cloned();
+        let bytes =
+            bytes.ok_or_else(|| Error::new(Kind::NotFound, format!("open {name}: memory has no such bundle")))?;
+        Ok(Box::new(Bytes(bytes)))
+    }
+}
+
+fn exists(name: &BundleName) -> Error {
+    Error::new(Kind::Refused, format!("{name} exists already in memory"))
+        .hint("bundles are never overwritten; run the backup again in a second")
+}
+
+struct Bytes(Arc<[u8]>);
+
+impl ReadAt for Bytes {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).ok();
+        let part = from.and_then(|from| self.0.get(from..from.checked_add(buffer.len())?));
+        buffer.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// A bundle that grows. Dropping it lets others write.
+struct Growing {
+    store: Memory,
+    name: BundleName,
+    bytes: Vec<u8>,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Write for Growing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        self.store.kept().locked = false;
+    }
+}
+
+impl Upload for Growing {
+    fn abandon(&self) -> Box<dyn FnOnce() + Send> {
+        let abandoned = self.abandoned.clone();
+        Box::new(move || abandoned.store(true, SeqCst))
+    }
+
+    fn publish(mut self: Box<Self>, digest: &Sha256Digest) -> Result<String> {
+        if self.abandoned.load(SeqCst) {
+            return Err(Error::new(Kind::Failed, format!("publish {}: it was given up", self.name)));
+        }
+        let bytes = std::mem::take(&mut self.bytes);
+        let mut kept = self.store.kept();
+        if kept.bundles.contains_key(&self.name) {
+            return Err(exists(&self.name));
+        }
+        let sum = format!("{digest}  {}\n", self.name.file_name());
+        kept.beside.insert(format!("{}.sha256", self.name), sum.into_bytes());
+        kept.bundles.insert(self.name.clone(), bytes.into());
+        drop(kept);
+        Ok(format!("memory:{}", self.name))
+    }
+}

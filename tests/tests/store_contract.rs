@@ -1,0 +1,172 @@
+//! What every store promises, stated once; a new one is one more line in [`stores`].
+
+use std::io::{ErrorKind, Write};
+
+use backup_core::Kind;
+use backup_core::bundle::manifest::Sha256Digest;
+use backup_core::bundle::name::BundleName;
+use backup_core::store::{Directory, Memory, Store, Upload};
+use tempfile::TempDir;
+
+/// An empty store, and what must live as long.
+struct Subject {
+    store: Box<dyn Store>,
+    /// The same place as somebody else sees it.
+    other: Box<dyn Store>,
+    _place: Option<TempDir>,
+}
+
+/// One of every kind.
+fn stores() -> [Subject; 2] {
+    let place = tempfile::tempdir().expect("a directory");
+    let directory = Directory::new(place.path().join("bundles"));
+    let memory = Memory::default();
+    [
+        Subject { store: Box::new(memory.clone()), other: Box::new(memory), _place: None },
+        Subject { store: Box::new(directory.clone()), other: Box::new(directory), _place: Some(place) },
+    ]
+}
+
+fn name(second: u32) -> BundleName {
+    format!("orchestrator_backup_20261120T1915{second:02}Z").parse().expect("a name")
+}
+
+const DIGEST: Sha256Digest = Sha256Digest([7; 32]);
+
+fn begun(store: &dyn Store, name: &BundleName, bytes: &[u8]) -> Box<dyn Upload> {
+    let mut upload = store.begin(name).expect("begun");
+    upload.write_all(bytes).expect("written");
+    upload
+}
+
+fn published(store: &dyn Store, name: &BundleName, bytes: &[u8]) {
+    begun(store, name, bytes).publish(&DIGEST).expect("published");
+}
+
+/// All bytes of a bundle.
+fn content(store: &dyn Store, name: &BundleName) -> Vec<u8> {
+    let bundle = store.open(name).expect("opened");
+    let mut bytes = vec![0; bundle.length().expect("a length") as usize];
+    bundle.read_at(0, &mut bytes).expect("read");
+    bytes
+}
+
+fn names(store: &dyn Store) -> Vec<BundleName> {
+    store.list().expect("listed").into_iter().map(|stored| stored.name).collect()
+}
+
+#[test]
+fn a_bundle_appears_whole_when_it_is_published() {
+    for Subject { store, other, _place } in stores() {
+        let (location, bytes) = (store.location(), b"0123456789");
+        let upload = begun(&*store, &name(1), bytes);
+        assert!(names(&*other).is_empty(), "{location}: it is seen before it is published");
+        assert!(other.open(&name(1)).is_err(), "{location}: it can be opened before it is published");
+        upload.publish(&DIGEST).expect("published");
+        assert_eq!(other.list().expect("listed")[0].length, 10, "{location}");
+        assert_eq!(content(&*other, &name(1)), bytes, "{location}");
+        let sum = other.read_beside(&name(1), ".sha256").expect("read").expect("its digest");
+        assert!(String::from_utf8_lossy(&sum).starts_with(&DIGEST.to_string()), "{location}");
+    }
+}
+
+#[test]
+fn a_bundle_is_never_overwritten() {
+    for Subject { store, other, _place } in stores() {
+        let location = store.location();
+        published(&*store, &name(1), b"first");
+        let second = other.begin(&name(1)).and_then(|mut upload| {
+            upload.write_all(b"second").expect("written");
+            upload.publish(&DIGEST)
+        });
+        assert_eq!(second.err().map(|error| error.kind()), Some(Kind::Refused), "{location}");
+        assert_eq!(content(&*store, &name(1)), b"first", "{location}");
+    }
+}
+
+#[test]
+fn an_upload_that_is_given_up_leaves_nothing() {
+    for Subject { store, other, _place } in stores() {
+        let location = store.location();
+        drop(begun(&*store, &name(1), b"given up"));
+        let upload = begun(&*store, &name(1), b"taken back from outside");
+        upload.abandon()();
+        drop(upload);
+        assert!(names(&*other).is_empty(), "{location}");
+        published(&*other, &name(1), b"the next one");
+        assert_eq!(content(&*store, &name(1)), b"the next one", "{location}");
+    }
+}
+
+#[test]
+fn an_upload_that_was_taken_back_can_not_be_published() {
+    for Subject { store, other, _place } in stores() {
+        let upload = begun(&*store, &name(1), b"taken back");
+        upload.abandon()();
+        assert!(upload.publish(&DIGEST).is_err(), "{}", store.location());
+        assert!(names(&*other).is_empty(), "{}", store.location());
+    }
+}
+
+#[test]
+fn one_writes_at_a_time() {
+    for Subject { store, other, _place } in stores() {
+        let upload = begun(&*store, &name(1), b"one");
+        let second = other.begin(&name(2)).err().map(|error| error.kind());
+        assert_eq!(second, Some(Kind::Locked), "{}", store.location());
+        upload.publish(&DIGEST).expect("published");
+        published(&*other, &name(2), b"two");
+        assert_eq!(names(&*store), [name(1), name(2)], "{}", store.location());
+    }
+}
+
+#[test]
+fn bundles_are_listed_alone_and_the_oldest_first() {
+    for Subject { store, _place, .. } in stores() {
+        for second in [3, 1, 2] {
+            published(&*store, &name(second), b"some");
+        }
+        store.write_beside(&name(2), ".drill.json", b"{}").expect("written");
+        assert_eq!(names(&*store), [1, 2, 3].map(name), "{}", store.location());
+    }
+}
+
+#[test]
+fn any_range_is_read_and_none_beyond_the_end() {
+    for Subject { store, _place, .. } in stores() {
+        let location = store.location();
+        published(&*store, &name(1), b"0123456789");
+        let bundle = store.open(&name(1)).expect("opened");
+        for from in 0..=10usize {
+            for to in from..=10 {
+                let mut part = vec![0; to - from];
+                bundle.read_at(from as u64, &mut part).expect("read");
+                assert_eq!(part, b"0123456789"[from..to], "{location}: {from}..{to}");
+            }
+        }
+        for (from, length) in [(0, 11), (9, 2), (11, 1), (u64::MAX, 1)] {
+            let read = bundle.read_at(from, &mut vec![0; length]);
+            assert!(read.is_err(), "{location}: {from}, {length}");
+        }
+        let ended = bundle.read_at(10, &mut [0]).expect_err("beyond the end");
+        assert_eq!(ended.kind(), ErrorKind::UnexpectedEof, "{location}");
+    }
+}
+
+#[test]
+fn what_lies_beside_a_bundle_is_replaced_and_what_does_not_is_none() {
+    for Subject { store, other, _place } in stores() {
+        let location = store.location();
+        published(&*store, &name(1), b"some");
+        assert_eq!(store.read_beside(&name(1), ".drill.json").expect("read"), None, "{location}");
+        for content in [&b"first"[..], b"second"] {
+            store.write_beside(&name(1), ".drill.json", content).expect("written");
+            assert_eq!(
+                other.read_beside(&name(1), ".drill.json").expect("read").as_deref(),
+                Some(content),
+                "{location}"
+            );
+        }
+        assert_eq!(store.open(&name(2)).err().map(|error| error.kind()), Some(Kind::NotFound), "{location}");
+    }
+}
