@@ -38,7 +38,8 @@ pub struct Moved<'p> {
 /// # Errors
 /// Where it can't be seen.
 pub fn unfinished(context: &Context) -> Result<Option<Progress>> {
-    Journals::look(context)?.map_or(Ok(None), |journals| journals.unfinished_progress())
+    let Some(journals) = Journals::look(context)? else { return Ok(None) };
+    Ok(journals.unfinished()?.map(|(journal, _)| journal.progress()))
 }
 
 /// Finds the restore that is to be resumed or rolled back.

@@ -53,7 +53,7 @@ impl Journals {
 
     /// Marks all journals as those of older restores.
     fn supersede(&self) -> Result<()> {
-        for path in paths(&self.directory)?.iter().filter(|path| is_current(path)) {
+        for path in self.paths()?.iter().filter(|path| is_current(path)) {
             let renamed = fs::rename(path, path.with_extension(&SUPERSEDED[1..]));
             renamed.context(|| format!("rename the journal {}", path.display()))?;
         }
@@ -65,23 +65,39 @@ impl Journals {
     /// # Errors
     /// [`Kind::Damaged`] with what to do about it.
     pub(super) fn all(&self) -> Result<Vec<(Journal, Head<Plan>)>> {
-        all(&self.directory)
+        let doing = || format!("read the journals in {}", self.directory.display());
+        let open = |path: &PathBuf| {
+            Journal::open(path).map_err(|error| match error.kind() {
+                Kind::Damaged => Error::new(Kind::Damaged, doing()).because(error).hint(
+                    "it can't be gone on from: look with psql for databases named …_restore_… and …_before_…, put them right by \
+                     hand, then remove the journal",
+                ),
+                _ => error,
+            })
+        };
+        self.paths()?.iter().map(open).collect()
+    }
+
+    /// Paths of all journals, oldest first.
+    fn paths(&self) -> Result<Vec<PathBuf>> {
+        let doing = || format!("read the journals in {}", self.directory.display());
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(&self.directory).context(doing)? {
+            let entry = entry.context(doing)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if [SUFFIX, SUPERSEDED].iter().any(|suffix| name.ends_with(suffix)) && !name.starts_with('.') {
+                paths.push(entry.path());
+            }
+        }
+        paths.sort();
+        Ok(paths)
     }
 
     /// The restore that is to be resumed or rolled back before another one begins.
     ///
     /// # Errors
     /// As [`Journals::all`].
-    pub(super) fn unfinished(&self) -> Result<Option<Head<Plan>>> {
-        Ok(self.find_unfinished()?.map(|(_, head)| head))
-    }
-
-    /// How far it is.
-    pub(super) fn unfinished_progress(&self) -> Result<Option<Progress>> {
-        Ok(self.find_unfinished()?.map(|(journal, _)| journal.progress()))
-    }
-
-    fn find_unfinished(&self) -> Result<Option<(Journal, Head<Plan>)>> {
+    pub(super) fn unfinished(&self) -> Result<Option<(Journal, Head<Plan>)>> {
         let unfinished = |progress| matches!(progress, Progress::Waiting | Progress::Begun | Progress::Undoing);
         Ok(self.all()?.into_iter().find(|(journal, _)| unfinished(journal.progress())))
     }
@@ -105,38 +121,9 @@ impl Journals {
     }
 }
 
-fn is_current(path: &Path) -> bool {
+/// Whether a journal is of the last restore.
+pub(super) fn is_current(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == &SUFFIX[1..])
-}
-
-/// Every journal, oldest first.
-fn paths(directory: &Path) -> Result<Vec<PathBuf>> {
-    let doing = || format!("read the journals in {}", directory.display());
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).context(doing)? {
-        let entry = entry.context(doing)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if [SUFFIX, SUPERSEDED].iter().any(|suffix| name.ends_with(suffix)) && !name.starts_with('.') {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-fn all(directory: &Path) -> Result<Vec<(Journal, Head<Plan>)>> {
-    let doing = || format!("read the journals in {}", directory.display());
-    let paths = paths(directory)?;
-    let open = |path: &PathBuf| {
-        Journal::open(path).map_err(|error| match error.kind() {
-            Kind::Damaged => Error::new(Kind::Damaged, doing()).because(error).hint(
-                "it can't be gone on from: look with psql for databases named …_restore_… and …_before_…, put them right by \
-                 hand, then remove the journal",
-            ),
-            _ => error,
-        })
-    };
-    paths.iter().map(open).collect()
 }
 
 /// Where a service is told to keep its state, else root's usual place or the user's own.

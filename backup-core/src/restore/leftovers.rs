@@ -1,7 +1,7 @@
 //! What restores leave: databases and files that stepped aside, and journals of servers that are gone.
 
 use super::current::check_ways_back;
-use super::journals::Journals;
+use super::journals::{Journals, is_current};
 use super::plan::Plan;
 use super::reach;
 use crate::component::files::Placement;
@@ -16,25 +16,21 @@ use crate::{Context, Error, Kind, Result};
 /// [`Kind::Unfinished`] where a restore is; [`Kind::Locked`], [`Kind::Damaged`]; where the server can't be reached.
 pub async fn leftovers(settings: &RestoreSettings, context: &Context) -> Result<Leftovers> {
     let journals = Journals::open(context)?;
-    if let Some(head) = journals.unfinished()? {
+    if let Some((_, head)) = journals.unfinished()? {
         let error = Error::new(Kind::Unfinished, format!("clean up: a restore of {} is unfinished", head.plan.bundle));
         return Err(error.hint("end it first, with `restore --resume` or `restore --rollback`"));
     }
     let mut left = Leftovers { _journals: journals, restores: Vec::new(), undone: Vec::new(), elsewhere: Vec::new() };
-    // Of the newest alone there is a way back.
-    let mut newest = true;
     for (journal, head) in left._journals.all()?.into_iter().rev() {
         if journal.progress() == Progress::Undone {
             left.undone.push(journal);
-            newest = false;
             continue;
         }
         match reach(&head.plan, 0, settings, context).await {
-            Ok(target) => left.restores.push(Left { journal, plan: head.plan, target, newest }),
+            Ok(target) => left.restores.push(Left { journal, plan: head.plan, target }),
             Err(error) if error.kind() == Kind::Refused => left.elsewhere.push(described(&head)),
             Err(error) => return Err(error),
         }
-        newest = false;
     }
     Ok(left)
 }
@@ -51,7 +47,6 @@ struct Left {
     journal: Journal,
     plan: Plan,
     target: Option<Target>,
-    newest: bool,
 }
 
 impl Leftovers {
@@ -67,7 +62,7 @@ impl Leftovers {
 
     /// Whether one of the restores can still be rolled back.
     pub fn can_roll_back(&self) -> bool {
-        self.restores.iter().any(|left| left.newest)
+        self.restores.iter().any(|left| is_current(left.journal.path()))
     }
 
     /// Drops them and forgets the restores; there is no way back afterwards.
@@ -84,7 +79,7 @@ impl Leftovers {
     }
 
     async fn drop_each(self, context: &Context) -> Result<()> {
-        for Left { journal, plan, target, .. } in self.restores {
+        for Left { journal, plan, target } in self.restores {
             if let Some(target) = &target {
                 for before in plan.databases.iter().filter_map(|planned| planned.names.before.as_ref()) {
                     context.phase(format!("drop database {before}"));

@@ -130,7 +130,7 @@ fn work(plan: Plan, target: Option<Target>, source: Option<Source>, context: &Co
             rows.map(|entry| entry.size).sum::<u64>() * 2
         }
         Some(Source::Pair(_)) if plan.databases.is_empty() => 0,
-        Some(Source::Pair(pair)) => pair.size() / 2 * 3,
+        Some(Source::Pair(pair)) => pair.script.size / 2 * 3,
     };
     meter.total.store(total, Relaxed);
     Arc::new(Work { plan, target, source, meter, warnings: Mutex::default(), context: context.clone() })

@@ -112,7 +112,7 @@ pub(super) async fn preflight(
 fn look_for_others(journals: Option<Result<&Journals>>, findings: &mut Findings) -> Vec<String> {
     let Some(journals) = journals else { return Vec::new() };
     let unfinished = journals.and_then(Journals::unfinished);
-    let Some(Some(head)) = findings.keep("restore-running", "restore", unfinished) else { return Vec::new() };
+    let Some(Some((_, head))) = findings.keep("restore-running", "restore", unfinished) else { return Vec::new() };
     let error = Error::new(
         Kind::Unfinished,
         format!("a restore of {} that began at {} is unfinished", head.plan.bundle, head.created.format("%F %T UTC")),

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -40,8 +41,6 @@ pub(super) struct Pair {
     /// The mode of `cluster.conf`.
     pub(super) mode: u32,
     pub(super) script: Contents,
-    /// The digest of each part of the script.
-    pub(super) parts: Arc<Vec<[u8; 32]>>,
     /// What a bundle of the same would say, as far as the script tells.
     manifest: Manifest,
 }
@@ -106,13 +105,6 @@ impl Source {
     }
 }
 
-impl Pair {
-    /// The script's length in bytes.
-    pub(super) fn size(&self) -> u64 {
-        self.script.size
-    }
-}
-
 /// Where a pair is, and what it does not say itself.
 pub(super) struct PairFiles {
     pub(super) sql: PathBuf,
@@ -137,13 +129,12 @@ impl PairFiles {
     fn read_now(self, context: &Context, meter: &Meter) -> Result<Pair> {
         let (cluster_conf, mode) = read_conf(&self.cluster_conf)?;
         let length = fs::metadata(&self.sql).map_or(0, |metadata| metadata.len());
-        meter.total.fetch_add(length, std::sync::atomic::Ordering::Relaxed);
-        let mut script = plain::read(&self.sql, context, meter)?;
+        meter.total.store(length, Relaxed);
+        let script = plain::read(&self.sql, context, meter)?;
         let written = fs::metadata(&self.sql).and_then(|metadata| metadata.modified());
         let written = written.context(|| format!("look at {}", self.sql.display()))?.into();
         let name = self.database.unwrap_or_else(|| DATABASE.into());
         Ok(Pair {
-            parts: Arc::new(std::mem::take(&mut script.parts)),
             manifest: manifest(&self.sql, name, &script, written, self.place),
             script,
             sql: self.sql,
@@ -257,7 +248,7 @@ pub(super) async fn look_at_bundle(
     context.phase(format!("verify {shown}"));
     let meter = Arc::new(Meter::default());
     let stored = bundle.manifest().entries.iter().map(|entry| entry.stored);
-    meter.total.store(stored.sum(), std::sync::atomic::Ordering::Relaxed);
+    meter.total.store(stored.sum(), Relaxed);
     let ticker = Ticker::start(meter.clone(), context.clone());
     let work = {
         let (bundle, context) = (bundle.clone(), context.clone());

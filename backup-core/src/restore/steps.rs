@@ -154,7 +154,7 @@ impl RestoreStep {
             target: self.work.target()?.clone(),
             path: pair.sql.clone(),
             sha256: pair.script.sha256,
-            parts: pair.parts.clone(),
+            parts: pair.script.parts.clone(),
             commands: pair.script.commands.clone(),
             database: self.work.source()?.manifest().databases[planned.index].clone(),
             name: planned.names.name.clone(),
@@ -170,7 +170,10 @@ impl RestoreStep {
             for file in work.plan.files.iter().filter(|file| which(file)) {
                 let found = match &source {
                     Source::Bundle(bundle) => file.stage(bundle, &work.context)?,
-                    Source::Pair(pair) => file.stage_content(&work.plan.bundle, &pair.cluster_conf, pair.mode)?,
+                    Source::Pair(pair) => {
+                        file.stage_content(&work.plan.bundle, &pair.cluster_conf, pair.mode)?;
+                        Vec::new()
+                    }
                 };
                 work.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
             }

@@ -2,6 +2,7 @@
 
 mod capture;
 mod place;
+mod staging;
 
 pub use capture::{Tree, capture};
 pub use place::{Placement, placements};

@@ -1,17 +1,17 @@
 //! Puts files back: each tree is written beside its place, and takes it by a rename; what was there steps aside.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use super::capture::ROOT;
+use super::staging::Staging;
 use crate::bundle::extract::{Pattern, extract};
 use crate::bundle::manifest::{Entry, Manifest};
 use crate::bundle::path;
@@ -132,7 +132,7 @@ impl Placement {
     ///
     /// # Errors
     /// Where it can't be written.
-    pub fn stage_content(&self, name: &str, content: &[u8], mode: u32) -> Result<Vec<Finding>> {
+    pub fn stage_content(&self, name: &str, content: &[u8], mode: u32) -> Result<()> {
         self.discard()?;
         let staging = Staging::create(&self.staging)?;
         let staged = staging.path().join(self.below(name)?);
@@ -146,13 +146,12 @@ impl Placement {
         let doing = || format!("write {}", self.staging.display());
         write().context(doing)?;
         self.own(&staged).context(doing)?;
-        self.sync_staged(&staging).context(doing)?;
-        Ok(Vec::new())
+        self.sync_staged(&staging).context(doing)
     }
 
     /// A journal that says that it is there must not outlive it in a power cut, nor the directories that lead to it.
     fn sync_staged(&self, staging: &Staging) -> Result<()> {
-        sync(&staging.path()).context(|| "sync what was written".into())?;
+        staging.sync()?;
         let above = self.missing.iter().filter_map(|made| made.parent()).chain(self.staging.parent());
         above.map(File::open).try_for_each(|directory| directory?.sync_all()).context(|| "sync its directories".into())
     }
@@ -296,78 +295,6 @@ impl Placement {
     }
 }
 
-/// A directory that something is written into before it takes its place, held open. Whoever owns the directory around it
-/// may put another one, or a link, in its place; what is written goes into this one all the same, and only we may.
-struct Staging(File);
-
-impl Staging {
-    /// Creates it, if it is not there.
-    fn create(path: &Path) -> Result<Self> {
-        let doing = || format!("create {}", path.display());
-        let around = path.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(around).context(doing)?;
-        match DirBuilder::new().mode(0o700).create(path) {
-            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err(cause).context(doing)?,
-            _ => Self::open(path)?.ok_or_else(|| Error::new(Kind::Failed, format!("{}: it is gone again", doing()))),
-        }
-    }
-
-    /// Opens it, if it is there.
-    fn open(path: &Path) -> Result<Option<Self>> {
-        let doing = || format!("open {}", path.display());
-        let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
-        let directory = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.context(doing)?,
-        };
-        let metadata = directory.metadata().context(doing)?;
-        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
-            let error = Error::new(Kind::Refused, format!("{}: somebody else put it there", doing()));
-            return Err(error.hint("find out who, remove it, then run the same command again"));
-        }
-        Ok(Some(Self(directory)))
-    }
-
-    /// A path that leads to it whatever its name is by now.
-    fn path(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
-    }
-}
-
-/// More files than that are synced by syncing their whole filesystem, which has to wait for whatever else is written there.
-const FEW: usize = 1000;
-
-/// Puts a directory and all below it on disk, file by file if they are few and we may open them.
-fn sync(directory: &Path) -> io::Result<()> {
-    match few_below(directory).and_then(|few| {
-        let few = few.ok_or(io::ErrorKind::Unsupported)?;
-        few.iter().try_for_each(|path| File::open(path)?.sync_all())
-    }) {
-        Ok(()) => Ok(()),
-        Err(_) => Ok(rustix::fs::syncfs(File::open(directory)?)?),
-    }
-}
-
-/// All files and directories from a directory on, if they are few.
-fn few_below(directory: &Path) -> io::Result<Option<Vec<PathBuf>>> {
-    let (mut files, mut directories, mut at) = (Vec::new(), vec![directory.to_owned()], 0);
-    while let Some(directory) = directories.get(at) {
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            if kind.is_dir() || kind.is_file() {
-                if kind.is_dir() { &mut directories } else { &mut files }.push(entry.path());
-            }
-        }
-        at += 1;
-        if directories.len() + files.len() > FEW {
-            return Ok(None);
-        }
-    }
-    files.extend(directories);
-    Ok(Some(files))
-}
-
 fn rename(from: &Path, to: &Path) -> Result<()> {
     let renamed = renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
     renamed.map_err(io::Error::from).context(|| format!("rename {} to {}", from.display(), to.display()))
@@ -403,17 +330,5 @@ mod tests {
         let entries = ["files/a", "files/a/b", "files/a-c", "files/a/b/c", "files/d/e", "files/ab"].map(entry);
         let found: Vec<&str> = tops(entries.iter()).map(|entry| entry.path.as_str()).collect();
         assert_eq!(found, ["files/a", "files/a-c", "files/ab", "files/d/e"]);
-    }
-
-    #[test]
-    fn what_is_written_beside_a_place_goes_nowhere_else() {
-        let around = tempfile::tempdir().expect("a directory");
-        let (path, elsewhere) = (around.path().join("staging"), around.path().join("elsewhere"));
-        let staging = Staging::create(&path).expect("made");
-        fs::rename(&path, &elsewhere).expect("renamed");
-        std::os::unix::fs::symlink("/", &path).expect("a link in its place");
-        fs::write(staging.path().join("file"), "content").expect("written");
-        assert_eq!(fs::read(elsewhere.join("file")).expect("where it was opened"), b"content");
-        assert!(Staging::open(&path).is_err() && Staging::create(&path).is_err(), "the link was followed");
     }
 }

@@ -7,6 +7,7 @@ mod chunks;
 mod confirm;
 mod notes;
 mod objects;
+mod order;
 mod properties;
 mod readiness;
 mod roles;

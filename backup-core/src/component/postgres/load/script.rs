@@ -34,7 +34,7 @@ pub struct Script {
     /// Its digest, by which it was looked through.
     pub sha256: Sha256Digest,
     /// The digest of each part of it, likewise.
-    pub parts: Arc<Vec<[u8; 32]>>,
+    pub parts: Arc<[[u8; 32]]>,
     /// Where commands of psql are in it, which are left out.
     pub commands: Vec<(u64, u64)>,
     /// What it holds.
@@ -228,9 +228,7 @@ impl Target {
             Error::new(Kind::Failed, format!("read how database {name} is made")).because(error).hint(hint)
         })
     }
-}
 
-impl Target {
     /// Schemas and names of the tables in database `name`.
     ///
     /// # Errors

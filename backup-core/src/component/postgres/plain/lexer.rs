@@ -124,13 +124,10 @@ impl Lexer {
     /// Takes a word. A function's body that is SQL stands between two of them.
     fn word(&mut self, rest: &[u8]) -> Taken {
         let word = &rest[..rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len())];
-        if self.parentheses == 0 && makes_a_function(&self.statement) {
-            let is = |other: &[u8]| word.eq_ignore_ascii_case(other);
-            if is(b"begin") || (is(b"case") && self.blocks > 0) {
-                self.blocks += 1;
-            } else if is(b"end") {
-                self.blocks = self.blocks.saturating_sub(1);
-            }
+        let is = |other: &[u8]| word.eq_ignore_ascii_case(other);
+        let (begins, ends) = (is(b"begin") || (is(b"case") && self.blocks > 0), is(b"end"));
+        if (begins || ends) && self.parentheses == 0 && makes_a_function(&self.statement) {
+            self.blocks = if begins { self.blocks + 1 } else { self.blocks.saturating_sub(1) };
         }
         Taken::some(word.len())
     }

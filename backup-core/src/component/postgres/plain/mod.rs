@@ -1,21 +1,23 @@
 //! A script in `pg_dump`'s plain format: what it holds, told without a server.
 
 mod lexer;
+mod statement;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use sha2::{Digest, Sha256};
 
-use super::sql::{self, after_identifier, unquoted};
 use crate::bundle::manifest::{Sha256Digest, Table};
 use crate::event::Meter;
 use crate::finding::bytes;
 use crate::{Context, Error, ErrorContext, Kind, Result, store};
 use lexer::Lexer;
+use statement::{NOT_PG_DUMPS, after_last, beyond, first_name, is_copy, other_copy, qualified, roles_of, tablespace};
 
 /// Bytes that are read at once, and that have one digest.
 pub(crate) const PART: usize = 1 << 20;
@@ -26,26 +28,13 @@ const ENDS_OF_ROWS: [&[u8]; 2] = [b"\\.\n", b"\\.\r\n"];
 /// What `pg_dump` writes last.
 const COMPLETE: &[u8] = b"-- PostgreSQL database dump complete";
 const SET_TABLESPACE: &[u8] = b"SET default_tablespace = ";
-/// Statements that reach beyond the database that the script is run in, by their first two words; what a function or a
-/// `DO` does is not looked into.
-const BEYOND: [[&str; 2]; 8] = [
-    ["CREATE ALTER DROP", "DATABASE"],
-    ["CREATE ALTER DROP", "ROLE"],
-    ["CREATE ALTER DROP", "GROUP"],
-    ["CREATE ALTER DROP", "TABLESPACE"],
-    ["ALTER", "SYSTEM"],
-    ["DROP REASSIGN", "OWNED"],
-    ["ALTER DROP", "USER"],
-    ["CREATE", "USER"],
-];
-
 /// What a script holds.
 #[derive(Debug)]
 pub(crate) struct Contents {
     /// Digest of its bytes.
     pub(crate) sha256: Sha256Digest,
     /// Digest of each [`PART`] of it.
-    pub(crate) parts: Vec<[u8; 32]>,
+    pub(crate) parts: Arc<[[u8; 32]]>,
     /// Its length in bytes.
     pub(crate) size: u64,
     /// The version of the server that it is of, as the server states it.
@@ -113,8 +102,6 @@ pub(crate) fn read(path: &Path, context: &Context, meter: &Meter) -> Result<Cont
     let parts = parts.into_iter().map(|part| part.finalize().into()).collect();
     reading.finish(Sha256Digest(whole.finalize().into()), parts, size).context(doing)
 }
-
-const NOT_PG_DUMPS: &str = "name one that `pg_dump orchestrator -f orchestrator.sql` made";
 
 fn not_pg_dumps() -> Error {
     Error::new(Kind::Unsupported, "it is no script that pg_dump wrote, of version 9.5 or later").hint(NOT_PG_DUMPS)
@@ -239,7 +226,7 @@ impl Reading {
         }
         // Whatever comes after the end belongs to another dump, which need not be whole.
         self.complete = false;
-        refuse_statement(text)?;
+        statement::refuse(text)?;
         if let Some(rest) = text.strip_prefix(b"COPY ").filter(|rest| rest.ends_with(b" FROM stdin;")) {
             if text.len() >= lexer::KEPT {
                 return Err(other_copy());
@@ -286,7 +273,7 @@ impl Reading {
         Ok(())
     }
 
-    fn finish(self, sha256: Sha256Digest, parts: Vec<[u8; 32]>, size: u64) -> Result<Contents> {
+    fn finish(self, sha256: Sha256Digest, parts: Arc<[[u8; 32]]>, size: u64) -> Result<Contents> {
         let (Some(server), Some(pg_dump)) = (self.server, self.pg_dump) else { return Err(not_pg_dumps()) };
         let open = matches!(self.restricted, Some((_, false)));
         if !self.complete || self.copy.is_some() || !self.lexer.is_between() || open {
@@ -328,129 +315,6 @@ pub(crate) fn tablespaces(script: &[u8]) -> BTreeSet<String> {
     statements.filter_map(|text| tablespace(text.strip_prefix(SET_TABLESPACE)?)).collect()
 }
 
-/// The tablespace in a setting's value; none where it is the database's own.
-fn tablespace(value: &[u8]) -> Option<String> {
-    first_name(value).filter(|name| !name.is_empty() && name != "''")
-}
-
-fn refuse_statement(text: &[u8]) -> Result<()> {
-    let starts = |start: &[u8]| text.starts_with(start);
-    let start = String::from_utf8_lossy(&text[..text.len().min(200)]).to_uppercase();
-    let words: Vec<&str> = start.split_whitespace().take(4).collect();
-    let [first, second] = [0, 1].map(|place| words.get(place).copied().unwrap_or_default());
-    let is_beyond = BEYOND.iter().any(|[verbs, noun]| second == *noun && verbs.split(' ').any(|verb| verb == first));
-    let mapping = words.get(2) == Some(&"MAPPING");
-    let shared = ["DATABASE", "ROLE", "TABLESPACE"];
-    let commented = first == "COMMENT" && words.get(2).is_some_and(|noun| shared.contains(noun));
-    let upper = text.to_ascii_uppercase();
-    let on = |noun: &[u8]| after_last(&upper, noun).is_some();
-    let labelled = first == "SECURITY" && (on(b" ON DATABASE ") || on(b" ON ROLE ") || on(b" ON TABLESPACE "));
-    // A membership is granted on nothing.
-    let granted = ["GRANT", "REVOKE"].contains(&first)
-        && (on(b" ON DATABASE ") || on(b" ON TABLESPACE ") || on(b" ON PARAMETER ") || !on(b" ON "));
-    if (is_beyond && !mapping) || commented || labelled || granted {
-        return Err(beyond(text));
-    }
-    if starts(b"SET standard_conforming_strings = ") && !starts(b"SET standard_conforming_strings = on;") {
-        let error = Error::new(Kind::Unsupported, "its texts are written as PostgreSQL 9.0 and older wrote them");
-        return Err(error.hint("dump the database anew, with standard_conforming_strings on"));
-    }
-    if starts(b"DROP ") && after_last(text, b" IF EXISTS ").is_none() {
-        let error =
-            Error::new(Kind::Unsupported, "it drops first what a new database has not: it was made with --clean");
-        return Err(error.hint("name one that was made without --clean, or with --if-exists too"));
-    }
-    Ok(())
-}
-
-/// Whether a statement copies rows, in whatever spelling.
-fn is_copy(text: &[u8]) -> bool {
-    text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"COPY"))
-        && text.get(4).is_some_and(u8::is_ascii_whitespace)
-}
-
-fn other_copy() -> Error {
-    Error::new(Kind::Unsupported, "it holds a COPY that pg_dump does not write").hint(NOT_PG_DUMPS)
-}
-
-/// What stands after the first words of a statement may be a password.
-fn beyond(text: &[u8]) -> Error {
-    let text = String::from_utf8_lossy(text);
-    let shown = match text.strip_prefix('\\') {
-        Some(command) => format!("\\{}", command.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default()),
-        None => text
-            .split_whitespace()
-            .take(3)
-            .collect::<Vec<_>>()
-            .join(" ")
-            .trim_end_matches(';')
-            .escape_debug()
-            .to_string(),
-    };
-    Error::new(Kind::Unsupported, format!("it reaches beyond its database: {shown}")).hint(
-        "only a script of one database, without --create, can be built beside what is live: take that out of it, or run it by \
-         hand with `psql -f`, which changes what is live at once",
-    )
-}
-
-/// The roles that a statement names as owners, or gives or takes something.
-fn roles_of(statement: &[u8]) -> Vec<String> {
-    let starts = |start: &[u8]| statement.starts_with(start);
-    let words: &[&[u8]] = match () {
-        () if starts(b"GRANT ") || starts(b"CREATE POLICY ") => &[b" TO "],
-        () if starts(b"REVOKE ") => &[b" FROM "],
-        () if starts(b"ALTER DEFAULT PRIVILEGES ") => &[b" FOR ROLE ", b" TO ", b" FROM "],
-        () if starts(b"ALTER ") => &[b" OWNER TO "],
-        () if starts(b"CREATE USER MAPPING ") => &[b" FOR "],
-        () if starts(b"SET SESSION AUTHORIZATION ") => &[b" AUTHORIZATION "],
-        () => &[],
-    };
-    let lists = words.iter().filter_map(|word| after_last(statement, word));
-    let special = ["PUBLIC", "CURRENT_USER", "DEFAULT", "public"];
-    lists.flat_map(names).filter(|name| !special.contains(&name.as_str())).collect()
-}
-
-/// The names that a text begins with, with commas between them; pg_dump writes one in a session's authorization as a text.
-fn names(text: &[u8]) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut rest = text;
-    loop {
-        let end = after_identifier(rest);
-        names.extend(first_name(rest).map(|name| name.trim_matches('\'').to_owned()));
-        match rest[end..].strip_prefix(b", ") {
-            Some(further) => rest = further,
-            None => return names,
-        }
-    }
-}
-
-/// What follows the last `word` that stands in no quotes.
-fn after_last<'t>(text: &'t [u8], word: &[u8]) -> Option<&'t [u8]> {
-    let (at, _) = unquoted(text).filter(|(at, _)| text[*at..].starts_with(word)).last()?;
-    Some(&text[at + word.len()..])
-}
-
-/// The name that a text begins with.
-fn first_name(text: &[u8]) -> Option<String> {
-    qualified(text).into_iter().next()
-}
-
-/// The names that a text begins with, joined by points.
-fn qualified(text: &[u8]) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut rest = text;
-    loop {
-        let end = after_identifier(rest);
-        let name = &rest[..end];
-        let name = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name);
-        names.push(sql::text(name.to_vec()).replace("\"\"", "\""));
-        match rest[end..].strip_prefix(b".") {
-            Some(further) => rest = further,
-            None => return names,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -458,7 +322,7 @@ mod tests {
     fn read(script: &str) -> Result<Contents> {
         let mut reading = Reading::default();
         script.as_bytes().split_inclusive(|byte| *byte == b'\n').try_for_each(|line| reading.take(line))?;
-        reading.finish(Sha256Digest([0; 32]), Vec::new(), script.len() as u64)
+        reading.finish(Sha256Digest([0; 32]), Arc::default(), script.len() as u64)
     }
 
     const HEAD: &str = "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\n\
