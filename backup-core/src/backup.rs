@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -11,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::bundle::FORMAT;
 use crate::bundle::manifest::{Host, Manifest, Server, Sha256Digest, Source, number_chunks};
-use crate::bundle::name::BundleName;
+use crate::bundle::name::{BundleName, FileName};
 use crate::bundle::pack::cores;
 use crate::bundle::writer::{Tail, Writer};
 use crate::cluster::hosts::{self, Seen, own_addresses};
@@ -19,18 +18,20 @@ use crate::component::files;
 use crate::component::postgres::{self, Capture};
 use crate::component::release::Origin;
 use crate::context::Context;
-use crate::destinations::{Abandon, Destinations};
+pub use crate::destinations::Destination;
+use crate::destinations::{Abandon, Delivered, Destinations};
 use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
 use crate::preflight::{Ready, preflight};
 use crate::settings::Settings;
+use crate::store::{Address, blocking};
 use crate::{Error, ErrorContext, Kind, Result, TOOL};
 
 /// What is asked for beside the settings.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// Directories that get the bundle; empty for those of the settings.
-    pub to: Vec<PathBuf>,
+    /// Stores that get the bundle; empty for those of the settings.
+    pub to: Vec<Address>,
     /// Databases; empty for those of the settings.
     pub databases: Vec<String>,
     /// The release.
@@ -64,15 +65,31 @@ pub struct Outcome {
     pub needs: Vec<Finding>,
 }
 
-/// The directories that a backup would be written to, each once, whatever it is called.
-pub fn directories(settings: &Settings, request: &Request, stream: bool) -> Vec<PathBuf> {
-    let named = if request.to.is_empty() && !stream { &settings.stores } else { &request.to };
+/// The stores that a backup would be written to, each once, whatever it is called.
+///
+/// # Errors
+/// Where what the settings say of one makes no sense.
+pub fn destinations(
+    settings: &Settings,
+    request: &Request,
+    stream: bool,
+    context: &Context,
+) -> Result<Vec<Destination>> {
+    let named = if request.to.is_empty() && !stream {
+        settings.stores.clone()
+    } else {
+        request.to.iter().map(|address| settings.access.settings(address.clone())).collect()
+    };
     let mut seen = HashSet::new();
-    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.components().collect());
-    named.iter().filter(|path| seen.insert(real(path))).cloned().collect()
+    let real = |address: &Address| match address {
+        Address::Directory(path) => path.canonicalize().unwrap_or_else(|_| path.components().collect()),
+        address => address.to_string().into(),
+    };
+    let once = named.into_iter().filter(|store| seen.insert(real(&store.address)));
+    once.map(|store| Ok(Destination { store: (context.connect)(&store, context)?, address: store.address })).collect()
 }
 
-/// Makes a bundle. `stream` takes its bytes as they come, beside the directories.
+/// Makes a bundle. `stream` takes its bytes as they come, beside the stores.
 ///
 /// # Errors
 /// The first failure. Nothing of the bundle is left then, except in `stream`, where the footer is missing.
@@ -103,10 +120,10 @@ async fn fill(
 ) -> Result<Complete> {
     let level = request.level.unwrap_or(settings.level);
     crate::settings::check_level(level)?;
-    let directories = directories(settings, request, stream.is_some());
+    let destinations = destinations(settings, request, stream.is_some(), context)?;
     context.phase("check");
     let release = request.release.clone().map(Origin::Given);
-    let checked = preflight(settings, release.as_ref(), &request.databases, &directories, context).await;
+    let checked = preflight(settings, release.as_ref(), &request.databases, &destinations, context).await;
     let mut warnings: Vec<Finding> =
         checked.findings.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
     warnings.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
@@ -118,7 +135,10 @@ async fn fill(
         let (port, context) = (settings.ssh_port, context.clone());
         AbortOnDropHandle::new(tokio::spawn(async move { hosts::look(&hosts, port, &context).await }))
     };
-    let sink = Destinations::begin(&directories, stream, &name)?;
+    let sink = {
+        let name = FileName::from(name.clone());
+        blocking(move || Destinations::begin(&destinations, stream, &name)).await?
+    };
     let abandon = Abandon::of(&sink);
     let meter = Arc::new(Meter::default());
     meter.total.store(ready.postgres.databases.iter().map(|database| database.size).sum(), Relaxed);
@@ -156,15 +176,12 @@ impl Complete {
     async fn publish(self, context: &Context) -> Result<Outcome> {
         context.phase("publish");
         let Self { manifest, tail, content, _ticker } = self;
-        let (name, warnings, needs) = (manifest.name.clone(), manifest.warnings.clone(), manifest.needs.clone());
+        let (name, mut warnings, needs) = (manifest.name.clone(), manifest.warnings.clone(), manifest.needs.clone());
         let rows = manifest.rows();
-        let sealing = tokio::task::spawn_blocking(move || {
-            let sealed = tail.seal(&manifest)?;
-            let (published, failed) = sealed.sink.publish(&sealed.digest)?;
-            Ok::<_, Error>((published, failed, sealed.length, sealed.digest))
-        });
-        let (published, failed, length, sha256) =
-            sealing.await.map_err(|cause| Error::new(Kind::Failed, "publish the bundle").because(cause))??;
+        let delivered = blocking(move || tail.seal(&manifest)?.sink.publish()).await?;
+        let Delivered { published, failed, warnings: found, length, digest: sha256 } = delivered;
+        found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
+        warnings.extend(found);
         Ok(Outcome { name, published, failed, length, sha256, content, rows, warnings, needs })
     }
 }

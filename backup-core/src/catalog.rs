@@ -3,20 +3,21 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::bundle::name::BundleName;
+use crate::bundle::name::FileName;
 use crate::bundle::reader::Bundle;
 use crate::restore::Drill;
-use crate::store::Store;
+use crate::store::{DRILL, Store};
 use crate::{ErrorContext, Kind, Result};
-
-/// What a drill's record adds to the name of the bundle's file.
-const DRILL: &str = ".drill.json";
 
 /// A bundle as `list` shows it.
 #[derive(Debug, Serialize)]
 pub struct Listed {
     /// Its name.
     pub name: String,
+    /// Its file's name.
+    pub file: String,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
     /// When it was begun.
     pub created: DateTime<Utc>,
     /// Its length in bytes.
@@ -47,11 +48,13 @@ pub fn list(store: &dyn Store) -> Result<Vec<Listed>> {
     Ok(store.list()?.into_iter().map(|stored| describe(store, &stored.name, stored.length)).collect())
 }
 
-fn describe(store: &dyn Store, name: &BundleName, length: u64) -> Listed {
+fn describe(store: &dyn Store, name: &FileName, length: u64) -> Listed {
     let opened = store.open(name).and_then(Bundle::open);
     let mut listed = Listed {
-        name: name.to_string(),
-        created: name.time(),
+        name: name.bundle.to_string(),
+        file: name.to_string(),
+        encrypted: name.encrypted,
+        created: name.bundle.time(),
         length,
         cluster: None,
         release: None,
@@ -82,7 +85,7 @@ fn describe(store: &dyn Store, name: &BundleName, length: u64) -> Listed {
 }
 
 /// What the record beside a bundle says; one that can't be read says nothing.
-fn last_drill(store: &dyn Store, name: &BundleName) -> Option<Drill> {
+fn last_drill(store: &dyn Store, name: &FileName) -> Option<Drill> {
     serde_json::from_slice(&store.read_beside(name, DRILL).ok()??).ok()
 }
 
@@ -90,7 +93,7 @@ fn last_drill(store: &dyn Store, name: &BundleName) -> Option<Drill> {
 ///
 /// # Errors
 /// Where it can't be written.
-pub fn record(store: &dyn Store, name: &BundleName, drill: &Drill) -> Result<()> {
+pub fn record(store: &dyn Store, name: &FileName, drill: &Drill) -> Result<()> {
     let mut text = serde_json::to_vec(drill).context(|| "write the drill's record".into())?;
     text.push(b'\n');
     store.write_beside(name, DRILL, &text)

@@ -1,58 +1,90 @@
-//! Where one bundle goes: every directory and the stream that it is written to at once.
+//! Where one bundle goes: every store and the stream that it is written to at once.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::Result;
+use sha2::{Digest, Sha256};
+
 use crate::bundle::manifest::Sha256Digest;
-use crate::bundle::name::BundleName;
-use crate::store::{Directory, Store, Upload};
+use crate::bundle::name::FileName;
+use crate::finding::Finding;
+use crate::store::{Address, Store, Upload};
+use crate::{Error, Result};
+
+/// A store that is to get a bundle.
+#[derive(Clone)]
+pub struct Destination {
+    /// Where it is.
+    pub address: Address,
+    /// The store there.
+    pub store: Arc<dyn Store>,
+}
 
 /// All destinations of one bundle. One that fails is given up while another is left.
 pub(crate) struct Destinations {
     uploads: Vec<(String, Box<dyn Upload>)>,
     stream: Option<Box<dyn Write + Send>>,
     failed: Vec<String>,
+    length: u64,
+    digest: Sha256,
+}
+
+/// A bundle that is where it was to be.
+pub(crate) struct Delivered {
+    /// Where it is.
+    pub(crate) published: Vec<String>,
+    /// Destinations that failed while another one did not.
+    pub(crate) failed: Vec<String>,
+    /// What is not as it was asked for.
+    pub(crate) warnings: Vec<Finding>,
+    /// Its length in bytes.
+    pub(crate) length: u64,
+    /// The digest of all its bytes.
+    pub(crate) digest: Sha256Digest,
 }
 
 impl Destinations {
     pub(crate) fn begin(
-        directories: &[PathBuf],
+        destinations: &[Destination],
         stream: Option<Box<dyn Write + Send>>,
-        name: &BundleName,
+        name: &FileName,
     ) -> Result<Self> {
         let (mut uploads, mut failed, mut first) = (Vec::new(), Vec::new(), None);
-        for directory in directories {
-            let store = Directory::new(directory);
+        for Destination { store, .. } in destinations {
             match store.begin(name) {
                 Ok(upload) => uploads.push((store.location(), upload)),
                 Err(error) => {
-                    failed.push(format!("{}: {}", store.location(), error.chain().join(": ")));
+                    failed.push(failure(&store.location(), &error));
                     first.get_or_insert(error);
                 }
             }
         }
         match first {
             Some(error) if uploads.is_empty() && stream.is_none() => Err(error),
-            _ => Ok(Self { uploads, stream, failed }),
+            _ => Ok(Self { uploads, stream, failed, length: 0, digest: Sha256::new() }),
         }
     }
 
-    pub(crate) fn publish(mut self, digest: &Sha256Digest) -> Result<(Vec<String>, Vec<String>)> {
-        let mut published = Vec::new();
+    pub(crate) fn publish(self) -> Result<Delivered> {
+        let digest = Sha256Digest(self.digest.finalize().into());
+        let mut delivered =
+            Delivered { published: Vec::new(), failed: self.failed, warnings: Vec::new(), length: self.length, digest };
         let mut first = None;
         for (location, upload) in self.uploads {
-            match upload.publish(digest) {
-                Ok(place) => published.push(place),
+            match upload.publish(&digest) {
+                Ok(published) => {
+                    delivered.published.push(published.place);
+                    delivered.warnings.extend(published.warnings);
+                }
                 Err(error) => {
-                    self.failed.push(format!("{location}: {}", error.chain().join(": ")));
+                    delivered.failed.push(failure(&location, &error));
                     first.get_or_insert(error);
                 }
             }
         }
         match first {
-            Some(error) if published.is_empty() && self.stream.is_none() => Err(error),
-            _ => Ok((published, self.failed)),
+            Some(error) if delivered.published.is_empty() && self.stream.is_none() => Err(error),
+            _ => Ok(delivered),
         }
     }
 
@@ -83,12 +115,18 @@ impl Destinations {
 impl Write for Destinations {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.each(|destination| destination.write_all(bytes))?;
+        self.digest.update(bytes);
+        self.length += bytes.len() as u64;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.each(|destination| destination.flush())
     }
+}
+
+fn failure(location: &str, error: &Error) -> String {
+    format!("{location}: {}", error.chain().join(": "))
 }
 
 /// Takes uploads back when dropped. The thread that writes can hang, in a pipe or on a dead disk, and then never drops

@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::{Access, access};
 
 use crate::component::files::Tree;
 use crate::component::postgres::connection::{Connection, Parameters, connect, connect_first};
 use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Tools};
 use crate::component::release::{self, Origin, Release};
 use crate::context::Context;
+use crate::destinations::Destination;
 use crate::finding::{Finding, Findings, Severity, bytes};
 use crate::settings::Settings;
+use crate::store::{Address, blocking};
 use crate::{Error, Kind, Result, sealed};
 
 /// Bundles have been seen at a fifth to a tenth of a database's size on disk; a third leaves room.
@@ -50,12 +52,12 @@ pub struct Preflight {
     pub findings: Vec<Finding>,
 }
 
-/// Looks at everything; `directories` are the stores to be written.
+/// Looks at everything; `destinations` are the stores to be written.
 pub async fn preflight(
     settings: &Settings,
     release: Option<&Origin>,
     databases: &[String],
-    directories: &[PathBuf],
+    destinations: &[Destination],
     context: &Context,
 ) -> Preflight {
     let mut findings = Findings::default();
@@ -71,8 +73,12 @@ pub async fn preflight(
     let postgres = look_at_postgres(settings, wanted, context, &mut findings).await;
     let databases = postgres.iter().flat_map(|postgres| &postgres.databases);
     let size = databases.map(|database| database.size).sum();
-    look_at_directories(directories, size, &mut findings);
-    directories.iter().for_each(|directory| look_for_nesting(directory, &settings.files, &mut findings));
+    look_at_destinations(destinations, size, &mut findings).await;
+    for destination in destinations {
+        if let Address::Directory(directory) = &destination.address {
+            look_for_nesting(directory, &settings.files, &mut findings);
+        }
+    }
     let mut needs = postgres.as_ref().map_or_else(Vec::new, |postgres| postgres.needs.clone());
     needs.extend(sealed::of_files(&settings.cluster, &settings.files));
     findings.all.extend(needs.iter().cloned());
@@ -96,10 +102,6 @@ fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
     } else {
         let message = format!("cluster {name}, zones: {}, hosts: {}", cluster.zones.len(), cluster.hosts().len());
         findings.all.push(Finding::info("cluster-conf", shown, message));
-    }
-    if cluster.database_backups.as_ref().is_some_and(|backups| backups.bucket.is_some()) {
-        let message = "cluster.conf names an S3 bucket for backups; this version writes to directories alone";
-        findings.all.push(Finding::info("s3-not-supported", "database_backups", message));
     }
 }
 
@@ -191,11 +193,16 @@ async fn look_at_postgres(
 }
 
 /// A destination that can't be written does not hold up the others.
-fn look_at_directories(directories: &[PathBuf], size: u64, findings: &mut Findings) {
+async fn look_at_destinations(destinations: &[Destination], size: u64, findings: &mut Findings) {
     let mut found = Findings::default();
-    directories.iter().for_each(|directory| look_at_directory(directory, size, &mut found));
+    for destination in destinations {
+        let store = destination.store.clone();
+        let checked = blocking(move || store.check(size / SHARE_OF_SIZE)).await;
+        let kept = found.keep("destination", &destination.address.to_string(), checked);
+        found.all.extend(kept.unwrap_or_default());
+    }
     let bad = |finding: &Finding| finding.severity == Severity::Error;
-    if found.all.iter().filter(|finding| bad(finding)).count() < directories.len() {
+    if found.all.iter().filter(|finding| bad(finding)).count() < destinations.len() {
         found.first = None;
         found.all.iter_mut().filter(|finding| bad(finding)).for_each(|finding| finding.severity = Severity::Warning);
     }
@@ -220,41 +227,5 @@ fn look_for_nesting(directory: &Path, trees: &[Tree], findings: &mut Findings) {
             let finding = Finding::warning("destination-captured", directory.display().to_string(), message);
             findings.all.push(finding.hint("exclude it there, or name another place with --to"));
         }
-    }
-}
-
-fn look_at_directory(directory: &Path, size: u64, findings: &mut Findings) {
-    let shown = directory.display().to_string();
-    let unwritable =
-        |why: String, hint: &str| Err(Error::new(Kind::Failed, format!("write to {shown}")).because(why).hint(hint));
-    if shown.contains("://") || shown.starts_with('~') {
-        let error = Error::new(Kind::Usage, format!("write to {shown}: this version writes to directories alone"));
-        findings.keep::<()>(
-            "destination",
-            &shown,
-            Err(error.hint("name a directory; a shell replaces `~` where it is not quoted")),
-        );
-        return;
-    }
-    let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
-    if !there.is_dir() {
-        let hint = "name a directory with --to";
-        findings.keep::<()>("destination", &shown, unwritable(format!("{} is not a directory", there.display()), hint));
-        return;
-    }
-    let new = if there == directory || there == Path::new("") { "" } else { "it does not exist and will be made; " };
-    if access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        let why = format!("no permission to write to {}", there.display());
-        let hint = "give the user that runs the backup write permission there, or name another place with --to";
-        findings.keep::<()>("destination", &shown, unwritable(why, hint));
-        return;
-    }
-    let free = statvfs(there).map(|stat| stat.f_bavail * stat.f_frsize).unwrap_or(u64::MAX);
-    let wanted = size / SHARE_OF_SIZE;
-    if free < wanted {
-        let message = format!("{} are free there, and the bundle may take {}", bytes(free), bytes(wanted));
-        findings.all.push(Finding::warning("space", shown, message).hint("make room, or name another place with --to"));
-    } else {
-        findings.all.push(Finding::info("destination", shown, format!("{new}can be written, {} free", bytes(free))));
     }
 }

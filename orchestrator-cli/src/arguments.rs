@@ -51,18 +51,25 @@ pub(crate) enum Command {
         other: Option<PathBuf>,
         #[command(flatten)]
         config: Config,
+        #[command(flatten)]
+        identities: Identities,
     },
     /// Restore a bundle into a throw-away PostgreSQL, look whether all is well, take the time
     #[command(after_help = "Examples:\n  \
         orchestrator-cli drill orchestrator_backup_20261120T191500Z.tgz\n  \
         orchestrator-cli drill orchestrator_backup_20261120T191500Z.tgz --in /var/tmp")]
     Drill(Drill),
-    /// List the bundles of a directory, as they describe themselves: `verify` holds their bytes against it
-    #[command(after_help = "Example:\n  orchestrator-cli list /mnt/backups")]
+    /// List the bundles of stores, as they describe themselves: `verify` holds their bytes against it
+    #[command(
+        after_help = "Examples:\n  orchestrator-cli list /mnt/backups\n  orchestrator-cli list s3://bucket/prefix"
+    )]
     List {
-        /// The directory
-        #[arg(default_value = backup_core::settings::DEFAULT_STORE)]
-        directory: PathBuf,
+        /// The stores: DIR, s3://bucket/prefix or sftp://user@host/path
+        /// [default: the settings' stores, or /var/lib/postgresql/backups]
+        #[arg(value_name = "ADDRESS")]
+        addresses: Vec<PathBuf>,
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Show what a bundle holds, where it came from and how to restore it
     #[command(after_help = "Example:\n  orchestrator-cli show orchestrator_backup_20261120T191500Z.tgz")]
@@ -72,12 +79,16 @@ pub(crate) enum Command {
         /// List every entry too
         #[arg(long)]
         entries: bool,
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Check every byte of a bundle against its digests
     #[command(after_help = "Example:\n  orchestrator-cli verify orchestrator_backup_20261120T191500Z.tgz")]
     Verify {
         /// The bundle
         bundle: PathBuf,
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Extract entries of a bundle into a new directory
     #[command(after_help = "Examples:\n  \
@@ -91,6 +102,8 @@ pub(crate) enum Command {
         /// Where the new directory goes
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Look at everything that a backup needs, and say all that is wrong at once
     #[command(after_help = "Examples:\n  \
@@ -99,8 +112,8 @@ pub(crate) enum Command {
     Check {
         #[command(flatten)]
         config: Config,
-        /// Directory that would get the bundle, as often as needed
-        #[arg(long, value_name = "DIR")]
+        /// Store that would get the bundle, as often as needed: DIR, s3://bucket/prefix or sftp://user@host/path
+        #[arg(long, value_name = "ADDRESS")]
         to: Vec<PathBuf>,
         /// A database to capture, as often as needed [default: all but templates and an untouched postgres]
         #[arg(long, value_name = "NAME")]
@@ -127,13 +140,30 @@ pub(crate) struct Config {
     pub(crate) config: PathBuf,
 }
 
+/// How bundles are reached by those who only read them.
+#[derive(Args)]
+pub(crate) struct Reading {
+    /// Settings of stores, or a cluster.conf with keys for S3 [default: the usual settings, if they exist]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) identities: Identities,
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct Identities {
+    /// File with the identity that opens an encrypted bundle, as often as needed
+    #[arg(long = "identity", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
 #[derive(Args)]
 pub(crate) struct Backup {
     #[command(flatten)]
     pub(crate) config: Config,
-    /// Where the bundle goes, as often as needed: a directory, or `-` for standard output
-    /// [default: the settings' stores, or /var/lib/postgresql/backups]
-    #[arg(long, value_name = "DIR|-")]
+    /// Where the bundle goes, as often as needed: DIR, s3://bucket/prefix, sftp://user@host/path, or `-` for standard
+    /// output [default: the settings' stores, or /var/lib/postgresql/backups]
+    #[arg(long, value_name = "ADDRESS|-")]
     pub(crate) to: Vec<PathBuf>,
     /// A database to capture, as often as needed [default: all but templates and an untouched postgres]
     #[arg(long, value_name = "NAME")]
@@ -162,6 +192,8 @@ pub(crate) struct Drill {
     /// Where the throw-away server's directory goes [default: TMPDIR, or /tmp]
     #[arg(long = "in", value_name = "DIR")]
     pub(crate) place: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) identities: Identities,
 }
 
 #[derive(Args)]
@@ -220,6 +252,8 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     #[arg(conflicts_with_all = ["resume", "rollback"])]
     pub(crate) jobs: Option<u16>,
+    #[command(flatten)]
+    pub(crate) identities: Identities,
 }
 
 #[derive(Subcommand)]

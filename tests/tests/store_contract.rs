@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 
 use backup_core::Kind;
 use backup_core::bundle::manifest::Sha256Digest;
-use backup_core::bundle::name::BundleName;
+use backup_core::bundle::name::FileName;
 use backup_core::store::{Directory, Memory, Store, Upload};
 use tempfile::TempDir;
 
@@ -27,31 +27,33 @@ fn stores() -> [Subject; 2] {
     ]
 }
 
-fn name(second: u32) -> BundleName {
-    format!("orchestrator_backup_20261120T1915{second:02}Z").parse().expect("a name")
+/// Odd ones are encrypted, which no store looks at.
+fn name(second: u32) -> FileName {
+    let encrypted = if second % 2 == 1 { ".age" } else { "" };
+    format!("orchestrator_backup_20261120T1915{second:02}Z.tgz{encrypted}").parse().expect("a name")
 }
 
 const DIGEST: Sha256Digest = Sha256Digest([7; 32]);
 
-fn begun(store: &dyn Store, name: &BundleName, bytes: &[u8]) -> Box<dyn Upload> {
+fn begun(store: &dyn Store, name: &FileName, bytes: &[u8]) -> Box<dyn Upload> {
     let mut upload = store.begin(name).expect("begun");
     upload.write_all(bytes).expect("written");
     upload
 }
 
-fn published(store: &dyn Store, name: &BundleName, bytes: &[u8]) {
+fn published(store: &dyn Store, name: &FileName, bytes: &[u8]) {
     begun(store, name, bytes).publish(&DIGEST).expect("published");
 }
 
 /// All bytes of a bundle.
-fn content(store: &dyn Store, name: &BundleName) -> Vec<u8> {
+fn content(store: &dyn Store, name: &FileName) -> Vec<u8> {
     let bundle = store.open(name).expect("opened");
     let mut bytes = vec![0; bundle.length().expect("a length") as usize];
     bundle.read_at(0, &mut bytes).expect("read");
     bytes
 }
 
-fn names(store: &dyn Store) -> Vec<BundleName> {
+fn names(store: &dyn Store) -> Vec<FileName> {
     store.list().expect("listed").into_iter().map(|stored| stored.name).collect()
 }
 
@@ -109,13 +111,18 @@ fn an_upload_that_was_taken_back_can_not_be_published() {
 }
 
 #[test]
-fn one_writes_at_a_time() {
+fn one_writes_at_a_time_or_none_meets_another() {
     for Subject { store, other, _place } in stores() {
         let upload = begun(&*store, &name(1), b"one");
-        let second = other.begin(&name(2)).err().map(|error| error.kind());
-        assert_eq!(second, Some(Kind::Locked), "{}", store.location());
-        upload.publish(&DIGEST).expect("published");
-        published(&*other, &name(2), b"two");
+        if store.has_lock() {
+            let second = other.begin(&name(2)).err().map(|error| error.kind());
+            assert_eq!(second, Some(Kind::Locked), "{}", store.location());
+            upload.publish(&DIGEST).expect("published");
+            published(&*other, &name(2), b"two");
+        } else {
+            published(&*other, &name(2), b"two");
+            upload.publish(&DIGEST).expect("published");
+        }
         assert_eq!(names(&*store), [name(1), name(2)], "{}", store.location());
     }
 }
@@ -168,5 +175,23 @@ fn what_lies_beside_a_bundle_is_replaced_and_what_does_not_is_none() {
             );
         }
         assert_eq!(store.open(&name(2)).err().map(|error| error.kind()), Some(Kind::NotFound), "{location}");
+    }
+}
+
+#[test]
+fn a_bundle_is_deleted_with_all_that_lies_beside_it() {
+    for Subject { store, other, _place } in stores() {
+        let location = store.location();
+        [1, 2].iter().for_each(|second| published(&*store, &name(*second), b"some"));
+        store.write_beside(&name(1), ".drill.json", b"{}").expect("written");
+        for _ in 0..2 {
+            other.remove(&name(1)).expect("deleted, or not there");
+        }
+        assert_eq!(names(&*store), [name(2)], "{location}");
+        for suffix in [".sha256", ".drill.json"] {
+            assert_eq!(store.read_beside(&name(1), suffix).expect("read"), None, "{location}");
+        }
+        published(&*store, &name(1), b"again");
+        assert_eq!(content(&*other, &name(1)), b"again", "{location}");
     }
 }

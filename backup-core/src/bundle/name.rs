@@ -6,6 +6,8 @@ use std::str::FromStr;
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 const PREFIX: &str = "orchestrator_backup_";
+const ENDING: &str = ".tgz";
+const ENCRYPTED: &str = ".age";
 const TIME: &str = "%Y%m%dT%H%M%SZ";
 
 /// A bundle's name without its ending; it is also the name of the one directory inside.
@@ -34,15 +36,36 @@ impl BundleName {
     pub fn time(&self) -> DateTime<Utc> {
         self.0
     }
+}
 
-    /// The name of the bundle's file.
-    pub fn file_name(&self) -> String {
-        format!("{self}.tgz")
+/// The name of a bundle's file: `.tgz`, or `.tgz.age` where it is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileName {
+    /// The bundle's name.
+    pub bundle: BundleName,
+    /// Whether only who has an identity can read it.
+    pub encrypted: bool,
+}
+
+impl From<BundleName> for FileName {
+    /// The name of a bundle that isn't encrypted.
+    fn from(bundle: BundleName) -> Self {
+        Self { bundle, encrypted: false }
     }
+}
 
-    /// The name that a file's name stands for, if it is a bundle's.
-    pub fn from_file_name(file: &str) -> Option<Self> {
-        file.strip_suffix(".tgz")?.parse().ok()
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{ENDING}{}", self.bundle, if self.encrypted { ENCRYPTED } else { "" })
+    }
+}
+
+impl FromStr for FileName {
+    type Err = NotAName;
+
+    fn from_str(text: &str) -> Result<Self, NotAName> {
+        let (text, encrypted) = text.strip_suffix(ENCRYPTED).map_or((text, false), |plain| (plain, true));
+        Ok(Self { bundle: text.strip_suffix(ENDING).ok_or(NotAName)?.parse()?, encrypted })
     }
 }
 
@@ -76,8 +99,14 @@ mod tests {
     #[test]
     fn a_name_is_read_back_and_nothing_else_is() {
         let name: BundleName = "orchestrator_backup_20261120T191500Z".parse().expect("a good name");
-        assert_eq!(name.file_name(), "orchestrator_backup_20261120T191500Z.tgz");
-        assert_eq!(BundleName::from_file_name(&name.file_name()), Some(name));
+        for (encrypted, file) in [
+            (false, "orchestrator_backup_20261120T191500Z.tgz"),
+            (true, "orchestrator_backup_20261120T191500Z.tgz.age"),
+        ] {
+            let file_name = FileName { bundle: name.clone(), encrypted };
+            assert_eq!((file_name.to_string().as_str(), file.parse()), (file, Ok(file_name)));
+        }
+        assert_eq!("orchestrator_backup_20261120T191500Z.age".parse::<FileName>(), Err(NotAName));
         for bad in [
             "",
             "orchestrator_backup_",

@@ -11,6 +11,7 @@ use super::footer::{self, Footer};
 use super::header::{EntryKind, Head, RECORD};
 use super::manifest::{self, Entry, Manifest, Sha256Digest, described};
 use super::name::BundleName;
+use super::pack::cores;
 use super::{FORMAT, path, rules};
 use crate::{Error, ErrorContext, Kind, Result};
 
@@ -23,6 +24,10 @@ pub trait ReadAt: Send + Sync {
     /// # Errors
     /// `UnexpectedEof` where fewer bytes are there.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+    /// How many reads at once are worth it: more than there are cores where each has a long way.
+    fn readers(&self) -> usize {
+        cores()
+    }
 }
 
 impl ReadAt for File {
@@ -53,6 +58,9 @@ pub struct Bundle<R> {
     footer: Footer,
     manifest: Manifest,
 }
+
+/// A bundle that may be anywhere.
+pub type OpenBundle = Bundle<Box<dyn ReadAt>>;
 
 impl<R: ReadAt> Bundle<R> {
     /// Reads footer and manifest.

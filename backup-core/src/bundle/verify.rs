@@ -9,7 +9,6 @@ use super::block::{self, Decoder};
 use super::footer;
 use super::header::{Head, RECORD};
 use super::manifest::{self, Chunk, Entry, Manifest};
-use super::pack::cores;
 use super::path;
 use super::reader::{Bundle, ReadAt, read_manifest};
 use super::writer::END_OF_ARCHIVE;
@@ -80,6 +79,10 @@ impl<R: ReadAt> ReadAt for &R {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         (**self).read_at(offset, buffer)
     }
+
+    fn readers(&self) -> usize {
+        (**self).readers()
+    }
 }
 
 fn finding(error: &Error) -> Finding {
@@ -101,7 +104,7 @@ fn check_entries<R: ReadAt>(
     let failed = Mutex::new(None);
     let stopped = || failed.lock().unwrap_or_else(PoisonError::into_inner).is_some() || context.cancel.is_cancelled();
     std::thread::scope(|scope| {
-        for _ in 0..cores() {
+        for _ in 0..bundle.source().readers() {
             scope.spawn(|| {
                 while !stopped() {
                     let index = next.fetch_add(1, Relaxed);

@@ -58,7 +58,6 @@ pub struct Closing<W>(JoinHandle<Result<Option<Tail<W>>>>);
 pub struct Tail<W> {
     sink: W,
     encoder: Encoder,
-    digest: Sha256,
     offset: u64,
     meter: Arc<Meter>,
     prefix: String,
@@ -73,8 +72,6 @@ pub struct Sealed<W> {
     pub sink: W,
     /// Bytes of the whole bundle.
     pub length: u64,
-    /// SHA-256 of the whole bundle.
-    pub digest: Sha256Digest,
 }
 
 impl Writer {
@@ -89,7 +86,6 @@ impl Writer {
         let tail = Tail {
             sink,
             encoder: Encoder::new(level),
-            digest: Sha256::new(),
             offset: 0,
             meter: meter.clone(),
             prefix: format!("{name}/"),
@@ -325,7 +321,6 @@ impl<W: Write> Tail<W> {
 
     fn put(&mut self, bytes: &[u8], stored: Option<&mut Sha256>) -> Result<()> {
         self.sink.write_all(bytes).context(|| "write the bundle".into())?;
-        self.digest.update(bytes);
         if let Some(stored) = stored {
             stored.update(bytes);
         }
@@ -381,7 +376,7 @@ impl<W: Write> Tail<W> {
         };
         self.put(&footer.encode(), None)?;
         self.sink.flush().context(|| "write the bundle".into())?;
-        Ok(Sealed { sink: self.sink, length: self.offset, digest: Sha256Digest(self.digest.finalize().into()) })
+        Ok(Sealed { sink: self.sink, length: self.offset })
     }
 }
 

@@ -1,10 +1,8 @@
 //! The picture that a bundle gives.
 
-use std::fs::File;
-
 use super::{Area, HOLES, Picture};
 use crate::bundle::manifest::FileType;
-use crate::bundle::reader::Bundle;
+use crate::bundle::reader::OpenBundle;
 use crate::cluster::ClusterConf;
 use crate::{Error, ErrorContext, Kind, Result};
 
@@ -12,7 +10,7 @@ use crate::{Error, ErrorContext, Kind, Result};
 ///
 /// # Errors
 /// Where its `cluster.conf` can't be read.
-pub fn of_bundle(bundle: &Bundle<File>) -> Result<Picture> {
+pub fn of_bundle(bundle: &OpenBundle) -> Result<Picture> {
     let manifest = bundle.manifest();
     let mut picture = Picture::default();
     let doing = || "read the bundle's cluster.conf".to_owned();

@@ -11,11 +11,10 @@ use super::source::{PairFiles, Source};
 use super::steps::{self, Work, steps};
 use super::{Outcome, go_on, reach, work};
 use crate::bundle::manifest::Server;
-use crate::bundle::reader::Bundle;
 use crate::component::postgres::{self, Target};
 use crate::plan::{Head, Journal, Progress, Status, undo};
 use crate::settings::RestoreSettings;
-use crate::{Context, Error, ErrorContext, Kind, Result, store};
+use crate::{Context, Error, Kind, Result};
 
 /// The last restore that is not rolled back. No other one runs on this machine meanwhile.
 pub struct Current {
@@ -141,10 +140,7 @@ async fn reopen(plan: Plan, moved: Moved<'_>, settings: &RestoreSettings, contex
         error.hint(format!("put it back, name it with {flag}, or return to what was there with --rollback"))
     };
     let source = match &plan.cluster_conf {
-        None => {
-            let opened = store::open_file(path).and_then(Bundle::open).context(|| format!("open {}", path.display()));
-            opened.map(|bundle| Source::Bundle(Arc::new(bundle)))
-        }
+        None => settings.access.open(path, context).await.map(|bundle| Source::Bundle(Arc::new(bundle))),
         Some(cluster_conf) => {
             let cluster_conf = moved.cluster_conf.unwrap_or(cluster_conf).into();
             let pair = PairFiles { sql: path.into(), cluster_conf, database: None, place: None };

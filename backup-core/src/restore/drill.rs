@@ -53,7 +53,7 @@ impl Drill {
 pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, context: &Context) -> Result<Drill> {
     let begun = context.now();
     let mut findings = Findings::default();
-    let bundle = look_at_bundle(file, &mut findings, context).await;
+    let bundle = look_at_bundle(file, &settings.access, &mut findings, context).await;
     let bundle = match (findings.refusal(), bundle) {
         (Some(error), _) => return Err(error),
         (None, Some(bundle)) => bundle,

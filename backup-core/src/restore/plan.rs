@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::name::FileName;
 use crate::component::files::Placement;
 use crate::component::postgres::Names;
 
@@ -69,8 +70,11 @@ impl Plan {
 
     /// Whether a path that an operator gives means what is restored here.
     pub fn is_of(&self, path: &Path) -> bool {
-        let name = if self.cluster_conf.is_none() { path.file_stem() } else { path.file_name() };
-        name.is_some_and(|name| name.to_string_lossy() == self.bundle)
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        match self.cluster_conf {
+            Some(_) => name == self.bundle,
+            None => name.parse::<FileName>().is_ok_and(|name| name.bundle.to_string() == self.bundle),
+        }
     }
 
     /// Every database's names.

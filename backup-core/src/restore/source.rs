@@ -1,6 +1,6 @@
 //! What a restore is made of: a bundle, or the pair of files that the manual procedure makes.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,14 @@ use super::{Component, Request};
 use crate::bundle::manifest::{
     Database, Extension, Locale, Manifest, Server, Sha256Digest, Snapshot, Source as From, major,
 };
-use crate::bundle::reader::Bundle;
+use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
 use crate::component::postgres::plain::{self, Contents};
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Findings};
 use crate::settings::RestoreSettings;
-use crate::{Context, Error, ErrorContext, Kind, Result, TOOL, store};
+use crate::store::{Access, open_file};
+use crate::{Context, Error, ErrorContext, Kind, Result, TOOL};
 
 /// More than that is no `cluster.conf`.
 const LONGEST_CONF: u64 = 16 << 20;
@@ -30,7 +31,7 @@ const DATABASE: &str = "orchestrator";
 /// What a restore is made of.
 #[derive(Clone)]
 pub(super) enum Source {
-    Bundle(Arc<Bundle<File>>),
+    Bundle(Arc<OpenBundle>),
     Pair(Arc<Pair>),
 }
 
@@ -147,7 +148,7 @@ impl PairFiles {
 /// A `cluster.conf` and its mode.
 fn read_conf(path: &Path) -> Result<(Vec<u8>, u32)> {
     let doing = || format!("read {}", path.display());
-    let file = store::open_file(path)?;
+    let file = open_file(path)?;
     let mode = file.metadata().context(doing)?.permissions().mode() & 0o777;
     let mut content = Vec::new();
     file.take(LONGEST_CONF + 1).read_to_end(&mut content).context(doing)?;
@@ -169,7 +170,7 @@ pub(super) async fn look(
     context: &Context,
 ) -> Option<Source> {
     let Some(cluster_conf) = &request.cluster_conf else {
-        return look_at_bundle(&request.file, findings, context).await.map(Source::Bundle);
+        return look_at_bundle(&request.file, &settings.access, findings, context).await.map(Source::Bundle);
     };
     let shown = request.file.display().to_string();
     context.phase(format!("read {shown}"));
@@ -239,11 +240,12 @@ fn script_findings(pair: &Pair, shown: &str) -> Vec<Finding> {
 /// Opens the bundle, and holds every byte of it against its digest; what is in an entry is checked when it is restored.
 pub(super) async fn look_at_bundle(
     path: &Path,
+    access: &Access,
     findings: &mut Findings,
     context: &Context,
-) -> Option<Arc<Bundle<File>>> {
+) -> Option<Arc<OpenBundle>> {
     let shown = path.display().to_string();
-    let opened = store::open_file(path).and_then(|file| Bundle::open(file).context(|| format!("open {shown}")));
+    let opened = access.open(path, context).await;
     let bundle = Arc::new(findings.keep("bundle", &shown, opened)?);
     context.phase(format!("verify {shown}"));
     let meter = Arc::new(Meter::default());

@@ -1,6 +1,5 @@
 //! The steps that a plan amounts to.
 
-use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
@@ -8,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::plan::Plan;
 use super::source::Source;
-use crate::bundle::reader::Bundle;
+use crate::bundle::reader::OpenBundle;
 use crate::component::files::Placement;
 use crate::component::postgres::{Load, Script, Target, drop_database, swap, swap_back, swapped};
 use crate::event::{Event, Meter};
@@ -139,7 +138,7 @@ impl RestoreStep {
         })
     }
 
-    fn bundle(&self) -> Result<Arc<Bundle<File>>> {
+    fn bundle(&self) -> Result<Arc<OpenBundle>> {
         match self.work.source()? {
             Source::Bundle(bundle) => Ok(bundle.clone()),
             Source::Pair(_) => Err(Error::new(Kind::Failed, "a script is no bundle")),

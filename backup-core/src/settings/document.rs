@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::cluster::hosts::SSH_PORT;
+use crate::store::{S3Options, SftpOptions};
 use crate::{Error, Kind, Result};
 
 /// A TOML file as it is written.
@@ -18,6 +19,7 @@ pub(super) struct Document {
     pub(super) release: ReleaseTable,
     pub(super) files: Vec<FilesTable>,
     pub(super) stores: Vec<StoreTable>,
+    pub(super) encryption: EncryptionTable,
     pub(super) backup: BackupTable,
     pub(super) restore: RestoreTable,
     pub(super) hosts: HostsTable,
@@ -52,7 +54,17 @@ pub(super) struct FilesTable {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StoreTable {
-    pub(super) path: PathBuf,
+    pub(super) path: Option<PathBuf>,
+    pub(super) address: Option<String>,
+    pub(super) s3: Option<S3Options>,
+    pub(super) sftp: Option<SftpOptions>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EncryptionTable {
+    pub(super) recipients: Vec<String>,
+    pub(super) identities: Vec<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,6 +1,7 @@
 //! Settings in TOML, and `--config FILE`, which names either such a file or a `cluster.conf`.
 
 mod document;
+mod stores;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -11,6 +12,7 @@ use crate::cluster::ClusterConf;
 use crate::cluster::hosts::SSH_PORT;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
+use crate::store::{Access, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
 pub use document::{Assertion, ReleaseRule};
 use document::{Document, FilesTable, ReleaseTable, is_settings, parse, read};
@@ -42,6 +44,8 @@ pub struct RestoreSettings {
     pub jobs: Option<usize>,
     /// What a drill asks of the restored databases.
     pub assertions: Vec<Assertion>,
+    /// How bundles are reached.
+    pub access: Access,
 }
 
 impl Default for RestoreSettings {
@@ -55,6 +59,7 @@ impl Default for RestoreSettings {
             ssh_port: SSH_PORT,
             jobs: None,
             assertions: Vec::new(),
+            access: Access::default(),
         }
     }
 }
@@ -80,8 +85,12 @@ pub struct Settings {
     pub release: Option<Origin>,
     /// Files to capture.
     pub files: Vec<Tree>,
-    /// Directories that keep bundles.
-    pub stores: Vec<PathBuf>,
+    /// Stores that get bundles unless others are named.
+    pub stores: Vec<StoreSettings>,
+    /// Who can read bundles, where they are encrypted.
+    pub recipients: Vec<String>,
+    /// How bundles are reached.
+    pub access: Access,
     /// Compression level.
     pub level: u32,
     /// Connections that read rows at once, if it is said.
@@ -107,7 +116,7 @@ pub fn load(path: &Path) -> Result<Settings> {
     // A relative path counts from the file that names it, whatever the working directory is.
     let directory = path.parent().unwrap_or(Path::new(""));
     let beside = |path: &mut PathBuf| *path = directory.join(&*path);
-    document.stores.iter_mut().for_each(|store| beside(&mut store.path));
+    stores::count_from(directory, &mut document);
     document.release.file.iter_mut().chain(&mut document.postgres.bin_dir).for_each(beside);
     assemble(document, directory.join(cluster_conf)).context(|| format!("read the settings {shown}"))
 }
@@ -122,19 +131,27 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
     let path = match path {
         Some(path) => path,
         None if usual.exists() => usual,
-        None => return Ok(RestoreSettings::default()),
+        None => {
+            let access = stores::of_restore(&Document::default(), None)?;
+            return Ok(RestoreSettings { access, ..RestoreSettings::default() });
+        }
     };
     if !is_settings(path) {
         read(path, "read the cluster.conf")?;
-        return Ok(RestoreSettings { cluster_conf: Some(plain(path)), ..RestoreSettings::default() });
+        let access = stores::of_restore(&Document::default(), Some(path))?;
+        return Ok(RestoreSettings { cluster_conf: Some(plain(path)), access, ..RestoreSettings::default() });
     }
-    let document = parse(path)?;
+    let mut document = parse(path)?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let beside = |path: PathBuf| directory.join(path);
+    stores::count_from(directory, &mut document);
+    let cluster_conf = document.cluster_conf.take().map(beside);
+    let doing = || format!("read the settings {}", path.display());
+    let access = stores::of_restore(&document, cluster_conf.as_deref()).context(doing)?;
     let mut table = document.release;
     table.file = table.file.map(beside);
     Ok(RestoreSettings {
-        cluster_conf: document.cluster_conf.map(|path| plain(&beside(path))),
+        cluster_conf: cluster_conf.map(|path| plain(&path)),
         connection: crate::cluster::secret::Secret::new(document.postgres.connection),
         bin_dir: document.postgres.bin_dir.map(beside),
         release: release(table)?,
@@ -142,6 +159,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
         ssh_port: document.hosts.ssh_port,
         jobs: check_jobs(document.restore.jobs)?,
         assertions: document.drill.assert,
+        access,
     })
 }
 
@@ -152,11 +170,8 @@ fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
     let cluster = ClusterConf::parse(text).context(doing)?;
     let level = document.backup.level.unwrap_or(DEFAULT_LEVEL);
     check_level(level)?;
+    let (stores, access) = stores::of_backup(&document, &cluster)?;
     let files = document.files.into_iter().map(tree).collect::<Result<_>>()?;
-    let stores = match document.stores {
-        stores if stores.is_empty() => vec![DEFAULT_STORE.into()],
-        stores => stores.into_iter().map(|store| store.path).collect(),
-    };
     Ok(Settings {
         cluster,
         cluster_conf_bytes: bytes,
@@ -167,6 +182,8 @@ fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
         release: release(document.release)?,
         files,
         stores,
+        recipients: document.encryption.recipients,
+        access,
         level,
         jobs: check_jobs(document.backup.jobs)?,
         ssh_port: document.hosts.ssh_port,

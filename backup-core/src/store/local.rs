@@ -2,22 +2,26 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::iter;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use chrono::{DateTime, Utc};
+use rustix::fs::{Access, OFlags, access, statvfs};
 use tempfile::NamedTempFile;
 
-use super::{Store, Stored, Upload};
+use super::{BESIDE, DIGEST, Leftover, Published, Store, Stored, Upload, digest_line, exists};
 use crate::bundle::manifest::Sha256Digest;
-use crate::bundle::name::BundleName;
+use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
+use crate::finding::{Finding, bytes};
 use crate::lock::lock;
 use crate::{Error, ErrorContext, Kind, Result};
 
 const LOCK: &str = ".orchestrator-cli.lock";
 const PART_PREFIX: &str = ".orchestrator_backup_";
 const PART_SUFFIX: &str = ".part";
+const GRANT: &str = "give the user that runs the backup write permission there, or name another place with --to";
 
 /// A directory that keeps bundles.
 #[derive(Debug, Clone)]
@@ -46,20 +50,27 @@ impl Directory {
 
     fn unwritable(&self, cause: io::Error) -> Error {
         let error = Error::new(Kind::Failed, format!("write to {}", self.0.display())).because(cause);
-        error.hint("give the user that runs the backup write permission there, or name another place with --to")
+        error.hint(GRANT)
     }
 
-    /// Removes what runs that were killed have left. Only the holder of the lock may, for only then nobody writes.
-    fn remove_leftovers(&self) -> Result<()> {
-        let entries = fs::read_dir(&self.0).context(|| format!("read {}", self.0.display()))?;
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
+    /// What runs that were killed have left, all of it.
+    fn parts(&self) -> Result<Vec<Leftover>> {
+        let mut parts = Vec::new();
+        for entry in fs::read_dir(&self.0).context(|| format!("read {}", self.0.display()))?.flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
             if name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX) {
-                fs::remove_file(entry.path()).context(|| format!("remove the leftover {}", entry.path().display()))?;
+                let begun = entry
+                    .metadata()
+                    .and_then(|metadata| metadata.modified())
+                    .map_or(DateTime::UNIX_EPOCH, DateTime::from);
+                parts.push(Leftover { name, begun });
             }
         }
-        Ok(())
+        Ok(parts)
+    }
+
+    fn beside(&self, name: &FileName, suffix: &str) -> PathBuf {
+        self.0.join(format!("{name}{suffix}"))
     }
 }
 
@@ -68,16 +79,45 @@ impl Store for Directory {
         self.0.display().to_string()
     }
 
-    fn begin(&self, name: &BundleName) -> Result<Box<dyn Upload>> {
+    fn has_lock(&self) -> bool {
+        true
+    }
+
+    fn check(&self, size: u64) -> Result<Vec<Finding>> {
+        let directory = &self.0;
+        let shown = directory.display().to_string();
+        let unwritable = |why: String, hint: &str| {
+            Err(Error::new(Kind::Failed, format!("write to {shown}")).because(why).hint(hint))
+        };
+        let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+        if !there.is_dir() {
+            return unwritable(format!("{} is not a directory", there.display()), "name a directory with --to");
+        }
+        let new =
+            if there == directory || there == Path::new("") { "" } else { "it does not exist and will be made; " };
+        if access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+            return unwritable(format!("no permission to write to {}", there.display()), GRANT);
+        }
+        let free = statvfs(there).map(|stat| stat.f_bavail * stat.f_frsize).unwrap_or(u64::MAX);
+        Ok(vec![if free < size {
+            let message = format!("{} are free there, and the bundle may take {}", bytes(free), bytes(size));
+            Finding::warning("space", shown, message).hint("make room, or name another place with --to")
+        } else {
+            Finding::info("destination", shown, format!("{new}can be written, {} free", bytes(free)))
+        }])
+    }
+
+    fn begin(&self, name: &FileName) -> Result<Box<dyn Upload>> {
         if !self.0.exists() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
             made.map_err(|cause| self.unwritable(cause))?;
         }
         let lock = self.lock()?;
-        self.remove_leftovers()?;
-        let target = self.0.join(name.file_name());
+        // Whoever holds the lock knows that nobody else writes.
+        self.parts()?.iter().try_for_each(|part| self.remove_leftover(part))?;
+        let target = self.0.join(name.to_string());
         if target.symlink_metadata().is_ok() {
-            return Err(exists(&target));
+            return Err(exists(&target.display().to_string()));
         }
         let part = part(&self.0, name).map_err(|cause| self.unwritable(cause))?;
         Ok(Box::new(Part { part, name: name.clone(), directory: self.0.clone(), _lock: lock }))
@@ -92,7 +132,7 @@ impl Store for Directory {
         let mut bundles = Vec::new();
         for entry in entries {
             let entry = entry.context(|| format!("list {}", self.0.display()))?;
-            let name = entry.file_name().to_str().and_then(BundleName::from_file_name);
+            let name = entry.file_name().to_str().and_then(|name| name.parse().ok());
             let file = entry.metadata().ok().filter(fs::Metadata::is_file);
             if let (Some(name), Some(file)) = (name, file) {
                 bundles.push(Stored { name, length: file.len() });
@@ -102,8 +142,8 @@ impl Store for Directory {
         Ok(bundles)
     }
 
-    fn read_beside(&self, name: &BundleName, suffix: &str) -> Result<Option<Vec<u8>>> {
-        let path = self.0.join(format!("{}{suffix}", name.file_name()));
+    fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.beside(name, suffix);
         match fs::read(&path) {
             Ok(content) => Ok(Some(content)),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -111,8 +151,8 @@ impl Store for Directory {
         }
     }
 
-    fn write_beside(&self, name: &BundleName, suffix: &str, content: &[u8]) -> Result<()> {
-        let path = self.0.join(format!("{}{suffix}", name.file_name()));
+    fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
+        let path = self.beside(name, suffix);
         let doing = || format!("write {}", path.display());
         let mut file = part(&self.0, name).context(doing)?;
         file.write_all(content).and_then(|()| file.as_file().sync_all()).context(doing)?;
@@ -120,8 +160,29 @@ impl Store for Directory {
         sync_directory(&self.0)
     }
 
-    fn open(&self, name: &BundleName) -> Result<Box<dyn ReadAt>> {
-        open_file(&self.0.join(name.file_name())).map(|file| Box::new(file) as Box<dyn ReadAt>)
+    fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
+        open_file(&self.0.join(name.to_string())).map(|file| Box::new(file) as Box<dyn ReadAt>)
+    }
+
+    fn remove(&self, name: &FileName) -> Result<()> {
+        // What lies beside it goes last: without its bundle it misleads nobody.
+        let bundle = self.0.join(name.to_string());
+        for path in iter::once(bundle).chain(BESIDE.map(|suffix| self.beside(name, suffix))) {
+            match fs::remove_file(&path) {
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.context(|| format!("delete {}", path.display()))?,
+            }
+        }
+        sync_directory(&self.0)
+    }
+
+    fn leftovers(&self, begun: DateTime<Utc>) -> Result<Vec<Leftover>> {
+        Ok(self.parts()?.into_iter().filter(|part| part.begun < begun).collect())
+    }
+
+    fn remove_leftover(&self, leftover: &Leftover) -> Result<()> {
+        let path = self.0.join(&leftover.name);
+        fs::remove_file(&path).context(|| format!("remove the leftover {}", path.display()))
     }
 }
 
@@ -143,15 +204,10 @@ pub fn open_file(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn exists(target: &Path) -> Error {
-    Error::new(Kind::Refused, format!("{} exists already", target.display()))
-        .hint("bundles are never overwritten; run the backup again in a second")
-}
-
 /// A bundle under a temporary name in its directory. Dropping it removes the file and then the lock.
 struct Part {
     part: NamedTempFile,
-    name: BundleName,
+    name: FileName,
     directory: PathBuf,
     _lock: File,
 }
@@ -173,35 +229,35 @@ impl Upload for Part {
         Box::new(move || drop(fs::remove_file(path)))
     }
 
-    fn publish(self: Box<Self>, digest: &Sha256Digest) -> Result<String> {
+    fn publish(self: Box<Self>, digest: &Sha256Digest) -> Result<Published> {
         let Self { part, name, directory, _lock } = *self;
-        let target = directory.join(name.file_name());
+        let target = directory.join(name.to_string());
         let shown = target.display().to_string();
         part.as_file().sync_all().context(|| format!("sync {shown}"))?;
         // Written before the bundle appears, so that a disk that is full by now leaves neither.
         let sum = digest_file(&directory, &name, digest).context(|| format!("write the digest of {shown}"))?;
         part.persist_noclobber(&target).map_err(|error| {
             if error.error.kind() == io::ErrorKind::AlreadyExists {
-                return exists(&target);
+                return exists(&target.display().to_string());
             }
             Error::new(Kind::Failed, format!("publish {shown}")).because(error.error)
         })?;
-        let beside = directory.join(format!("{}.sha256", name.file_name()));
+        let beside = directory.join(format!("{name}{DIGEST}"));
         sum.persist(beside).context(|| format!("publish the digest of {shown}"))?;
         sync_directory(&directory)?;
-        Ok(shown)
+        Ok(shown.into())
     }
 }
 
 /// A temporary file, of which a run that is killed leaves what the next one removes.
-fn part(directory: &Path, name: &BundleName) -> io::Result<NamedTempFile> {
+fn part(directory: &Path, name: &FileName) -> io::Result<NamedTempFile> {
     tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(PART_SUFFIX).tempfile_in(directory)
 }
 
 /// The digest as `sha256sum -c` reads it, synced.
-fn digest_file(directory: &Path, name: &BundleName, digest: &Sha256Digest) -> io::Result<NamedTempFile> {
+fn digest_file(directory: &Path, name: &FileName, digest: &Sha256Digest) -> io::Result<NamedTempFile> {
     let mut file = part(directory, name)?;
-    file.write_all(format!("{digest}  {}\n", name.file_name()).as_bytes())?;
+    file.write_all(digest_line(digest, name).as_bytes())?;
     file.as_file().sync_all()?;
     Ok(file)
 }

@@ -5,10 +5,13 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Store, Stored, Upload};
+use chrono::{DateTime, Utc};
+
+use super::{BESIDE, DIGEST, Leftover, Published, Store, Stored, Upload, digest_line, exists};
 use crate::bundle::manifest::Sha256Digest;
-use crate::bundle::name::BundleName;
+use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
+use crate::finding::Finding;
 use crate::{Error, Kind, Result};
 
 /// A store that lives as long as its last clone.
@@ -17,7 +20,7 @@ pub struct Memory(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    bundles: BTreeMap<BundleName, Arc<[u8]>>,
+    bundles: BTreeMap<FileName, Arc<[u8]>>,
     beside: BTreeMap<String, Vec<u8>>,
     /// Whether somebody writes.
     locked: bool,
@@ -34,13 +37,21 @@ impl Store for Memory {
         "memory".into()
     }
 
-    fn begin(&self, name: &BundleName) -> Result<Box<dyn Upload>> {
+    fn has_lock(&self) -> bool {
+        true
+    }
+
+    fn check(&self, _size: u64) -> Result<Vec<Finding>> {
+        Ok(Vec::new())
+    }
+
+    fn begin(&self, name: &FileName) -> Result<Box<dyn Upload>> {
         let mut kept = self.kept();
         if kept.locked {
             return Err(Error::new(Kind::Locked, "another backup is writing to memory"));
         }
         if kept.bundles.contains_key(name) {
-            return Err(exists(name));
+            return Err(exists(&format!("{name} in memory")));
         }
         kept.locked = true;
         let abandoned = Arc::new(AtomicBool::new(false));
@@ -48,31 +59,42 @@ impl Store for Memory {
     }
 
     fn list(&self) -> Result<Vec<Stored>> {
-        let stored =
-            |(name, bytes): (&BundleName, &Arc<[u8]>)| Stored { name: name.clone(), length: bytes.len() as u64 };
+        let stored = |(name, bytes): (&FileName, &Arc<[u8]>)| Stored { name: name.clone(), length: bytes.len() as u64 };
         Ok(self.kept().bundles.iter().map(stored).collect())
     }
 
-    fn read_beside(&self, name: &BundleName, suffix: &str) -> Result<Option<Vec<u8>>> {
+    fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {
         Ok(self.kept().beside.get(&format!("{name}{suffix}")).cloned())
     }
 
-    fn write_beside(&self, name: &BundleName, suffix: &str, content: &[u8]) -> Result<()> {
+    fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
         self.kept().beside.insert(format!("{name}{suffix}"), content.to_vec());
         Ok(())
     }
 
-    fn open(&self, name: &BundleName) -> Result<Box<dyn ReadAt>> {
+    fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
         let bytes = self.kept().bundles.get(name).cloned();
         let bytes =
             bytes.ok_or_else(|| Error::new(Kind::NotFound, format!("open {name}: memory has no such bundle")))?;
         Ok(Box::new(Bytes(bytes)))
     }
-}
 
-fn exists(name: &BundleName) -> Error {
-    Error::new(Kind::Refused, format!("{name} exists already in memory"))
-        .hint("bundles are never overwritten; run the backup again in a second")
+    fn remove(&self, name: &FileName) -> Result<()> {
+        let mut kept = self.kept();
+        kept.bundles.remove(name);
+        for suffix in BESIDE {
+            kept.beside.remove(&format!("{name}{suffix}"));
+        }
+        Ok(())
+    }
+
+    fn leftovers(&self, _begun: DateTime<Utc>) -> Result<Vec<Leftover>> {
+        Ok(Vec::new())
+    }
+
+    fn remove_leftover(&self, _leftover: &Leftover) -> Result<()> {
+        Ok(())
+    }
 }
 
 struct Bytes(Arc<[u8]>);
@@ -93,7 +115,7 @@ impl ReadAt for Bytes {
 /// A bundle that grows. Dropping it lets others write.
 struct Growing {
     store: Memory,
-    name: BundleName,
+    name: FileName,
     bytes: Vec<u8>,
     abandoned: Arc<AtomicBool>,
 }
@@ -121,19 +143,18 @@ impl Upload for Growing {
         Box::new(move || abandoned.store(true, SeqCst))
     }
 
-    fn publish(mut self: Box<Self>, digest: &Sha256Digest) -> Result<String> {
+    fn publish(mut self: Box<Self>, digest: &Sha256Digest) -> Result<Published> {
         if self.abandoned.load(SeqCst) {
             return Err(Error::new(Kind::Failed, format!("publish {}: it was given up", self.name)));
         }
         let bytes = std::mem::take(&mut self.bytes);
         let mut kept = self.store.kept();
         if kept.bundles.contains_key(&self.name) {
-            return Err(exists(&self.name));
+            return Err(exists(&format!("{} in memory", self.name)));
         }
-        let sum = format!("{digest}  {}\n", self.name.file_name());
-        kept.beside.insert(format!("{}.sha256", self.name), sum.into_bytes());
+        kept.beside.insert(format!("{}{DIGEST}", self.name), digest_line(digest, &self.name).into_bytes());
         kept.bundles.insert(self.name.clone(), bytes.into());
         drop(kept);
-        Ok(format!("memory:{}", self.name))
+        Ok(format!("memory:{}", self.name).into())
     }
 }

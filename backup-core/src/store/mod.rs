@@ -1,28 +1,59 @@
 //! Where bundles are kept. A new place is one new [`Store`].
 
+mod access;
+mod address;
 mod local;
 mod memory;
+mod options;
 
 use std::io::Write;
+use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
+pub use access::{Access, blocking};
+pub use address::{Address, S3Address, SftpAddress};
 pub use local::{Directory, open_file};
 pub use memory::Memory;
+pub use options::{Retention, RetentionMode, S3Options, ServerEncryption, SftpOptions, StoreSettings};
 
-use crate::Result;
 use crate::bundle::manifest::Sha256Digest;
-use crate::bundle::name::BundleName;
+use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
+use crate::finding::Finding;
+use crate::{Context, Error, Kind, Result};
+
+/// What the digest's file beside a bundle adds to its name; `sha256sum -c` reads it.
+pub const DIGEST: &str = ".sha256";
+/// What a drill's record beside a bundle adds to its name.
+pub const DRILL: &str = ".drill.json";
+/// All that may lie beside a bundle.
+pub const BESIDE: [&str; 2] = [DIGEST, DRILL];
+
+/// The content of a digest's file.
+pub fn digest_line(digest: &Sha256Digest, name: &FileName) -> String {
+    format!("{digest}  {name}\n")
+}
 
 /// A bundle in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Its name.
-    pub name: BundleName,
+    /// The name of its file.
+    pub name: FileName,
     /// Its length in bytes.
     pub length: u64,
 }
 
-/// A place that keeps bundles.
+/// Something that an upload left which never came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// What the store calls it.
+    pub name: String,
+    /// When it was begun.
+    pub begun: DateTime<Utc>,
+}
+
+/// A place that keeps bundles. Its methods block; to make one costs nothing, and talks to nobody.
 ///
 /// What every store promises, and the contract test holds it to:
 /// - A bundle appears under its name only by [`Upload::publish`], whole, durable, and never over another one.
@@ -33,35 +64,71 @@ pub trait Store: Send + Sync {
     /// How the place is called in messages.
     fn location(&self) -> String;
 
-    /// Begins an upload, taking the store's lock until it ends.
+    /// Whether only one writes at a time. Where several may, names and uploads are kept apart all the same.
+    fn has_lock(&self) -> bool;
+
+    /// What has to be said before a backup: whether a bundle of about `size` bytes can be written, as far as that can be
+    /// seen without leaving anything.
     ///
     /// # Errors
-    /// [`crate::Kind::Locked`] where another run is writing there.
-    fn begin(&self, name: &BundleName) -> Result<Box<dyn Upload>>;
+    /// Where it surely can't.
+    fn check(&self, size: u64) -> Result<Vec<Finding>>;
+
+    /// Begins an upload, taking the store's lock, where it has one, until it ends.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] where another run is writing there, [`Kind::Refused`] where a bundle of this name exists.
+    fn begin(&self, name: &FileName) -> Result<Box<dyn Upload>>;
 
     /// The bundles, oldest first.
     ///
     /// # Errors
-    /// [`crate::Kind::NotFound`] where the place does not exist.
+    /// [`Kind::NotFound`] where the place does not exist.
     fn list(&self) -> Result<Vec<Stored>>;
 
     /// What lies beside a bundle under its name and `suffix`, if something does; it is small.
     ///
     /// # Errors
     /// Where it can't be read.
-    fn read_beside(&self, name: &BundleName, suffix: &str) -> Result<Option<Vec<u8>>>;
+    fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>>;
 
     /// Puts something small beside a bundle, in place of what is there.
     ///
     /// # Errors
     /// Where it can't be written; what was there is there still.
-    fn write_beside(&self, name: &BundleName, suffix: &str, content: &[u8]) -> Result<()>;
+    fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()>;
 
     /// Opens a bundle for reading.
     ///
     /// # Errors
-    /// [`crate::Kind::NotFound`] where it does not exist.
-    fn open(&self, name: &BundleName) -> Result<Box<dyn ReadAt>>;
+    /// [`Kind::NotFound`] where it does not exist.
+    fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>>;
+
+    /// Until when nobody can delete a bundle, if the store sees to that.
+    ///
+    /// # Errors
+    /// Where it can't be seen.
+    fn locked_until(&self, _name: &FileName) -> Result<Option<DateTime<Utc>>> {
+        Ok(None)
+    }
+
+    /// Deletes a bundle and all that lies beside it; one that is not there is no error.
+    ///
+    /// # Errors
+    /// Where it is there still.
+    fn remove(&self, name: &FileName) -> Result<()>;
+
+    /// What uploads have left that were begun before `begun` and never came to their end.
+    ///
+    /// # Errors
+    /// Where that can't be seen.
+    fn leftovers(&self, begun: DateTime<Utc>) -> Result<Vec<Leftover>>;
+
+    /// Deletes what an upload has left.
+    ///
+    /// # Errors
+    /// Where it is there still.
+    fn remove_leftover(&self, leftover: &Leftover) -> Result<()>;
 }
 
 /// A bundle on its way into a store. Dropping it gives it up.
@@ -69,11 +136,43 @@ pub trait Upload: Write + Send {
     /// What takes the upload back from outside, for when its writer hangs and can't be dropped.
     fn abandon(&self) -> Box<dyn FnOnce() + Send>;
 
-    /// Makes the bundle appear under its name and returns where it is. `digest` is that of all its bytes.
+    /// Makes the bundle appear under its name. `digest` is that of all its bytes.
     ///
     /// # Errors
-    /// [`crate::Kind::Refused`] where a bundle of this name exists; it is left untouched.
-    fn publish(self: Box<Self>, digest: &Sha256Digest) -> Result<String>;
+    /// [`Kind::Refused`] where a bundle of this name exists; it is left untouched.
+    fn publish(self: Box<Self>, digest: &Sha256Digest) -> Result<Published>;
+}
+
+/// A bundle that has appeared.
+#[derive(Debug)]
+pub struct Published {
+    /// Where it is.
+    pub place: String,
+    /// What was asked for, and is not as it was asked for.
+    pub warnings: Vec<Finding>,
+}
+
+impl From<String> for Published {
+    fn from(place: String) -> Self {
+        Self { place, warnings: Vec::new() }
+    }
+}
+
+/// The store that settings name, of the kinds that need no other crate.
+///
+/// # Errors
+/// [`Kind::Unsupported`] for another kind.
+pub fn connect(settings: &StoreSettings, _context: &Context) -> Result<Arc<dyn Store>> {
+    match &settings.address {
+        Address::Directory(path) => Ok(Arc::new(Directory::new(path))),
+        address => Err(Error::new(Kind::Unsupported, format!("open {address}: this program has no such store"))),
+    }
+}
+
+/// A bundle is never written over another one, whatever the store.
+pub fn exists(bundle: &str) -> Error {
+    Error::new(Kind::Refused, format!("{bundle} exists already"))
+        .hint("bundles are never overwritten; run the backup again in a second")
 }
 
 impl ReadAt for Box<dyn ReadAt> {
@@ -83,5 +182,9 @@ impl ReadAt for Box<dyn ReadAt> {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
         (**self).read_at(offset, buffer)
+    }
+
+    fn readers(&self) -> usize {
+        (**self).readers()
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use backup_core::backup::{self, Outcome, Request, directories};
+use backup_core::backup::{self, Outcome, Request, destinations};
 use backup_core::component::release::Origin;
 use backup_core::finding::Finding;
 use backup_core::preflight::{Preflight, preflight};
@@ -15,6 +15,7 @@ use backup_core::settings::{self, Settings};
 use backup_core::{Context, Error, ErrorContext, Kind, Result, lock};
 use serde::Serialize;
 
+use super::addresses;
 use crate::arguments::Backup;
 use crate::output::Output;
 use crate::{exit, findings, human};
@@ -23,7 +24,7 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
     let settings = settings::load(&arguments.config.config)?;
     let (streams, to): (Vec<PathBuf>, Vec<PathBuf>) = arguments.to.into_iter().partition(|to| to.as_os_str() == "-");
     let request = Request {
-        to,
+        to: addresses(&to)?,
         databases: arguments.database,
         release: arguments.release,
         level: arguments.level,
@@ -91,7 +92,7 @@ struct Plan {
     bytes_on_disk: u64,
     release: String,
     files: Vec<PathBuf>,
-    to: Vec<PathBuf>,
+    to: Vec<String>,
     findings: Vec<Finding>,
 }
 
@@ -102,7 +103,7 @@ async fn plan(
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
-    let to = directories(settings, request, stream);
+    let to = destinations(settings, request, stream, context)?;
     let release = request.release.clone().map(Origin::Given);
     let Preflight { ready, findings } = preflight(settings, release.as_ref(), &request.databases, &to, context).await;
     let ready = ready?;
@@ -111,7 +112,7 @@ async fn plan(
         bytes_on_disk: ready.postgres.databases.iter().map(|database| database.size).sum(),
         release: ready.release.version.clone(),
         files: settings.files.iter().map(|tree| tree.path.clone()).collect(),
-        to,
+        to: to.iter().map(|destination| destination.address.to_string()).collect(),
         findings,
     };
     let mut text: String = plan.findings.iter().map(findings::finding).collect();
@@ -120,11 +121,7 @@ async fn plan(
         if plan.databases.is_empty() { "no database".into() } else { plan.databases.join(", ") },
         human::bytes(plan.bytes_on_disk),
         plan.release,
-        if plan.to.is_empty() {
-            "standard output".into()
-        } else {
-            plan.to.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-        },
+        if plan.to.is_empty() { "standard output".into() } else { plan.to.join(", ") },
     ));
     output.result("plan", &plan, &text)?;
     let warned = plan.findings.iter().any(|finding| finding.severity == backup_core::finding::Severity::Warning);

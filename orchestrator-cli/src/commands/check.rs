@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use backup_core::backup::{Request, directories};
+use backup_core::backup::{Request, destinations};
 use backup_core::component::release::Origin;
 use backup_core::finding::{Severity, worst};
 use backup_core::preflight::preflight;
@@ -15,9 +15,9 @@ use crate::{exit, findings};
 
 pub(crate) async fn run(config: &Path, request: &Request, output: &Output, context: &Context) -> Result<ExitCode> {
     let settings = settings::load(config)?;
-    let directories = directories(&settings, request, false);
+    let destinations = destinations(&settings, request, false, context)?;
     let release = request.release.clone().map(Origin::Given);
-    let findings = preflight(&settings, release.as_ref(), &request.databases, &directories, context).await.findings;
+    let findings = preflight(&settings, release.as_ref(), &request.databases, &destinations, context).await.findings;
     let text: String = findings.iter().map(findings::finding).collect();
     output.result("check", &json!({ "findings": findings }), &text)?;
     Ok(match worst(&findings) {

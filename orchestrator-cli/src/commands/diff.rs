@@ -1,29 +1,36 @@
 //! `diff`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use backup_core::diff::{Difference, diff, of_bundle, of_live};
 use backup_core::{Context, Result, settings};
 use serde_json::json;
 
-use super::open;
+use super::access;
+use crate::arguments::{Identities, Reading};
 use crate::output::{self, Output};
 use crate::{exit, human};
 
-pub(crate) async fn run(
-    bundle: &Path,
-    other: Option<PathBuf>,
-    config: &Path,
-    output: &Output,
-    context: &Context,
-) -> Result<ExitCode> {
-    let picture = of_bundle(&open(bundle)?)?;
-    let (name, other) = match other {
-        Some(other) => (other.display().to_string(), of_bundle(&open(&other)?)?),
-        None => {
-            let settings = settings::load(config)?;
-            ("live".into(), context.until_cancelled(of_live(&settings, context)).await?)
+/// What is compared.
+pub(crate) struct Between {
+    pub(crate) bundle: PathBuf,
+    /// Another bundle; none for what is live.
+    pub(crate) other: Option<PathBuf>,
+    pub(crate) config: PathBuf,
+    pub(crate) identities: Identities,
+}
+
+pub(crate) async fn run(between: Between, output: &Output, context: &Context) -> Result<ExitCode> {
+    let Between { bundle, other, config, identities } = between;
+    let config = Some(config).filter(|config| other.is_none() || config.exists());
+    let access = access(Reading { config: config.clone(), identities }, &[&bundle])?;
+    let picture = of_bundle(&access.open(&bundle, context).await?)?;
+    let (name, other) = match (other, config) {
+        (Some(other), _) => (other.display().to_string(), of_bundle(&access.open(&other, context).await?)?),
+        (None, config) => {
+            let settings = settings::load(&config.unwrap_or_default())?;
+            ("live".into(), of_live(&settings, context).await?)
         }
     };
     let differences = diff(&picture, &other);

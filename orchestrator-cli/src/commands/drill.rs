@@ -4,22 +4,23 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use backup_core::bundle::name::BundleName;
 use backup_core::finding::{Finding, Severity};
 use backup_core::restore::{self, Drill};
-use backup_core::store::Directory;
+use backup_core::store::{Access, blocking};
 use backup_core::{Context, Error, Kind, Result, catalog, settings};
 
+use super::with;
 use crate::arguments;
 use crate::output::Output;
 use crate::{exit, findings, human};
 
-pub(crate) async fn run(arguments: &arguments::Drill, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load_restore(arguments.config.as_deref())?;
-    let place = arguments.place.clone().unwrap_or_else(std::env::temp_dir);
+pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &Context) -> Result<ExitCode> {
+    let mut settings = settings::load_restore(arguments.config.as_deref())?;
+    settings.access = with(settings.access, arguments.identities);
+    let place = arguments.place.unwrap_or_else(std::env::temp_dir);
     let work = restore::drill(&arguments.bundle, &place, &settings, context);
     let drill = context.until_cancelled(work).await?;
-    let unrecorded = record(&arguments.bundle, &drill);
+    let unrecorded = record(&arguments.bundle, &drill, &settings.access, context).await;
     let mut text: String = drill.problems.iter().chain(&unrecorded).map(findings::finding).collect();
     text.push_str(&last_line(&drill));
     let mut value =
@@ -39,14 +40,21 @@ fn last_line(drill: &Drill) -> String {
 }
 
 /// Puts the record beside the bundle; a bundle on a medium that can't be written to is as good without.
-fn record(bundle: &Path, drill: &Drill) -> Option<Finding> {
-    let name = bundle.file_name()?.to_str().and_then(BundleName::from_file_name);
-    let Some(name) = name.filter(|name| name.to_string() == drill.bundle) else {
-        let message = "the file has another name than the bundle in it, so `list` will not know of the drill";
-        return Some(Finding::warning("drill-not-recorded", bundle.display().to_string(), message));
+async fn record(bundle: &Path, drill: &Drill, access: &Access, context: &Context) -> Option<Finding> {
+    let shown = bundle.display().to_string();
+    let place = match access.place(bundle, context) {
+        Ok(place) => place.filter(|(_, name)| name.bundle.to_string() == drill.bundle),
+        Err(error) => return Some(as_warning(&shown, &error)),
     };
-    let directory = bundle.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let error = catalog::record(&Directory::new(directory), &name, drill).err()?;
-    let finding = Finding::from_error("drill-not-recorded", bundle.display().to_string(), &error);
-    Some(Finding { severity: Severity::Warning, ..finding })
+    let Some((store, name)) = place else {
+        let message = "the file has another name than the bundle in it, so `list` will not know of the drill";
+        return Some(Finding::warning("drill-not-recorded", shown, message));
+    };
+    let drill = drill.clone();
+    let error = blocking(move || catalog::record(&*store, &name, &drill)).await.err()?;
+    Some(as_warning(&shown, &error))
+}
+
+fn as_warning(bundle: &str, error: &Error) -> Finding {
+    Finding { severity: Severity::Warning, ..Finding::from_error("drill-not-recorded", bundle, error) }
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use backup_core::bundle::extract::{Pattern, extract};
 use backup_core::event::Meter;
+use backup_core::store::Access;
 use backup_core::{Context, ErrorContext, Result};
 use serde_json::json;
 
-use super::open;
 use super::verify::with_progress;
 use crate::output::Output;
 use crate::{exit, findings, human};
@@ -19,10 +19,11 @@ pub(crate) async fn run(
     path: &Path,
     wanted: &[String],
     to: &Path,
+    access: &Access,
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
-    let bundle = open(path)?;
+    let bundle = context.until_cancelled(access.open(path, context)).await?;
     let wanted = wanted.iter().map(|text| Pattern::new(text)).collect::<Result<Vec<_>>>()?;
     context.phase(format!("extract {}", path.display()));
     let meter = Arc::new(Meter::default());

@@ -1,30 +1,54 @@
 //! `list`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use backup_core::catalog::{self, Listed};
 use backup_core::finding::age;
 use backup_core::restore::Drill;
-use backup_core::store::Directory;
+use backup_core::store::blocking;
 use backup_core::{Context, Result};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::access;
+use crate::arguments::Reading;
 use crate::output::{self, Output};
 use crate::{exit, human};
 
-pub(crate) fn run(directory: &Path, output: &Output, context: &Context) -> Result<ExitCode> {
-    let bundles = catalog::list(&Directory::new(directory))?;
-    output.result("list", &json!({ "bundles": bundles }), &text(&bundles, directory, context.now()))?;
+pub(crate) async fn run(
+    addresses: &[PathBuf],
+    reading: Reading,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let named: Vec<&Path> = addresses.iter().map(PathBuf::as_path).collect();
+    let access = access(reading, &named)?;
+    let addresses = if addresses.is_empty() {
+        access.stores.iter().map(|store| store.address.clone()).collect()
+    } else {
+        super::addresses(addresses)?
+    };
+    let mut bundles = Vec::new();
+    let mut text = String::new();
+    for address in addresses {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let store = access.store(address.clone(), context)?;
+        let listed = blocking(move || catalog::list(&*store)).await?;
+        text.push_str(&describe(&listed, &address.to_string(), context.now()));
+        bundles.extend(listed);
+    }
+    output.result("list", &json!({ "bundles": bundles }), &text)?;
     // A bundle that can't be opened is no backup, and whoever lists them should not overlook it.
     Ok(exit::done(bundles.iter().any(|bundle| bundle.problem.is_some())))
 }
 
-fn text(bundles: &[Listed], directory: &Path, now: DateTime<Utc>) -> String {
+fn describe(bundles: &[Listed], place: &str, now: DateTime<Utc>) -> String {
     if bundles.is_empty() {
-        return format!("no bundles in {}\n", directory.display());
+        return format!("no bundles in {place}\n");
     }
     let header = ["BUNDLE", "SIZE", "ROWS", "CLUSTER", "RELEASE", "DATABASES", "RESTORED", "NOTE"];
     let lines = output::table(&header, &[1, 2], bundles.iter().map(|bundle| row(bundle, now)));
@@ -40,7 +64,7 @@ fn row(bundle: &Listed, now: DateTime<Utc>) -> [String; 8] {
     };
     let rows = if bundle.problem.is_some() { String::new() } else { human::count(bundle.rows) };
     [
-        format!("{}.tgz", bundle.name),
+        bundle.file.clone(),
         human::bytes(bundle.length),
         rows,
         human::plain(bundle.cluster.as_deref().unwrap_or_default()),

@@ -11,30 +11,41 @@ mod shell;
 mod show;
 mod verify;
 
-use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use backup_core::backup::Request;
-use backup_core::bundle::reader::Bundle;
-use backup_core::{Context, ErrorContext, Result};
+use backup_core::store::{Access, Address};
+use backup_core::{Context, Result, settings};
 
-use crate::arguments::Command;
+use crate::arguments::{Command, Identities, Reading};
 use crate::output::Output;
 
 /// Runs a command to its exit code.
 pub(crate) async fn run(command: Command, output: &Output, context: &Context) -> Result<ExitCode> {
     match command {
         Command::Backup(backup) => backup::run(backup, output, context).await,
-        Command::Diff { bundle, other, config } => diff::run(&bundle, other, &config.config, output, context).await,
-        Command::Drill(drill) => drill::run(&drill, output, context).await,
+        Command::Diff { bundle, other, config, identities } => {
+            let between = diff::Between { bundle, other, config: config.config, identities };
+            context.until_cancelled(diff::run(between, output, context)).await
+        }
+        Command::Drill(drill) => drill::run(drill, output, context).await,
         Command::Restore(restore) => restore::run(restore, output, context).await,
-        Command::List { directory } => list::run(&directory, output, context),
-        Command::Show { bundle, entries } => show::run(&bundle, entries, output),
-        Command::Verify { bundle } => verify::run(&bundle, output, context).await,
-        Command::Extract { bundle, patterns, to } => extract::run(&bundle, &patterns, &to, output, context).await,
+        Command::List { addresses, reading } => {
+            context.until_cancelled(list::run(&addresses, reading, output, context)).await
+        }
+        Command::Show { bundle, entries, reading } => {
+            let access = access(reading, &[&bundle])?;
+            context.until_cancelled(show::run(&bundle, entries, &access, output, context)).await
+        }
+        Command::Verify { bundle, reading } => {
+            verify::run(&bundle, &access(reading, &[&bundle])?, output, context).await
+        }
+        Command::Extract { bundle, patterns, to, reading } => {
+            extract::run(&bundle, &patterns, &to, &access(reading, &[&bundle])?, output, context).await
+        }
         Command::Check { config, to, database, release } => {
-            let request = Request { to, databases: database, release, ..Request::default() };
+            let request = Request { to: addresses(&to)?, databases: database, release, ..Request::default() };
             context.until_cancelled(check::run(&config.config, &request, output, context)).await
         }
         Command::Completions { shell } => shell::completions(shell, output),
@@ -42,7 +53,25 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
     }
 }
 
-fn open(path: &Path) -> Result<Bundle<File>> {
-    let file = backup_core::store::open_file(path)?;
-    Bundle::open(file).context(|| format!("open {}", path.display()))
+/// Reads addresses. The command line's parser would repeat a wrong one, and it may hold a password.
+fn addresses(texts: &[PathBuf]) -> Result<Vec<Address>> {
+    texts.iter().map(|text| Address::parse(text)).collect()
+}
+
+/// How bundles are reached, for a command that needs nothing else of the settings. What is on this machine can be read
+/// whatever is wrong with them.
+fn access(reading: Reading, named: &[&Path]) -> Result<Access> {
+    let here = named.iter().all(|path| !path.to_string_lossy().contains("://"));
+    let access = match settings::load_restore(reading.config.as_deref()) {
+        Ok(settings) => settings.access,
+        Err(_) if here && reading.config.is_none() && !named.is_empty() => Access::default(),
+        Err(error) => return Err(error),
+    };
+    Ok(with(access, reading.identities))
+}
+
+/// Identities of the command line stand beside those of the settings.
+fn with(mut access: Access, identities: Identities) -> Access {
+    access.identities.extend(identities.files);
+    access
 }

@@ -14,6 +14,7 @@ use backup_core::settings::{self, RestoreSettings};
 use backup_core::{Context, Error, Kind, Result};
 use serde_json::json;
 
+use super::with;
 use crate::arguments::{Restore, RestoreCommand};
 use crate::output::Output;
 use crate::{exit, findings, human};
@@ -23,7 +24,10 @@ pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) 
         Some(RestoreCommand::Cleanup { config, .. }) => config,
         None => &arguments.config,
     };
-    let done = match settings::load_restore(config.as_deref()) {
+    let identities = arguments.identities.clone();
+    let settings = settings::load_restore(config.as_deref());
+    let done = match settings.map(|settings| RestoreSettings { access: with(settings.access, identities), ..settings })
+    {
         Ok(settings) => run_with(&arguments, &settings, output, context).await,
         Err(error) => Err(error),
     };

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use backup_core::Result;
 use backup_core::bundle::manifest::{Database, Entry, Manifest};
+use backup_core::store::Access;
+use backup_core::{Context, Result};
 use serde::Serialize;
 
-use super::open;
 use crate::output::{self, Output};
 use crate::{exit, findings, human};
 
@@ -19,8 +19,14 @@ struct Shown<'m> {
     manifest: &'m Manifest,
 }
 
-pub(crate) fn run(path: &Path, entries: bool, output: &Output) -> Result<ExitCode> {
-    let bundle = open(path)?;
+pub(crate) async fn run(
+    path: &Path,
+    entries: bool,
+    access: &Access,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let bundle = access.open(path, context).await?;
     let manifest = bundle.manifest();
     let length = bundle.footer().bundle_length;
     let mut text = head(manifest, length);

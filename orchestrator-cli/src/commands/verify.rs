@@ -7,19 +7,20 @@ use std::time::{Duration, Instant};
 
 use backup_core::bundle::verify::{Verification, verify};
 use backup_core::event::Meter;
-use backup_core::{Context, Error, ErrorContext, Kind, Result, store};
+use backup_core::store::Access;
+use backup_core::{Context, Error, ErrorContext, Kind, Result};
 use serde_json::json;
 
 use crate::output::Output;
 use crate::{exit, findings, human};
 
-pub(crate) async fn run(path: &Path, output: &Output, context: &Context) -> Result<ExitCode> {
+pub(crate) async fn run(path: &Path, access: &Access, output: &Output, context: &Context) -> Result<ExitCode> {
     let begun = Instant::now();
     context.phase(format!("verify {}", path.display()));
     let meter = Arc::new(Meter::default());
     let work = {
-        let (path, context, meter) = (path.to_owned(), context.clone(), meter.clone());
-        tokio::task::spawn_blocking(move || check(&path, &context, &meter))
+        let (path, access, context, meter) = (path.to_owned(), access.clone(), context.clone(), meter.clone());
+        tokio::task::spawn_blocking(move || check(&path, &access, &context, &meter))
     };
     let verification = with_progress(work, &meter, context).await?;
     let sound = verification.damage.is_empty();
@@ -42,11 +43,11 @@ pub(crate) async fn run(path: &Path, output: &Output, context: &Context) -> Resu
     Ok(ExitCode::from(if sound { exit::DONE } else { exit::DAMAGED }))
 }
 
-fn check(path: &Path, context: &Context, meter: &Meter) -> Result<Verification> {
-    let file = store::open_file(path)?;
-    let length = file.metadata().context(|| format!("open {}", path.display()))?.len();
+fn check(path: &Path, access: &Access, context: &Context, meter: &Meter) -> Result<Verification> {
+    let source = access.bytes(path, context)?;
+    let length = source.length().context(|| format!("open {}", path.display()))?;
     meter.total.store(length, std::sync::atomic::Ordering::Relaxed);
-    verify(file, context, meter).context(|| format!("verify {}", path.display()))
+    verify(source, context, meter).context(|| format!("verify {}", path.display()))
 }
 
 /// Waits for work on another thread and tells the observer how far it is.

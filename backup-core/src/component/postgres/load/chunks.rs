@@ -1,7 +1,6 @@
 //! Rows: chunks loaded over several connections, each in one transaction with the note that it is there.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::process::Stdio;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +14,7 @@ use tokio_util::task::{AbortOnDropHandle, LocalPoolHandle};
 use super::order::Task;
 use super::{Load, Target, notes};
 use crate::bundle::manifest::{Chunk, Entry};
-use crate::bundle::reader::{Bundle, EntryReader};
+use crate::bundle::reader::{EntryReader, OpenBundle, ReadAt};
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{command, query_failed, sql};
 use crate::event::Meter;
@@ -37,7 +36,7 @@ const END: &[u8] = b"\\.\n";
 struct Shared {
     target: Target,
     database: String,
-    bundle: Arc<Bundle<File>>,
+    bundle: Arc<OpenBundle>,
     meter: Arc<Meter>,
     /// Whether every statement in the chunks is UTF-8.
     text: bool,
@@ -303,7 +302,7 @@ struct Opened<'b> {
 }
 
 impl<'b> Opened<'b> {
-    fn new(bundle: &'b Bundle<File>, entry: &'b Entry) -> Result<Self> {
+    fn new(bundle: &'b OpenBundle, entry: &'b Entry) -> Result<Self> {
         let chunk = entry.chunk.as_ref().ok_or_else(|| Error::new(Kind::Damaged, "it is no chunk"))?;
         let mut parts = Parts::checked(bundle, entry)?;
         let mut rest = parts.next()?.unwrap_or_default();
@@ -325,11 +324,11 @@ fn header(preamble: &[u8], text: bool) -> Result<Option<&str>> {
 /// An entry's content, none of which is given before all of it is found right.
 enum Parts<'b> {
     Held(VecDeque<Bytes>),
-    Read(Box<EntryReader<'b, File>>),
+    Read(Box<EntryReader<'b, Box<dyn ReadAt>>>),
 }
 
 impl<'b> Parts<'b> {
-    fn checked(bundle: &'b Bundle<File>, entry: &'b Entry) -> Result<Self> {
+    fn checked(bundle: &'b OpenBundle, entry: &'b Entry) -> Result<Self> {
         let mut reader = bundle.read(entry)?;
         let mut held = VecDeque::new();
         while let Some(part) = reader.next()? {

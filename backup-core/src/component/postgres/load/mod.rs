@@ -18,7 +18,6 @@ mod shadow;
 mod statements;
 mod swap;
 
-use std::fs::File;
 use std::sync::Arc;
 
 pub use readiness::server_findings;
@@ -31,7 +30,7 @@ use super::connection::{Connection, Parameters, connect};
 use super::query_failed;
 use super::tools::Tools;
 use crate::bundle::manifest::Database;
-use crate::bundle::reader::Bundle;
+use crate::bundle::reader::OpenBundle;
 use crate::event::Meter;
 use crate::{ErrorContext, Result};
 
@@ -51,7 +50,7 @@ pub struct Load {
     /// The server.
     pub target: Target,
     /// The bundle.
-    pub bundle: Arc<Bundle<File>>,
+    pub bundle: Arc<OpenBundle>,
     /// Its place among the manifest's databases.
     pub index: usize,
     /// The name that it is built under.

@@ -1,0 +1,137 @@
+//! Where bundles are kept, as settings and `cluster.conf` say it.
+
+use std::path::Path;
+
+use super::DEFAULT_STORE;
+use super::document::{Document, StoreTable, read};
+use crate::cluster::{ClusterConf, DatabaseBackups};
+use crate::store::{Access, Address, S3Address, S3Options, StoreSettings};
+use crate::{Error, Kind, Result};
+
+/// Amazon's own endpoints need no other word than their region.
+const AMAZON: &str = ".amazonaws.com";
+
+/// A relative path counts from the file that names it, whatever the working directory is.
+pub(super) fn count_from(directory: &Path, document: &mut Document) {
+    let stores = document.stores.iter_mut();
+    let files = stores.flat_map(|store| {
+        let (s3, sftp) = (store.s3.as_mut(), store.sftp.as_mut());
+        let sftp = sftp.map(|sftp| [&mut sftp.identity_file, &mut sftp.known_hosts]);
+        let files = s3.map(|s3| &mut s3.ca_file).into_iter().chain(sftp.into_iter().flatten());
+        files.chain([&mut store.path]).flatten()
+    });
+    for path in files.chain(&mut document.encryption.identities) {
+        *path = directory.join(&*path);
+    }
+}
+
+/// The stores that a backup is written to, and how bundles are reached.
+pub(super) fn of_backup(document: &Document, cluster: &ClusterConf) -> Result<(Vec<StoreSettings>, Access)> {
+    let mut stores = document.stores.iter().map(store).collect::<Result<Vec<_>>>()?;
+    if stores.is_empty() {
+        stores.push(StoreSettings::new(Address::Directory(DEFAULT_STORE.into())));
+    }
+    if let Some(platform) = cluster.database_backups.as_ref().and_then(of_platform) {
+        let bucket = |store: &StoreSettings| match &store.address {
+            Address::S3(address) => Some(address.bucket.clone()),
+            _ => None,
+        };
+        // Whoever names the bucket in the settings says more of it.
+        let named = stores.iter_mut().filter(|store| bucket(store) == bucket(&platform));
+        let mut known = false;
+        for store in named {
+            store.s3.keys.clone_from(&platform.s3.keys);
+            known = true;
+        }
+        if !known {
+            stores.push(platform);
+        }
+    }
+    let access = Access { stores: stores.clone(), identities: document.encryption.identities.clone() };
+    Ok((stores, access))
+}
+
+/// How bundles are reached where there may be no `cluster.conf` yet.
+pub(super) fn of_restore(document: &Document, cluster_conf: Option<&Path>) -> Result<Access> {
+    let read = cluster_conf.filter(|path| path.exists()).map(|path| read(path, "read the cluster.conf")).transpose()?;
+    // One that can't be understood is about to be replaced.
+    let cluster = read.and_then(|bytes| ClusterConf::parse(&String::from_utf8_lossy(&bytes)).ok());
+    let none = ClusterConf::parse("")?;
+    of_backup(document, &cluster.unwrap_or(none)).map(|(_, access)| access)
+}
+
+fn store(table: &StoreTable) -> Result<StoreSettings> {
+    let address = match (&table.path, &table.address) {
+        (Some(path), None) => Address::Directory(path.clone()),
+        (None, Some(address)) => Address::parse(Path::new(address))?,
+        _ => return Err(Error::new(Kind::Usage, "stores: each has either a path or an address")),
+    };
+    let is = (matches!(address, Address::S3(_)), matches!(address, Address::Sftp(_)));
+    if table.s3.is_some() && !is.0 || table.sftp.is_some() && !is.1 {
+        return Err(Error::new(Kind::Usage, format!("stores: {address} has options of another kind of store")));
+    }
+    let (s3, sftp) = (table.s3.clone().unwrap_or_default(), table.sftp.clone().unwrap_or_default());
+    Ok(StoreSettings { address, s3, sftp })
+}
+
+/// The bucket that the platform itself keeps database backups in; none where it keeps them on disk alone.
+fn of_platform(backups: &DatabaseBackups) -> Option<StoreSettings> {
+    let bucket = backups.bucket.clone()?;
+    let (endpoint, region) = backups.endpoint.as_deref().map_or((None, None), endpoint);
+    let keys = backups.access_key.clone().zip(backups.secret_key.clone());
+    let s3 = S3Options { endpoint, region, keys, ..S3Options::default() };
+    Some(StoreSettings { s3, ..StoreSettings::new(Address::S3(S3Address { bucket, prefix: String::new() })) })
+}
+
+/// URL and region: what stands there may be a region, a host or a URL.
+fn endpoint(text: &str) -> (Option<String>, Option<String>) {
+    let host = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
+    if let Some(amazon) = host.strip_suffix(AMAZON) {
+        let region = amazon.strip_prefix("s3").map(|rest| rest.trim_start_matches(['.', '-']));
+        return (None, region.filter(|region| !region.is_empty()).map(Into::into));
+    }
+    if text.contains("://") {
+        (Some(text.into()), None)
+    } else if text.contains(['.', ':']) {
+        (Some(format!("https://{text}")), None)
+    } else {
+        (None, Some(text.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_region_a_host_or_a_url() {
+        for (text, url, region) in [
+            ("eu-west-1", None, Some("eu-west-1")),
+            ("s3.amazonaws.com", None, None),
+            ("s3.eu-west-1.amazonaws.com", None, Some("eu-west-1")),
+            ("https://s3-eu-west-1.amazonaws.com/", None, Some("eu-west-1")),
+            ("vault.example.com", Some("https://vault.example.com"), None),
+            ("vault:9000", Some("https://vault:9000"), None),
+            ("http://127.0.0.1:3900", Some("http://127.0.0.1:3900"), None),
+        ] {
+            assert_eq!(endpoint(text), (url.map(Into::into), region.map(Into::into)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_platforms_bucket_is_one_more_store_and_an_empty_one_is_none() {
+        let stores = |section: &str| {
+            let text = format!("chef {{ continuum {{ database_backups {{ {section} }} }} }}");
+            let cluster = ClusterConf::parse(&text).expect("a cluster.conf");
+            of_backup(&Document::default(), &cluster).expect("stores").0
+        };
+        for none in ["", "access_key: \"\", secret_key: \"\", endpoint: \"\", bucket: \"\"", "endpoint: \"eu-west-1\""]
+        {
+            assert_eq!(stores(none).len(), 1, "{none}");
+        }
+        let both = stores("access_key: \"A\", secret_key: \"hunter2\", endpoint: \"eu-west-1\", bucket: \"backups\"");
+        assert_eq!(both[1].address.to_string(), "s3://backups");
+        assert_eq!(both[1].s3.region.as_deref(), Some("eu-west-1"));
+        assert!(both[1].s3.keys.is_some() && !format!("{both:?}").contains("hunter2"));
+    }
+}

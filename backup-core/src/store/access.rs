@@ -1,0 +1,83 @@
+//! How bundles are reached, wherever they are.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Address, Store, StoreSettings, open_file};
+use crate::bundle::name::FileName;
+use crate::bundle::reader::{Bundle, OpenBundle, ReadAt};
+use crate::{Context, Error, ErrorContext, Kind, Result};
+
+/// What the settings say of stores, for addresses that a command is given.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Stores that are known.
+    pub stores: Vec<StoreSettings>,
+    /// Files of identities that open encrypted bundles.
+    pub identities: Vec<PathBuf>,
+}
+
+impl Access {
+    /// A store at any address, used as the settings say of the nearest one they know.
+    pub fn settings(&self, address: Address) -> StoreSettings {
+        let known = self.stores.iter().filter_map(|store| Some((store.nearness(&address)?, store)));
+        match known.max_by_key(|(nearness, _)| *nearness) {
+            Some((_, known)) => StoreSettings { address, ..known.clone() },
+            None => StoreSettings::new(address),
+        }
+    }
+
+    /// Connects to the store at an address.
+    ///
+    /// # Errors
+    /// Where the settings make no sense.
+    pub fn store(&self, address: Address, context: &Context) -> Result<Arc<dyn Store>> {
+        (context.connect)(&self.settings(address), context)
+    }
+
+    /// The store that keeps a bundle, and the name of its file there; none for a file that isn't called as bundles are.
+    ///
+    /// # Errors
+    /// As [`Access::store`].
+    pub fn place(&self, bundle: &Path, context: &Context) -> Result<Option<(Arc<dyn Store>, FileName)>> {
+        if let Some((address, name)) = Address::of_bundle(bundle)? {
+            return Ok(Some((self.store(address, context)?, name)));
+        }
+        let Some(name) = bundle.file_name().and_then(|name| name.to_str()?.parse().ok()) else { return Ok(None) };
+        let directory = bundle.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(Some((self.store(Address::Directory(directory.into()), context)?, name)))
+    }
+
+    /// Opens a bundle by its file or its address.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] where it does not exist, [`Kind::Damaged`] where it is no bundle.
+    pub async fn open(&self, bundle: &Path, context: &Context) -> Result<OpenBundle> {
+        let (access, bundle, context) = (self.clone(), bundle.to_owned(), context.clone());
+        blocking(move || {
+            let source = access.bytes(&bundle, &context)?;
+            Bundle::open(source).context(|| format!("open {}", bundle.display()))
+        })
+        .await
+    }
+
+    /// Opens a bundle's bytes as they were before any encryption. It blocks.
+    ///
+    /// # Errors
+    /// As [`Access::open`].
+    pub fn bytes(&self, bundle: &Path, context: &Context) -> Result<Box<dyn ReadAt>> {
+        match Address::of_bundle(bundle)? {
+            None => Ok(Box::new(open_file(bundle)?)),
+            Some((address, name)) => self.store(address, context)?.open(&name),
+        }
+    }
+}
+
+/// Runs what blocks where it may.
+///
+/// # Errors
+/// What `work` returns.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|cause| Error::new(Kind::Failed, "use a store").because(cause))?
+}

@@ -1,0 +1,225 @@
+//! Where bundles are kept, as operators write it: `DIR`, `s3://bucket/prefix`, `sftp://user@host:port/path`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::bundle::name::FileName;
+use crate::{Error, Kind, Result};
+
+const KINDS: &str = "name a directory, s3://bucket/prefix or sftp://user@host/path";
+
+/// A place that keeps bundles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// A bucket, and what keys in it begin with.
+    S3(S3Address),
+    /// A directory of another machine.
+    Sftp(SftpAddress),
+}
+
+/// `s3://bucket/prefix`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Address {
+    /// The bucket.
+    pub bucket: String,
+    /// What every key begins with, without a slash at either end; empty for the bucket itself.
+    pub prefix: String,
+}
+
+/// `sftp://user@host:port/path`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SftpAddress {
+    /// Whom to log in as, where it is not the own user.
+    pub user: Option<String>,
+    /// The machine: a name, or an address without brackets.
+    pub host: String,
+    /// The port, where it is not that of SSH.
+    pub port: Option<u16>,
+    /// The directory: absolute, or below the home directory where it begins with `~/`.
+    pub path: String,
+}
+
+impl Address {
+    /// Reads an address. What has no scheme is a directory.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where it can't be understood; a password in it is not repeated.
+    pub fn parse(text: &Path) -> Result<Self> {
+        let Some((scheme, rest)) = text.to_str().and_then(|text| text.split_once("://")) else {
+            return directory(text);
+        };
+        match scheme {
+            "s3" => s3(rest).map(Self::S3),
+            "sftp" => sftp(rest).map(Self::Sftp),
+            _ => Err(refused(&format!("{scheme}://… is no kind of store that is known")).hint(KINDS)),
+        }
+    }
+
+    /// Reads the address of one bundle: the store, and the file's name in it. None where it is a file of this machine,
+    /// which may be called anything.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where it can't be understood, or names no bundle.
+    pub fn of_bundle(text: &Path) -> Result<Option<(Self, FileName)>> {
+        let Some(remote) = text.to_str().filter(|text| text.contains("://")) else { return Ok(None) };
+        let split = remote.rsplit_once('/').and_then(|(store, name)| Some((store, name.parse().ok()?)));
+        let Some((store, name)) = split else {
+            // The address itself may hold what must not be repeated.
+            let address = Self::parse(text)?;
+            return Err(refused(&format!("{address} names no bundle"))
+                .hint("end it with a bundle's name, orchestrator_backup_….tgz; `list` shows those there are"));
+        };
+        let store = Self::parse(Path::new(&format!("{store}/")))?;
+        Ok(Some((store, name)))
+    }
+}
+
+fn refused(why: &str) -> Error {
+    Error::new(Kind::Usage, format!("read an address: {why}"))
+}
+
+fn directory(text: &Path) -> Result<Address> {
+    if text.as_os_str().is_empty() {
+        return Err(refused("it is empty").hint(KINDS));
+    }
+    if text.to_str().is_some_and(|text| text.starts_with('~')) {
+        let error = refused(&format!("{} is taken as it is, with its `~`", text.display()));
+        return Err(error.hint("name the directory in full; a shell replaces `~` where it is not quoted"));
+    }
+    Ok(Address::Directory(text.into()))
+}
+
+fn s3(rest: &str) -> Result<S3Address> {
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.contains('@') {
+        return Err(refused("s3://…@… holds keys, which belong nowhere near a command line").hint(
+            "keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from ~/.aws, or from the machine's role",
+        ));
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if bucket.is_empty() || !bucket.chars().all(legal) {
+        return Err(refused(&format!("s3://{rest} names no bucket")).hint("write s3://bucket/prefix"));
+    }
+    let prefix = prefix.trim_matches('/');
+    if prefix.split('/').any(|part| part.is_empty() && !prefix.is_empty() || part == "." || part == "..") {
+        return Err(refused(&format!("s3://{rest} has an empty part, or one that is . or ..")));
+    }
+    Ok(S3Address { bucket: bucket.into(), prefix: prefix.into() })
+}
+
+fn sftp(rest: &str) -> Result<SftpAddress> {
+    let malformed = || refused("sftp://… is not complete").hint("write sftp://user@host/path, or sftp://host/~/path");
+    let (machine, path) = rest.split_once('/').ok_or_else(malformed)?;
+    let (user, machine) = match machine.rsplit_once('@') {
+        Some((user, _)) if user.contains(':') => {
+            return Err(refused("sftp://…:…@… holds a password, which belongs nowhere near a command line")
+                .hint("log in with a key: an agent's, ~/.ssh/id_ed25519, or sftp.identity_file in the settings"));
+        }
+        Some((user, machine)) => (Some(user.to_owned()), machine),
+        None => (None, machine),
+    };
+    let (host, port) = match machine.strip_prefix('[').and_then(|machine| machine.split_once(']')) {
+        Some((host, rest)) => (host, rest.strip_prefix(':')),
+        None => machine.split_once(':').map_or((machine, None), |(host, port)| (host, Some(port))),
+    };
+    let port = port.map(|port| port.parse().map_err(|_| malformed())).transpose()?;
+    let path = path.trim_end_matches('/');
+    if host.is_empty() || user.as_ref().is_some_and(String::is_empty) || path.contains('\0') {
+        return Err(malformed());
+    }
+    let path = if path.starts_with("~/") || path == "~" { path.into() } else { format!("/{path}") };
+    Ok(SftpAddress { user, host: host.into(), port, path })
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) => path.display().fmt(f),
+            Self::S3(address) => address.fmt(f),
+            Self::Sftp(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for S3Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}", self.bucket)?;
+        if self.prefix.is_empty() { Ok(()) } else { write!(f, "/{}", self.prefix) }
+    }
+}
+
+impl fmt::Display for SftpAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sftp://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        if self.host.contains(':') { write!(f, "[{}]", self.host) } else { f.write_str(&self.host) }?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "{}{}", if self.path.starts_with('/') { "" } else { "/" }, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Address> {
+        Address::parse(Path::new(text))
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_was_read() {
+        for text in [
+            "/var/backups",
+            "backups",
+            "s3://bucket",
+            "s3://bucket/a/b c",
+            "sftp://vault/backups",
+            "sftp://root@vault:2222/var/backups",
+            "sftp://[fe80::1]:22/x",
+            "sftp://vault/~/backups",
+        ] {
+            assert_eq!(parse(text).expect("an address").to_string(), text);
+        }
+        assert_eq!(parse("s3://bucket/a/").expect("an address").to_string(), "s3://bucket/a");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_and_no_secret_is_repeated() {
+        for text in [
+            "",
+            "~/backups",
+            "gs://bucket",
+            "s3://",
+            "s3://bucket/../x",
+            "s3://key:hunter2@bucket/x",
+            "sftp://vault",
+            "sftp://root:hunter2@vault/x",
+            "sftp://vault:ssh/x",
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.kind() == Kind::Usage && !format!("{error:?}{:?}", error.first_hint()).contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_named_by_its_store_and_its_file() {
+        let named = |text: &str| Address::of_bundle(Path::new(text));
+        let name = "orchestrator_backup_20261120T191500Z.tgz.age";
+        for store in ["s3://bucket/a", "s3://bucket", "sftp://vault/~/x", "sftp://vault/"] {
+            let text = format!("{}/{name}", store.trim_end_matches('/'));
+            let (address, file) = named(&text).expect("an address").expect("of another machine");
+            assert_eq!((address.to_string().as_str(), file.to_string().as_str()), (store, name));
+        }
+        assert!(named("/var/backups/x.tgz").expect("a file").is_none());
+        for bad in ["s3://bucket/a", "s3://bucket", "s3://key:hunter2@bucket/x"] {
+            let error = named(bad).expect_err("no bundle");
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+}

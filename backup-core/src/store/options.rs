@@ -1,0 +1,118 @@
+//! How a store is to be used: what the settings say of it beside its address.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::Address;
+use crate::cluster::secret::Secret;
+
+/// A store as the settings name it.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// Where it is.
+    pub address: Address,
+    /// What counts for S3 alone.
+    pub s3: S3Options,
+    /// What counts for SFTP alone.
+    pub sftp: SftpOptions,
+}
+
+impl StoreSettings {
+    /// A store of which nothing but the address is known.
+    pub fn new(address: Address) -> Self {
+        Self { address, s3: S3Options::default(), sftp: SftpOptions::default() }
+    }
+
+    /// The same store at another address, where that lies in it or in the same bucket or machine, and how near it is.
+    pub(super) fn nearness(&self, address: &Address) -> Option<usize> {
+        match (&self.address, address) {
+            (Address::S3(own), Address::S3(other)) if own.bucket == other.bucket => {
+                Some(shared(&own.prefix, &other.prefix))
+            }
+            (Address::Sftp(own), Address::Sftp(other)) if own.host == other.host && own.port == other.port => {
+                Some(shared(&own.path, &other.path))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How many parts of their paths two places share.
+fn shared(one: &str, other: &str) -> usize {
+    let parts = Path::new(one).components().zip(Path::new(other).components());
+    parts.take_while(|(one, other)| one == other).count()
+}
+
+/// How S3 is reached, and how what is written there is kept.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S3Options {
+    /// URL of the server, where it is not Amazon's.
+    pub endpoint: Option<String>,
+    /// The region.
+    pub region: Option<String>,
+    /// The profile of `~/.aws`.
+    pub profile: Option<String>,
+    /// Access key and secret key, where `cluster.conf` has them.
+    #[serde(skip)]
+    pub keys: Option<(Secret, Secret)>,
+    /// Whether the bucket stands in the path of a URL instead of its host.
+    pub path_style: Option<bool>,
+    /// Certificates, in PEM, of who vouches for the server beside those that the system trusts.
+    pub ca_file: Option<PathBuf>,
+    /// Encryption by the server.
+    pub encryption: Option<ServerEncryption>,
+    /// The key in KMS, where it is not the account's own.
+    pub kms_key: Option<String>,
+    /// Storage class, such as STANDARD_IA.
+    pub storage_class: Option<String>,
+    /// Tags of every bundle.
+    pub tags: BTreeMap<String, String>,
+    /// How long nobody can delete a bundle.
+    pub retention: Option<Retention>,
+    /// Whether a bundle can't be deleted until somebody lifts the hold.
+    pub legal_hold: bool,
+}
+
+/// Encryption by an S3 server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum ServerEncryption {
+    /// With keys that S3 manages (SSE-S3).
+    #[serde(rename = "AES256")]
+    Aes256,
+    /// With keys of KMS (SSE-KMS).
+    #[serde(rename = "aws:kms")]
+    Kms,
+}
+
+/// Retention by Object Lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Who may shorten it.
+    pub mode: RetentionMode,
+    /// Days from the backup on.
+    pub days: u32,
+}
+
+/// Who may shorten a retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetentionMode {
+    /// Those who have the permission for it.
+    Governance,
+    /// Nobody.
+    Compliance,
+}
+
+/// How a machine is reached by SFTP.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SftpOptions {
+    /// The private key to log in with; none for an agent's, and those in `~/.ssh`.
+    pub identity_file: Option<PathBuf>,
+    /// The file of known host keys; none for `~/.ssh/known_hosts` and `/etc/ssh/ssh_known_hosts`.
+    pub known_hosts: Option<PathBuf>,
+}
