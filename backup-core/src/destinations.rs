@@ -9,7 +9,7 @@ use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::finding::Finding;
 use crate::store::{Address, Store, Upload};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// A store that is to get a bundle.
 #[derive(Clone)]
@@ -103,9 +103,12 @@ impl Destinations {
                 continue;
             };
             if last {
-                return Err(io::Error::new(error.kind(), format!("{location}: {error}")));
+                // A store's own error says all that there is to say.
+                let own = error.get_ref().is_some_and(|inner| inner.is::<Error>());
+                return Err(if own { error } else { io::Error::new(error.kind(), format!("{location}: {error}")) });
             }
-            self.failed.push(format!("{location}: {error}"));
+            let error = Error::new(Kind::Failed, &*location).because(error);
+            self.failed.push(error.chain().join(": "));
             self.uploads.remove(index);
         }
         Ok(())

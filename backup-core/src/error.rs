@@ -1,7 +1,7 @@
 //! The one error type: an operation on a subject, its cause one layer down, and a hint that can be acted on.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::{fmt, io};
 
 /// What the caller can do about an error. The command maps each kind to one exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +67,12 @@ impl Error {
 
     /// The first hint found from the outermost layer inwards.
     pub fn first_hint(&self) -> Option<&str> {
-        let mut layer = Some(self);
+        let mut layer: Option<&(dyn StdError + 'static)> = Some(self);
         while let Some(error) = layer {
-            if error.0.hint.is_some() {
-                return error.0.hint.as_deref();
+            if let Some(hint) = own(error).and_then(|error| error.0.hint.as_deref()) {
+                return Some(hint);
             }
-            layer = error.0.source.as_deref().and_then(|cause| cause.downcast_ref());
+            layer = error.source();
         }
         None
     }
@@ -95,6 +95,12 @@ impl Error {
         }
         messages
     }
+}
+
+/// One of ours, which may have passed through a stream as an [`io::Error`].
+fn own<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
+    let carried = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
+    error.downcast_ref().or_else(carried)
 }
 
 impl fmt::Display for Error {
@@ -126,7 +132,7 @@ impl<T, E: StdError + Send + Sync + 'static> ErrorContext<T> for std::result::Re
     fn context(self, message: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|cause| {
             let cause: Box<dyn StdError + Send + Sync> = Box::new(cause);
-            let kind = cause.downcast_ref::<Error>().map_or(Kind::Failed, Error::kind);
+            let kind = own(&*cause).map_or(Kind::Failed, Error::kind);
             Error::new(kind, message()).because(cause)
         })
     }
@@ -143,5 +149,14 @@ mod tests {
         assert_eq!(outer.kind(), Kind::Locked);
         assert_eq!(outer.first_hint(), Some("wait for it"));
         assert_eq!(outer.chain(), ["back up to /x", "lock /x"]);
+    }
+
+    #[test]
+    fn an_error_that_passed_through_a_stream_is_the_same() {
+        let inner = Error::new(Kind::Damaged, "decrypt /x").because("a wrong digest").hint("take another one");
+        let outer = Err::<(), _>(io::Error::other(inner)).context(|| "read /x".into()).expect_err("still an error");
+        assert_eq!(outer.kind(), Kind::Damaged);
+        assert_eq!(outer.first_hint(), Some("take another one"));
+        assert_eq!(outer.chain(), ["read /x", "decrypt /x", "a wrong digest"]);
     }
 }

@@ -13,8 +13,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backup_core::Context;
+use backup_core::store::{self, Address, Store, StoreSettings};
+use backup_core::{Context, Result};
 use clap::Parser as _;
+use s3_store::S3;
 use tokio::signal::unix::{SignalKind, signal};
 
 use arguments::Arguments;
@@ -41,11 +43,20 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments, output: &Output, progress: Arc<Progress>) -> ExitCode {
     let mut context = Context::new(environment::capture());
     context.observer = progress;
+    context.connect = Arc::new(connect);
     cancel_on_signals(&context);
     let result = commands::run(arguments.command, output, &context).await;
     match result {
         Ok(code) => code,
         Err(error) => output.fail(&error),
+    }
+}
+
+/// Every kind of store that there is.
+fn connect(settings: &StoreSettings, context: &Context) -> Result<Arc<dyn Store>> {
+    match &settings.address {
+        Address::S3(address) => Ok(Arc::new(S3::new(address, &settings.s3, context)?)),
+        _ => store::connect(settings, context),
     }
 }
 

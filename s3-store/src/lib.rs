@@ -1,1 +1,14 @@
-//! The S3 store's place: it will implement `backup_core::store::Store` on multipart uploads and ranged reads.
+//! Bundles in S3: multipart uploads out, ranged reads in, nothing ever overwritten.
+
+mod bucket;
+mod claim;
+mod client;
+mod error;
+mod guarantees;
+mod object;
+mod retry;
+mod runtime;
+mod store;
+mod upload;
+
+pub use store::S3;

@@ -2,10 +2,14 @@
 
 use std::io::{ErrorKind, Write};
 
-use backup_core::Kind;
 use backup_core::bundle::manifest::Sha256Digest;
 use backup_core::bundle::name::FileName;
-use backup_core::store::{Directory, Memory, Store, Upload};
+use backup_core::cluster::secret::Secret;
+use backup_core::context::Environment;
+use backup_core::store::{Directory, Memory, S3Address, S3Options, Store, Upload};
+use backup_core::{Context, Kind};
+use fixtures::s3::{Abilities, BUCKET, KEYS, S3Server};
+use s3_store::S3;
 use tempfile::TempDir;
 
 /// An empty store, and what must live as long.
@@ -13,18 +17,44 @@ struct Subject {
     store: Box<dyn Store>,
     /// The same place as somebody else sees it.
     other: Box<dyn Store>,
-    _place: Option<TempDir>,
+    _place: Place,
+}
+
+/// What a store needs.
+enum Place {
+    None,
+    Directory { _directory: TempDir },
+    S3 { _server: S3Server },
 }
 
 /// One of every kind.
-fn stores() -> [Subject; 2] {
+fn stores() -> [Subject; 5] {
     let place = tempfile::tempdir().expect("a directory");
     let directory = Directory::new(place.path().join("bundles"));
     let memory = Memory::default();
     [
-        Subject { store: Box::new(memory.clone()), other: Box::new(memory), _place: None },
-        Subject { store: Box::new(directory.clone()), other: Box::new(directory), _place: Some(place) },
+        Subject { store: Box::new(memory.clone()), other: Box::new(memory), _place: Place::None },
+        Subject {
+            store: Box::new(directory.clone()),
+            other: Box::new(directory),
+            _place: Place::Directory { _directory: place },
+        },
+        s3("", Abilities::default()),
+        s3("a prefix/with ü+&=", Abilities { heeds_conditions: false, ..Abilities::default() }),
+        s3("prefix", Abilities { lists_uploads: false, ..Abilities::default() }),
     ]
+}
+
+/// A bucket's prefix on a server of its own.
+fn s3(prefix: &str, abilities: Abilities) -> Subject {
+    let server = S3Server::with(abilities);
+    let address = S3Address { bucket: BUCKET.into(), prefix: prefix.into() };
+    let keys = (Secret::new(KEYS.0), Secret::new(KEYS.1));
+    let region = Some("us-east-1".into());
+    let options = S3Options { endpoint: Some(server.url()), region, keys: Some(keys), ..S3Options::default() };
+    let context = Context::new(Environment::default());
+    let [store, other] = [0, 1].map(|_| Box::new(S3::new(&address, &options, &context).expect("a store")));
+    Subject { store, other, _place: Place::S3 { _server: server } }
 }
 
 /// Odd ones are encrypted, which no store looks at.

@@ -1,0 +1,254 @@
+//! What is asked of the server, one request a function.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, MultipartUpload, ObjectLockEnabled,
+};
+use backup_core::Result;
+use backup_core::bundle::name::FileName;
+use backup_core::store::{Leftover, S3Address, S3Options, Stored};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use crate::error::{Asked, status};
+use crate::guarantees;
+
+/// What every bundle's key has before its time; the server need not list anything else.
+const NAMES: &str = "orchestrator_backup_";
+/// The key of the entry in an object's metadata that tells whose upload it is.
+pub(crate) const RUN: &str = "orchestrator-run";
+
+/// A bucket, the prefix in it, and who talks to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Bucket {
+    pub(crate) client: Client,
+    pub(crate) address: S3Address,
+    pub(crate) options: S3Options,
+    /// Whether the way to the server is encrypted.
+    pub(crate) encrypted: bool,
+}
+
+/// An upload that was begun.
+#[derive(Debug, Clone)]
+pub(crate) struct Begun {
+    pub(crate) file: String,
+    pub(crate) upload_id: String,
+    /// What tells our upload from another one of this name, once it is complete.
+    pub(crate) run: String,
+}
+
+impl Bucket {
+    pub(crate) fn key(&self, file: &str) -> String {
+        match self.address.prefix.as_str() {
+            "" => file.into(),
+            prefix => format!("{prefix}/{file}"),
+        }
+    }
+
+    /// The address of something in the bucket.
+    pub(crate) fn shown(&self, file: &str) -> String {
+        format!("s3://{}/{}", self.address.bucket, self.key(file))
+    }
+
+    /// What there is to say of an object; none where it is not there.
+    pub(crate) async fn head(&self, file: &str) -> Result<Option<HeadObjectOutput>> {
+        let asked = Asked::new(format!("look at {}", self.shown(file)), "s3:GetObject");
+        match self.client.head_object().bucket(&self.address.bucket).key(self.key(file)).send().await {
+            Ok(head) => Ok(Some(head)),
+            Err(cause) if status(&cause) == Some(404) => Ok(None),
+            Err(cause) => Err(asked.failed(cause)),
+        }
+    }
+
+    /// Begins an upload of a bundle.
+    ///
+    /// # Errors
+    /// Where the server can't keep it as the options want, beside all others.
+    pub(crate) async fn create(&self, file: &str, run: &str, now: DateTime<Utc>) -> Result<Begun> {
+        let asked = Asked::new(format!("begin to write {}", self.shown(file)), "s3:PutObject");
+        let request = self.client.create_multipart_upload().bucket(&self.address.bucket).key(self.key(file));
+        let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256).metadata(RUN, run);
+        let request = guarantees::ask(request, &self.options, now);
+        let answer = request.send().await.map_err(|cause| asked.failed(cause))?;
+        let begun =
+            Begun { file: file.into(), upload_id: answer.upload_id().unwrap_or_default().into(), run: run.into() };
+        if let Err(error) = guarantees::check_begun(&answer, &self.options, &self.shown(file)) {
+            // What was begun shows to nobody, and a lifecycle rule ends it where this does not.
+            let _ = self.abort(&begun).await;
+            return Err(error);
+        }
+        Ok(begun)
+    }
+
+    /// Begins an upload of something of no worth, that nothing has to keep.
+    pub(crate) async fn begin_plain(&self, file: &str) -> Result<Begun> {
+        let asked = Asked::new(format!("begin to write {}", self.shown(file)), "s3:PutObject");
+        let request = self.client.create_multipart_upload().bucket(&self.address.bucket).key(self.key(file));
+        let answer = request.checksum_algorithm(ChecksumAlgorithm::Sha256).send().await;
+        let answer = answer.map_err(|cause| asked.failed(cause))?;
+        Ok(Begun { file: file.into(), upload_id: answer.upload_id().unwrap_or_default().into(), run: String::new() })
+    }
+
+    /// Lets the server forget an upload; one that it does not know is forgotten.
+    pub(crate) async fn abort(&self, begun: &Begun) -> Result<()> {
+        let asked = Asked::new(format!("give up the upload of {}", self.shown(&begun.file)), "s3:AbortMultipartUpload");
+        let request = self.client.abort_multipart_upload().bucket(&self.address.bucket).key(self.key(&begun.file));
+        match request.upload_id(&begun.upload_id).send().await {
+            Ok(_) => Ok(()),
+            Err(cause) if status(&cause) == Some(404) => Ok(()),
+            Err(cause) => Err(asked.failed(cause)),
+        }
+    }
+
+    /// Uploads a part, numbered from 0; gives what the server calls its content.
+    pub(crate) async fn put_part(
+        &self,
+        begun: &Begun,
+        number: usize,
+        part: Bytes,
+        digest: [u8; 32],
+    ) -> Result<Option<String>> {
+        let doing = format!("upload part {} of {}", number + 1, self.shown(&begun.file));
+        let asked = Asked::new(doing, "s3:PutObject");
+        let length = part.len();
+        let request = self.client.upload_part().bucket(&self.address.bucket).key(self.key(&begun.file));
+        let request = request.upload_id(&begun.upload_id).part_number(number as i32 + 1);
+        let request = request.checksum_sha256(BASE64_STANDARD.encode(digest)).body(ByteStream::from(part));
+        let request = request.customize().config_override(crate::client::patient_with(length));
+        // The digest above proves the part, and TLS who sent it.
+        let request = if self.encrypted { request.disable_payload_signing() } else { request };
+        let answer = request.send().await.map_err(|cause| asked.failed(cause))?;
+        Ok(answer.e_tag().map(Into::into))
+    }
+
+    /// Completes an upload under its name, unless something has it; the error's status is given beside it.
+    pub(crate) async fn complete(&self, begun: &Begun, parts: Vec<CompletedPart>) -> Result<Completed, Refused> {
+        let asked = Asked::new(format!("publish {}", self.shown(&begun.file)), "s3:PutObject");
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let request = self.client.complete_multipart_upload().bucket(&self.address.bucket).key(self.key(&begun.file));
+        let request = request.upload_id(&begun.upload_id).if_none_match("*").multipart_upload(parts);
+        match request.customize().config_override(crate::client::patient()).send().await {
+            Ok(answer) => Ok(Completed { checksum: answer.checksum_sha256().map(Into::into) }),
+            Err(cause) => Err(Refused { status: status(&cause), error: asked.failed(cause) }),
+        }
+    }
+
+    /// Writes something small.
+    pub(crate) async fn put(&self, file: &str, content: Vec<u8>) -> Result<()> {
+        let asked = Asked::new(format!("write {}", self.shown(file)), "s3:PutObject");
+        let request = self.client.put_object().bucket(&self.address.bucket).key(self.key(file));
+        // Buckets with a default retention demand a digest of everything.
+        let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256).body(ByteStream::from(content));
+        request.send().await.map(drop).map_err(|cause| asked.failed(cause))
+    }
+
+    /// Reads something small, if it is there.
+    pub(crate) async fn get(&self, file: &str) -> Result<Option<Bytes>> {
+        let asked = Asked::new(format!("read {}", self.shown(file)), "s3:GetObject");
+        match self.client.get_object().bucket(&self.address.bucket).key(self.key(file)).send().await {
+            Ok(answer) => crate::object::collect(answer.body, &asked).await.map(Some),
+            Err(cause) if status(&cause) == Some(404) && !is_missing_bucket(&cause) => Ok(None),
+            Err(cause) => Err(asked.failed(cause)),
+        }
+    }
+
+    pub(crate) async fn delete(&self, file: &str) -> Result<()> {
+        let asked = Asked::new(format!("delete {}", self.shown(file)), "s3:DeleteObject");
+        match self.client.delete_object().bucket(&self.address.bucket).key(self.key(file)).send().await {
+            Ok(_) => Ok(()),
+            Err(cause) if status(&cause) == Some(404) && !is_missing_bucket(&cause) => Ok(()),
+            Err(cause) => Err(asked.failed(cause)),
+        }
+    }
+
+    /// The bundles, in the order of their names.
+    pub(crate) async fn list(&self) -> Result<Vec<Stored>> {
+        let asked = Asked::new(format!("list {}", self.address), "s3:ListBucket");
+        let request = self.client.list_objects_v2().bucket(&self.address.bucket).prefix(self.key(NAMES)).delimiter("/");
+        let mut pages = request.into_paginator().send();
+        let mut bundles = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|cause| asked.failed(cause))?;
+            bundles.extend(page.contents().iter().filter_map(|object| {
+                let length = u64::try_from(object.size()?).ok()?;
+                Some(Stored { name: self.file_name(object.key()?)?, length })
+            }));
+        }
+        bundles.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(bundles)
+    }
+
+    /// Uploads of bundles that were begun and are neither complete nor given up.
+    pub(crate) async fn uploads(&self) -> Result<Vec<Leftover>> {
+        let asked = Asked::new(format!("list the uploads into {}", self.address), "s3:ListBucketMultipartUploads");
+        let mut uploads = Vec::new();
+        let (mut key, mut id) = (None, None);
+        loop {
+            let request = self.client.list_multipart_uploads().bucket(&self.address.bucket).prefix(self.key(NAMES));
+            let page = request.set_key_marker(key).set_upload_id_marker(id).send().await;
+            let page = page.map_err(|cause| asked.failed(cause))?;
+            uploads.extend(page.uploads().iter().filter_map(|upload| self.leftover(upload)));
+            (key, id) = (page.next_key_marker().map(Into::into), page.next_upload_id_marker().map(Into::into));
+            if page.is_truncated() != Some(true) || key.is_none() {
+                return Ok(uploads);
+            }
+        }
+    }
+
+    fn leftover(&self, upload: &MultipartUpload) -> Option<Leftover> {
+        let name = self.file_name(upload.key()?)?;
+        let begun = upload.initiated().and_then(|time| DateTime::from_timestamp(time.secs(), 0));
+        Some(Leftover {
+            name: format!("{name}{SEPARATOR}{}", upload.upload_id()?),
+            begun: begun.unwrap_or(DateTime::UNIX_EPOCH),
+        })
+    }
+
+    /// Whether the bucket has Object Lock.
+    pub(crate) async fn locks(&self) -> Result<bool> {
+        let doing = format!("look whether s3://{} has Object Lock", self.address.bucket);
+        let asked = Asked::new(doing, "s3:GetBucketObjectLockConfiguration");
+        match self.client.get_object_lock_configuration().bucket(&self.address.bucket).send().await {
+            Ok(answer) => {
+                let enabled = answer.object_lock_configuration().and_then(|lock| lock.object_lock_enabled());
+                Ok(enabled == Some(&ObjectLockEnabled::Enabled))
+            }
+            Err(cause) if status(&cause) == Some(404) && !is_missing_bucket(&cause) => Ok(false),
+            Err(cause) => Err(asked.failed(cause)),
+        }
+    }
+
+    fn file_name(&self, key: &str) -> Option<FileName> {
+        key.strip_prefix(&self.key(""))?.parse().ok()
+    }
+}
+
+/// What stands between a file's name and its upload's in a leftover's.
+const SEPARATOR: char = '?';
+
+/// The upload that a leftover's name stands for.
+pub(crate) fn upload_of(leftover: &Leftover) -> Begun {
+    let (file, upload_id) = leftover.name.split_once(SEPARATOR).unwrap_or((&leftover.name, ""));
+    Begun { file: file.into(), upload_id: upload_id.into(), run: String::new() }
+}
+
+/// An upload that is complete, with the server's digest of the digests of its parts, if it says it.
+pub(crate) struct Completed {
+    pub(crate) checksum: Option<String>,
+}
+
+/// An upload that could not be completed, as far as can be told.
+pub(crate) struct Refused {
+    pub(crate) status: Option<u16>,
+    pub(crate) error: backup_core::Error,
+}
+
+fn is_missing_bucket<E: ProvideErrorMetadata>(cause: &SdkError<E, HttpResponse>) -> bool {
+    cause.code() == Some("NoSuchBucket")
+}

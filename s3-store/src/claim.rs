@@ -1,0 +1,91 @@
+//! How an upload gets a name that nobody has or will have, on servers that heed conditions and on others.
+
+use aws_sdk_s3::types::CompletedPart;
+use backup_core::store::{Leftover, exists};
+use backup_core::{Error, Kind, Result};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::bucket::{Begun, Bucket, upload_of};
+use crate::upload::Part;
+
+/// An upload that began so long ago is nobody's any more.
+const ABANDONED: TimeDelta = TimeDelta::hours(24);
+
+impl Bucket {
+    /// Begins an upload under a name that is free, and ends those that were abandoned.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where the name is not free, or nothing would keep another run from taking it.
+    pub(crate) async fn claim(&self, file: &str, run: &str, now: DateTime<Utc>) -> Result<Begun> {
+        let begun = self.create(file, run, now).await?;
+        if let Err(error) = self.check_free(&begun, now).await {
+            // What was begun shows to nobody.
+            let _ = self.abort(&begun).await;
+            return Err(error);
+        }
+        Ok(begun)
+    }
+
+    /// Makes sure that nobody else writes or has written under the name. Of two that begin at once each sees the other, or
+    /// one sees what the other has published; so this holds too where the server does not heed the condition that goes
+    /// along when the upload is completed. A server that lists no uploads must heed it.
+    async fn check_free(&self, begun: &Begun, now: DateTime<Utc>) -> Result<()> {
+        match self.uploads().await {
+            Ok(uploads) => {
+                let is_other = |upload: &Leftover| {
+                    let upload = upload_of(upload);
+                    upload.file == begun.file && upload.upload_id != begun.upload_id
+                };
+                if uploads.iter().any(is_other) {
+                    return Err(exists(&format!("an upload of {}", self.shown(&begun.file))));
+                }
+                for abandoned in uploads.iter().filter(|upload| upload.begun < now - ABANDONED) {
+                    // It costs room and harms nobody; whoever may not end it need not.
+                    let _ = self.abort(&upload_of(abandoned)).await;
+                }
+            }
+            Err(_) => self.check_heeded(&begun.run).await?,
+        }
+        match self.head(&begun.file).await? {
+            Some(_) => Err(exists(&self.shown(&begun.file))),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes sure that the server refuses to complete an upload over what is there, by trying it on something of no worth.
+    async fn check_heeded(&self, run: &str) -> Result<()> {
+        let file = format!(".orchestrator-cli-trial-{run}");
+        self.put(&file, b"of no worth\n".to_vec()).await?;
+        let heeded = self.is_heeded(&file).await;
+        self.delete(&file).await?;
+        if heeded? {
+            return Ok(());
+        }
+        let error = Error::new(
+            Kind::Refused,
+            format!("write to {}: the server neither lists uploads nor heeds If-None-Match", self.address),
+        );
+        Err(error
+            .because("two backups could overwrite each other there")
+            .hint("let these credentials do s3:ListBucketMultipartUploads, or use another server"))
+    }
+
+    async fn is_heeded(&self, file: &str) -> Result<bool> {
+        let begun = self.begin_plain(file).await?;
+        let content = Bytes::from_static(b"of no worth either\n");
+        let digest = Sha256::digest(&content).into();
+        let completed = match self.put_part(&begun, 0, content, digest).await {
+            Ok(e_tag) => self.complete(&begun, vec![CompletedPart::from(Part { number: 0, e_tag, digest })]).await,
+            Err(error) => return Err(error),
+        };
+        match completed {
+            Ok(_) => Ok(false),
+            Err(refused) => {
+                self.abort(&begun).await?;
+                if refused.status == Some(412) { Ok(true) } else { Err(refused.error) }
+            }
+        }
+    }
+}

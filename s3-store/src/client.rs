@@ -1,0 +1,129 @@
+//! The SDK's client, as settings, environment and `~/.aws` want it.
+
+use std::fs;
+use std::time::Duration;
+
+use aws_config::environment::region::EnvironmentVariableRegionProvider;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::region::ProfileFileRegionProvider;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient,
+};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder as HttpBuilder, Connector};
+use backup_core::store::S3Options;
+use backup_core::{Context, Error, ErrorContext, Kind, Result};
+
+use crate::retry::Busy;
+
+/// Where nothing says a region, and a server that isn't Amazon's asks for none.
+const DEFAULT_REGION: &str = "us-east-1";
+/// Times that a request is tried.
+const ATTEMPTS: u32 = 5;
+/// Where a machine that is up does not take a connection within this time, it won't.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Where nothing comes for so long, nothing will.
+const READ: Duration = Duration::from_secs(30);
+
+/// The URL of a server that isn't Amazon's, from the settings or the environment.
+pub(crate) fn endpoint(options: &S3Options, context: &Context) -> Option<String> {
+    let variable = |name| context.environment.get(name).map(Into::into);
+    options.endpoint.clone().or_else(|| variable("AWS_ENDPOINT_URL_S3")).or_else(|| variable("AWS_ENDPOINT_URL"))
+}
+
+/// Whether the way to the server is encrypted.
+pub(crate) fn is_encrypted(endpoint: Option<&str>) -> bool {
+    endpoint.is_none_or(|url| url.starts_with("https://"))
+}
+
+/// Checks what of the settings can be wrong.
+///
+/// # Errors
+/// [`Kind::Usage`], or where the certificates can't be read.
+pub(crate) fn trusted(options: &S3Options, context: &Context) -> Result<Option<Vec<u8>>> {
+    if let Some(url) = endpoint(options, context).filter(|url| !url.contains("://")) {
+        let error = Error::new(Kind::Usage, format!("use the S3 endpoint {url}: it is no URL"));
+        return Err(error.hint(format!("write https://{url}")));
+    }
+    let variable = || context.environment.get("AWS_CA_BUNDLE").map(Into::into);
+    let Some(path) = options.ca_file.clone().or_else(variable) else { return Ok(None) };
+    let pem = fs::read(&path).context(|| format!("read the certificates {}", path.display()))?;
+    if !pem.windows(11).any(|window| window == b"-----BEGIN ") {
+        let error = Error::new(Kind::Usage, format!("read the certificates {}: not PEM", path.display()));
+        return Err(error.hint("it must begin with -----BEGIN CERTIFICATE-----"));
+    }
+    Ok(Some(pem))
+}
+
+/// Makes the client. It talks to nobody yet, unless the region has to be asked for.
+pub(crate) async fn client(options: &S3Options, endpoint: Option<String>, trusted: Option<Vec<u8>>) -> Client {
+    let http = http(trusted);
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
+    let mut profile_region = ProfileFileRegionProvider::builder();
+    if let Some(profile) = &options.profile {
+        loader = loader.profile_name(profile);
+        profile_region = profile_region.profile_name(profile);
+    } else if let Some((access, secret)) = &options.keys {
+        let keys = Credentials::new(access.expose(), secret.expose(), None, None, "cluster.conf");
+        loader = loader.credentials_provider(keys);
+    }
+    let region = RegionProviderChain::first_try(options.region.clone().map(Region::new))
+        .or_else(EnvironmentVariableRegionProvider::new())
+        .or_else(profile_region.build());
+    // A machine in Amazon's cloud knows its region; elsewhere to ask takes seconds.
+    let region = match &endpoint {
+        Some(_) => region,
+        None => region.or_else(ImdsRegionProvider::builder().build()),
+    };
+    let config = loader.region(region.or_else(Region::new(DEFAULT_REGION))).load().await;
+    let mut builder = Builder::from(&config)
+        .force_path_style(options.path_style.unwrap_or(endpoint.is_some()))
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_classifier(Busy)
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build());
+    if let Some(url) = endpoint {
+        builder = builder.endpoint_url(url);
+    }
+    Client::from_conf(builder.build())
+}
+
+/// HTTP with the proxies of the environment, and TLS that trusts the system and `trusted`.
+fn http(trusted: Option<Vec<u8>>) -> SharedHttpClient {
+    HttpBuilder::new().build_with_connector_fn(move |settings, components| {
+        let mut store = TrustStore::default();
+        if let Some(pem) = &trusted {
+            store.add_pem_certificate(pem.clone());
+        }
+        let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        let connector = connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        match TlsContext::builder().with_trust_store(store).build() {
+            Ok(context) => connector.tls_context(context).build(),
+            Err(_) => connector.build(),
+        }
+    })
+}
+
+/// For requests that the server works on for long before it answers.
+pub(crate) fn patient() -> Builder {
+    patience(Duration::from_secs(300))
+}
+
+/// For requests that send `length` bytes, over a line that takes 32 KiB of each of its parts in a second.
+pub(crate) fn patient_with(length: usize) -> Builder {
+    patience(Duration::from_secs(30 + length as u64 / (32 << 10)))
+}
+
+fn patience(time: Duration) -> Builder {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(time).operation_attempt_timeout(time);
+    Builder::new().timeout_config(timeouts.build())
+}

@@ -1,0 +1,121 @@
+//! What an S3 server says, as errors that name the place, the action and the remedy.
+
+use std::error::Error as StdError;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use backup_core::{Error, Kind};
+
+/// What was asked of the server.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// In the words of this program: `list s3://bucket/prefix`.
+    pub(crate) doing: String,
+    /// The permission that it needs.
+    pub(crate) action: &'static str,
+}
+
+/// How codes of servers are to be read. The first one counts that is part of the code.
+const CODES: &[(&str, Kind, &str)] = &[
+    ("NoSuchBucket", Kind::NotFound, "correct the bucket's name, or create it"),
+    ("InvalidAccessKeyId", Kind::Failed, KEYS),
+    ("SignatureDoesNotMatch", Kind::Failed, "the secret key is another one than the server knows; correct it"),
+    ("Expired", Kind::Failed, "the credentials have expired: log in again, or renew them"),
+    ("InvalidToken", Kind::Failed, "the session token is not valid: log in again, or renew the credentials"),
+    ("RequestTimeTooSkewed", Kind::Failed, "this machine's clock is wrong: set it, with chrony or timedatectl"),
+    ("AuthorizationHeaderMalformed", Kind::Failed, REGION),
+    ("PermanentRedirect", Kind::Failed, REGION),
+    ("Quota", Kind::Failed, FULL),
+    ("StorageFull", Kind::Failed, FULL),
+    ("InsufficientStorage", Kind::Failed, FULL),
+    ("ObjectLocked", Kind::Refused, LOCKED),
+    ("SlowDown", Kind::Failed, "the server is busy; run it again later"),
+    ("TooManyRequests", Kind::Failed, "the server is busy; run it again later"),
+    ("KMS", Kind::Failed, "correct the key in kms_key, and let these credentials use it"),
+    ("InvalidObjectState", Kind::Failed, "the bundle is archived: have it restored from its storage class first"),
+    ("NotImplemented", Kind::Unsupported, "this server can't do that; leave the option out, or use another server"),
+];
+
+const KEYS: &str = "correct the access key: AWS_ACCESS_KEY_ID, ~/.aws/credentials, or database_backups in cluster.conf";
+const REGION: &str = "name the bucket's region: AWS_REGION, or s3.region in the settings";
+const FULL: &str = "make room there, or have the quota raised";
+const LOCKED: &str = "Object Lock keeps it until its retention ends";
+
+/// What may be wrong where there was no answer. The first one counts that is part of the cause.
+const CAUSES: &[(&str, &str)] = &[
+    ("dns error", "correct the endpoint's name, or look after this machine's name resolution"),
+    ("failed to lookup address", "correct the endpoint's name, or look after this machine's name resolution"),
+    ("UnknownIssuer", "name the authority's certificate: AWS_CA_BUNDLE, or s3.ca_file in the settings"),
+    ("certificate", "the server's certificate is not valid for it: correct the endpoint, or have it renewed"),
+    ("refused", "nothing listens there: correct the endpoint and its port, or start the server"),
+    ("credentials", NO_KEYS),
+    ("timed out", "look after the network between here and the server, and run it again"),
+    ("timeout", "look after the network between here and the server, and run it again"),
+];
+
+const NO_KEYS: &str = "give keys: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, a role of this machine, or \
+    database_backups in cluster.conf";
+
+impl Asked {
+    pub(crate) fn new(doing: impl Into<String>, action: &'static str) -> Self {
+        Self { doing: doing.into(), action }
+    }
+
+    /// The error that an answer, or its absence, amounts to.
+    pub(crate) fn failed<E>(&self, cause: SdkError<E, HttpResponse>) -> Error
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        let status = cause.raw_response().map(|response| response.status().as_u16());
+        let Some(status) = status else { return self.unanswered(&cause) };
+        // A HEAD has no body and so no code.
+        let code = cause.code().map_or_else(|| of_status(status).to_owned(), Into::into);
+        let message = cause.message().unwrap_or_default().to_owned();
+        let said = if message.is_empty() { code.clone() } else { format!("{code}: {message}") };
+        self.because(status, &code, format!("{said} (HTTP {status}, {})", self.action))
+    }
+
+    fn because(&self, status: u16, code: &str, said: String) -> Error {
+        let known = CODES.iter().find(|(part, ..)| code.contains(part));
+        let (kind, hint) = match known {
+            Some((_, kind, hint)) => (*kind, (*hint).to_owned()),
+            None if status == 404 => (Kind::NotFound, "`list` shows what is there".into()),
+            None if status == 403 => (Kind::Failed, format!("let these credentials do {} there", self.action)),
+            None if status >= 500 => (Kind::Failed, "look after the server, and run it again".into()),
+            None => (Kind::Failed, format!("see what the server's own log says of {}", self.action)),
+        };
+        Error::new(kind, &self.doing).because(said).hint(hint)
+    }
+
+    fn unanswered(&self, cause: &(dyn StdError + 'static)) -> Error {
+        let mut layers = Vec::new();
+        let mut layer = Some(cause);
+        while let Some(error) = layer {
+            layers.push(error.to_string());
+            layer = error.source();
+        }
+        let all = layers.join(": ");
+        let hint = CAUSES.iter().find(|(part, _)| all.contains(part)).map(|(_, hint)| *hint);
+        // The outer layers say only that there was no answer.
+        let inner = layers.split_off(layers.len().saturating_sub(3)).join(": ");
+        let error = Error::new(Kind::Failed, &self.doing).because(format!("{inner} ({})", self.action));
+        error.hint(hint.unwrap_or("look after the network between here and the server, and run it again"))
+    }
+}
+
+fn of_status(status: u16) -> &'static str {
+    match status {
+        301 => "PermanentRedirect",
+        403 => "AccessDenied",
+        404 => "NotFound",
+        412 => "PreconditionFailed",
+        429 => "TooManyRequests",
+        507 => "InsufficientStorage",
+        _ => "the server failed",
+    }
+}
+
+/// The HTTP status of an answer, if there was one.
+pub(crate) fn status<E>(cause: &SdkError<E, HttpResponse>) -> Option<u16> {
+    cause.raw_response().map(|response| response.status().as_u16())
+}

@@ -1,0 +1,180 @@
+//! A bucket as a store.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, OnceLock};
+
+use backup_core::bundle::name::FileName;
+use backup_core::bundle::reader::ReadAt;
+use backup_core::finding::{Finding, Severity};
+use backup_core::store::{BESIDE, Leftover, S3Address, S3Options, Store, Stored, Upload};
+use backup_core::{Context, Error, Kind, Result};
+use chrono::{DateTime, Utc};
+
+use crate::bucket::{Bucket, upload_of};
+use crate::client;
+use crate::object::Object;
+use crate::runtime::Own;
+use crate::upload::Multipart;
+
+/// A name that no bundle will have, to try whether one could be written.
+const TRIAL: &str = "orchestrator_backup_19700101T000000Z.tgz";
+
+/// Bundles in a bucket.
+pub struct S3 {
+    address: S3Address,
+    options: S3Options,
+    endpoint: Option<String>,
+    trusted: Option<Vec<u8>>,
+    context: Context,
+    own: Arc<Own>,
+    /// Made when it is needed first.
+    bucket: OnceLock<Arc<Bucket>>,
+}
+
+impl S3 {
+    /// The store at an address.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where the options make no sense, or their certificates can't be read.
+    pub fn new(address: &S3Address, options: &S3Options, context: &Context) -> Result<Self> {
+        let trusted = client::trusted(options, context)?;
+        Ok(Self {
+            address: address.clone(),
+            options: options.clone(),
+            endpoint: client::endpoint(options, context),
+            trusted,
+            context: context.clone(),
+            own: Arc::new(Own::start()?),
+            bucket: OnceLock::new(),
+        })
+    }
+
+    fn bucket(&self) -> Result<Arc<Bucket>> {
+        if let Some(bucket) = self.bucket.get() {
+            return Ok(bucket.clone());
+        }
+        let (options, endpoint, trusted) = (self.options.clone(), self.endpoint.clone(), self.trusted.clone());
+        let client = self.own.wait(async move { Ok(client::client(&options, endpoint, trusted).await) })?;
+        let bucket = Bucket {
+            client,
+            address: self.address.clone(),
+            options: self.options.clone(),
+            encrypted: client::is_encrypted(self.endpoint.as_deref()),
+        };
+        Ok(self.bucket.get_or_init(|| Arc::new(bucket)).clone())
+    }
+
+    /// Runs a request to its end.
+    fn ask<T: Send + 'static, F>(&self, request: impl FnOnce(Arc<Bucket>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.own.wait(request(self.bucket()?))
+    }
+
+    /// Whether others on the way to the server could read along.
+    fn is_open_to_others(&self) -> bool {
+        let host = self.endpoint.as_deref().and_then(|url| url.strip_prefix("http://"));
+        host.is_some_and(|host| !["127.", "localhost", "[::1]"].iter().any(|own| host.starts_with(own)))
+    }
+}
+
+/// A text that no other run has.
+fn unique() -> String {
+    let half = |salt: u8| format!("{:016x}", RandomState::new().hash_one((std::process::id(), salt)));
+    format!("{}{}", half(0), half(1))
+}
+
+impl Store for S3 {
+    fn location(&self) -> String {
+        self.address.to_string()
+    }
+
+    fn has_lock(&self) -> bool {
+        false
+    }
+
+    fn check(&self, _size: u64) -> Result<Vec<Finding>> {
+        let (now, shown) = (self.context.now(), self.location());
+        let mut findings = Vec::new();
+        let (locks, uploads) = self.ask(|bucket| async move {
+            // Shows permission, encryption and retention, and leaves nothing.
+            let begun = bucket.create(TRIAL, "trial", now).await?;
+            let uploads = bucket.uploads().await;
+            bucket.abort(&begun).await?;
+            Ok((bucket.locks().await, uploads))
+        })?;
+        findings.push(Finding::info("destination", &shown, "can be written"));
+        let wanted = self.options.retention.is_some() || self.options.legal_hold;
+        if wanted && !locks? {
+            let error = Error::new(Kind::Refused, format!("write to {shown}: the bucket has no Object Lock"));
+            return Err(error.hint("make a bucket with Object Lock, or leave retention and legal_hold out"));
+        }
+        if let Err(error) = uploads {
+            let finding = Finding::from_error("uploads-not-listed", &shown, &error);
+            findings.push(Finding { severity: Severity::Info, ..finding }.hint(LIFECYCLE));
+        }
+        if self.is_open_to_others() {
+            let message = "the way there is not encrypted: whoever is on it can read bundles";
+            findings.push(Finding::warning("way-not-encrypted", shown, message).hint("use https:// in the endpoint"));
+        }
+        Ok(findings)
+    }
+
+    fn begin(&self, name: &FileName) -> Result<Box<dyn Upload>> {
+        let (file, now, run) = (name.to_string(), self.context.now(), unique());
+        let bucket = self.bucket()?;
+        let begun = self.ask(|bucket| async move { bucket.claim(&file, &run, now).await })?;
+        Ok(Box::new(Multipart::new(self.own.clone(), bucket, begun, name.clone(), self.context.clone())))
+    }
+
+    fn list(&self) -> Result<Vec<Stored>> {
+        self.ask(|bucket| async move { bucket.list().await })
+    }
+
+    fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {
+        let file = format!("{name}{suffix}");
+        self.ask(|bucket| async move { Ok(bucket.get(&file).await?.map(Vec::from)) })
+    }
+
+    fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
+        let (file, content) = (format!("{name}{suffix}"), content.to_vec());
+        self.ask(|bucket| async move { bucket.put(&file, content).await })
+    }
+
+    fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
+        Ok(Box::new(Object::open(self.own.clone(), self.bucket()?, name.to_string())?))
+    }
+
+    fn locked_until(&self, name: &FileName) -> Result<Option<DateTime<Utc>>> {
+        let file = name.to_string();
+        let head = self.ask(|bucket| async move { bucket.head(&file).await })?;
+        Ok(head.as_ref().and_then(crate::guarantees::locked_until))
+    }
+
+    fn remove(&self, name: &FileName) -> Result<()> {
+        let name = name.clone();
+        self.ask(|bucket| async move {
+            bucket.delete(&name.to_string()).await?;
+            for suffix in BESIDE {
+                bucket.delete(&format!("{name}{suffix}")).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn leftovers(&self, begun: DateTime<Utc>) -> Result<Vec<Leftover>> {
+        let uploads = self.ask(|bucket| async move { bucket.uploads().await });
+        let uploads = uploads.map_err(|error| error.hint(LIFECYCLE))?;
+        Ok(uploads.into_iter().filter(|upload| upload.begun < begun).collect())
+    }
+
+    fn remove_leftover(&self, leftover: &Leftover) -> Result<()> {
+        let upload = upload_of(leftover);
+        self.ask(|bucket| async move { bucket.abort(&upload).await })
+    }
+}
+
+/// What cleans up where uploads can't be listed.
+const LIFECYCLE: &str = "a lifecycle rule of the bucket, AbortIncompleteMultipartUpload, ends what a crash leaves";

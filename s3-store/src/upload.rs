@@ -1,0 +1,290 @@
+//! A multipart upload: parts leave as soon as they are full, several at once, and appear only when all are there.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_s3::types::CompletedPart;
+use backup_core::bundle::manifest::Sha256Digest;
+use backup_core::bundle::name::FileName;
+use backup_core::finding::{Finding, Severity};
+use backup_core::store::{DIGEST, Published, Upload, digest_line, exists};
+use backup_core::{Context, Error, Kind, Result};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::bucket::{Begun, Bucket, RUN};
+use crate::guarantees;
+use crate::runtime::Own;
+
+const MIB: usize = 1 << 20;
+/// The first parts, in MiB. S3 takes no part under 5 MiB but the last.
+const PART: usize = 8;
+/// After so many parts they are twice as long, for there may be 10,000: 8 TiB in all, where S3 ends at 5 TiB. Some servers
+/// want all parts of one length; they get them up to 8 GiB.
+const STEP: usize = 1000;
+/// MiB on their way at once: 16 parts, or one where it alone is longer.
+const BUDGET: usize = 128;
+/// How long it may take to give an upload up: whoever ended the program waits for it.
+const FAREWELL: Duration = Duration::from_secs(4);
+
+/// MiB of the part with this number, counted from 0.
+fn part_mib(number: usize) -> usize {
+    PART << (number / STEP)
+}
+
+/// A bundle on its way.
+pub(crate) struct Multipart {
+    sender: Sender,
+    context: Context,
+    name: FileName,
+    /// The part that is being filled.
+    part: Vec<u8>,
+    parts: usize,
+    length: u64,
+    over: bool,
+}
+
+/// What sends parts, shared by all that are on their way.
+#[derive(Clone)]
+struct Sender {
+    own: Arc<Own>,
+    bucket: Arc<Bucket>,
+    begun: Arc<Begun>,
+    /// A permit for each MiB that is on its way.
+    budget: Arc<Semaphore>,
+    given_up: CancellationToken,
+    sent: Arc<Mutex<Sent>>,
+}
+
+#[derive(Default)]
+struct Sent {
+    parts: Vec<Part>,
+    failed: Option<Error>,
+}
+
+/// A part that the server has.
+pub(crate) struct Part {
+    /// Its number, counted from 0.
+    pub(crate) number: usize,
+    /// What the server calls its content.
+    pub(crate) e_tag: Option<String>,
+    /// SHA-256 of it.
+    pub(crate) digest: [u8; 32],
+}
+
+impl Multipart {
+    pub(crate) fn new(own: Arc<Own>, bucket: Arc<Bucket>, begun: Begun, name: FileName, context: Context) -> Self {
+        let sender = Sender {
+            own,
+            bucket,
+            begun: Arc::new(begun),
+            budget: Arc::new(Semaphore::new(BUDGET)),
+            given_up: CancellationToken::new(),
+            sent: Arc::default(),
+        };
+        Self { sender, context, name, part: Vec::new(), parts: 0, length: 0, over: false }
+    }
+
+    /// Sends what is gathered, once there is room for it among what is on its way.
+    fn send(&mut self) -> Result<()> {
+        let number = self.parts;
+        let permits = u32::try_from(part_mib(number).min(BUDGET)).unwrap_or(1);
+        let part = Bytes::from(std::mem::take(&mut self.part));
+        self.parts += 1;
+        let sender = self.sender.clone();
+        self.sender.own.wait(async move {
+            let room = sender.budget.clone().acquire_many_owned(permits).await;
+            sender.check()?;
+            let own = sender.own.clone();
+            own.spawn(async move {
+                sender.keep(number, part).await;
+                drop(room);
+            });
+            Ok(())
+        })
+    }
+}
+
+impl Sender {
+    fn sent(&self) -> std::sync::MutexGuard<'_, Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first failure of those that were sent, which nobody has had yet.
+    fn check(&self) -> Result<()> {
+        if self.given_up.is_cancelled() {
+            return Err(Error::new(Kind::Failed, format!("write {}: it was given up", self.shown())));
+        }
+        self.sent().failed.take().map_or(Ok(()), Err)
+    }
+
+    fn shown(&self) -> String {
+        self.bucket.shown(&self.begun.file)
+    }
+
+    async fn keep(&self, number: usize, part: Bytes) {
+        let put = async {
+            let digest: [u8; 32] = Sha256::digest(&part).into();
+            let e_tag = self.bucket.put_part(&self.begun, number, part, digest).await?;
+            Ok(Part { number, e_tag, digest })
+        };
+        tokio::select! {
+            () = self.given_up.cancelled() => {}
+            put = put => match put {
+                Ok(part) => self.sent().parts.push(part),
+                Err(error) => self.sent().failed = Some(error),
+            }
+        }
+    }
+
+    /// Waits until nothing is on its way any more.
+    async fn all_sent(&self) {
+        // It is never closed; what it gives is given back at once.
+        let _ = self.budget.acquire_many(BUDGET as u32).await;
+    }
+
+    /// Stops what is on its way, and lets the server forget what it has.
+    fn give_up(&self) {
+        self.given_up.cancel();
+        let sender = self.clone();
+        // Where it can't be forgotten now, a later run cleans up.
+        let _ = self.own.wait(async move {
+            let forget = async {
+                sender.all_sent().await;
+                sender.bucket.abort(&sender.begun).await
+            };
+            tokio::time::timeout(FAREWELL, forget).await.unwrap_or(Ok(()))
+        });
+    }
+}
+
+impl Write for Multipart {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let full = part_mib(self.parts) * MIB;
+        if self.part.capacity() == 0 {
+            self.part.reserve_exact(full);
+        }
+        let taken = bytes.len().min(full - self.part.len());
+        self.part.extend_from_slice(&bytes[..taken]);
+        self.length += taken as u64;
+        if self.part.len() == full {
+            self.send().map_err(io::Error::other)?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sender.check().map_err(io::Error::other)
+    }
+}
+
+impl Upload for Multipart {
+    fn abandon(&self) -> Box<dyn FnOnce() + Send> {
+        let sender = self.sender.clone();
+        Box::new(move || sender.give_up())
+    }
+
+    fn publish(mut self: Box<Self>, digest: &Sha256Digest) -> Result<Published> {
+        if !self.part.is_empty() || self.parts == 0 {
+            self.send()?;
+        }
+        let (sender, length, name, digest) = (self.sender.clone(), self.length, self.name.clone(), *digest);
+        let (parts, now) = (self.parts, self.context.now());
+        let published = self.sender.own.wait(async move { sender.publish(parts, length, &name, &digest, now).await });
+        self.over = published.is_ok();
+        published
+    }
+}
+
+impl Drop for Multipart {
+    fn drop(&mut self) {
+        if !self.over {
+            self.sender.give_up();
+        }
+    }
+}
+
+impl Sender {
+    async fn publish(
+        &self,
+        parts: usize,
+        length: u64,
+        name: &FileName,
+        digest: &Sha256Digest,
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Result<Published> {
+        self.all_sent().await;
+        self.check()?;
+        let mut sent = std::mem::take(&mut self.sent().parts);
+        sent.sort_by_key(|part| part.number);
+        if sent.len() != parts {
+            return Err(Error::new(Kind::Failed, format!("publish {}: not all parts were sent", self.shown())));
+        }
+        let expected = composite(&sent);
+        let completed = self.bucket.complete(&self.begun, sent.into_iter().map(Into::into).collect()).await;
+        let head = self.bucket.head(&self.begun.file).await;
+        let is_ours = |head: &aws_sdk_s3::operation::head_object::HeadObjectOutput| {
+            head.metadata().and_then(|metadata| metadata.get(RUN)) == Some(&self.begun.run)
+        };
+        let checksum = match (completed, &head) {
+            (Ok(completed), _) => completed.checksum,
+            // The answer was lost, or the request was sent twice, and what is there is ours.
+            (Err(_), Ok(Some(head))) if is_ours(head) => None,
+            (Err(refused), _) if matches!(refused.status, Some(409 | 412)) => return Err(exists(&self.shown())),
+            (Err(refused), _) => return Err(refused.error),
+        };
+        let head = head?.filter(is_ours).ok_or_else(|| {
+            let error = Error::new(Kind::Failed, format!("publish {}", self.shown()));
+            error.because("the server said that it is there, and what is there now is something else")
+        })?;
+        let other_digest = checksum.is_some_and(|checksum| checksum != expected);
+        if other_digest || head.content_length() != i64::try_from(length).ok() {
+            let error = Error::new(Kind::Damaged, format!("publish {}", self.shown()));
+            return Err(error
+                .because("what the server has is not what was sent")
+                .hint("do not rely on it; run it again"));
+        }
+        let mut warnings = guarantees::unmet(&self.bucket, &self.begun.file, &head, now).await;
+        let line = digest_line(digest, name).into_bytes();
+        if let Err(error) = self.bucket.put(&format!("{name}{DIGEST}"), line).await {
+            // The bundle proves itself without.
+            let finding = Finding::from_error("digest-not-written", self.shown(), &error);
+            warnings.push(Finding { severity: Severity::Warning, ..finding });
+        }
+        Ok(Published { place: self.shown(), warnings })
+    }
+}
+
+/// S3's digest of an object in parts: that of their digests, and how many there are.
+fn composite(parts: &[Part]) -> String {
+    let all = parts.iter().fold(Sha256::new(), |all, part| all.chain_update(part.digest));
+    format!("{}-{}", BASE64_STANDARD.encode(all.finalize()), parts.len())
+}
+
+impl From<Part> for CompletedPart {
+    fn from(part: Part) -> Self {
+        Self::builder()
+            .part_number(part.number as i32 + 1)
+            .set_e_tag(part.e_tag)
+            .checksum_sha256(BASE64_STANDARD.encode(part.digest))
+            .build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_parts_hold_the_longest_object_and_are_few_at_once() {
+        let all: usize = (0..10_000).map(part_mib).sum();
+        assert!(all * MIB >= 5 << 40);
+        assert!((0..STEP).all(|number| part_mib(number) * 16 == BUDGET));
+        assert!(part_mib(9_999) * MIB <= 5 << 30, "S3 takes no longer part");
+    }
+}
