@@ -1,0 +1,113 @@
+//! Every command takes the address of a bundle, or of a store, where it takes a file or a directory.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use fixtures::Postgres;
+use fixtures::s3::{BUCKET, KEYS, Operation, S3Server};
+use system_tests::{Workplace, assert_same, describe};
+
+/// The command with what it needs to reach the server.
+fn cli(place: &Workplace, s3: &S3Server, arguments: &[&str]) -> Command {
+    let mut command = place.cli(arguments);
+    command.envs(s3.environment());
+    command
+}
+
+fn done(command: &mut Command) -> Output {
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    output
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+/// Backs up to an address and returns that of the bundle.
+fn backed_up(place: &Workplace, server: &Postgres, s3: &S3Server, address: &str) -> String {
+    let backup = ["backup", "--config", "cluster.conf", "--release", "2.6.3", "--to", address];
+    let output = done(cli(place, s3, &backup).envs(server.variables()));
+    text(&output).lines().next().expect("a line").to_owned()
+}
+
+#[test]
+fn a_bundle_in_s3_is_listed_shown_verified_extracted_compared_and_restored() {
+    let (server, s3, place) = (Postgres::start(), S3Server::start(), Workplace::default());
+    server.load_sample(3000);
+    let store = format!("s3://{BUCKET}/some/where");
+    let bundle = backed_up(&place, &server, &s3, &store);
+    assert!(bundle.starts_with(&format!("{store}/orchestrator_backup_")), "{bundle}");
+    let listed = text(&done(&mut cli(&place, &s3, &["list", &store])));
+    assert!(listed.contains("example") && listed.contains("orchestrator"), "{listed}");
+    assert!(text(&done(&mut cli(&place, &s3, &["show", &bundle]))).contains("cluster.machines"));
+    assert!(text(&done(&mut cli(&place, &s3, &["verify", &bundle]))).contains("every byte is as it was written"));
+    done(&mut cli(&place, &s3, &["extract", &bundle, "cluster.conf", "--to", "out"]));
+    let directory = bundle.rsplit('/').next().and_then(|name| name.strip_suffix(".tgz")).expect("a name");
+    let extracted = fs::read(place.path("out").join(directory).join("cluster.conf")).expect("extracted");
+    assert_eq!(extracted, fs::read(place.path("cluster.conf")).expect("a cluster.conf"));
+    let diff = cli(&place, &s3, &["diff", &bundle, "--config", "cluster.conf"]).envs(server.variables()).output();
+    assert!(diff.expect("it runs").status.success());
+    let target = Postgres::start();
+    let restore =
+        place.restore(&target, &["--release", "2.6.3", "--yes", "--file", &bundle]).envs(s3.environment()).output();
+    let restore = restore.expect("it runs");
+    // With a warning, for no password is in the bundle.
+    assert_eq!(restore.status.code(), Some(3), "{}", describe(&restore));
+    assert_same(&server, &target, "orchestrator");
+    let drill = cli(&place, &s3, &["drill", &bundle]).env("PATH", server.path()).output().expect("it runs");
+    assert!(drill.status.success(), "{}", describe(&drill));
+    let listed = text(&done(&mut cli(&place, &s3, &["list", &store])));
+    assert!(!listed.contains("never"), "the drill is not listed: {listed}");
+    let digest = fs::read_to_string(s3.objects().join(format!("some/where/{directory}.tgz.sha256"))).expect("a digest");
+    assert!(digest.ends_with(&format!("  {directory}.tgz\n")), "{digest}");
+}
+
+#[test]
+fn the_bucket_of_cluster_conf_gets_every_bundle_that_goes_nowhere_else() {
+    let (server, s3, place) = (Postgres::start(), S3Server::start(), Workplace::default());
+    server.load_sample(10);
+    let section = |endpoint: &str, bucket: &str| {
+        let (access, secret) = KEYS;
+        format!(
+            "chef: {{ continuum: {{ cluster_name: example, database_backups: {{ access_key: \"{access}\", secret_key: \
+             \"{secret}\", endpoint: \"{endpoint}\", bucket: \"{bucket}\" }} }} }}\n"
+        )
+    };
+    place.write("cluster.conf", section(&s3.url(), BUCKET));
+    let settings = "cluster_conf = 'cluster.conf'\n[[stores]]\npath = 'bundles'\n";
+    place.write("settings.toml", settings);
+    let backup = |settings: &str| {
+        let mut command = place.cli(&["backup", "--config", settings, "--release", "2.6.3"]);
+        command.envs(server.variables()).output().expect("it runs")
+    };
+    let output = backup("settings.toml");
+    assert!(output.status.success(), "{}", describe(&output));
+    assert!(!describe(&output).contains(KEYS.1), "the secret key is printed");
+    assert_eq!(place.bundles().len(), 1);
+    let listed = done(&mut place.cli(&["list", "--config", "cluster.conf", &format!("s3://{BUCKET}")]));
+    assert!(text(&listed).contains("example"), "{}", describe(&listed));
+    let both = done(&mut place.cli(&["list", "--config", "settings.toml", "--json"]));
+    assert_eq!(text(&both).matches("\"name\":").count(), 2, "{}", describe(&both));
+    place.write("cluster.conf", section("", ""));
+    fs::remove_dir_all(place.path("bundles")).expect("removed");
+    assert!(backup("settings.toml").status.success());
+    assert_eq!(place.bundles().len(), 1);
+    assert_eq!(s3.files().iter().filter(|file| file.ends_with(".tgz")).count(), 1);
+}
+
+#[test]
+fn to_show_or_to_extract_a_little_takes_few_requests_and_few_bytes() {
+    let (server, s3, place) = (Postgres::start(), S3Server::start(), Workplace::default());
+    server.load_sample(200_000);
+    let bundle = backed_up(&place, &server, &s3, &format!("s3://{BUCKET}"));
+    for command in [&["show"][..], &["extract", "--to", "out", "cluster.conf"]] {
+        s3.asked();
+        let mut arguments = command.to_vec();
+        arguments.insert(1, &bundle);
+        done(&mut cli(&place, &s3, &arguments));
+        let (asked, given) = s3.asked();
+        assert!(asked.len() <= 3 && given < 1 << 20, "{command:?}: {asked:?}, {given} bytes");
+        assert!(asked.iter().all(|operation| *operation == Operation::GetObject), "{asked:?}");
+    }
+}
