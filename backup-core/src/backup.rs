@@ -20,6 +20,7 @@ use crate::component::release::Origin;
 use crate::context::Context;
 pub use crate::destinations::Destination;
 use crate::destinations::{Abandon, Delivered, Destinations};
+use crate::encryption::{Envelope, Recipients};
 use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
 use crate::preflight::{Ready, preflight};
@@ -32,6 +33,8 @@ use crate::{Error, ErrorContext, Kind, Result, TOOL};
 pub struct Request {
     /// Stores that get the bundle; empty for those of the settings.
     pub to: Vec<Address>,
+    /// Who can read the bundle, beside those of the settings.
+    pub recipients: Vec<String>,
     /// Databases; empty for those of the settings.
     pub databases: Vec<String>,
     /// The release.
@@ -89,6 +92,14 @@ pub fn destinations(
     once.map(|store| Ok(Destination { store: (context.connect)(&store, context)?, address: store.address })).collect()
 }
 
+/// Who can read the bundle.
+///
+/// # Errors
+/// [`Kind::Usage`] where one is no recipient.
+pub fn recipients(settings: &Settings, request: &Request) -> Result<Recipients> {
+    Recipients::parse(&[&*settings.recipients, &*request.recipients].concat())
+}
+
 /// Makes a bundle. `stream` takes its bytes as they come, beside the stores.
 ///
 /// # Errors
@@ -107,7 +118,7 @@ pub async fn run(
 /// A bundle that lacks its manifest and its name.
 struct Complete {
     manifest: Manifest,
-    tail: Tail<Destinations>,
+    tail: Tail<Envelope<Destinations>>,
     content: u64,
     _ticker: Ticker,
 }
@@ -121,9 +132,10 @@ async fn fill(
     let level = request.level.unwrap_or(settings.level);
     crate::settings::check_level(level)?;
     let destinations = destinations(settings, request, stream.is_some(), context)?;
+    let recipients = recipients(settings, request)?;
     context.phase("check");
     let release = request.release.clone().map(Origin::Given);
-    let checked = preflight(settings, release.as_ref(), &request.databases, &destinations, context).await;
+    let checked = preflight(settings, release.as_ref(), &request.databases, &destinations, &recipients, context).await;
     let mut warnings: Vec<Finding> =
         checked.findings.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
     warnings.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
@@ -136,10 +148,11 @@ async fn fill(
         AbortOnDropHandle::new(tokio::spawn(async move { hosts::look(&hosts, port, &context).await }))
     };
     let sink = {
-        let name = FileName::from(name.clone());
+        let name = FileName { bundle: name.clone(), encrypted: !recipients.is_empty() };
         blocking(move || Destinations::begin(&destinations, stream, &name)).await?
     };
     let abandon = Abandon::of(&sink);
+    let sink = Envelope::new(sink, &recipients)?;
     let meter = Arc::new(Meter::default());
     meter.total.store(ready.postgres.databases.iter().map(|database| database.size).sum(), Relaxed);
     let ticker = Ticker::start(meter.clone(), context.clone());
@@ -178,7 +191,7 @@ impl Complete {
         let Self { manifest, tail, content, _ticker } = self;
         let (name, mut warnings, needs) = (manifest.name.clone(), manifest.warnings.clone(), manifest.needs.clone());
         let rows = manifest.rows();
-        let delivered = blocking(move || tail.seal(&manifest)?.sink.publish()).await?;
+        let delivered = blocking(move || tail.seal(&manifest)?.sink.finish()?.publish()).await?;
         let Delivered { published, failed, warnings: found, length, digest: sha256 } = delivered;
         found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
         warnings.extend(found);

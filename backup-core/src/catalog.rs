@@ -1,13 +1,20 @@
 //! The bundles in a store, each with what its manifest says.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::bundle::name::FileName;
-use crate::bundle::reader::Bundle;
+use crate::bundle::reader::{Bundle, OpenBundle};
+use crate::encryption::{Decrypted, Identities};
 use crate::restore::Drill;
-use crate::store::{DRILL, Store};
+use crate::store::{DRILL, Store, Stored};
 use crate::{ErrorContext, Kind, Result};
+
+/// Bundles that are looked at together: most of the time each waits for its store.
+const READERS: usize = 16;
 
 /// A bundle as `list` shows it.
 #[derive(Debug, Serialize)]
@@ -18,6 +25,8 @@ pub struct Listed {
     pub file: String,
     /// Whether it is encrypted.
     pub encrypted: bool,
+    /// Whether what follows is known: not of an encrypted bundle without its identity.
+    pub opened: bool,
     /// When it was begun.
     pub created: DateTime<Utc>,
     /// Its length in bytes.
@@ -34,6 +43,8 @@ pub struct Listed {
     pub warnings: usize,
     /// What its last drill has shown.
     pub drill: Option<Drill>,
+    /// Until when nobody can delete it, where the store sees to that.
+    pub locked_until: Option<DateTime<Utc>>,
     /// Why it can't be opened, where it can't.
     pub problem: Option<String>,
     /// Whether that is damage; else it may only be closed to us, or of a newer format.
@@ -44,44 +55,83 @@ pub struct Listed {
 ///
 /// # Errors
 /// Where the store itself can't be read.
-pub fn list(store: &dyn Store) -> Result<Vec<Listed>> {
-    Ok(store.list()?.into_iter().map(|stored| describe(store, &stored.name, stored.length)).collect())
+pub fn list(store: &dyn Store, identities: &Identities) -> Result<Vec<Listed>> {
+    let stored = store.list()?;
+    let next = AtomicUsize::new(0);
+    let listed = Mutex::new(Vec::with_capacity(stored.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..READERS.min(stored.len()) {
+            scope.spawn(|| {
+                while let Some((index, bundle)) = at(&stored, next.fetch_add(1, Relaxed)) {
+                    let described = describe(store, identities, bundle);
+                    listed.lock().unwrap_or_else(PoisonError::into_inner).push((index, described));
+                }
+            });
+        }
+    });
+    let mut listed = listed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    listed.sort_by_key(|(index, _)| *index);
+    Ok(listed.into_iter().map(|(_, listed)| listed).collect())
 }
 
-fn describe(store: &dyn Store, name: &FileName, length: u64) -> Listed {
-    let opened = store.open(name).and_then(Bundle::open);
+fn at(stored: &[Stored], index: usize) -> Option<(usize, &Stored)> {
+    stored.get(index).map(|bundle| (index, bundle))
+}
+
+fn describe(store: &dyn Store, identities: &Identities, stored: &Stored) -> Listed {
+    let name = &stored.name;
     let mut listed = Listed {
         name: name.bundle.to_string(),
         file: name.to_string(),
         encrypted: name.encrypted,
+        opened: false,
         created: name.bundle.time(),
-        length,
+        length: stored.length,
         cluster: None,
         release: None,
         databases: Vec::new(),
         rows: 0,
         warnings: 0,
         drill: None,
+        locked_until: None,
         damaged: false,
         problem: None,
     };
-    match opened {
-        Ok(bundle) => {
-            let manifest = bundle.manifest();
-            listed.cluster.clone_from(&manifest.source.cluster);
-            listed.release.clone_from(&manifest.source.release);
-            listed.databases = manifest.databases.iter().map(|database| database.name.clone()).collect();
-            listed.rows = manifest.rows();
-            listed.warnings = manifest.warnings.len();
-            let digest = bundle.footer().manifest_digest;
-            listed.drill = last_drill(store, name).filter(|drill| drill.manifest_sha256.0 == digest);
-        }
-        Err(error) => {
-            listed.damaged = error.kind() == Kind::Damaged;
-            listed.problem = Some(error.chain().join(": "));
-        }
+    if let Err(error) = look(store, identities, name, &mut listed) {
+        listed.damaged = error.kind() == Kind::Damaged;
+        listed.problem = Some(error.chain().join(": "));
     }
     listed
+}
+
+fn look(store: &dyn Store, identities: &Identities, name: &FileName, listed: &mut Listed) -> Result<()> {
+    let drill = last_drill(store, name);
+    let Some(bundle) = open(store, identities, name)? else {
+        // Closed to whoever lists it, as it should be.
+        listed.drill = drill;
+        listed.locked_until = store.locked_until(name)?;
+        return Ok(());
+    };
+    let manifest = bundle.manifest();
+    listed.opened = true;
+    listed.cluster.clone_from(&manifest.source.cluster);
+    listed.release.clone_from(&manifest.source.release);
+    listed.databases = manifest.databases.iter().map(|database| database.name.clone()).collect();
+    listed.rows = manifest.rows();
+    listed.warnings = manifest.warnings.len();
+    listed.drill = drill.filter(|drill| drill.manifest_sha256.0 == bundle.footer().manifest_digest);
+    listed.locked_until = store.locked_until(name)?;
+    Ok(())
+}
+
+/// Opens a bundle, unless it is encrypted and nobody is here to read it.
+fn open(store: &dyn Store, identities: &Identities, name: &FileName) -> Result<Option<OpenBundle>> {
+    if name.encrypted && identities.is_empty() {
+        return Ok(None);
+    }
+    let source = store.open(name)?;
+    let source = if name.encrypted { Box::new(Decrypted::open(source, identities.clone())?) } else { source };
+    Bundle::open(source).map(Some)
 }
 
 /// What the record beside a bundle says; one that can't be read says nothing.

@@ -13,6 +13,7 @@ pub mod component;
 pub mod context;
 mod destinations;
 pub mod diff;
+pub mod encryption;
 pub mod error;
 pub mod event;
 pub mod finding;

@@ -10,6 +10,7 @@ use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Tools};
 use crate::component::release::{self, Origin, Release};
 use crate::context::Context;
 use crate::destinations::Destination;
+use crate::encryption::Recipients;
 use crate::finding::{Finding, Findings, Severity, bytes};
 use crate::settings::Settings;
 use crate::store::{Address, blocking};
@@ -58,6 +59,7 @@ pub async fn preflight(
     release: Option<&Origin>,
     databases: &[String],
     destinations: &[Destination],
+    recipients: &Recipients,
     context: &Context,
 ) -> Preflight {
     let mut findings = Findings::default();
@@ -81,7 +83,9 @@ pub async fn preflight(
     }
     let mut needs = postgres.as_ref().map_or_else(Vec::new, |postgres| postgres.needs.clone());
     needs.extend(sealed::of_files(&settings.cluster, &settings.files));
+    needs.extend(sealed::of_encryption(recipients));
     findings.all.extend(needs.iter().cloned());
+    findings.all.extend(look_at_secrecy(destinations, recipients));
     let error = findings.refusal();
     let ready = match (postgres, release, error) {
         (Some(postgres), Some(release), None) => Ok(Ready { postgres, release, needs }),
@@ -208,6 +212,19 @@ async fn look_at_destinations(destinations: &[Destination], size: u64, findings:
     }
     findings.all.append(&mut found.all);
     findings.first = findings.first.take().or(found.first);
+}
+
+/// What leaves the machine, others may read.
+fn look_at_secrecy(destinations: &[Destination], recipients: &Recipients) -> Option<Finding> {
+    let leaves = |destination: &&Destination| !matches!(destination.address, Address::Directory(_));
+    let remote = destinations.iter().find(leaves).filter(|_| recipients.is_empty())?;
+    let message = "bundles leave this machine unencrypted, with cluster.conf and all secrets in it";
+    let finding = Finding::warning("leaves-unencrypted", remote.address.to_string(), message);
+    Some(
+        finding.hint(
+            "`key generate` makes a key; encrypt to it with --recipient, or encryption.recipients in the settings",
+        ),
+    )
 }
 
 /// Bundles that lie among the captured files would each hold all that came before.

@@ -8,6 +8,7 @@ use crate::cluster::{ClusterConf, Map, Value};
 use crate::component::files::Tree;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{self, DatabaseFacts, ServerFacts};
+use crate::encryption::Recipients;
 use crate::finding::Finding;
 
 /// The extension that every server has.
@@ -58,6 +59,14 @@ pub(crate) fn of_files(cluster: &ClusterConf, trees: &[Tree]) -> Vec<Finding> {
             .hint("capture it with [[files]] in the settings, or keep it elsewhere")
     };
     missing.map(need).collect()
+}
+
+/// What of encryption: an identity, without which a bundle is of no use to anybody.
+pub(crate) fn of_encryption(recipients: &Recipients) -> Option<Finding> {
+    let message = format!("a restore needs the identity of one of: {}", recipients.names().join(", "));
+    let finding = Finding::info("needs-identity", "encryption", message);
+    let hint = "keep it where the loss of this machine does not take it along; no one reads the bundle without";
+    (!recipients.is_empty()).then(|| finding.hint(hint))
 }
 
 /// What of the hosts: keys that could not be recorded, so that a restore can't tell whether they are the same.

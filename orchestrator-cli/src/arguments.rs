@@ -115,6 +115,10 @@ pub(crate) enum Command {
         /// Store that would get the bundle, as often as needed: DIR, s3://bucket/prefix or sftp://user@host/path
         #[arg(long, value_name = "ADDRESS")]
         to: Vec<PathBuf>,
+        /// Who can read the bundle, as often as needed: age1…, an SSH public key, or a file with such lines; it is
+        /// encrypted then. Those of the settings can read it too
+        #[arg(long, value_name = "RECIPIENT")]
+        recipient: Vec<String>,
         /// A database to capture, as often as needed [default: all but templates and an untouched postgres]
         #[arg(long, value_name = "NAME")]
         database: Vec<String>,
@@ -122,6 +126,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "VERSION")]
         release: Option<String>,
     },
+    /// Keys that bundles are encrypted with
+    #[command(subcommand)]
+    Key(Key),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  orchestrator-cli completions bash > /etc/bash_completion.d/orchestrator-cli")]
     Completions {
@@ -131,6 +138,16 @@ pub(crate) enum Command {
     /// Print the manual page
     #[command(after_help = "Example:\n  orchestrator-cli man | man -l -")]
     Man,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Key {
+    /// Make a key: the file gets the identity, which reads bundles; what is printed is the recipient, which encrypts them
+    #[command(after_help = "Example:\n  orchestrator-cli key generate /root/orchestrator.key")]
+    Generate {
+        /// Where the identity goes; it must not exist
+        file: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -165,6 +182,10 @@ pub(crate) struct Backup {
     /// output [default: the settings' stores, or /var/lib/postgresql/backups]
     #[arg(long, value_name = "ADDRESS|-")]
     pub(crate) to: Vec<PathBuf>,
+    /// Who can read the bundle, as often as needed: age1…, an SSH public key, or a file with such lines; it is
+    /// encrypted then. Those of the settings can read it too
+    #[arg(long, value_name = "RECIPIENT")]
+    pub(crate) recipient: Vec<String>,
     /// A database to capture, as often as needed [default: all but templates and an untouched postgres]
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Vec<String>,

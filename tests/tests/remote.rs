@@ -16,7 +16,8 @@ fn cli(place: &Workplace, s3: &S3Server, arguments: &[&str]) -> Command {
 
 fn done(command: &mut Command) -> Output {
     let output = command.output().expect("it runs");
-    assert!(output.status.success(), "{}", describe(&output));
+    // With a warning, where a bundle leaves the machine unencrypted.
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{}", describe(&output));
     output
 }
 
@@ -82,7 +83,7 @@ fn the_bucket_of_cluster_conf_gets_every_bundle_that_goes_nowhere_else() {
         command.envs(server.variables()).output().expect("it runs")
     };
     let output = backup("settings.toml");
-    assert!(output.status.success(), "{}", describe(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
     assert!(!describe(&output).contains(KEYS.1), "the secret key is printed");
     assert_eq!(place.bundles().len(), 1);
     let listed = done(&mut place.cli(&["list", "--config", "cluster.conf", &format!("s3://{BUCKET}")]));

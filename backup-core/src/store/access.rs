@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Address, Store, StoreSettings, open_file};
 use crate::bundle::name::FileName;
 use crate::bundle::reader::{Bundle, OpenBundle, ReadAt};
+use crate::encryption::{Decrypted, Identities, is_encrypted};
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
 /// What the settings say of stores, for addresses that a command is given.
@@ -64,12 +65,20 @@ impl Access {
     /// Opens a bundle's bytes as they were before any encryption. It blocks.
     ///
     /// # Errors
-    /// As [`Access::open`].
+    /// As [`Access::open`], and where no identity opens it.
     pub fn bytes(&self, bundle: &Path, context: &Context) -> Result<Box<dyn ReadAt>> {
-        match Address::of_bundle(bundle)? {
-            None => Ok(Box::new(open_file(bundle)?)),
-            Some((address, name)) => self.store(address, context)?.open(&name),
+        let (source, encrypted): (Box<dyn ReadAt>, bool) = match Address::of_bundle(bundle)? {
+            // A file may have been given any name.
+            None => {
+                open_file(bundle).map(|file| (is_encrypted(&file), file)).map(|(is, file)| (Box::new(file) as _, is))?
+            }
+            Some((address, name)) => (self.store(address, context)?.open(&name)?, name.encrypted),
+        };
+        if !encrypted {
+            return Ok(source);
         }
+        let opened = Decrypted::open(source, Identities::read(&self.identities)?);
+        Ok(Box::new(opened.context(|| format!("open {}", bundle.display()))?))
     }
 }
 

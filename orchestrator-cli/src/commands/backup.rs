@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use backup_core::backup::{self, Outcome, Request, destinations};
+use backup_core::backup::{self, Outcome, Request, destinations, recipients};
 use backup_core::component::release::Origin;
 use backup_core::finding::Finding;
 use backup_core::preflight::{Preflight, preflight};
@@ -25,6 +25,7 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
     let (streams, to): (Vec<PathBuf>, Vec<PathBuf>) = arguments.to.into_iter().partition(|to| to.as_os_str() == "-");
     let request = Request {
         to: addresses(&to)?,
+        recipients: arguments.recipient,
         databases: arguments.database,
         release: arguments.release,
         level: arguments.level,
@@ -104,8 +105,10 @@ async fn plan(
     context: &Context,
 ) -> Result<ExitCode> {
     let to = destinations(settings, request, stream, context)?;
+    let recipients = recipients(settings, request)?;
     let release = request.release.clone().map(Origin::Given);
-    let Preflight { ready, findings } = preflight(settings, release.as_ref(), &request.databases, &to, context).await;
+    let looked = preflight(settings, release.as_ref(), &request.databases, &to, &recipients, context).await;
+    let Preflight { ready, findings } = looked;
     let ready = ready?;
     let plan = Plan {
         databases: ready.postgres.databases.iter().map(|database| database.name.clone()).collect(),

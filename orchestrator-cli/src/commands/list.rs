@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use backup_core::catalog::{self, Listed};
+use backup_core::encryption::Identities;
 use backup_core::finding::age;
 use backup_core::restore::Drill;
 use backup_core::store::blocking;
@@ -30,6 +31,7 @@ pub(crate) async fn run(
     } else {
         super::addresses(addresses)?
     };
+    let identities = Identities::read(&access.identities)?;
     let mut bundles = Vec::new();
     let mut text = String::new();
     for address in addresses {
@@ -37,7 +39,8 @@ pub(crate) async fn run(
             text.push('\n');
         }
         let store = access.store(address.clone(), context)?;
-        let listed = blocking(move || catalog::list(&*store)).await?;
+        let identities = identities.clone();
+        let listed = blocking(move || catalog::list(&*store, &identities)).await?;
         text.push_str(&describe(&listed, &address.to_string(), context.now()));
         bundles.extend(listed);
     }
@@ -56,23 +59,28 @@ fn describe(bundles: &[Listed], place: &str, now: DateTime<Utc>) -> String {
 }
 
 fn row(bundle: &Listed, now: DateTime<Utc>) -> [String; 8] {
-    let note = match (&bundle.problem, bundle.warnings) {
-        (Some(problem), _) if bundle.damaged => format!("DAMAGED: {}", human::plain(problem)),
-        (Some(problem), _) => format!("can't be read: {}", human::plain(problem)),
-        (None, 0) => String::new(),
-        (None, count) => human::counted(count as u64, "warning"),
-    };
-    let rows = if bundle.problem.is_some() { String::new() } else { human::count(bundle.rows) };
+    let known = |text: String| if bundle.opened { text } else { String::new() };
     [
         bundle.file.clone(),
         human::bytes(bundle.length),
-        rows,
+        known(human::count(bundle.rows)),
         human::plain(bundle.cluster.as_deref().unwrap_or_default()),
         human::plain(bundle.release.as_deref().unwrap_or_default()),
         human::plain(&bundle.databases.join(", ")),
         restored(bundle.drill.as_ref(), now),
-        note,
+        note(bundle),
     ]
+}
+
+fn note(bundle: &Listed) -> String {
+    let problem = bundle.problem.as_deref().map(|problem| {
+        let label = if bundle.damaged { "DAMAGED" } else { "can't be read" };
+        format!("{label}: {}", human::plain(problem))
+    });
+    let locked = bundle.locked_until.map(|time| format!("locked until {}", time.format("%F")));
+    let warnings = (bundle.warnings > 0).then(|| human::counted(bundle.warnings as u64, "warning"));
+    let encrypted = bundle.encrypted.then(|| "encrypted".to_owned());
+    [encrypted, locked, warnings, problem].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// What the last drill has shown.

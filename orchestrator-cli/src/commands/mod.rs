@@ -5,6 +5,7 @@ mod check;
 mod diff;
 mod drill;
 mod extract;
+mod key;
 mod list;
 mod restore;
 mod shell;
@@ -18,7 +19,7 @@ use backup_core::backup::Request;
 use backup_core::store::{Access, Address};
 use backup_core::{Context, Result, settings};
 
-use crate::arguments::{Command, Identities, Reading};
+use crate::arguments::{Command, Identities, Key, Reading};
 use crate::output::Output;
 
 /// Runs a command to its exit code.
@@ -44,10 +45,11 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         Command::Extract { bundle, patterns, to, reading } => {
             extract::run(&bundle, &patterns, &to, &access(reading, &[&bundle])?, output, context).await
         }
-        Command::Check { config, to, database, release } => {
-            let request = Request { to: addresses(&to)?, databases: database, release, ..Request::default() };
+        Command::Check { config, to, recipient: recipients, database: databases, release } => {
+            let request = Request { to: addresses(&to)?, recipients, databases, release, ..Request::default() };
             context.until_cancelled(check::run(&config.config, &request, output, context)).await
         }
+        Command::Key(Key::Generate { file }) => key::generate(&file, output, context),
         Command::Completions { shell } => shell::completions(shell, output),
         Command::Man => shell::manual(output),
     }

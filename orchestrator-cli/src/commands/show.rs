@@ -117,8 +117,26 @@ fn table<const N: usize>(header: &[&str; N], right: &[usize], rows: impl Iterato
     output::table(header, right, rows).iter().map(|line| format!("  {line}\n")).collect()
 }
 
+/// What unpacks a bundle without this tool.
+fn unpack(path: &Path) -> String {
+    let whole = path.display().to_string();
+    let remote = whole.contains("://");
+    // What brings it here knows the way as well as we do.
+    let here = if remote { whole.rsplit('/').next().unwrap_or_default() } else { &whole };
+    let file = human::shell_word(Path::new(here));
+    let fetch = match whole.split_once("://") {
+        Some(("s3", _)) => format!("aws s3 cp {} . && ", human::shell_word(path)),
+        Some(_) => format!("sftp {} && ", human::shell_word(path)),
+        None => String::new(),
+    };
+    match here.ends_with(".age") {
+        true => format!("{fetch}age -d -i IDENTITY {file} | tar xz"),
+        false => format!("{fetch}tar xzf {file}"),
+    }
+}
+
 fn restore(path: &Path, manifest: &Manifest) -> String {
-    let mut text = format!("\nTo restore it by hand\n  tar xzf {} && cd {}\n", human::shell_word(path), manifest.name);
+    let mut text = format!("\nTo restore it by hand\n  {} && cd {}\n", unpack(path), manifest.name);
     text.push_str("  psql -X -v ON_ERROR_STOP=1 -d postgres -f databases/globals.sql\n");
     for database in &manifest.databases {
         text.push_str(&format!("  psql -X -d postgres -f 'databases/{}.sql'\n", database.directory));

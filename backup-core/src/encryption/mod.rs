@@ -1,0 +1,12 @@
+//! Encryption of whole bundles with age: to recipients when they are written, by identities when they are read.
+//! `age -d -i IDENTITY bundle.tgz.age | tar xz` does without this tool.
+
+mod envelope;
+mod identity;
+mod opened;
+mod recipient;
+
+pub use envelope::Envelope;
+pub use identity::{Identities, generate};
+pub use opened::{Decrypted, is_encrypted};
+pub use recipient::Recipients;
