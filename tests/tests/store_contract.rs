@@ -6,8 +6,9 @@ use backup_core::bundle::manifest::Sha256Digest;
 use backup_core::bundle::name::FileName;
 use backup_core::cluster::secret::Secret;
 use backup_core::context::Environment;
-use backup_core::store::{Directory, Memory, S3Address, S3Options, Store, Upload};
+use backup_core::store::{Directory, Memory, S3Address, S3Options, Sftp, SftpAddress, SftpOptions, Store, Upload};
 use backup_core::{Context, Kind};
+use fixtures::Sshd;
 use fixtures::s3::{Abilities, BUCKET, KEYS, S3Server};
 use s3_store::S3;
 use tempfile::TempDir;
@@ -25,10 +26,11 @@ enum Place {
     None,
     Directory { _directory: TempDir },
     S3 { _server: S3Server },
+    Sftp { _server: Sshd, _directory: TempDir },
 }
 
 /// One of every kind.
-fn stores() -> [Subject; 5] {
+fn stores() -> [Subject; 6] {
     let place = tempfile::tempdir().expect("a directory");
     let directory = Directory::new(place.path().join("bundles"));
     let memory = Memory::default();
@@ -42,6 +44,7 @@ fn stores() -> [Subject; 5] {
         s3("", Abilities::default()),
         s3("a prefix/with ü+&=", Abilities { heeds_conditions: false, ..Abilities::default() }),
         s3("prefix", Abilities { lists_uploads: false, ..Abilities::default() }),
+        sftp("directory with ü+&="),
     ]
 }
 
@@ -55,6 +58,19 @@ fn s3(prefix: &str, abilities: Abilities) -> Subject {
     let context = Context::new(Environment::default());
     let [store, other] = [0, 1].map(|_| Box::new(S3::new(&address, &options, &context).expect("a store")));
     Subject { store, other, _place: Place::S3 { _server: server } }
+}
+
+/// A directory of a real SSH server.
+fn sftp(directory: &str) -> Subject {
+    let (server, place) = (Sshd::start(), tempfile::tempdir().expect("a directory"));
+    let path = place.path().join(directory).display().to_string();
+    let address = SftpAddress { user: None, host: "127.0.0.1".into(), port: Some(server.port()), path };
+    let options = SftpOptions { identity_file: Some(server.identity()), known_hosts: Some(server.known_hosts()) };
+    let user = std::process::Command::new("id").arg("-un").output().expect("id runs").stdout;
+    let user = Some(String::from_utf8_lossy(&user).trim().to_owned());
+    let context = Context::new(Environment { user, ..Environment::default() });
+    let [store, other] = [0, 1].map(|_| Box::new(Sftp::new(&address, &options, &context)));
+    Subject { store, other, _place: Place::Sftp { _server: server, _directory: place } }
 }
 
 /// Odd ones are encrypted, which no store looks at.

@@ -5,6 +5,7 @@ mod address;
 mod local;
 mod memory;
 mod options;
+mod sftp;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub use address::{Address, S3Address, SftpAddress};
 pub use local::{Directory, open_file};
 pub use memory::Memory;
 pub use options::{Retention, RetentionMode, S3Options, ServerEncryption, SftpOptions, StoreSettings};
+pub use sftp::Sftp;
 
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
@@ -162,9 +164,10 @@ impl From<String> for Published {
 ///
 /// # Errors
 /// [`Kind::Unsupported`] for another kind.
-pub fn connect(settings: &StoreSettings, _context: &Context) -> Result<Arc<dyn Store>> {
+pub fn connect(settings: &StoreSettings, context: &Context) -> Result<Arc<dyn Store>> {
     match &settings.address {
         Address::Directory(path) => Ok(Arc::new(Directory::new(path))),
+        Address::Sftp(address) => Ok(Arc::new(Sftp::new(address, &settings.sftp, context))),
         address => Err(Error::new(Kind::Unsupported, format!("open {address}: this program has no such store"))),
     }
 }

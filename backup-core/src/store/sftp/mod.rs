@@ -1,0 +1,254 @@
+//! A directory of another machine, reached by SFTP.
+
+mod connect;
+mod object;
+mod upload;
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ssh2::{ErrorCode, OpenFlags, OpenType};
+
+use self::connect::Connection;
+use self::object::Object;
+use self::upload::Part;
+use super::{BESIDE, Leftover, SftpAddress, SftpOptions, Store, Stored, Upload, exists};
+use crate::bundle::name::FileName;
+use crate::bundle::reader::ReadAt;
+use crate::finding::{Finding, bytes};
+use crate::{Context, Error, Kind, Result};
+
+const PREFIX: &str = ".orchestrator_backup_";
+const SUFFIX: &str = ".part";
+/// A part that was last written so long ago is nobody's any more.
+const ABANDONED: TimeDelta = TimeDelta::hours(24);
+/// What SFTP says where something is not there.
+const NOT_THERE: ErrorCode = ErrorCode::SFTP(2);
+
+/// Bundles in a directory of another machine. Cheap to clone.
+#[derive(Clone)]
+pub struct Sftp(Arc<Inner>);
+
+struct Inner {
+    address: SftpAddress,
+    options: SftpOptions,
+    context: Context,
+    /// Connections that nobody uses at the moment.
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Sftp {
+    /// The store at an address.
+    pub fn new(address: &SftpAddress, options: &SftpOptions, context: &Context) -> Self {
+        let (address, options, context) = (address.clone(), options.clone(), context.clone());
+        Self(Arc::new(Inner { address, options, context, idle: Mutex::default() }))
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connection(&self) -> Result<Connection> {
+        let idle = self.idle().pop();
+        idle.map_or_else(|| Connection::open(&self.0.address, &self.0.options, &self.0.context.environment), Ok)
+    }
+
+    /// Does something over a connection, which is kept where that went well.
+    fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let connection = self.connection()?;
+        let done = work(&connection)?;
+        self.idle().push(connection);
+        Ok(done)
+    }
+
+    /// The address of a file.
+    fn shown(&self, file: &str) -> String {
+        format!("{}/{file}", self.0.address.to_string().trim_end_matches('/'))
+    }
+
+    fn failed(&self, doing: &str, file: &str, cause: ssh2::Error) -> Error {
+        failed(format!("{doing} {}", self.shown(file)), cause)
+    }
+
+    /// Everything in the directory that is a file.
+    fn files(&self, connection: &Connection) -> Result<Vec<(String, ssh2::FileStat)>> {
+        let entries = connection.sftp.readdir(&connection.directory);
+        let entries = entries.map_err(|cause| failed(format!("list {}", self.0.address), cause))?;
+        let named = entries.into_iter().filter_map(|(path, stat)| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            stat.is_file().then_some((name, stat))
+        });
+        Ok(named.collect())
+    }
+
+    fn parts(&self, connection: &Connection) -> Result<Vec<Leftover>> {
+        let parts =
+            self.files(connection)?.into_iter().filter(|(name, _)| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
+        Ok(parts.map(|(name, stat)| Leftover { name, begun: written(&stat) }).collect())
+    }
+
+    /// Makes the directory and those around it, as far as they are missing.
+    fn make_directory(&self, connection: &Connection) -> Result<()> {
+        let missing: Vec<&Path> =
+            connection.directory.ancestors().take_while(|path| connection.sftp.stat(path).is_err()).collect();
+        for path in missing.into_iter().rev() {
+            if let Err(cause) = connection.sftp.mkdir(path, 0o700) {
+                // Somebody else may have made it meanwhile.
+                connection.sftp.stat(path).map_err(|_| failed(format!("make {}", self.0.address), cause))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a small file under a temporary name; returns its path.
+    fn write_part(&self, connection: &Connection, name: &FileName, content: &[u8]) -> Result<PathBuf> {
+        let (path, mut file) = self.part(connection, name)?;
+        let written = file.write_all(content).and_then(|()| file.flush());
+        written.map_err(|cause| {
+            Error::new(Kind::Failed, format!("write {}", self.shown(&name.to_string()))).because(cause)
+        })?;
+        Ok(path)
+    }
+
+    /// A new file under a temporary name.
+    fn part(&self, connection: &Connection, name: &FileName) -> Result<(PathBuf, ssh2::File)> {
+        // The process and the moment tell it from that of any other run.
+        let moment = self.0.context.now().timestamp_nanos_opt().unwrap_or_default();
+        let part = format!(".{name}.{:x}{moment:x}{SUFFIX}", std::process::id());
+        let path = connection.directory.join(&part);
+        let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+        let file = connection.sftp.open_mode(&path, flags, 0o600, OpenType::File);
+        file.map(|file| (path, file)).map_err(|cause| self.failed("write", &part, cause))
+    }
+}
+
+/// When a file was last written.
+fn written(stat: &ssh2::FileStat) -> DateTime<Utc> {
+    let seconds = stat.mtime.and_then(|time| i64::try_from(time).ok());
+    seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or(DateTime::UNIX_EPOCH)
+}
+
+fn failed(doing: String, cause: ssh2::Error) -> Error {
+    let (kind, hint) = match cause.code() {
+        NOT_THERE => (Kind::NotFound, "`list` shows what is there"),
+        ErrorCode::SFTP(3) => {
+            (Kind::Failed, "give the user that logs in the permission there, or name another directory")
+        }
+        ErrorCode::SFTP(14 | 15) => (Kind::Failed, "make room there, or have the quota raised"),
+        ErrorCode::SFTP(_) => (Kind::Failed, "look for room on the other machine's disk, and at its SSH server's log"),
+        ErrorCode::Session(_) => (Kind::Failed, "look after the network between here and there, and run it again"),
+    };
+    Error::new(kind, doing).because(cause.message().to_owned()).hint(hint)
+}
+
+impl Store for Sftp {
+    fn location(&self) -> String {
+        self.0.address.to_string()
+    }
+
+    fn has_lock(&self) -> bool {
+        false
+    }
+
+    fn check(&self, size: u64) -> Result<Vec<Finding>> {
+        self.with(|connection| {
+            let shown = self.location();
+            let there = connection.directory.ancestors().find(|path| connection.sftp.stat(path).is_ok());
+            let there = there.unwrap_or(Path::new("/"));
+            let new = if there == connection.directory { "" } else { "it does not exist and will be made; " };
+            let directory = connection.sftp.opendir(there).map_err(|cause| failed(format!("look at {shown}"), cause));
+            // Not every server says what room there is.
+            let room = directory?.statvfs().ok().map(|stat| stat.f_bavail * stat.f_frsize);
+            Ok(vec![match room {
+                Some(room) if room < size => {
+                    let message = format!("{} are free there, and the bundle may take {}", bytes(room), bytes(size));
+                    Finding::warning("space", shown, message).hint("make room, or name another place with --to")
+                }
+                Some(room) => Finding::info("destination", shown, format!("{new}can be reached, {} free", bytes(room))),
+                None => Finding::info("destination", shown, format!("{new}can be reached")),
+            }])
+        })
+    }
+
+    fn begin(&self, name: &FileName) -> Result<Box<dyn Upload>> {
+        let connection = self.connection()?;
+        self.make_directory(&connection)?;
+        let abandoned = self.0.context.now() - ABANDONED;
+        for part in self.parts(&connection)?.iter().filter(|part| part.begun < abandoned) {
+            // It costs room and harms nobody.
+            let _ = connection.sftp.unlink(&connection.directory.join(&part.name));
+        }
+        let target = connection.directory.join(name.to_string());
+        if connection.sftp.lstat(&target).is_ok() {
+            return Err(exists(&self.shown(&name.to_string())));
+        }
+        let (part, file) = self.part(&connection, name)?;
+        Ok(Box::new(Part::new(self.clone(), connection, name.clone(), part, file)))
+    }
+
+    fn list(&self) -> Result<Vec<Stored>> {
+        self.with(|connection| {
+            let files = self.files(connection)?.into_iter();
+            let mut bundles: Vec<Stored> = files
+                .filter_map(|(name, stat)| Some(Stored { name: name.parse().ok()?, length: stat.size? }))
+                .collect();
+            bundles.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(bundles)
+        })
+    }
+
+    fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {
+        let file = format!("{name}{suffix}");
+        self.with(|connection| match connection.sftp.open(connection.directory.join(&file)) {
+            Ok(mut opened) => {
+                let mut content = Vec::new();
+                let read = opened.read_to_end(&mut content);
+                read.map_err(|cause| Error::new(Kind::Failed, format!("read {}", self.shown(&file))).because(cause))?;
+                Ok(Some(content))
+            }
+            Err(cause) if cause.code() == NOT_THERE => Ok(None),
+            Err(cause) => Err(self.failed("read", &file, cause)),
+        })
+    }
+
+    fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
+        let file = format!("{name}{suffix}");
+        self.with(|connection| {
+            let part = self.write_part(connection, name, content)?;
+            let target = connection.directory.join(&file);
+            // SFTP renames onto nothing that exists.
+            let _ = connection.sftp.unlink(&target);
+            connection.sftp.rename(&part, &target, None).map_err(|cause| self.failed("write", &file, cause))
+        })
+    }
+
+    fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
+        Ok(Box::new(Object::open(self.clone(), name.to_string())?))
+    }
+
+    fn remove(&self, name: &FileName) -> Result<()> {
+        self.with(|connection| {
+            let files = std::iter::once(name.to_string()).chain(BESIDE.map(|suffix| format!("{name}{suffix}")));
+            for file in files {
+                match connection.sftp.unlink(&connection.directory.join(&file)) {
+                    Err(cause) if cause.code() == NOT_THERE => {}
+                    removed => removed.map_err(|cause| self.failed("delete", &file, cause))?,
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn leftovers(&self, begun: DateTime<Utc>) -> Result<Vec<Leftover>> {
+        self.with(|connection| Ok(self.parts(connection)?.into_iter().filter(|part| part.begun < begun).collect()))
+    }
+
+    fn remove_leftover(&self, leftover: &Leftover) -> Result<()> {
+        self.with(|connection| {
+            let removed = connection.sftp.unlink(&connection.directory.join(&leftover.name));
+            removed.map_err(|cause| self.failed("delete", &leftover.name, cause))
+        })
+    }
+}

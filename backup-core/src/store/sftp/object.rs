@@ -1,0 +1,86 @@
+//! A file of another machine as bytes that can be read at any place.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::{Mutex, PoisonError};
+
+use super::Sftp;
+use super::connect::Connection;
+use crate::bundle::reader::ReadAt;
+use crate::{Error, Kind, Result};
+
+/// Reads at once: each has a connection of its own.
+const READERS: usize = 4;
+
+/// A file, open.
+pub(super) struct Object {
+    store: Sftp,
+    file: String,
+    length: u64,
+    /// Handles that nobody uses at the moment.
+    idle: Mutex<Vec<Opened>>,
+}
+
+/// The handle goes before its connection.
+struct Opened {
+    file: ssh2::File,
+    connection: Connection,
+}
+
+impl Object {
+    pub(super) fn open(store: Sftp, file: String) -> Result<Self> {
+        let mut opened = store.opened(&file)?;
+        let stat = opened.file.stat().map_err(|cause| store.failed("open", &file, cause))?;
+        let length = stat.size.filter(|_| stat.is_file()).ok_or_else(|| {
+            Error::new(Kind::Damaged, format!("open {}: not a regular file, so not a bundle", store.shown(&file)))
+        })?;
+        Ok(Self { store, file, length, idle: Mutex::new(vec![opened]) })
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Opened>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sftp {
+    fn opened(&self, file: &str) -> Result<Opened> {
+        let connection = self.connection()?;
+        let opened = connection.sftp.open(connection.directory.join(file));
+        let opened = opened.map_err(|cause| self.failed("open", file, cause))?;
+        Ok(Opened { file: opened, connection })
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        let opened = std::mem::take(&mut *self.idle());
+        self.store.idle().extend(opened.into_iter().map(|opened| opened.connection));
+    }
+}
+
+impl ReadAt for Object {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.length)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64);
+        end.filter(|end| *end <= self.length).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let idle = self.idle().pop();
+        let mut opened = match idle {
+            Some(opened) => opened,
+            None => self.store.opened(&self.file).map_err(io::Error::other)?,
+        };
+        opened.file.seek(SeekFrom::Start(offset))?;
+        opened
+            .file
+            .read_exact(buffer)
+            .map_err(|cause| io::Error::new(cause.kind(), format!("read {}: {cause}", self.store.shown(&self.file))))?;
+        // One that failed is in no state to be used again.
+        self.idle().push(opened);
+        Ok(())
+    }
+
+    fn readers(&self) -> usize {
+        READERS
+    }
+}

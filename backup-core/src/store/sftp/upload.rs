@@ -1,0 +1,118 @@
+//! A bundle on its way to another machine, under a temporary name until all of it is there.
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use ssh2::ErrorCode;
+
+use super::Sftp;
+use super::connect::Connection;
+use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::name::FileName;
+use crate::finding::{Finding, Severity};
+use crate::store::{DIGEST, Published, Upload, digest_line, exists};
+use crate::{Error, ErrorContext, Kind, Result};
+
+/// What is sent at once. libssh2 waits for the answers to all of it, so little would mean many waits.
+const GATHER: usize = 1 << 20;
+/// What SFTP says to a request that it does not know.
+const UNKNOWN: ErrorCode = ErrorCode::SFTP(8);
+
+/// A bundle under a temporary name.
+pub(super) struct Part {
+    store: Sftp,
+    connection: Connection,
+    name: FileName,
+    path: PathBuf,
+    /// None once it is written.
+    file: Option<BufWriter<ssh2::File>>,
+    over: bool,
+}
+
+impl Part {
+    pub(super) fn new(store: Sftp, connection: Connection, name: FileName, path: PathBuf, file: ssh2::File) -> Self {
+        Self { store, connection, name, path, file: Some(BufWriter::with_capacity(GATHER, file)), over: false }
+    }
+
+    fn shown(&self) -> String {
+        self.store.shown(&self.name.to_string())
+    }
+
+    fn file(&mut self) -> io::Result<&mut BufWriter<ssh2::File>> {
+        self.file.as_mut().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Brings all that was written onto the other machine's disk, where its server can do that.
+    fn sync(&mut self) -> Result<Option<Finding>> {
+        let shown = self.shown();
+        let file = self.file.take().map(BufWriter::into_inner).transpose();
+        let file =
+            file.map_err(|cause| Error::new(Kind::Failed, format!("write {shown}")).because(cause.into_error()))?;
+        let synced = file.map_or(Ok(()), |mut file| file.fsync());
+        match synced {
+            Ok(()) => Ok(None),
+            Err(cause) if cause.code() == UNKNOWN => {
+                let message = "the server can't bring it onto its disk: if that machine fails now, it may be lost";
+                Ok(Some(Finding::warning("not-synced", shown, message).hint("use a server with fsync@openssh.com")))
+            }
+            Err(cause) => Err(self.store.failed("sync", &self.name.to_string(), cause)),
+        }
+    }
+}
+
+impl Write for Part {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file()?.flush()
+    }
+}
+
+impl Upload for Part {
+    fn abandon(&self) -> Box<dyn FnOnce() + Send> {
+        let (store, path) = (self.store.clone(), self.path.clone());
+        // Over a connection of its own: the writer may hang in this one. Where it is gone already, there is nothing to do.
+        Box::new(move || {
+            let _ = store.with(|connection| connection.sftp.unlink(&path).context(|| "give an upload up".into()));
+        })
+    }
+
+    fn publish(mut self: Box<Self>, digest: &Sha256Digest) -> Result<Published> {
+        let unsynced = self.sync()?;
+        let directory = &self.connection.directory;
+        let sum = self.store.write_part(&self.connection, &self.name, digest_line(digest, &self.name).as_bytes())?;
+        let target = directory.join(self.name.to_string());
+        let sftp = &self.connection.sftp;
+        if let Err(cause) = sftp.rename(&self.path, &target, None) {
+            let _ = sftp.unlink(&sum);
+            // The server says "failure" whatever the reason is.
+            if sftp.lstat(&target).is_ok() {
+                return Err(exists(&self.shown()));
+            }
+            return Err(self.store.failed("publish", &self.name.to_string(), cause));
+        }
+        self.over = true;
+        let mut warnings: Vec<Finding> = unsynced.into_iter().collect();
+        let beside = directory.join(format!("{}{DIGEST}", self.name));
+        // One that a bundle left which is gone.
+        let _ = sftp.unlink(&beside);
+        if let Err(cause) = sftp.rename(&sum, &beside, None) {
+            let error = self.store.failed("write the digest of", &self.name.to_string(), cause);
+            let finding = Finding::from_error("digest-not-written", self.shown(), &error);
+            warnings.push(Finding { severity: Severity::Warning, ..finding });
+        }
+        Ok(Published { place: self.shown(), warnings })
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.over {
+            // What is buffered need not be sent any more.
+            drop(self.file.take().map(BufWriter::into_parts));
+            let _ = self.connection.sftp.unlink(&self.path);
+        }
+    }
+}
