@@ -1,0 +1,140 @@
+//! Bundles on another machine by SFTP, and a clear answer where it can't be reached or trusted.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use fixtures::{Postgres, Sshd};
+use system_tests::{Workplace, assert_same, describe};
+
+/// A home whose user the server lets in, and which knows the server.
+fn at_home(sshd: &Sshd) -> Workplace {
+    let place = Workplace::default();
+    fs::create_dir(place.path(".ssh")).expect("a directory");
+    fs::copy(sshd.identity(), place.path(".ssh/id_ed25519")).expect("a key");
+    fs::copy(sshd.identity().with_extension("pub"), place.path(".ssh/id_ed25519.pub")).expect("a key");
+    fs::copy(sshd.known_hosts(), place.path(".ssh/known_hosts")).expect("known hosts");
+    place
+}
+
+fn list(place: &Workplace, address: &str) -> Output {
+    place.cli(&["list", address]).env_remove("SSH_AUTH_SOCK").output().expect("it runs")
+}
+
+fn assert_refused(output: &Output, code: i32, words: &[&str]) {
+    let all = describe(output);
+    assert_eq!(output.status.code(), Some(code), "{all}");
+    assert!(words.iter().all(|word| all.contains(word)), "{words:?}: {all}");
+}
+
+#[test]
+fn a_bundle_goes_there_and_comes_back() {
+    let (server, sshd) = (Postgres::start(), Sshd::start());
+    server.load_sample(3000);
+    let place = at_home(&sshd);
+    let address = sshd.address(&place.path("far/away"));
+    let backup = place
+        .cli(&["backup", "--config", "cluster.conf", "--release", "2.6.3", "--to", &address])
+        .envs(server.variables())
+        .output();
+    let backup = backup.expect("it runs");
+    // With a warning: it left the machine unencrypted.
+    assert_eq!(backup.status.code(), Some(3), "{}", describe(&backup));
+    let bundle = String::from_utf8_lossy(&backup.stdout).lines().next().expect("a line").to_owned();
+    assert!(bundle.starts_with(&address), "{bundle}");
+    assert!(describe(&list(&place, &address)).contains("example"));
+    let verified = place.cli(&["verify", &bundle]).output().expect("it runs");
+    assert!(verified.status.success(), "{}", describe(&verified));
+    let target = Postgres::start();
+    let restored =
+        place.restore(&target, &["--release", "2.6.3", "--yes", "--file", &bundle]).output().expect("it runs");
+    assert_eq!(restored.status.code(), Some(3), "{}", describe(&restored));
+    assert_same(&server, &target, "orchestrator");
+    let left = fs::read_dir(place.path("far/away")).expect("a directory").flatten();
+    let parts = left.filter(|entry| entry.file_name().to_string_lossy().ends_with(".part")).count();
+    assert_eq!(parts, 0);
+}
+
+#[test]
+fn a_home_directory_is_named_with_a_tilde() {
+    let sshd = Sshd::start();
+    let place = at_home(&sshd);
+    let answer = list(&place, &format!("sftp://127.0.0.1:{}/~/.surely-missing", sshd.port()));
+    assert_refused(&answer, 10, &["~/.surely-missing", "o such file"]);
+}
+
+#[test]
+fn a_host_that_is_not_known_or_another_one_is_refused() {
+    let sshd = Sshd::start();
+    let place = at_home(&sshd);
+    let address = sshd.address(Path::new("/tmp"));
+    let known = fs::read_to_string(sshd.known_hosts()).expect("known hosts");
+    let with = |text: &str| {
+        place.write(".ssh/known_hosts", text);
+        list(&place, &address)
+    };
+    assert_refused(&with(""), 13, &["not known", "SHA256:", "ssh-keyscan -p"]);
+    let other = Sshd::start();
+    let others = fs::read_to_string(other.known_hosts()).expect("known hosts");
+    let changed = others.replace(&other.port().to_string(), &sshd.port().to_string());
+    assert_refused(&with(&changed), 13, &["another one than is known", "SHA256:", "ssh-keygen -R"]);
+    // Keys of other kinds, and what can't be read, hide nothing.
+    let noise = "# a comment\n@weird line\n|1|x|y sk-ssh-ed25519@openssh.com AAAA\n";
+    assert!(with(&format!("{noise}{known}")).status.success());
+}
+
+#[test]
+fn a_user_who_is_not_let_in_is_told_what_was_tried() {
+    let sshd = Sshd::start();
+    let place = at_home(&sshd);
+    let address = sshd.address(Path::new("/tmp"));
+    let keygen = |arguments: &[&str]| {
+        let _ = fs::remove_file(place.path(".ssh/id_ed25519"));
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519"])
+            .args(arguments)
+            .arg("-f")
+            .arg(place.path(".ssh/id_ed25519"))
+            .status();
+        assert!(made.expect("ssh-keygen runs").success());
+    };
+    keygen(&["-N", ""]);
+    assert_refused(&list(&place, &address), 1, &["log in as", "id_ed25519", "authorized_keys"]);
+    keygen(&["-N", "hunter2"]);
+    assert_refused(&list(&place, &address), 1, &["id_ed25519", "ssh-add"]);
+    fs::remove_file(place.path(".ssh/id_ed25519")).expect("removed");
+    assert_refused(&list(&place, &address), 1, &["there is no key"]);
+}
+
+#[test]
+fn an_agent_is_asked_and_settings_name_a_key() {
+    let sshd = Sshd::start();
+    let place = at_home(&sshd);
+    let address = sshd.address(&place.path(""));
+    fs::remove_file(place.path(".ssh/id_ed25519")).expect("removed");
+    let script = "eval $(ssh-agent) > /dev/null; ssh-add -q \"$1\"; \"$2\" list \"$3\"; code=$?; ssh-agent -k > /dev/null; exit $code";
+    let mut agent = Command::new("bash");
+    agent.args(["-c", script, "bash"]).arg(sshd.identity()).arg(system_tests::binary()).arg(&address);
+    let answer = agent.env("HOME", place.path("")).output().expect("it runs");
+    assert!(answer.status.success(), "{}", describe(&answer));
+    let settings = format!(
+        "cluster_conf = 'cluster.conf'\n[[stores]]\naddress = '{address}'\nsftp.identity_file = '{}'\nsftp.known_hosts = '{}'\n",
+        sshd.identity().display(),
+        sshd.known_hosts().display()
+    );
+    place.write("settings.toml", settings);
+    fs::remove_file(place.path(".ssh/known_hosts")).expect("removed");
+    let answer =
+        place.cli(&["list", "--config", "settings.toml"]).env_remove("SSH_AUTH_SOCK").output().expect("it runs");
+    assert!(answer.status.success(), "{}", describe(&answer));
+}
+
+#[test]
+fn a_machine_that_does_not_answer_is_named() {
+    let sshd = Sshd::start();
+    let place = at_home(&sshd);
+    let address = sshd.address(Path::new("/tmp"));
+    drop(sshd);
+    assert_refused(&list(&place, &address), 1, &["127.0.0.1", "refused", "machine is up"]);
+    assert_refused(&list(&place, "sftp://no-such-host.invalid/x"), 1, &["no-such-host.invalid", "correct the name"]);
+}
