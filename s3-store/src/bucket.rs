@@ -57,12 +57,12 @@ impl Bucket {
     }
 
     /// What there is to say of an object; none where it is not there.
-    pub(crate) async fn head(&self, file: &str) -> Result<Option<HeadObjectOutput>> {
+    pub(crate) async fn head(&self, file: &str) -> Result<Option<HeadObjectOutput>, Refused> {
         let asked = Asked::new(format!("look at {}", self.shown(file)), "s3:GetObject");
         match self.client.head_object().bucket(&self.address.bucket).key(self.key(file)).send().await {
             Ok(head) => Ok(Some(head)),
             Err(cause) if status(&cause) == Some(404) => Ok(None),
-            Err(cause) => Err(asked.failed(cause)),
+            Err(cause) => Err(Refused { status: status(&cause), error: asked.failed(cause) }),
         }
     }
 
@@ -116,11 +116,12 @@ impl Bucket {
     ) -> Result<Option<String>> {
         let doing = format!("upload part {} of {}", number + 1, self.shown(&begun.file));
         let asked = Asked::new(doing, "s3:PutObject");
-        let length = part.len();
         let request = self.client.upload_part().bucket(&self.address.bucket).key(self.key(&begun.file));
         let request = request.upload_id(&begun.upload_id).part_number(number as i32 + 1);
         let request = request.checksum_sha256(BASE64_STANDARD.encode(digest)).body(ByteStream::from(part));
-        let request = request.customize().config_override(crate::client::patient_with(length));
+        let request = request
+            .customize()
+            .config_override(crate::client::patient_with(&self.options, crate::upload::times_as_long(number)));
         // The digest above proves the part, and TLS who sent it.
         let request = if self.encrypted { request.disable_payload_signing() } else { request };
         let answer = request.send().await.map_err(|cause| asked.failed(cause))?;
@@ -133,7 +134,7 @@ impl Bucket {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self.client.complete_multipart_upload().bucket(&self.address.bucket).key(self.key(&begun.file));
         let request = request.upload_id(&begun.upload_id).if_none_match("*").multipart_upload(parts);
-        match request.customize().config_override(crate::client::patient()).send().await {
+        match request.customize().config_override(crate::client::patient(&self.options)).send().await {
             Ok(answer) => Ok(Completed { checksum: answer.checksum_sha256().map(Into::into) }),
             Err(cause) => Err(Refused { status: status(&cause), error: asked.failed(cause) }),
         }
@@ -243,7 +244,7 @@ pub(crate) struct Completed {
     pub(crate) checksum: Option<String>,
 }
 
-/// An upload that could not be completed, as far as can be told.
+/// What the server would not do, as far as can be told.
 pub(crate) struct Refused {
     pub(crate) status: Option<u16>,
     pub(crate) error: backup_core::Error,

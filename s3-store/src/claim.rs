@@ -1,13 +1,13 @@
 //! How an upload gets a name that nobody has or will have, on servers that heed conditions and on others.
 
 use aws_sdk_s3::types::CompletedPart;
-use backup_core::store::{Leftover, exists};
+use backup_core::store::exists;
 use backup_core::{Error, Kind, Result};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use crate::bucket::{Begun, Bucket, upload_of};
+use crate::bucket::{Begun, Bucket, Refused, upload_of};
 use crate::upload::Part;
 
 /// An upload that began so long ago is nobody's any more.
@@ -30,28 +30,31 @@ impl Bucket {
 
     /// Makes sure that nobody else writes or has written under the name. Of two that begin at once each sees the other, or
     /// one sees what the other has published; so this holds too where the server does not heed the condition that goes
-    /// along when the upload is completed. A server that lists no uploads must heed it.
+    /// along when the upload is completed. Where that can't be seen, or there is another upload, which may be our own
+    /// whose answer was lost, the server must heed it.
     async fn check_free(&self, begun: &Begun, now: DateTime<Utc>) -> Result<()> {
-        match self.uploads().await {
-            Ok(uploads) => {
-                let is_other = |upload: &Leftover| {
-                    let upload = upload_of(upload);
-                    upload.file == begun.file && upload.upload_id != begun.upload_id
-                };
-                if uploads.iter().any(is_other) {
-                    return Err(exists(&format!("an upload of {}", self.shown(&begun.file))));
-                }
-                for abandoned in uploads.iter().filter(|upload| upload.begun < now - ABANDONED) {
+        let alone = self.uploads().await.map(|uploads| {
+            let uploads = uploads.iter().map(|upload| (upload_of(upload), upload.begun));
+            uploads.partition::<Vec<_>, _>(|(upload, _)| upload.file != begun.file)
+        });
+        let alone = match alone {
+            Ok((others, same)) => {
+                for (abandoned, _) in others.iter().filter(|(_, begun)| *begun < now - ABANDONED) {
                     // It costs room and harms nobody; whoever may not end it need not.
-                    let _ = self.abort(&upload_of(abandoned)).await;
+                    let _ = self.abort(abandoned).await;
                 }
+                same.iter().all(|(upload, _)| upload.upload_id == begun.upload_id)
             }
-            Err(_) => self.check_heeded(&begun.run).await?,
-        }
-        match self.head(&begun.file).await? {
-            Some(_) => Err(exists(&self.shown(&begun.file))),
-            None => Ok(()),
-        }
+            Err(_) => false,
+        };
+        let free = match self.head(&begun.file).await {
+            Ok(Some(_)) => return Err(exists(&self.shown(&begun.file))),
+            Ok(None) => true,
+            // Who may write and not read finds out when the upload is completed.
+            Err(Refused { status: Some(403), .. }) => false,
+            Err(refused) => return Err(refused.error),
+        };
+        if alone && free { Ok(()) } else { self.check_heeded(&begun.run).await }
     }
 
     /// Makes sure that the server refuses to complete an upload over what is there, by trying it on something of no worth.
@@ -63,13 +66,12 @@ impl Bucket {
         if heeded? {
             return Ok(());
         }
-        let error = Error::new(
-            Kind::Refused,
-            format!("write to {}: the server neither lists uploads nor heeds If-None-Match", self.address),
-        );
-        Err(error
-            .because("two backups could overwrite each other there")
-            .hint("let these credentials do s3:ListBucketMultipartUploads, or use another server"))
+        let error =
+            Error::new(Kind::Refused, format!("write to {}: nothing keeps a name for one backup alone", self.address));
+        let why = "the server does not heed If-None-Match, and either another upload of this name is there, or none can be seen";
+        Err(error.because(why).hint(
+            "run it again in a second; if it stays so, let these credentials do s3:ListBucketMultipartUploads and s3:GetObject",
+        ))
     }
 
     async fn is_heeded(&self, file: &str) -> Result<bool> {

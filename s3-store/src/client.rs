@@ -1,6 +1,7 @@
 //! The SDK's client, as settings, environment and `~/.aws` want it.
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
@@ -12,7 +13,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedHttpClient,
+    SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
@@ -24,12 +25,14 @@ use crate::retry::Busy;
 
 /// Where nothing says a region, and a server that isn't Amazon's asks for none.
 const DEFAULT_REGION: &str = "us-east-1";
-/// Times that a request is tried.
+/// Times that a request is tried, unless the settings say otherwise.
 const ATTEMPTS: u32 = 5;
 /// Where a machine that is up does not take a connection within this time, it won't.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Where nothing comes for so long, nothing will.
-const READ: Duration = Duration::from_secs(30);
+/// Seconds that a server may be silent, unless the settings say otherwise.
+const SILENCE: u32 = 30;
+/// Times as long that it may work before it answers, where it has much to do.
+const WORK: u32 = 10;
 
 /// The URL of a server that isn't Amazon's, from the settings or the environment.
 pub(crate) fn endpoint(options: &S3Options, context: &Context) -> Option<String> {
@@ -86,9 +89,10 @@ pub(crate) async fn client(options: &S3Options, endpoint: Option<String>, truste
         .force_path_style(options.path_style.unwrap_or(endpoint.is_some()))
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_config(RetryConfig::standard().with_max_attempts(options.attempts.map_or(ATTEMPTS, NonZeroU32::get)))
         .retry_classifier(Busy)
-        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build());
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(silence(options)).build())
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(silence(options)).build());
     if let Some(url) = endpoint {
         builder = builder.endpoint_url(url);
     }
@@ -113,14 +117,19 @@ fn http(trusted: Option<Vec<u8>>) -> SharedHttpClient {
     })
 }
 
-/// For requests that the server works on for long before it answers.
-pub(crate) fn patient() -> Builder {
-    patience(Duration::from_secs(300))
+fn silence(options: &S3Options) -> Duration {
+    Duration::from_secs(options.timeout.map_or(SILENCE, NonZeroU32::get).into())
 }
 
-/// For requests that send `length` bytes, over a line that takes 32 KiB of each of its parts in a second.
-pub(crate) fn patient_with(length: usize) -> Builder {
-    patience(Duration::from_secs(30 + length as u64 / (32 << 10)))
+/// For requests that the server works on for long before it answers.
+pub(crate) fn patient(options: &S3Options) -> Builder {
+    patience(silence(options) * WORK)
+}
+
+/// For requests that send as much as `parts` short parts: the time that they take counts as silence, for there is no answer
+/// meanwhile.
+pub(crate) fn patient_with(options: &S3Options, parts: u32) -> Builder {
+    patience(silence(options) * WORK * parts)
 }
 
 fn patience(time: Duration) -> Builder {

@@ -66,8 +66,8 @@ impl Asked {
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
-        let status = cause.raw_response().map(|response| response.status().as_u16());
-        let Some(status) = status else { return self.unanswered(&cause) };
+        let SdkError::ServiceError(answer) = &cause else { return self.unanswered(&cause) };
+        let status = answer.raw().status().as_u16();
         // A HEAD has no body and so no code.
         let code = cause.code().map_or_else(|| of_status(status).to_owned(), Into::into);
         let message = cause.message().unwrap_or_default().to_owned();

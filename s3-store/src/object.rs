@@ -39,7 +39,7 @@ pub(crate) struct Object {
 impl Object {
     pub(crate) fn open(own: Arc<Own>, bucket: Arc<Bucket>, file: String) -> Result<Self> {
         let (opened, name) = (bucket.clone(), file.clone());
-        let (tail, length, e_tag) = own.wait(async move { opened.tail(&name).await })?;
+        let (tail, length, e_tag) = own.wait(async move { whole(|| opened.tail(&name)).await })?;
         Ok(Self { own, bucket, file, length, e_tag, head: std::sync::OnceLock::new(), tail })
     }
 
@@ -47,11 +47,15 @@ impl Object {
         let (bucket, file, e_tag) = (self.bucket.clone(), self.file.clone(), self.e_tag.clone());
         self.own.wait(async move {
             let range = format!("bytes={offset}-{}", offset + length - 1);
-            let once = || bucket.range(&file, &range, e_tag.as_deref(), length);
-            let backoff = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(200));
-            once.retry(backoff.with_max_times(ATTEMPTS - 1)).when(is_broken_off).await
+            whole(|| bucket.range(&file, &range, e_tag.as_deref(), length)).await
         })
     }
+}
+
+/// Reads a body until it comes to its end.
+pub(crate) async fn whole<T, F: Future<Output = Result<T>>>(read: impl FnMut() -> F) -> Result<T> {
+    let backoff = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(200));
+    read.retry(backoff.with_max_times(ATTEMPTS - 1)).when(is_broken_off).await
 }
 
 /// A body that did not come to its end, which is worth another try; all else was tried again already.

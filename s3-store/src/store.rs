@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 
 use crate::bucket::{Bucket, upload_of};
 use crate::client;
-use crate::object::Object;
+use crate::object::{Object, whole};
 use crate::runtime::Own;
 use crate::upload::Multipart;
 
@@ -135,7 +135,7 @@ impl Store for S3 {
 
     fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {
         let file = format!("{name}{suffix}");
-        self.ask(|bucket| async move { Ok(bucket.get(&file).await?.map(Vec::from)) })
+        self.ask(|bucket| async move { Ok(whole(|| bucket.get(&file)).await?.map(Vec::from)) })
     }
 
     fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
@@ -149,7 +149,7 @@ impl Store for S3 {
 
     fn locked_until(&self, name: &FileName) -> Result<Option<DateTime<Utc>>> {
         let file = name.to_string();
-        let head = self.ask(|bucket| async move { bucket.head(&file).await })?;
+        let head = self.ask(|bucket| async move { bucket.head(&file).await.map_err(|refused| refused.error) })?;
         Ok(head.as_ref().and_then(crate::guarantees::locked_until))
     }
 
@@ -166,7 +166,10 @@ impl Store for S3 {
 
     fn leftovers(&self, begun: DateTime<Utc>) -> Result<Vec<Leftover>> {
         let uploads = self.ask(|bucket| async move { bucket.uploads().await });
-        let uploads = uploads.map_err(|error| error.hint(LIFECYCLE))?;
+        let uploads = uploads.map_err(|error| match error.kind() {
+            Kind::Unsupported => error.hint(LIFECYCLE),
+            _ => error,
+        })?;
         Ok(uploads.into_iter().filter(|upload| upload.begun < begun).collect())
     }
 

@@ -34,7 +34,12 @@ const FAREWELL: Duration = Duration::from_secs(4);
 
 /// MiB of the part with this number, counted from 0.
 fn part_mib(number: usize) -> usize {
-    PART << (number / STEP)
+    PART * times_as_long(number) as usize
+}
+
+/// How many times as long as the first part the one with this number is.
+pub(crate) fn times_as_long(number: usize) -> u32 {
+    1 << (number / STEP)
 }
 
 /// A bundle on its way.
@@ -238,25 +243,39 @@ impl Sender {
             (Err(refused), _) if matches!(refused.status, Some(409 | 412)) => return Err(exists(&self.shown())),
             (Err(refused), _) => return Err(refused.error),
         };
-        let head = head?.filter(is_ours).ok_or_else(|| {
-            let error = Error::new(Kind::Failed, format!("publish {}", self.shown()));
-            error.because("the server said that it is there, and what is there now is something else")
-        })?;
-        let other_digest = checksum.is_some_and(|checksum| checksum != expected);
-        if other_digest || head.content_length() != i64::try_from(length).ok() {
-            let error = Error::new(Kind::Damaged, format!("publish {}", self.shown()));
-            return Err(error
-                .because("what the server has is not what was sent")
-                .hint("do not rely on it; run it again"));
+        let mut warnings = Vec::new();
+        match head {
+            Ok(Some(head)) if is_ours(&head) => {
+                let other_digest = checksum.is_some_and(|checksum| checksum != expected);
+                if other_digest || head.content_length() != i64::try_from(length).ok() {
+                    let error = Error::new(Kind::Damaged, format!("publish {}", self.shown()));
+                    let error = error.because("what the server has is not what was sent");
+                    return Err(error.hint("do not rely on it; run it again"));
+                }
+                warnings.extend(guarantees::unmet(&self.bucket, &self.begun.file, &head, now).await);
+            }
+            Ok(Some(_)) => {
+                let error = Error::new(Kind::Failed, format!("publish {}", self.shown()));
+                let said = "the server said that it is there, and what is there now is something else";
+                return Err(error.because(said).hint("see what else writes into this bucket"));
+            }
+            // It is there, by the server's word.
+            Ok(None) => {
+                let error = Error::new(Kind::Failed, "the server took it, and does not show it yet");
+                warnings.push(self.warning("not-read-back", &error.hint("`verify` it later")));
+            }
+            Err(refused) => warnings.push(self.warning("not-read-back", &refused.error)),
         }
-        let mut warnings = guarantees::unmet(&self.bucket, &self.begun.file, &head, now).await;
         let line = digest_line(digest, name).into_bytes();
         if let Err(error) = self.bucket.put(&format!("{name}{DIGEST}"), line).await {
             // The bundle proves itself without.
-            let finding = Finding::from_error("digest-not-written", self.shown(), &error);
-            warnings.push(Finding { severity: Severity::Warning, ..finding });
+            warnings.push(self.warning("digest-not-written", &error));
         }
         Ok(Published { place: self.shown(), warnings })
+    }
+
+    fn warning(&self, code: &str, error: &Error) -> Finding {
+        Finding { severity: Severity::Warning, ..Finding::from_error(code, self.shown(), error) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a store is to be used: what the settings say of it beside its address.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -74,6 +75,10 @@ pub struct S3Options {
     pub retention: Option<Retention>,
     /// Whether a bundle can't be deleted until somebody lifts the hold.
     pub legal_hold: bool,
+    /// Seconds that the server may be silent.
+    pub timeout: Option<NonZeroU32>,
+    /// Times that a request is tried.
+    pub attempts: Option<NonZeroU32>,
 }
 
 /// Encryption by an S3 server.
