@@ -126,6 +126,22 @@ pub(crate) enum Command {
         #[arg(long, value_name = "VERSION")]
         release: Option<String>,
     },
+    /// Delete what backups have left in stores that were killed before their bundle was there
+    #[command(after_help = "Example:\n  orchestrator-cli cleanup s3://bucket/prefix")]
+    Cleanup {
+        /// The stores: DIR, s3://bucket/prefix or sftp://user@host/path
+        /// [default: the settings' stores, or /var/lib/postgresql/backups]
+        #[arg(value_name = "ADDRESS")]
+        addresses: Vec<PathBuf>,
+        /// How long ago it must have been begun: what is younger may still be written
+        #[arg(long, value_name = "HOURS", default_value_t = 24)]
+        older_than: u32,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        reading: Reading,
+    },
     /// Keys that bundles are encrypted with
     #[command(subcommand)]
     Key(Key),

@@ -67,11 +67,6 @@ impl Output {
         }
     }
 
-    /// Prints an error that a printed result states too, so that programs get one document; returns its exit code.
-    pub(crate) fn fail_beside_result(&self, error: &Error) -> ExitCode {
-        if self.json { ExitCode::from(exit::of(error.kind())) } else { self.fail(error) }
-    }
-
     /// Prints an error and returns its exit code.
     pub(crate) fn fail(&self, error: &Error) -> ExitCode {
         self.fail_with(error, None)

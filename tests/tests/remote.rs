@@ -1,10 +1,11 @@
 //! Every command takes the address of a bundle, or of a store, where it takes a file or a directory.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
-use fixtures::Postgres;
-use fixtures::s3::{BUCKET, KEYS, Operation, S3Server};
+use fixtures::s3::{BUCKET, Fault, KEYS, Operation, S3Server, Trouble};
+use fixtures::{Postgres, Sshd};
 use system_tests::{Workplace, assert_same, describe};
 
 /// The command with what it needs to reach the server.
@@ -110,5 +111,100 @@ fn to_show_or_to_extract_a_little_takes_few_requests_and_few_bytes() {
         let (asked, given) = s3.asked();
         assert!(asked.len() <= 3 && given < 1 << 20, "{command:?}: {asked:?}, {given} bytes");
         assert!(asked.iter().all(|operation| *operation == Operation::GetObject), "{asked:?}");
+    }
+}
+
+#[test]
+fn a_backup_that_is_killed_shows_nowhere_and_what_it_left_is_found_and_deleted() {
+    let server = Postgres::start();
+    server.load_sample(200_000);
+    let (s3, sshd, place) = (S3Server::start(), Sshd::start(), Workplace::default());
+    let settings = |address: &str| {
+        format!(
+            "cluster_conf = 'cluster.conf'\n[release]\nversion = '1'\n[[stores]]\naddress = '{address}'\n\
+             {}",
+            if address.starts_with("sftp") {
+                format!(
+                    "sftp.identity_file = '{}'\nsftp.known_hosts = '{}'\n",
+                    sshd.identity().display(),
+                    sshd.known_hosts().display()
+                )
+            } else {
+                String::new()
+            }
+        )
+    };
+    let far = place.path("far");
+    let parts: [(String, &dyn Fn() -> bool); 2] = [
+        (format!("s3://{BUCKET}/x"), &|| s3.files().iter().any(|file| file.contains(".part-"))),
+        (sshd.address(&far), &|| is_long(&far)),
+    ];
+    for (address, has_begun) in parts {
+        place.write("settings.toml", settings(&address));
+        let run = |arguments: &[&str]| {
+            let mut command = cli(&place, &s3, arguments);
+            command.args(["--config", "settings.toml"]).envs(server.variables());
+            command
+        };
+        let mut killed =
+            run(&["backup", "--level", "12"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+        while !has_begun() {
+            assert!(killed.try_wait().expect("a state").is_none(), "{address}: it was over too soon");
+            std::thread::yield_now();
+        }
+        killed.kill().expect("killed");
+        killed.wait().expect("it ends");
+        assert!(text(&done(&mut run(&["list"]))).starts_with("no bundles") || !far.exists(), "{address}");
+        done(&mut run(&["backup"]));
+        assert_eq!(text(&done(&mut run(&["list"]))).lines().count(), 2, "{address}");
+        let asked = run(&["cleanup", "--older-than", "0"]).output().expect("it runs");
+        assert_eq!(asked.status.code(), Some(13), "{address}: {}", describe(&asked));
+        let deleted = text(&done(&mut run(&["cleanup", "--older-than", "0", "--yes"])));
+        assert_eq!(deleted.matches("deleted ").count(), 1, "{address}: {deleted}");
+        assert!(text(&done(&mut run(&["cleanup", "--older-than", "0"]))).starts_with("nothing was left"));
+        assert_eq!(text(&done(&mut run(&["list"]))).lines().count(), 2, "{address}");
+    }
+    assert!(!s3.files().iter().any(|file| file.contains(".part-")), "{:?}", s3.files());
+}
+
+/// Whether more than a MiB of something lies in a directory.
+fn is_long(directory: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(directory) else { return false };
+    entries.flatten().any(|entry| entry.metadata().is_ok_and(|metadata| metadata.len() > 1 << 20))
+}
+
+#[test]
+fn bytes_that_changed_on_their_way_are_called_damage() {
+    let (server, s3, place) = (Postgres::start(), S3Server::start(), Workplace::default());
+    server.load_sample(20_000);
+    let bundle = backed_up(&place, &server, &s3, &format!("s3://{BUCKET}"));
+    s3.misbehave([Fault { on: Operation::GetObject, times: usize::MAX, trouble: Trouble::WrongBytes }]);
+    let output = cli(&place, &s3, &["verify", &bundle]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(12), "{}", describe(&output));
+}
+
+#[test]
+fn one_store_that_fails_does_not_hold_up_the_others() {
+    let (server, s3, place) = (Postgres::start(), S3Server::start(), Workplace::default());
+    server.load_sample(20_000);
+    let bucket = format!("s3://{BUCKET}");
+    let refuse = |on| Fault { on, times: usize::MAX, trouble: Trouble::Status(403, "AccessDenied", None) };
+    for on in [Operation::CreateUpload, Operation::UploadPart, Operation::CompleteUpload] {
+        s3.misbehave([refuse(on)]);
+        let _ = fs::remove_dir_all(place.path("bundles"));
+        let both = place.backup(&server, &["--to", &bucket]).envs(s3.environment()).output().expect("it runs");
+        let all = describe(&both);
+        assert!(
+            both.status.code() == Some(3) && all.contains(&bucket) && all.contains("s3:PutObject"),
+            "{on:?}: {all}"
+        );
+        assert_eq!(place.bundles().len(), 1, "{on:?}: {all}");
+        let mut alone = cli(&place, &s3, &["backup", "--config", "cluster.conf", "--release", "1", "--to", &bucket]);
+        let alone = alone.envs(server.variables()).output().expect("it runs");
+        let all = describe(&alone);
+        assert!(
+            alone.status.code() == Some(1) && all.contains("let these credentials do s3:PutObject"),
+            "{on:?}: {all}"
+        );
     }
 }

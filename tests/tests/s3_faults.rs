@@ -83,8 +83,11 @@ fn asked() -> Vec<(&'static str, Command, Vec<Operation>)> {
     COMMANDS.map(ask).into()
 }
 
+/// What must hold of a command, told what was done, what advice belongs to it, the server, and how it ended.
+type Check<'c> = dyn Fn(&str, &str, &S3Server, Result<()>) + Sync + 'c;
+
 /// Every command with each of the troubles at each of the things that it asks of a server, which is its own.
-fn with_each(faults: &[(Trouble, &str)], times: usize, check: &(dyn Fn(&str, &str, &S3Server, Result<()>) + Sync)) {
+fn with_each(faults: &[(Trouble, &str)], times: usize, check: &Check) {
     let asked = asked();
     let all = || {
         faults.iter().flat_map(|fault| {

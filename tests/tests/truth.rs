@@ -127,7 +127,7 @@ fn a_full_disk_ends_the_run_unless_another_destination_is_left() {
     assert!(describe(&output).contains("left: \n"), "{}", describe(&output));
 
     let output = with_little_space(&place, "full", &place.backup(&server, &["--to", "full"]));
-    assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
     assert!(describe(&output).contains("the other destinations have the bundle"), "{}", describe(&output));
     assert!(describe(&output).contains("left: \n"), "{}", describe(&output));
     let bundle = place.bundles().pop().expect("the other one has it");
@@ -187,7 +187,7 @@ fn one_dead_destination_of_several_does_not_hold_up_the_others() {
     for (json, word) in [(false, "the other destinations have the bundle"), (true, "\"failed\":[\"file: ")] {
         let mut run = place.backup(&server, &["--to", "file", "--to", "./bundles/"]);
         let output = if json { run.arg("--json") } else { &mut run }.output().expect("the command runs");
-        assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
+        assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
         assert!(describe(&output).contains(word), "{}", describe(&output));
         let lines = String::from_utf8_lossy(&output.stdout).lines().count();
         assert!(!json || lines == 1, "one document: {}", describe(&output));

@@ -177,6 +177,8 @@ impl Store for Directory {
     }
 
     fn leftovers(&self, begun: DateTime<Utc>) -> Result<Vec<Leftover>> {
+        // Whoever writes here holds the lock.
+        let _lock = self.lock()?;
         Ok(self.parts()?.into_iter().filter(|part| part.begun < begun).collect())
     }
 

@@ -40,11 +40,7 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
     let begun = Instant::now();
     let outcome = backup::run(&settings, &request, stream, context).await?;
     output.result("backup", &outcome, &text(&outcome, begun))?;
-    if !outcome.failed.is_empty() {
-        let error = Error::new(Kind::Failed, format!("back up to every destination: {}", outcome.failed.join("; ")));
-        return Ok(output.fail_beside_result(&error.hint("the other destinations have the bundle")));
-    }
-    Ok(exit::done(!outcome.warnings.is_empty()))
+    Ok(exit::done(!outcome.warnings.is_empty() || !outcome.failed.is_empty()))
 }
 
 /// Streams have no directory whose lock keeps two runs apart, so the configuration's file serves.
@@ -80,6 +76,10 @@ fn text(outcome: &Outcome, begun: Instant) -> String {
         outcome.sha256,
     ));
     text.push_str(&findings::needs(&outcome.needs));
+    for failed in &outcome.failed {
+        let finding = Finding::warning("destination-failed", "not everywhere", failed.as_str());
+        text.push_str(&findings::finding(&finding.hint("the other destinations have the bundle")));
+    }
     if !outcome.warnings.is_empty() {
         text.push_str(&format!("done with {}\n", human::counted(outcome.warnings.len() as u64, "warning")));
     }

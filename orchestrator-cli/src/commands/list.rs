@@ -13,7 +13,7 @@ use backup_core::{Context, Result};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::access;
+use super::{access, named_stores};
 use crate::arguments::Reading;
 use crate::output::{self, Output};
 use crate::{exit, human};
@@ -26,11 +26,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode> {
     let named: Vec<&Path> = addresses.iter().map(PathBuf::as_path).collect();
     let access = access(reading, &named)?;
-    let addresses = if addresses.is_empty() {
-        access.stores.iter().map(|store| store.address.clone()).collect()
-    } else {
-        super::addresses(addresses)?
-    };
+    let addresses = named_stores(addresses, &access)?;
     let identities = Identities::read(&access.identities)?;
     let mut bundles = Vec::new();
     let mut text = String::new();

@@ -2,6 +2,8 @@
 
 mod backup;
 mod check;
+mod cleanup;
+mod confirm;
 mod diff;
 mod drill;
 mod extract;
@@ -49,6 +51,9 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             let request = Request { to: addresses(&to)?, recipients, databases, release, ..Request::default() };
             context.until_cancelled(check::run(&config.config, &request, output, context)).await
         }
+        Command::Cleanup { addresses, older_than, yes, reading } => {
+            cleanup::run(&addresses, older_than, yes, reading, output, context).await
+        }
         Command::Key(Key::Generate { file }) => key::generate(&file, output, context),
         Command::Completions { shell } => shell::completions(shell, output),
         Command::Man => shell::manual(output),
@@ -70,6 +75,14 @@ fn access(reading: Reading, named: &[&Path]) -> Result<Access> {
         Err(error) => return Err(error),
     };
     Ok(with(access, reading.identities))
+}
+
+/// The stores that are named, or all that the settings know.
+fn named_stores(texts: &[PathBuf], access: &Access) -> Result<Vec<Address>> {
+    if texts.is_empty() {
+        return Ok(access.stores.iter().map(|store| store.address.clone()).collect());
+    }
+    addresses(texts)
 }
 
 /// Identities of the command line stand beside those of the settings.

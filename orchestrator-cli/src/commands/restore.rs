@@ -1,6 +1,6 @@
 //! `restore`.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +14,7 @@ use backup_core::settings::{self, RestoreSettings};
 use backup_core::{Context, Error, Kind, Result};
 use serde_json::json;
 
+use super::confirm::confirm;
 use super::with;
 use crate::arguments::{Restore, RestoreCommand};
 use crate::output::Output;
@@ -223,31 +224,6 @@ fn when(current: &restore::Current) -> String {
 /// What is to be restored, gone on with or taken back.
 fn named(arguments: &Restore) -> Option<&Path> {
     [&arguments.bundle, &arguments.file, &arguments.sql].into_iter().flatten().next().map(PathBuf::as_path)
-}
-
-/// Asks on a terminal; without one `--yes` must have been given.
-async fn confirm(what: &str, yes: bool, output: &Output, context: &Context) -> Result<()> {
-    if yes {
-        return Ok(());
-    }
-    let refused = |why: &str, hint: &str| Err(Error::new(Kind::Refused, why).because(what.to_owned()).hint(hint));
-    if !std::io::stdin().is_terminal() {
-        return refused("nobody can be asked here", "give --yes to go on without a question");
-    }
-    // A thread of its own: one that waits for a line can't be stopped, and must not hold us when a signal comes.
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    output.ask(&format!("{what} Go on? (yes/no) "));
-    std::thread::spawn(move || {
-        let mut answer = String::new();
-        let read = std::io::stdin().lock().read_line(&mut answer);
-        sender.send(read.map(|_| answer))
-    });
-    let answer = context.until_cancelled(async { Ok(receiver.await) }).await;
-    output.answered();
-    match answer? {
-        Ok(Ok(answer)) if ["yes", "y"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
-        _ => refused("the answer was not yes", "answer yes, or give --yes"),
-    }
 }
 
 /// What `--dry-run` says.

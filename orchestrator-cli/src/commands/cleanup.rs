@@ -1,0 +1,57 @@
+//! `cleanup`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use backup_core::finding::age;
+use backup_core::store::{Leftover, Store, blocking};
+use backup_core::{Context, Result};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::confirm::confirm;
+use super::{access, named_stores};
+use crate::arguments::Reading;
+use crate::exit;
+use crate::output::Output;
+
+pub(crate) async fn run(
+    addresses: &[PathBuf],
+    older_than: u32,
+    yes: bool,
+    reading: Reading,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let named: Vec<&Path> = addresses.iter().map(PathBuf::as_path).collect();
+    let access = access(reading, &named)?;
+    let before = context.now() - TimeDelta::hours(older_than.into());
+    let mut found = Vec::new();
+    for address in named_stores(addresses, &access)? {
+        let store = access.store(address, context)?;
+        let looked = store.clone();
+        let leftovers = blocking(move || looked.leftovers(before));
+        let leftovers = context.until_cancelled(leftovers).await?;
+        found.extend(leftovers.into_iter().map(|leftover| (store.clone(), leftover)));
+    }
+    let lines: Vec<String> = found.iter().map(|(store, leftover)| line(store, leftover, context.now())).collect();
+    if !found.is_empty() {
+        let what = format!("{}\nAll of it is deleted; a backup that still writes there fails.", lines.join("\n"));
+        confirm(&what, yes, output, context).await?;
+    }
+    for (store, leftover) in found {
+        context.until_cancelled(blocking(move || store.remove_leftover(&leftover))).await?;
+    }
+    let text = match lines.is_empty() {
+        true => format!("nothing was left more than {older_than} hours ago\n"),
+        false => lines.iter().map(|line| format!("deleted {line}\n")).collect(),
+    };
+    output.result("cleanup", &json!({ "deleted": lines }), &text)?;
+    Ok(exit::done(false))
+}
+
+fn line(store: &Arc<dyn Store>, leftover: &Leftover, now: DateTime<Utc>) -> String {
+    let time = now.signed_duration_since(leftover.begun).to_std().unwrap_or_default();
+    format!("{}: {}, begun {} ago", store.location(), leftover.name, age(time))
+}

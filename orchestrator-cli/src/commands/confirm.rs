@@ -1,0 +1,32 @@
+//! Asks before something is done for good.
+
+use std::io::{BufRead, IsTerminal};
+
+use backup_core::{Context, Error, Kind, Result};
+
+use crate::output::Output;
+
+/// Asks on a terminal; without one `--yes` must have been given.
+pub(super) async fn confirm(what: &str, yes: bool, output: &Output, context: &Context) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    let refused = |why: &str, hint: &str| Err(Error::new(Kind::Refused, why).because(what.to_owned()).hint(hint));
+    if !std::io::stdin().is_terminal() {
+        return refused("nobody can be asked here", "give --yes to go on without a question");
+    }
+    // A thread of its own: one that waits for a line can't be stopped, and must not hold us when a signal comes.
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    output.ask(&format!("{what} Go on? (yes/no) "));
+    std::thread::spawn(move || {
+        let mut answer = String::new();
+        let read = std::io::stdin().lock().read_line(&mut answer);
+        sender.send(read.map(|_| answer))
+    });
+    let answer = context.until_cancelled(async { Ok(receiver.await) }).await;
+    output.answered();
+    match answer? {
+        Ok(Ok(answer)) if ["yes", "y"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
+        _ => refused("the answer was not yes", "answer yes, or give --yes"),
+    }
+}
