@@ -47,7 +47,7 @@ pub(crate) async fn run(
         true => format!("nothing was left more than {older_than} hours ago\n"),
         false => lines.iter().map(|line| format!("deleted {line}\n")).collect(),
     };
-    output.result("cleanup", &json!({ "deleted": lines }), &text)?;
+    output.result("store-cleanup", &json!({ "deleted": lines }), &text)?;
     Ok(exit::done(false))
 }
 
