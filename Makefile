@@ -1,4 +1,4 @@
-.PHONY: setup demo test bench audit
+.PHONY: setup demo test test-live bench audit
 
 # Installs what building and testing need.
 setup:
@@ -15,6 +15,11 @@ test: setup
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
 	deploy/check-dependencies.sh
 	cargo test --workspace --locked
+
+# Tests against S3 servers that are not Amazon's; installs them below target/live, which takes a while the first time.
+test-live: setup
+	deploy/setup-live.sh
+	cargo test --locked --package system-tests --test live -- --ignored --test-threads 1
 
 # Ratios of other ways to dump a database to ours.
 bench: setup

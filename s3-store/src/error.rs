@@ -15,8 +15,9 @@ pub(crate) struct Asked {
     pub(crate) action: &'static str,
 }
 
-/// How codes of servers are to be read. The first one counts that is part of the code.
+/// How codes and messages of servers are to be read. The first one counts that is part of what was said.
 const CODES: &[(&str, Kind, &str)] = &[
+    ("ObjectLockConfiguration", Kind::Refused, "make a bucket with Object Lock, or leave retention and legal_hold out"),
     ("NoSuchBucket", Kind::NotFound, "correct the bucket's name, or create it"),
     ("InvalidAccessKeyId", Kind::Failed, KEYS),
     ("SignatureDoesNotMatch", Kind::Failed, "the secret key is another one than the server knows; correct it"),
@@ -71,12 +72,12 @@ impl Asked {
         // A HEAD has no body and so no code.
         let code = cause.code().map_or_else(|| of_status(status).to_owned(), Into::into);
         let message = cause.message().unwrap_or_default().to_owned();
-        let said = if message.is_empty() { code.clone() } else { format!("{code}: {message}") };
-        self.because(status, &code, format!("{said} (HTTP {status}, {})", self.action))
+        let said = if message.is_empty() { code } else { format!("{code}: {message}") };
+        self.because(status, &said)
     }
 
-    fn because(&self, status: u16, code: &str, said: String) -> Error {
-        let known = CODES.iter().find(|(part, ..)| code.contains(part));
+    fn because(&self, status: u16, said: &str) -> Error {
+        let known = CODES.iter().find(|(part, ..)| said.contains(part));
         let (kind, hint) = match known {
             Some((_, kind, hint)) => (*kind, (*hint).to_owned()),
             None if status == 404 => (Kind::NotFound, "`list` shows what is there".into()),
@@ -84,7 +85,7 @@ impl Asked {
             None if status >= 500 => (Kind::Failed, "look after the server, and run it again".into()),
             None => (Kind::Failed, format!("see what the server's own log says of {}", self.action)),
         };
-        Error::new(kind, &self.doing).because(said).hint(hint)
+        Error::new(kind, &self.doing).because(format!("{said} (HTTP {status}, {})", self.action)).hint(hint)
     }
 
     fn unanswered(&self, cause: &(dyn StdError + 'static)) -> Error {

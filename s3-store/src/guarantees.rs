@@ -5,7 +5,10 @@ use aws_sdk_s3::operation::create_multipart_upload::CreateMultipartUploadOutput;
 use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder as Create;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime as SdkTime;
-use aws_sdk_s3::types::{ObjectLockLegalHoldStatus, ObjectLockMode, ServerSideEncryption, StorageClass, Tag};
+use aws_sdk_s3::types::{
+    ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode,
+    ServerSideEncryption, StorageClass, Tag, Tagging,
+};
 use backup_core::finding::Finding;
 use backup_core::store::{RetentionMode, S3Options, ServerEncryption};
 use backup_core::{Error, Kind, Result};
@@ -69,6 +72,39 @@ pub(crate) fn check_begun(answer: &CreateMultipartUploadOutput, options: &S3Opti
     Err(error.hint("leave s3.encryption out and encrypt bundles with --recipient, or use another server"))
 }
 
+/// Asks once more for what did not take effect with the upload and can be had afterwards; some servers want it so.
+pub(crate) async fn amend(bucket: &Bucket, file: &str, head: &HeadObjectOutput, now: DateTime<Utc>) -> Result<bool> {
+    let (client, name, key) = (&bucket.client, &bucket.address.bucket, bucket.key(file));
+    let (options, shown) = (&bucket.options, bucket.shown(file));
+    let retention = options.retention.filter(|_| head.object_lock_mode().is_none());
+    if let Some(retention) = retention {
+        let mode = match retention.mode {
+            RetentionMode::Governance => ObjectLockRetentionMode::Governance,
+            RetentionMode::Compliance => ObjectLockRetentionMode::Compliance,
+        };
+        let wanted = ObjectLockRetention::builder().mode(mode).retain_until_date(until(retention.days, now)).build();
+        let request = client.put_object_retention().bucket(name).key(&key).retention(wanted);
+        let asked = Asked::new(format!("lock {shown}"), "s3:PutObjectRetention");
+        request.send().await.map_err(|cause| asked.failed(cause))?;
+    }
+    let hold = options.legal_hold && head.object_lock_legal_hold_status().is_none();
+    if hold {
+        let wanted = ObjectLockLegalHold::builder().status(ObjectLockLegalHoldStatus::On).build();
+        let request = client.put_object_legal_hold().bucket(name).key(&key).legal_hold(wanted);
+        let asked = Asked::new(format!("hold {shown}"), "s3:PutObjectLegalHold");
+        request.send().await.map_err(|cause| asked.failed(cause))?;
+    }
+    if !options.tags.is_empty() && !has_tags(bucket, file).await? {
+        let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build().ok();
+        let set = Tagging::builder().set_tag_set(Some(options.tags.iter().filter_map(tag).collect())).build();
+        let asked = Asked::new(format!("tag {shown}"), "s3:PutObjectTagging");
+        let set = set.map_err(|cause| Error::new(Kind::Usage, &asked.doing).because(cause))?;
+        let request = client.put_object_tagging().bucket(name).key(&key).tagging(set);
+        request.send().await.map_err(|cause| asked.failed(cause))?;
+    }
+    Ok(retention.is_some() || hold)
+}
+
 /// Everything that is not as it was asked for, of a bundle that is there.
 pub(crate) async fn unmet(bucket: &Bucket, file: &str, head: &HeadObjectOutput, now: DateTime<Utc>) -> Vec<Finding> {
     let options = &bucket.options;
@@ -111,9 +147,9 @@ pub(crate) async fn unmet(bucket: &Bucket, file: &str, head: &HeadObjectOutput, 
         miss("other-storage-class", format!("its storage class is {kept}, and not {wanted}"), OTHER_SERVER);
     }
     if !options.tags.is_empty() {
-        match tags(bucket, file).await {
-            Ok(tags) if options.tags.iter().all(|(key, value)| tags.contains(&(key.clone(), value.clone()))) => {}
-            Ok(_) => miss("not-tagged", "it has not the tags that it was to have".into(), OTHER_SERVER),
+        match has_tags(bucket, file).await {
+            Ok(true) => {}
+            Ok(false) => miss("not-tagged", "it has not the tags that it was to have".into(), OTHER_SERVER),
             Err(error) => miss("not-tagged", error.chain().join(": "), error.first_hint().unwrap_or(OTHER_SERVER)),
         }
     }
@@ -122,11 +158,13 @@ pub(crate) async fn unmet(bucket: &Bucket, file: &str, head: &HeadObjectOutput, 
 
 const OTHER_SERVER: &str = "leave the option out of the settings, or use a server that knows it";
 
-async fn tags(bucket: &Bucket, file: &str) -> Result<Vec<(String, String)>> {
+async fn has_tags(bucket: &Bucket, file: &str) -> Result<bool> {
     let asked = Asked::new(format!("look at the tags of {}", bucket.shown(file)), "s3:GetObjectTagging");
     let request = bucket.client.get_object_tagging().bucket(&bucket.address.bucket).key(bucket.key(file));
     let answer = request.send().await.map_err(|cause| asked.failed(cause))?;
-    Ok(answer.tag_set().iter().map(|tag: &Tag| (tag.key().into(), tag.value().into())).collect())
+    let has =
+        |(key, value): (&String, &String)| answer.tag_set().iter().any(|tag| tag.key() == key && tag.value() == value);
+    Ok(bucket.options.tags.iter().all(has))
 }
 
 /// Until when nobody can delete an object.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::CompletedPart;
 use backup_core::bundle::manifest::Sha256Digest;
 use backup_core::bundle::name::FileName;
@@ -13,6 +14,7 @@ use backup_core::{Context, Error, Kind, Result};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -221,7 +223,7 @@ impl Sender {
         length: u64,
         name: &FileName,
         digest: &Sha256Digest,
-        now: chrono::DateTime<chrono::Utc>,
+        now: DateTime<Utc>,
     ) -> Result<Published> {
         self.all_sent().await;
         self.check()?;
@@ -233,9 +235,8 @@ impl Sender {
         let expected = composite(&sent);
         let completed = self.bucket.complete(&self.begun, sent.into_iter().map(Into::into).collect()).await;
         let head = self.bucket.head(&self.begun.file).await;
-        let is_ours = |head: &aws_sdk_s3::operation::head_object::HeadObjectOutput| {
-            head.metadata().and_then(|metadata| metadata.get(RUN)) == Some(&self.begun.run)
-        };
+        let is_ours =
+            |head: &HeadObjectOutput| head.metadata().and_then(|metadata| metadata.get(RUN)) == Some(&self.begun.run);
         let checksum = match (completed, &head) {
             (Ok(completed), _) => completed.checksum,
             // The answer was lost, or the request was sent twice, and what is there is ours.
@@ -252,7 +253,7 @@ impl Sender {
                     let error = error.because("what the server has is not what was sent");
                     return Err(error.hint("do not rely on it; run it again"));
                 }
-                warnings.extend(guarantees::unmet(&self.bucket, &self.begun.file, &head, now).await);
+                warnings.extend(self.guarantee(head, now).await);
             }
             Ok(Some(_)) => {
                 let error = Error::new(Kind::Failed, format!("publish {}", self.shown()));
@@ -272,6 +273,17 @@ impl Sender {
             warnings.push(self.warning("digest-not-written", &error));
         }
         Ok(Published { place: self.shown(), warnings })
+    }
+
+    /// Sees to it that the bundle is kept as it was asked for; what can't be had is a warning.
+    async fn guarantee(&self, head: HeadObjectOutput, now: DateTime<Utc>) -> Vec<Finding> {
+        let (bucket, file) = (&self.bucket, &self.begun.file);
+        let head = match guarantees::amend(bucket, file, &head, now).await {
+            Ok(true) => bucket.head(file).await.ok().flatten().unwrap_or(head),
+            Ok(false) => head,
+            Err(error) => return vec![self.warning("not-locked", &error)],
+        };
+        guarantees::unmet(bucket, file, &head, now).await
     }
 
     fn warning(&self, code: &str, error: &Error) -> Finding {
