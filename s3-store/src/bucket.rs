@@ -10,7 +10,7 @@ use aws_sdk_s3::types::{
 };
 use backup_core::Result;
 use backup_core::bundle::name::FileName;
-use backup_core::store::{Leftover, S3Address, S3Options, Stored};
+use backup_core::store::{Leftover, S3Address, S3Options, Stored, bundles};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -173,16 +173,15 @@ impl Bucket {
         let asked = Asked::new(format!("list {}", self.address), "s3:ListBucket");
         let request = self.client.list_objects_v2().bucket(&self.address.bucket).prefix(self.key(NAMES)).delimiter("/");
         let mut pages = request.into_paginator().send();
-        let mut bundles = Vec::new();
+        let mut files = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|cause| asked.failed(cause))?;
-            bundles.extend(page.contents().iter().filter_map(|object| {
-                let length = u64::try_from(object.size()?).ok()?;
-                Some(Stored { name: self.file_name(object.key()?)?, length })
+            files.extend(page.contents().iter().filter_map(|object| {
+                let name = object.key()?.strip_prefix(&self.key(""))?;
+                Some((name.to_owned(), u64::try_from(object.size()?).ok()?))
             }));
         }
-        bundles.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(bundles)
+        Ok(bundles(files))
     }
 
     /// Uploads of bundles that were begun and are neither complete nor given up.

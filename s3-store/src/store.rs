@@ -30,6 +30,8 @@ pub struct S3 {
     own: Arc<Own>,
     /// Made when it is needed first.
     bucket: OnceLock<Arc<Bucket>>,
+    /// Whether the bucket has Object Lock, as far as we may know.
+    locks: OnceLock<bool>,
 }
 
 impl S3 {
@@ -47,6 +49,7 @@ impl S3 {
             context: context.clone(),
             own: Arc::new(Own::start()?),
             bucket: OnceLock::new(),
+            locks: OnceLock::new(),
         })
     }
 
@@ -148,6 +151,11 @@ impl Store for S3 {
     }
 
     fn locked_until(&self, name: &FileName) -> Result<Option<DateTime<Utc>>> {
+        // To look at each bundle for nothing would cost a request each.
+        let locks = *self.locks.get_or_init(|| self.ask(|bucket| async move { bucket.locks().await }).unwrap_or(true));
+        if !locks {
+            return Ok(None);
+        }
         let file = name.to_string();
         let head = self.ask(|bucket| async move { bucket.head(&file).await.map_err(|refused| refused.error) })?;
         Ok(head.as_ref().and_then(crate::guarantees::locked_until))

@@ -1,6 +1,7 @@
 //! Every command takes the address of a bundle, or of a store, where it takes a file or a directory.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -207,4 +208,25 @@ fn one_store_that_fails_does_not_hold_up_the_others() {
             "{on:?}: {all}"
         );
     }
+}
+
+#[test]
+fn a_bundle_that_was_listed_before_is_not_opened_again() {
+    let (server, s3, place) = (Postgres::start(), S3Server::start(), Workplace::default());
+    server.load_sample(10);
+    let store = format!("s3://{BUCKET}");
+    backed_up(&place, &server, &s3, &store);
+    let listed = |expected: bool| {
+        s3.asked();
+        let text = text(&done(&mut cli(&place, &s3, &["list", &store])));
+        assert_eq!(s3.asked().0.contains(&Operation::GetObject), expected, "{text}");
+        text
+    };
+    assert_eq!(listed(true), listed(false));
+    // What is kept is for its owner alone, and a cache that is damaged is none.
+    let cache = fs::read_dir(place.path(".cache/orchestrator-cli/catalog")).expect("a cache").flatten().next();
+    let cache = cache.expect("a file").path();
+    assert_eq!(fs::metadata(&cache).expect("a file").permissions().mode() & 0o777, 0o600);
+    fs::write(&cache, "torn").expect("written");
+    assert!(listed(true).contains("example"));
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{Access, OFlags, access, statvfs};
 use tempfile::NamedTempFile;
 
-use super::{BESIDE, DIGEST, Leftover, Published, Store, Stored, Upload, digest_line, exists};
+use super::{BESIDE, DIGEST, Leftover, Published, Store, Stored, Upload, bundles, digest_line, exists};
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
@@ -129,17 +129,15 @@ impl Store for Directory {
             let error = Error::new(kind, format!("list {}", self.0.display())).because(cause);
             error.hint("name the directory that keeps the bundles; `show` takes a single one")
         })?;
-        let mut bundles = Vec::new();
+        let mut files = Vec::new();
         for entry in entries {
             let entry = entry.context(|| format!("list {}", self.0.display()))?;
-            let name = entry.file_name().to_str().and_then(|name| name.parse().ok());
             let file = entry.metadata().ok().filter(fs::Metadata::is_file);
-            if let (Some(name), Some(file)) = (name, file) {
-                bundles.push(Stored { name, length: file.len() });
+            if let (Ok(name), Some(file)) = (entry.file_name().into_string(), file) {
+                files.push((name, file.len()));
             }
         }
-        bundles.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(bundles)
+        Ok(bundles(files))
     }
 
     fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {

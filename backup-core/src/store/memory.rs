@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::{BESIDE, DIGEST, Leftover, Published, Store, Stored, Upload, digest_line, exists};
+use super::{BESIDE, DIGEST, Leftover, Published, Store, Stored, Upload, bundles, digest_line, exists};
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
@@ -59,8 +59,9 @@ impl Store for Memory {
     }
 
     fn list(&self) -> Result<Vec<Stored>> {
-        let stored = |(name, bytes): (&FileName, &Arc<[u8]>)| Stored { name: name.clone(), length: bytes.len() as u64 };
-        Ok(self.kept().bundles.iter().map(stored).collect())
+        let kept = self.kept();
+        let files = kept.bundles.iter().map(|(name, bytes)| (name.to_string(), bytes.len() as u64));
+        Ok(bundles(files.chain(kept.beside.iter().map(|(name, bytes)| (name.clone(), bytes.len() as u64))).collect()))
     }
 
     fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {

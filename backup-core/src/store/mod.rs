@@ -7,6 +7,7 @@ mod memory;
 mod options;
 mod sftp;
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -44,6 +45,21 @@ pub struct Stored {
     pub name: FileName,
     /// Its length in bytes.
     pub length: u64,
+    /// Whether the record of a drill lies beside it.
+    pub drilled: bool,
+}
+
+/// The bundles among files, oldest first.
+pub fn bundles(files: Vec<(String, u64)>) -> Vec<Stored> {
+    let records: HashSet<FileName> =
+        files.iter().filter_map(|(name, _)| name.strip_suffix(DRILL)?.parse().ok()).collect();
+    let stored = files.into_iter().filter_map(|(name, length)| {
+        let name: FileName = name.parse().ok()?;
+        Some(Stored { drilled: records.contains(&name), name, length })
+    });
+    let mut bundles: Vec<Stored> = stored.collect();
+    bundles.sort_by(|a, b| a.name.cmp(&b.name));
+    bundles
 }
 
 /// Something that an upload left which never came to its end.

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use backup_core::catalog::{self, Listed};
+use backup_core::catalog::{self, Cache, Listed};
 use backup_core::encryption::Identities;
 use backup_core::finding::age;
 use backup_core::restore::Drill;
-use backup_core::store::blocking;
+use backup_core::store::{Address, blocking};
 use backup_core::{Context, Result};
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -36,7 +36,12 @@ pub(crate) async fn run(
         }
         let store = access.store(address.clone(), context)?;
         let identities = identities.clone();
-        let listed = blocking(move || catalog::list(&*store, &identities)).await?;
+        // What is on this machine is read as fast as what would be kept of it.
+        let cache = match address {
+            Address::Directory(_) => None,
+            _ => Some(Cache::of(&address.to_string(), context)),
+        };
+        let listed = blocking(move || catalog::list(&*store, &identities, cache)).await?;
         text.push_str(&describe(&listed, &address.to_string(), context.now()));
         bundles.extend(listed);
     }
@@ -59,10 +64,10 @@ fn row(bundle: &Listed, now: DateTime<Utc>) -> [String; 8] {
     [
         bundle.file.clone(),
         human::bytes(bundle.length),
-        known(human::count(bundle.rows)),
-        human::plain(bundle.cluster.as_deref().unwrap_or_default()),
-        human::plain(bundle.release.as_deref().unwrap_or_default()),
-        human::plain(&bundle.databases.join(", ")),
+        known(human::count(bundle.facts.rows)),
+        human::plain(bundle.facts.cluster.as_deref().unwrap_or_default()),
+        human::plain(bundle.facts.release.as_deref().unwrap_or_default()),
+        human::plain(&bundle.facts.databases.join(", ")),
         restored(bundle.drill.as_ref(), now),
         note(bundle),
     ]
@@ -74,7 +79,7 @@ fn note(bundle: &Listed) -> String {
         format!("{label}: {}", human::plain(problem))
     });
     let locked = bundle.locked_until.map(|time| format!("locked until {}", time.format("%F")));
-    let warnings = (bundle.warnings > 0).then(|| human::counted(bundle.warnings as u64, "warning"));
+    let warnings = (bundle.facts.warnings > 0).then(|| human::counted(bundle.facts.warnings as u64, "warning"));
     let encrypted = bundle.encrypted.then(|| "encrypted".to_owned());
     [encrypted, locked, warnings, problem].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -14,7 +14,7 @@ use ssh2::{ErrorCode, OpenFlags, OpenType};
 use self::connect::Connection;
 use self::object::Object;
 use self::upload::Part;
-use super::{BESIDE, Leftover, SftpAddress, SftpOptions, Store, Stored, Upload, exists};
+use super::{BESIDE, Leftover, SftpAddress, SftpOptions, Store, Stored, Upload, bundles, exists};
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::finding::{Finding, bytes};
@@ -191,11 +191,7 @@ impl Store for Sftp {
     fn list(&self) -> Result<Vec<Stored>> {
         self.with(|connection| {
             let files = self.files(connection)?.into_iter();
-            let mut bundles: Vec<Stored> = files
-                .filter_map(|(name, stat)| Some(Stored { name: name.parse().ok()?, length: stat.size? }))
-                .collect();
-            bundles.sort_by(|a, b| a.name.cmp(&b.name));
-            Ok(bundles)
+            Ok(bundles(files.filter_map(|(name, stat)| Some((name, stat.size?))).collect()))
         })
     }
 

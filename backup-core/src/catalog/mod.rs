@@ -1,11 +1,16 @@
 //! The bundles in a store, each with what its manifest says.
 
+mod cache;
+
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+pub use cache::Cache;
+
+use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::{Bundle, OpenBundle};
 use crate::encryption::{Decrypted, Identities};
@@ -15,6 +20,23 @@ use crate::{ErrorContext, Kind, Result};
 
 /// Bundles that are looked at together: most of the time each waits for its store.
 const READERS: usize = 16;
+
+/// What a bundle's manifest says of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// Cluster it came from.
+    pub cluster: Option<String>,
+    /// Release that ran.
+    pub release: Option<String>,
+    /// Its databases.
+    pub databases: Vec<String>,
+    /// Rows in all of them.
+    pub rows: u64,
+    /// Number of warnings of its backup.
+    pub warnings: usize,
+    /// Digest of the manifest.
+    pub manifest_sha256: Option<Sha256Digest>,
+}
 
 /// A bundle as `list` shows it.
 #[derive(Debug, Serialize)]
@@ -31,16 +53,9 @@ pub struct Listed {
     pub created: DateTime<Utc>,
     /// Its length in bytes.
     pub length: u64,
-    /// Cluster it came from.
-    pub cluster: Option<String>,
-    /// Release that ran.
-    pub release: Option<String>,
-    /// Its databases.
-    pub databases: Vec<String>,
-    /// Rows in all of them.
-    pub rows: u64,
-    /// Number of warnings of its backup.
-    pub warnings: usize,
+    /// What its manifest says.
+    #[serde(flatten)]
+    pub facts: Facts,
     /// What its last drill has shown.
     pub drill: Option<Drill>,
     /// Until when nobody can delete it, where the store sees to that.
@@ -51,11 +66,12 @@ pub struct Listed {
     pub damaged: bool,
 }
 
-/// Lists a store, oldest bundle first. A bundle that can't be opened is listed with its problem.
+/// Lists a store, oldest bundle first. A bundle that can't be opened is listed with its problem. Where there is a cache,
+/// bundles that it knows are not opened.
 ///
 /// # Errors
 /// Where the store itself can't be read.
-pub fn list(store: &dyn Store, identities: &Identities) -> Result<Vec<Listed>> {
+pub fn list(store: &dyn Store, identities: &Identities, cache: Option<Cache>) -> Result<Vec<Listed>> {
     let stored = store.list()?;
     let next = AtomicUsize::new(0);
     let listed = Mutex::new(Vec::with_capacity(stored.len()));
@@ -63,7 +79,8 @@ pub fn list(store: &dyn Store, identities: &Identities) -> Result<Vec<Listed>> {
         for _ in 0..READERS.min(stored.len()) {
             scope.spawn(|| {
                 while let Some((index, bundle)) = at(&stored, next.fetch_add(1, Relaxed)) {
-                    let described = describe(store, identities, bundle);
+                    let known = cache.as_ref().and_then(|cache| cache.get(bundle));
+                    let described = describe(store, identities, bundle, known);
                     listed.lock().unwrap_or_else(PoisonError::into_inner).push((index, described));
                 }
             });
@@ -71,6 +88,10 @@ pub fn list(store: &dyn Store, identities: &Identities) -> Result<Vec<Listed>> {
     });
     let mut listed = listed.into_inner().unwrap_or_else(PoisonError::into_inner);
     listed.sort_by_key(|(index, _)| *index);
+    if let Some(cache) = cache {
+        let known = listed.iter().filter(|(_, bundle)| bundle.opened);
+        cache.keep(known.map(|(index, bundle)| (&stored[*index], &bundle.facts)));
+    }
     Ok(listed.into_iter().map(|(_, listed)| listed).collect())
 }
 
@@ -78,50 +99,53 @@ fn at(stored: &[Stored], index: usize) -> Option<(usize, &Stored)> {
     stored.get(index).map(|bundle| (index, bundle))
 }
 
-fn describe(store: &dyn Store, identities: &Identities, stored: &Stored) -> Listed {
+fn describe(store: &dyn Store, identities: &Identities, stored: &Stored, known: Option<Facts>) -> Listed {
     let name = &stored.name;
     let mut listed = Listed {
         name: name.bundle.to_string(),
         file: name.to_string(),
         encrypted: name.encrypted,
-        opened: false,
+        opened: known.is_some(),
         created: name.bundle.time(),
         length: stored.length,
-        cluster: None,
-        release: None,
-        databases: Vec::new(),
-        rows: 0,
-        warnings: 0,
+        facts: known.unwrap_or_default(),
         drill: None,
         locked_until: None,
         damaged: false,
         problem: None,
     };
-    if let Err(error) = look(store, identities, name, &mut listed) {
+    if let Err(error) = look(store, identities, stored, &mut listed) {
         listed.damaged = error.kind() == Kind::Damaged;
         listed.problem = Some(error.chain().join(": "));
     }
     listed
 }
 
-fn look(store: &dyn Store, identities: &Identities, name: &FileName, listed: &mut Listed) -> Result<()> {
-    let drill = last_drill(store, name);
-    let Some(bundle) = open(store, identities, name)? else {
-        // Closed to whoever lists it, as it should be.
-        listed.drill = drill;
-        listed.locked_until = store.locked_until(name)?;
-        return Ok(());
-    };
-    let manifest = bundle.manifest();
-    listed.opened = true;
-    listed.cluster.clone_from(&manifest.source.cluster);
-    listed.release.clone_from(&manifest.source.release);
-    listed.databases = manifest.databases.iter().map(|database| database.name.clone()).collect();
-    listed.rows = manifest.rows();
-    listed.warnings = manifest.warnings.len();
-    listed.drill = drill.filter(|drill| drill.manifest_sha256.0 == bundle.footer().manifest_digest);
+fn look(store: &dyn Store, identities: &Identities, stored: &Stored, listed: &mut Listed) -> Result<()> {
+    let name = &stored.name;
+    if !listed.opened
+        && let Some(bundle) = open(store, identities, name)?
+    {
+        listed.facts = facts(&bundle);
+        listed.opened = true;
+    }
+    let drill = stored.drilled.then(|| last_drill(store, name)).flatten();
+    // Of an encrypted bundle it can't be said whether the record is of it.
+    listed.drill = drill.filter(|drill| !listed.opened || listed.facts.manifest_sha256 == Some(drill.manifest_sha256));
     listed.locked_until = store.locked_until(name)?;
     Ok(())
+}
+
+fn facts(bundle: &OpenBundle) -> Facts {
+    let manifest = bundle.manifest();
+    Facts {
+        cluster: manifest.source.cluster.clone(),
+        release: manifest.source.release.clone(),
+        databases: manifest.databases.iter().map(|database| database.name.clone()).collect(),
+        rows: manifest.rows(),
+        warnings: manifest.warnings.len(),
+        manifest_sha256: Some(Sha256Digest(bundle.footer().manifest_digest)),
+    }
 }
 
 /// Opens a bundle, unless it is encrypted and nobody is here to read it.

@@ -1,0 +1,70 @@
+//! What manifests of bundles far away have said, kept on this machine: a bundle never changes, so it need be asked only once.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use super::Facts;
+use crate::Context;
+use crate::store::Stored;
+
+/// Facts of one store's bundles. What can't be read or written is as if it had not been kept.
+#[derive(Default)]
+pub struct Cache {
+    /// None where there is no place for it.
+    path: Option<PathBuf>,
+    kept: BTreeMap<String, Kept>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    length: u64,
+    facts: Facts,
+}
+
+impl Cache {
+    /// What is kept of the store at a location.
+    pub fn of(location: &str, context: &Context) -> Self {
+        let environment = &context.environment;
+        let base = environment.get("XDG_CACHE_HOME").map(PathBuf::from);
+        let base = base.or_else(|| environment.home.as_ref().map(|home| home.join(".cache")));
+        let name = &hex::encode(Sha256::digest(location))[..32];
+        let path = base.map(|base| base.join("orchestrator-cli/catalog").join(format!("{name}.json")));
+        let text = path.as_ref().and_then(|path| fs::read(path).ok());
+        let kept = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        Self { path, kept }
+    }
+
+    /// What is kept of a bundle. Of an encrypted one nothing ever is: it would stand here for all to read.
+    pub(super) fn get(&self, bundle: &Stored) -> Option<Facts> {
+        let kept = self.kept.get(&bundle.name.to_string()).filter(|kept| kept.length == bundle.length)?;
+        Some(kept.facts.clone())
+    }
+
+    /// Keeps these facts and no others.
+    pub(super) fn keep<'f>(self, facts: impl Iterator<Item = (&'f Stored, &'f Facts)>) {
+        let facts = facts.filter(|(bundle, _)| !bundle.name.encrypted);
+        let kept: BTreeMap<String, Kept> = facts
+            .map(|(bundle, facts)| (bundle.name.to_string(), Kept { length: bundle.length, facts: facts.clone() }))
+            .collect();
+        if let Some(path) = &self.path {
+            // Without a cache all is well, only slower.
+            let _ = write(path, &kept);
+        }
+    }
+}
+
+fn write(path: &Path, kept: &BTreeMap<String, Kept>) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    // It is for its owner alone, as temporary files are.
+    let mut file = NamedTempFile::new_in(directory)?;
+    file.write_all(&serde_json::to_vec(kept)?)?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
