@@ -230,3 +230,33 @@ fn a_bundle_that_was_listed_before_is_not_opened_again() {
     fs::write(&cache, "torn").expect("written");
     assert!(listed(true).contains("example"));
 }
+
+#[test]
+fn a_server_whom_nobody_trusts_is_refused_until_its_authority_is_named() {
+    let (s3, place) = (S3Server::with_tls(), Workplace::default());
+    let address = format!("s3://{BUCKET}");
+    let refused = cli(&place, &s3, &["list", &address]).output().expect("it runs");
+    let all = describe(&refused);
+    assert!(refused.status.code() == Some(1) && all.contains("AWS_CA_BUNDLE"), "{all}");
+    let mut trusting = cli(&place, &s3, &["list", &address]);
+    done(trusting.env("AWS_CA_BUNDLE", s3.authority()));
+    let settings = format!(
+        "cluster_conf = 'cluster.conf'\n[[stores]]\naddress = '{address}'\ns3.ca_file = '{}'\n",
+        s3.authority().display()
+    );
+    place.write("settings.toml", settings);
+    done(&mut cli(&place, &s3, &["list", "--config", "settings.toml"]));
+    // A file that holds no certificate is an error, and never a reason to trust less, or more.
+    let wrong = cli(&place, &s3, &["list", &address]).env("AWS_CA_BUNDLE", place.path("cluster.conf")).output();
+    assert_eq!(wrong.expect("it runs").status.code(), Some(2));
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_used() {
+    let (s3, place) = (S3Server::start(), Workplace::default());
+    let address = format!("s3://{BUCKET}");
+    // Whoever asks a proxy for a server gives it the whole URL, which this one understands.
+    let mut behind = cli(&place, &s3, &["list", &address]);
+    behind.env("AWS_ENDPOINT_URL", "http://far-away.invalid").env("HTTP_PROXY", s3.url());
+    done(&mut behind);
+}
