@@ -135,7 +135,7 @@ pub(crate) enum Command {
         addresses: Vec<PathBuf>,
         /// How long ago it must have been begun: what is younger may still be written
         #[arg(long, value_name = "HOURS", default_value_t = 24)]
-        older_than: u32,
+        older_than: u16,
         /// Don't ask
         #[arg(long)]
         yes: bool,

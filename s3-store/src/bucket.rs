@@ -204,10 +204,7 @@ impl Bucket {
     fn leftover(&self, upload: &MultipartUpload) -> Option<Leftover> {
         let name = self.file_name(upload.key()?)?;
         let begun = upload.initiated().and_then(|time| DateTime::from_timestamp(time.secs(), 0));
-        Some(Leftover {
-            name: format!("{name}{SEPARATOR}{}", upload.upload_id()?),
-            begun: begun.unwrap_or(DateTime::UNIX_EPOCH),
-        })
+        Some(Leftover { name: format!("{name}{SEPARATOR}{}", upload.upload_id()?), begun })
     }
 
     /// Whether the bucket has Object Lock.

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::bucket::{Begun, Bucket, Refused, upload_of};
 use crate::upload::Part;
 
-/// An upload that began so long ago is nobody's any more.
-const ABANDONED: TimeDelta = TimeDelta::hours(24);
+/// An upload that began so long ago is nobody's any more: no backup takes a week.
+const ABANDONED: TimeDelta = TimeDelta::days(7);
 
 impl Bucket {
     /// Begins an upload under a name that is free, and ends those that were abandoned.
@@ -39,7 +39,9 @@ impl Bucket {
         });
         let alone = match alone {
             Ok((others, same)) => {
-                for (abandoned, _) in others.iter().filter(|(_, begun)| *begun < now - ABANDONED) {
+                for (abandoned, _) in
+                    others.iter().filter(|(_, begun)| begun.is_some_and(|begun| begun < now - ABANDONED))
+                {
                     // It costs room and harms nobody; whoever may not end it need not.
                     let _ = self.abort(abandoned).await;
                 }
@@ -62,7 +64,8 @@ impl Bucket {
         let file = format!(".orchestrator-cli-trial-{run}");
         self.put(&file, b"of no worth\n".to_vec()).await?;
         let heeded = self.is_heeded(&file).await;
-        self.delete(&file).await?;
+        // Whoever may not delete leaves a few bytes, which no one takes for a bundle.
+        let _ = self.delete(&file).await;
         if heeded? {
             return Ok(());
         }
@@ -80,12 +83,15 @@ impl Bucket {
         let digest = Sha256::digest(&content).into();
         let completed = match self.put_part(&begun, 0, content, digest).await {
             Ok(e_tag) => self.complete(&begun, vec![CompletedPart::from(Part { number: 0, e_tag, digest })]).await,
-            Err(error) => return Err(error),
+            Err(error) => {
+                let _ = self.abort(&begun).await;
+                return Err(error);
+            }
         };
         match completed {
             Ok(_) => Ok(false),
             Err(refused) => {
-                self.abort(&begun).await?;
+                let _ = self.abort(&begun).await;
                 if refused.status == Some(412) { Ok(true) } else { Err(refused.error) }
             }
         }

@@ -47,7 +47,7 @@ fn mode(mode: RetentionMode) -> ObjectLockMode {
     }
 }
 
-fn until(days: u32, now: DateTime<Utc>) -> SdkTime {
+fn until(days: u16, now: DateTime<Utc>) -> SdkTime {
     SdkTime::from_secs((now + TimeDelta::days(days.into())).timestamp())
 }
 

@@ -178,7 +178,7 @@ impl Store for S3 {
             Kind::Unsupported => error.hint(LIFECYCLE),
             _ => error,
         })?;
-        Ok(uploads.into_iter().filter(|upload| upload.begun < begun).collect())
+        Ok(uploads.into_iter().filter(|upload| upload.is_before(begun)).collect())
     }
 
     fn remove_leftover(&self, leftover: &Leftover) -> Result<()> {

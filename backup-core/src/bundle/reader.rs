@@ -139,7 +139,7 @@ fn read_footer<R: ReadAt>(source: &R, length: u64) -> Result<Footer> {
     };
     let at = length.checked_sub(footer::LENGTH as u64).ok_or_else(not_a_bundle)?;
     let mut bytes = [0; footer::LENGTH];
-    source.read_at(at, &mut bytes).context(|| "read the footer".into())?;
+    source.read_at(at, &mut bytes).map_err(|cause| unreadable(cause, "footer: its bytes"))?;
     Footer::decode(&bytes, length)
 }
 
@@ -152,7 +152,8 @@ pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) ->
         return Err(damaged("it is said to end after the file does"));
     }
     let mut bytes = vec![0; stored];
-    source.read_at(footer.manifest_offset, &mut bytes).context(|| format!("read {}", manifest::PATH))?;
+    let read = source.read_at(footer.manifest_offset, &mut bytes);
+    read.map_err(|cause| unreadable(cause, &format!("entry {}: its bytes", manifest::PATH)))?;
     if Sha256::digest(&bytes)[..] != footer.manifest_digest {
         return Err(damaged("its bytes are not those that the footer's digest was made of"));
     }
@@ -251,10 +252,17 @@ impl<R: ReadAt> Bundle<R> {
 }
 
 fn read_blocks<R: ReadAt>(source: &R, at: u64, window: &mut [u8]) -> Result<()> {
-    source.read_at(at, window).map_err(|cause| {
-        let kind = if cause.kind() == io::ErrorKind::UnexpectedEof { Kind::Damaged } else { Kind::Failed };
-        Error::new(kind, "read its blocks").because(cause)
-    })
+    source.read_at(at, window).map_err(|cause| unreadable(cause, "read its blocks"))
+}
+
+/// What a failed read means: bytes that end too soon, or that can't be decrypted, are damage.
+pub(crate) fn unreadable(cause: io::Error, doing: &str) -> Error {
+    let kind = match cause.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Kind::Damaged,
+        // A store's own error says itself what it is.
+        _ => cause.get_ref().and_then(|inner| inner.downcast_ref()).map_or(Kind::Failed, Error::kind),
+    };
+    Error::new(kind, doing).because(cause)
 }
 
 fn other_bytes() -> Error {

@@ -18,9 +18,6 @@ use crate::restore::Drill;
 use crate::store::{DRILL, Store, Stored};
 use crate::{ErrorContext, Kind, Result};
 
-/// Bundles that are looked at together: most of the time each waits for its store.
-const READERS: usize = 16;
-
 /// What a bundle's manifest says of it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Facts {
@@ -76,7 +73,7 @@ pub fn list(store: &dyn Store, identities: &Identities, cache: Option<Cache>) ->
     let next = AtomicUsize::new(0);
     let listed = Mutex::new(Vec::with_capacity(stored.len()));
     std::thread::scope(|scope| {
-        for _ in 0..READERS.min(stored.len()) {
+        for _ in 0..store.readers().min(stored.len()) {
             scope.spawn(|| {
                 while let Some((index, bundle)) = at(&stored, next.fetch_add(1, Relaxed)) {
                     let known = cache.as_ref().and_then(|cache| cache.get(bundle));

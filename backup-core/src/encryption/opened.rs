@@ -1,6 +1,6 @@
 //! An encrypted bundle, readable at any place: age encrypts in chunks of 64 KiB that can be had one by one.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use age::stream::StreamReader;
 use age::{DecryptError, Decryptor};
 
 use super::Identities;
-use crate::bundle::reader::ReadAt;
+use crate::bundle::reader::{ReadAt, unreadable};
 use crate::{Error, Kind, Result};
 
 /// How every file of age begins.
@@ -16,8 +16,8 @@ const MAGIC: &[u8] = b"age-encryption.org/";
 /// Bytes of content in a chunk, and in the file.
 const CHUNK: u64 = 64 << 10;
 const STORED: u64 = CHUNK + 16;
-/// A header this long would have thousands of recipients.
-const LONGEST_HEADER: u64 = 1 << 20;
+/// A header this long would have hundreds of recipients.
+const LONGEST_HEADER: u64 = 64 << 10;
 
 /// Whether bytes are those of a file of age.
 pub fn is_encrypted(source: &dyn ReadAt) -> bool {
@@ -70,17 +70,25 @@ impl Window {
     }
 }
 
-impl Read for Window {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl BufRead for Window {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let is_there = (self.begin..self.begin + self.bytes.len() as u64).contains(&self.position);
         if !is_there {
             self.fetch()?;
         }
-        let there = &self.bytes[(self.position - self.begin) as usize..];
-        let count = there.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&there[..count]);
+        Ok(&self.bytes[(self.position - self.begin) as usize..])
+    }
+
+    fn consume(&mut self, count: usize) {
         self.position += count as u64;
         self.shared.position.store(self.position, Relaxed);
+    }
+}
+
+impl Read for Window {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
         Ok(count)
     }
 }
@@ -111,7 +119,7 @@ impl Decrypted {
             );
         }
         let (mut reader, begin) = reader(&source, &identities)?;
-        let damaged = |cause: io::Error| Error::new(kind(&cause), "read its encrypted end").because(cause);
+        let damaged = |cause: io::Error| unreadable(cause, "read its encrypted end");
         // To look for the end is to prove that nothing is cut off.
         let length = reader.stream.seek(SeekFrom::End(0)).map_err(damaged)?;
         Ok(Self { source, identities, idle: Mutex::new(vec![reader]), begin, length })
@@ -122,17 +130,10 @@ impl Decrypted {
     }
 }
 
-fn kind(cause: &io::Error) -> Kind {
-    match cause.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Kind::Damaged,
-        _ => Kind::Failed,
-    }
-}
-
 /// A reader at the beginning of the content, and where that begins in the file.
 fn reader(source: &Arc<dyn ReadAt>, identities: &Identities) -> Result<(Reader, u64)> {
     let doing = "read its encryption's header";
-    let length = source.length().map_err(|cause| Error::new(Kind::Failed, doing).because(cause))?;
+    let length = source.length().map_err(|cause| unreadable(cause, doing))?;
     let shared = Arc::new(Shared::default());
     let window =
         Window { source: source.clone(), length, shared: shared.clone(), position: 0, begin: 0, bytes: Vec::new() };
@@ -141,10 +142,10 @@ fn reader(source: &Arc<dyn ReadAt>, identities: &Identities) -> Result<(Reader, 
             Error::new(Kind::Refused, "it is encrypted, and not to an identity that is given")
                 .hint("name the identity of one of its recipients with --identity")
         }
-        DecryptError::Io(cause) => Error::new(kind(&cause), doing).because(cause),
+        DecryptError::Io(cause) => unreadable(cause, doing),
         cause => Error::new(Kind::Damaged, doing).because(cause.to_string()),
     };
-    let decryptor = Decryptor::new(window).map_err(unreadable)?;
+    let decryptor = Decryptor::new_buffered(window).map_err(unreadable)?;
     let begin = shared.position.load(Relaxed);
     let stream = decryptor.decrypt(identities.all()).map_err(unreadable)?;
     shared.wanted.store(begin + STORED, Relaxed);
@@ -219,7 +220,7 @@ mod tests {
         let read = |bytes: Vec<u8>| {
             let opened = Decrypted::open(Box::new(bytes), identities.clone())?;
             let mut content = vec![0; opened.length as usize];
-            opened.read_at(0, &mut content).map_err(|cause| Error::new(kind(&cause), "read").because(cause))
+            opened.read_at(0, &mut content).map_err(|cause| unreadable(cause, "read"))
         };
         for at in 0..whole.len() {
             let mut bent = whole.clone();

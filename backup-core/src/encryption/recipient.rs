@@ -1,5 +1,6 @@
 //! Who can read a bundle: age's own recipients, and SSH's public keys.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -13,6 +14,8 @@ const KINDS: &str =
 pub struct Recipients {
     keys: Vec<Box<dyn age::Recipient + Send>>,
     names: Vec<String>,
+    /// What was read, without comments.
+    seen: HashSet<String>,
 }
 
 impl Recipients {
@@ -63,11 +66,10 @@ impl Recipients {
         } else {
             Box::new(text.parse::<age::x25519::Recipient>().map_err(refused)?)
         };
-        // One that is named twice is one.
-        let name = name(text);
-        if !self.names.contains(&name) {
+        // One that is named twice is one, whatever its comment says.
+        if self.seen.insert(text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")) {
             self.keys.push(key);
-            self.names.push(name);
+            self.names.push(name(text));
         }
         Ok(())
     }
@@ -86,7 +88,10 @@ fn name(text: &str) -> String {
     let mut words = text.split_whitespace();
     match (words.next(), words.next(), words.next()) {
         (Some(kind), Some(_), Some(comment)) => format!("{kind} {comment}"),
-        (Some(kind), Some(key), None) => format!("{kind} …{}", &key[key.len().saturating_sub(12)..]),
+        (Some(kind), Some(key), None) => {
+            let start = key.chars().count().saturating_sub(12);
+            format!("{kind} …{}", key.chars().skip(start).collect::<String>())
+        }
         _ => text.into(),
     }
 }

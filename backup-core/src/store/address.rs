@@ -93,7 +93,8 @@ fn directory(text: &Path) -> Result<Address> {
 
 fn s3(rest: &str) -> Result<S3Address> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    if bucket.contains('@') {
+    // A secret key may have a slash in it.
+    if rest.contains('@') || bucket.contains(':') {
         return Err(refused("s3://…@… holds keys, which belong nowhere near a command line").hint(
             "keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from ~/.aws, or from the machine's role",
         ));
@@ -198,6 +199,7 @@ mod tests {
             "s3://",
             "s3://bucket/../x",
             "s3://key:hunter2@bucket/x",
+            "s3://key:abc/hunter2@bucket/x",
             "sftp://vault",
             "sftp://root:hunter2@vault/x",
             "sftp://vault:ssh/x",

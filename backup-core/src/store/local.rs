@@ -59,10 +59,7 @@ impl Directory {
         for entry in fs::read_dir(&self.0).context(|| format!("read {}", self.0.display()))?.flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             if name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX) {
-                let begun = entry
-                    .metadata()
-                    .and_then(|metadata| metadata.modified())
-                    .map_or(DateTime::UNIX_EPOCH, DateTime::from);
+                let begun = entry.metadata().and_then(|metadata| metadata.modified()).ok().map(DateTime::from);
                 parts.push(Leftover { name, begun });
             }
         }
@@ -177,7 +174,7 @@ impl Store for Directory {
     fn leftovers(&self, begun: DateTime<Utc>) -> Result<Vec<Leftover>> {
         // Whoever writes here holds the lock.
         let _lock = self.lock()?;
-        Ok(self.parts()?.into_iter().filter(|part| part.begun < begun).collect())
+        Ok(self.parts()?.into_iter().filter(|part| part.is_before(begun)).collect())
     }
 
     fn remove_leftover(&self, leftover: &Leftover) -> Result<()> {

@@ -67,8 +67,15 @@ pub fn bundles(files: Vec<(String, u64)>) -> Vec<Stored> {
 pub struct Leftover {
     /// What the store calls it.
     pub name: String,
-    /// When it was begun.
-    pub begun: DateTime<Utc>,
+    /// When it was begun, where the store says so.
+    pub begun: Option<DateTime<Utc>>,
+}
+
+impl Leftover {
+    /// Whether it was begun before a moment, as far as that is known.
+    pub fn is_before(&self, moment: DateTime<Utc>) -> bool {
+        self.begun.is_none_or(|begun| begun < moment)
+    }
 }
 
 /// A place that keeps bundles. Its methods block; to make one costs nothing, and talks to nobody.
@@ -122,6 +129,11 @@ pub trait Store: Send + Sync {
     /// [`Kind::NotFound`] where it does not exist.
     fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>>;
 
+    /// How many bundles are looked at together: most of the time each waits for its store.
+    fn readers(&self) -> usize {
+        16
+    }
+
     /// Until when nobody can delete a bundle, if the store sees to that.
     ///
     /// # Errors
@@ -136,7 +148,7 @@ pub trait Store: Send + Sync {
     /// Where it is there still.
     fn remove(&self, name: &FileName) -> Result<()>;
 
-    /// What uploads have left that were begun before `begun` and never came to their end.
+    /// What uploads have left that were begun before `begun`, or no one knows when, and never came to their end.
     ///
     /// # Errors
     /// Where that can't be seen.

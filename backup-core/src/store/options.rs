@@ -99,7 +99,7 @@ pub struct Retention {
     /// Who may shorten it.
     pub mode: RetentionMode,
     /// Days from the backup on.
-    pub days: u32,
+    pub days: u16,
 }
 
 /// Who may shorten a retention.

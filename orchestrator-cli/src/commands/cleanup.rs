@@ -18,7 +18,7 @@ use crate::output::Output;
 
 pub(crate) async fn run(
     addresses: &[PathBuf],
-    older_than: u32,
+    older_than: u16,
     yes: bool,
     reading: Reading,
     output: &Output,
@@ -52,6 +52,7 @@ pub(crate) async fn run(
 }
 
 fn line(store: &Arc<dyn Store>, leftover: &Leftover, now: DateTime<Utc>) -> String {
-    let time = now.signed_duration_since(leftover.begun).to_std().unwrap_or_default();
-    format!("{}: {}, begun {} ago", store.location(), leftover.name, age(time))
+    let begun = leftover.begun.map(|begun| now.signed_duration_since(begun).to_std().unwrap_or_default());
+    let begun = begun.map_or_else(|| "nobody knows when".into(), |time| format!("{} ago", age(time)));
+    format!("{}: {}, begun {begun}", store.location(), leftover.name)
 }

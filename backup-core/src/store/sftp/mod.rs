@@ -125,9 +125,8 @@ impl Sftp {
 }
 
 /// When a file was last written.
-fn written(stat: &ssh2::FileStat) -> DateTime<Utc> {
-    let seconds = stat.mtime.and_then(|time| i64::try_from(time).ok());
-    seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or(DateTime::UNIX_EPOCH)
+fn written(stat: &ssh2::FileStat) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(i64::try_from(stat.mtime?).ok()?, 0)
 }
 
 fn failed(doing: String, cause: ssh2::Error) -> Error {
@@ -176,7 +175,7 @@ impl Store for Sftp {
         let connection = self.connection()?;
         self.make_directory(&connection)?;
         let abandoned = self.0.context.now() - ABANDONED;
-        for part in self.parts(&connection)?.iter().filter(|part| part.begun < abandoned) {
+        for part in self.parts(&connection)?.iter().filter(|part| part.begun.is_some_and(|begun| begun < abandoned)) {
             // It costs room and harms nobody.
             let _ = connection.sftp.unlink(&connection.directory.join(&part.name));
         }
@@ -186,6 +185,10 @@ impl Store for Sftp {
         }
         let (part, file) = self.part(&connection, name)?;
         Ok(Box::new(Part::new(self.clone(), connection, name.clone(), part, file)))
+    }
+
+    fn readers(&self) -> usize {
+        object::READERS
     }
 
     fn list(&self) -> Result<Vec<Stored>> {
@@ -238,7 +241,7 @@ impl Store for Sftp {
     }
 
     fn leftovers(&self, begun: DateTime<Utc>) -> Result<Vec<Leftover>> {
-        self.with(|connection| Ok(self.parts(connection)?.into_iter().filter(|part| part.begun < begun).collect()))
+        self.with(|connection| Ok(self.parts(connection)?.into_iter().filter(|part| part.is_before(begun)).collect()))
     }
 
     fn remove_leftover(&self, leftover: &Leftover) -> Result<()> {

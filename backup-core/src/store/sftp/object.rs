@@ -8,8 +8,8 @@ use super::connect::Connection;
 use crate::bundle::reader::ReadAt;
 use crate::{Error, Kind, Result};
 
-/// Reads at once: each has a connection of its own.
-const READERS: usize = 4;
+/// Reads at once: each has a connection of its own, and a server takes few at a time from those who have not logged in yet.
+pub(super) const READERS: usize = 4;
 
 /// A file, open.
 pub(super) struct Object {
