@@ -149,7 +149,8 @@ async fn fill(
     };
     let sink = {
         let name = FileName { bundle: name.clone(), encrypted: !recipients.is_empty() };
-        blocking(move || Destinations::begin(&destinations, stream, &name)).await?
+        let (destinations, refused) = (ready.destinations.clone(), ready.refused.clone());
+        blocking(move || Destinations::begin(&destinations, refused, stream, &name)).await?
     };
     let abandon = Abandon::of(&sink);
     let sink = Envelope::new(sink, &recipients)?;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -46,10 +47,11 @@ pub(crate) struct Delivered {
 impl Destinations {
     pub(crate) fn begin(
         destinations: &[Destination],
+        mut failed: Vec<String>,
         stream: Option<Box<dyn Write + Send>>,
         name: &FileName,
     ) -> Result<Self> {
-        let (mut uploads, mut failed, mut first) = (Vec::new(), Vec::new(), None);
+        let (mut uploads, mut first) = (Vec::new(), None);
         for Destination { store, .. } in destinations {
             match store.begin(name) {
                 Ok(upload) => uploads.push((store.location(), upload)),
@@ -132,6 +134,9 @@ fn failure(location: &str, error: &Error) -> String {
     format!("{location}: {}", error.chain().join(": "))
 }
 
+/// How long uploads may take to be taken back: whoever ended the run waits for it.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// Takes uploads back when dropped. The thread that writes can hang, in a pipe or on a dead disk, and then never drops
 /// them itself.
 pub(crate) struct Abandon(Vec<Box<dyn FnOnce() + Send>>);
@@ -148,6 +153,16 @@ impl Abandon {
 
 impl Drop for Abandon {
     fn drop(&mut self) {
-        self.0.drain(..).for_each(|abandon| abandon());
+        let (sender, done) = std::sync::mpsc::channel::<()>();
+        for abandon in self.0.drain(..) {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                abandon();
+                drop(sender);
+            });
+        }
+        drop(sender);
+        // Ends when all are done, or the time is over.
+        let _ = done.recv_timeout(FAREWELL);
     }
 }

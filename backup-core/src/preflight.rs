@@ -39,6 +39,10 @@ pub struct ReadyPostgres {
 pub struct Ready {
     /// The server and its databases.
     pub postgres: ReadyPostgres,
+    /// The destinations that can be written, as far as that was seen.
+    pub destinations: Vec<Destination>,
+    /// The others, each with its reason.
+    pub refused: Vec<String>,
     /// The release.
     pub release: Release,
     /// What a restore will need beside the bundle; among the findings, too.
@@ -75,8 +79,8 @@ pub async fn preflight(
     let postgres = look_at_postgres(settings, wanted, context, &mut findings).await;
     let databases = postgres.iter().flat_map(|postgres| &postgres.databases);
     let size = databases.map(|database| database.size).sum();
-    look_at_destinations(destinations, size, &mut findings).await;
-    for destination in destinations {
+    let (destinations, refused) = look_at_destinations(destinations, size, &mut findings).await;
+    for destination in &destinations {
         if let Address::Directory(directory) = &destination.address {
             look_for_nesting(directory, &settings.files, &mut findings);
         }
@@ -85,10 +89,10 @@ pub async fn preflight(
     needs.extend(sealed::of_files(&settings.cluster, &settings.files));
     needs.extend(sealed::of_encryption(recipients));
     findings.all.extend(needs.iter().cloned());
-    findings.all.extend(look_at_secrecy(destinations, recipients));
+    findings.all.extend(look_at_secrecy(&destinations, recipients));
     let error = findings.refusal();
     let ready = match (postgres, release, error) {
-        (Some(postgres), Some(release), None) => Ok(Ready { postgres, release, needs }),
+        (Some(postgres), Some(release), None) => Ok(Ready { postgres, destinations, refused, release, needs }),
         (_, _, error) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
     };
     Preflight { ready, findings: findings.all }
@@ -196,12 +200,21 @@ async fn look_at_postgres(
     Some(ReadyPostgres { parameters, connection, server, tools: tools?, databases, needs })
 }
 
-/// A destination that can't be written does not hold up the others.
-async fn look_at_destinations(destinations: &[Destination], size: u64, findings: &mut Findings) {
+/// A destination that can't be written does not hold up the others. Gives those that can, and why the others can't.
+async fn look_at_destinations(
+    destinations: &[Destination],
+    size: u64,
+    findings: &mut Findings,
+) -> (Vec<Destination>, Vec<String>) {
     let mut found = Findings::default();
+    let (mut sound, mut refused) = (Vec::new(), Vec::new());
     for destination in destinations {
         let store = destination.store.clone();
         let checked = blocking(move || store.check(size / SHARE_OF_SIZE)).await;
+        match &checked {
+            Ok(_) => sound.push(destination.clone()),
+            Err(error) => refused.push(format!("{}: {}", destination.address, error.chain().join(": "))),
+        }
         let kept = found.keep("destination", &destination.address.to_string(), checked);
         found.all.extend(kept.unwrap_or_default());
     }
@@ -212,6 +225,7 @@ async fn look_at_destinations(destinations: &[Destination], size: u64, findings:
     }
     findings.all.append(&mut found.all);
     findings.first = findings.first.take().or(found.first);
+    (sound, refused)
 }
 
 /// What leaves the machine, others may read.

@@ -21,6 +21,8 @@ use crate::guarantees;
 
 /// What every bundle's key has before its time; the server need not list anything else.
 const NAMES: &str = "orchestrator_backup_";
+/// Nothing that lies beside a bundle is longer.
+const SMALL: u64 = 1 << 20;
 /// The key of the entry in an object's metadata that tells whose upload it is.
 pub(crate) const RUN: &str = "orchestrator-run";
 
@@ -30,8 +32,8 @@ pub(crate) struct Bucket {
     pub(crate) client: Client,
     pub(crate) address: S3Address,
     pub(crate) options: S3Options,
-    /// Whether the way to the server is encrypted.
-    pub(crate) encrypted: bool,
+    /// Whether others on the way to the server could read along.
+    pub(crate) open_to_others: bool,
 }
 
 /// An upload that was begun.
@@ -122,8 +124,6 @@ impl Bucket {
         let request = request
             .customize()
             .config_override(crate::client::patient_with(&self.options, crate::upload::times_as_long(number)));
-        // The digest above proves the part, and TLS who sent it.
-        let request = if self.encrypted { request.disable_payload_signing() } else { request };
         let answer = request.send().await.map_err(|cause| asked.failed(cause))?;
         Ok(answer.e_tag().map(Into::into))
     }
@@ -153,7 +153,7 @@ impl Bucket {
     pub(crate) async fn get(&self, file: &str) -> Result<Option<Bytes>> {
         let asked = Asked::new(format!("read {}", self.shown(file)), "s3:GetObject");
         match self.client.get_object().bucket(&self.address.bucket).key(self.key(file)).send().await {
-            Ok(answer) => crate::object::collect(answer.body, &asked).await.map(Some),
+            Ok(answer) => crate::object::collect(answer.body, SMALL, &asked).await.map(Some),
             Err(cause) if status(&cause) == Some(404) && !is_missing_bucket(&cause) => Ok(None),
             Err(cause) => Err(asked.failed(cause)),
         }
@@ -188,16 +188,18 @@ impl Bucket {
     pub(crate) async fn uploads(&self) -> Result<Vec<Leftover>> {
         let asked = Asked::new(format!("list the uploads into {}", self.address), "s3:ListBucketMultipartUploads");
         let mut uploads = Vec::new();
-        let (mut key, mut id) = (None, None);
+        let (mut key, mut id) = (None::<String>, None::<String>);
         loop {
             let request = self.client.list_multipart_uploads().bucket(&self.address.bucket).prefix(self.key(NAMES));
-            let page = request.set_key_marker(key).set_upload_id_marker(id).send().await;
+            let page = request.set_key_marker(key.clone()).set_upload_id_marker(id.clone()).send().await;
             let page = page.map_err(|cause| asked.failed(cause))?;
             uploads.extend(page.uploads().iter().filter_map(|upload| self.leftover(upload)));
-            (key, id) = (page.next_key_marker().map(Into::into), page.next_upload_id_marker().map(Into::into));
-            if page.is_truncated() != Some(true) || key.is_none() {
+            let next = (page.next_key_marker().map(Into::into), page.next_upload_id_marker().map(Into::into));
+            // A server that gives the same page for ever has said all that it has to say.
+            if page.is_truncated() != Some(true) || next.0.is_none() || next == (key, id) {
                 return Ok(uploads);
             }
+            (key, id) = next;
         }
     }
 

@@ -1,6 +1,7 @@
 //! The SDK's client, as settings, environment and `~/.aws` want it.
 
 use std::fs;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ use aws_smithy_http_client::{Builder as HttpBuilder, Connector};
 use backup_core::store::S3Options;
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
 use crate::retry::Busy;
 
 /// Where nothing says a region, and a server that isn't Amazon's asks for none.
@@ -40,9 +45,17 @@ pub(crate) fn endpoint(options: &S3Options, context: &Context) -> Option<String>
     options.endpoint.clone().or_else(|| variable("AWS_ENDPOINT_URL_S3")).or_else(|| variable("AWS_ENDPOINT_URL"))
 }
 
-/// Whether the way to the server is encrypted.
-pub(crate) fn is_encrypted(endpoint: Option<&str>) -> bool {
-    endpoint.is_none_or(|url| url.starts_with("https://"))
+/// Whether others on the way to the server could read along: it is not encrypted, and leads beyond this machine.
+pub(crate) fn is_open_to_others(endpoint: Option<&str>) -> bool {
+    let Some(url) = endpoint.map(str::to_ascii_lowercase) else { return false };
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .map_or_else(|| authority.rsplit_once(':').map_or(authority, |(host, _)| host), |(host, _)| host);
+    let loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    !loopback && host != "localhost"
 }
 
 /// Checks what of the settings can be wrong.
@@ -57,15 +70,31 @@ pub(crate) fn trusted(options: &S3Options, context: &Context) -> Result<Option<V
     let variable = || context.environment.get("AWS_CA_BUNDLE").map(Into::into);
     let Some(path) = options.ca_file.clone().or_else(variable) else { return Ok(None) };
     let pem = fs::read(&path).context(|| format!("read the certificates {}", path.display()))?;
-    if !pem.windows(11).any(|window| window == b"-----BEGIN ") {
-        let error = Error::new(Kind::Usage, format!("read the certificates {}: not PEM", path.display()));
-        return Err(error.hint("it must begin with -----BEGIN CERTIFICATE-----"));
+    // The SDK takes for granted that they can be understood.
+    let mut store = RootCertStore::empty();
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let sound = certificates.is_ok_and(|certificates| {
+        !certificates.is_empty() && certificates.into_iter().all(|certificate| store.add(certificate).is_ok())
+    });
+    if !sound {
+        let error = Error::new(
+            Kind::Usage,
+            format!("read the certificates {}: not all of it is certificates in PEM", path.display()),
+        );
+        return Err(
+            error.hint("it must hold whole blocks that begin with -----BEGIN CERTIFICATE-----, and nothing else")
+        );
     }
     Ok(Some(pem))
 }
 
-/// Makes the client. It talks to nobody yet, unless the region has to be asked for.
-pub(crate) async fn client(options: &S3Options, endpoint: Option<String>, trusted: Option<Vec<u8>>) -> Client {
+/// Makes the client, and says the URL of a server that isn't Amazon's. It talks to nobody yet, unless the region has to be
+/// asked for.
+pub(crate) async fn client(
+    options: &S3Options,
+    endpoint: Option<String>,
+    trusted: Option<Vec<u8>>,
+) -> (Client, Option<String>) {
     let http = http(trusted);
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
     let mut profile_region = ProfileFileRegionProvider::builder();
@@ -85,6 +114,8 @@ pub(crate) async fn client(options: &S3Options, endpoint: Option<String>, truste
         None => region.or_else(ImdsRegionProvider::builder().build()),
     };
     let config = loader.region(region.or_else(Region::new(DEFAULT_REGION))).load().await;
+    // A profile may name one too.
+    let endpoint = endpoint.or_else(|| config.endpoint_url().map(Into::into));
     let mut builder = Builder::from(&config)
         .force_path_style(options.path_style.unwrap_or(endpoint.is_some()))
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -93,10 +124,10 @@ pub(crate) async fn client(options: &S3Options, endpoint: Option<String>, truste
         .retry_classifier(Busy)
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(silence(options)).build())
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(silence(options)).build());
-    if let Some(url) = endpoint {
+    if let Some(url) = &endpoint {
         builder = builder.endpoint_url(url);
     }
-    Client::from_conf(builder.build())
+    (Client::from_conf(builder.build()), endpoint)
 }
 
 /// HTTP with the proxies of the environment, and TLS that trusts the system and `trusted`.
@@ -135,4 +166,20 @@ pub(crate) fn patient_with(options: &S3Options, parts: u32) -> Builder {
 fn patience(time: Duration) -> Builder {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(time).operation_attempt_timeout(time);
     Builder::new().timeout_config(timeouts.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_that_others_may_read_along_is_known() {
+        for open in ["http://vault:3900", "HTTP://vault/x", "http://127.evil.example", "http://localhost.evil:80"] {
+            assert!(is_open_to_others(Some(open)), "{open}");
+        }
+        for closed in ["https://vault", "http://127.0.0.1:3900", "http://[::1]:80/", "http://localhost"] {
+            assert!(!is_open_to_others(Some(closed)), "{closed}");
+        }
+        assert!(!is_open_to_others(None));
+    }
 }

@@ -72,10 +72,11 @@ pub(crate) fn check_begun(answer: &CreateMultipartUploadOutput, options: &S3Opti
     Err(error.hint("leave s3.encryption out and encrypt bundles with --recipient, or use another server"))
 }
 
-/// Asks once more for what did not take effect with the upload and can be had afterwards; some servers want it so.
-pub(crate) async fn amend(bucket: &Bucket, file: &str, head: &HeadObjectOutput, now: DateTime<Utc>) -> Result<bool> {
+/// Asks once more for what did not take effect with the upload and can be had afterwards; some servers want it so. Whether it
+/// helped shows when the object is looked at again, so that failures need not be told here. Whether there was a reason to.
+pub(crate) async fn amend(bucket: &Bucket, file: &str, head: &HeadObjectOutput, now: DateTime<Utc>) -> bool {
     let (client, name, key) = (&bucket.client, &bucket.address.bucket, bucket.key(file));
-    let (options, shown) = (&bucket.options, bucket.shown(file));
+    let options = &bucket.options;
     let retention = options.retention.filter(|_| head.object_lock_mode().is_none());
     if let Some(retention) = retention {
         let mode = match retention.mode {
@@ -83,26 +84,21 @@ pub(crate) async fn amend(bucket: &Bucket, file: &str, head: &HeadObjectOutput, 
             RetentionMode::Compliance => ObjectLockRetentionMode::Compliance,
         };
         let wanted = ObjectLockRetention::builder().mode(mode).retain_until_date(until(retention.days, now)).build();
-        let request = client.put_object_retention().bucket(name).key(&key).retention(wanted);
-        let asked = Asked::new(format!("lock {shown}"), "s3:PutObjectRetention");
-        request.send().await.map_err(|cause| asked.failed(cause))?;
+        let _ = client.put_object_retention().bucket(name).key(&key).retention(wanted).send().await;
     }
     let hold = options.legal_hold && head.object_lock_legal_hold_status().is_none();
     if hold {
         let wanted = ObjectLockLegalHold::builder().status(ObjectLockLegalHoldStatus::On).build();
-        let request = client.put_object_legal_hold().bucket(name).key(&key).legal_hold(wanted);
-        let asked = Asked::new(format!("hold {shown}"), "s3:PutObjectLegalHold");
-        request.send().await.map_err(|cause| asked.failed(cause))?;
+        let _ = client.put_object_legal_hold().bucket(name).key(&key).legal_hold(wanted).send().await;
     }
-    if !options.tags.is_empty() && !has_tags(bucket, file).await? {
+    if !options.tags.is_empty() && !has_tags(bucket, file).await.unwrap_or(false) {
         let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build().ok();
-        let set = Tagging::builder().set_tag_set(Some(options.tags.iter().filter_map(tag).collect())).build();
-        let asked = Asked::new(format!("tag {shown}"), "s3:PutObjectTagging");
-        let set = set.map_err(|cause| Error::new(Kind::Usage, &asked.doing).because(cause))?;
-        let request = client.put_object_tagging().bucket(name).key(&key).tagging(set);
-        request.send().await.map_err(|cause| asked.failed(cause))?;
+        let tags = Tagging::builder().set_tag_set(Some(options.tags.iter().filter_map(tag).collect())).build();
+        if let Ok(tags) = tags {
+            let _ = client.put_object_tagging().bucket(name).key(&key).tagging(tags).send().await;
+        }
     }
-    Ok(retention.is_some() || hold)
+    retention.is_some() || hold
 }
 
 /// Everything that is not as it was asked for, of a bundle that is there.

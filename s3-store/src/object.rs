@@ -8,7 +8,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use backon::{ExponentialBuilder, Retryable};
 use backup_core::bundle::reader::ReadAt;
 use backup_core::{Error, Kind, Result};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::bucket::Bucket;
 use crate::error::{Asked, status};
@@ -113,8 +113,12 @@ impl Bucket {
                 let e_tag = answer.e_tag().map(Into::into);
                 // Servers may give a small object whole, and then name no range.
                 let total = answer.content_range().and_then(|range| range.rsplit_once('/')?.1.parse().ok());
-                let bytes = collect(answer.body, &asked).await?;
+                let bytes = collect(answer.body, TAIL, &asked).await?;
                 let length = total.unwrap_or(bytes.len() as u64);
+                if length < bytes.len() as u64 {
+                    let error = Error::new(Kind::Failed, &asked.doing);
+                    return Err(error.because("the server contradicts itself about its length"));
+                }
                 Ok((bytes, length, e_tag))
             }
             // An empty object has no last bytes.
@@ -131,7 +135,7 @@ impl Bucket {
             Some(412) => Error::new(Kind::Failed, &asked.doing).because("another object has taken its place"),
             _ => asked.failed(cause),
         })?;
-        let bytes = collect(answer.body, &asked).await?;
+        let bytes = collect(answer.body, length, &asked).await?;
         if bytes.len() as u64 == length {
             return Ok(bytes);
         }
@@ -140,14 +144,22 @@ impl Bucket {
     }
 }
 
-/// All of a body.
-pub(crate) async fn collect(body: ByteStream, asked: &Asked) -> Result<Bytes> {
-    let collected = body.collect().await;
-    collected.map(aws_sdk_s3::primitives::AggregatedBytes::into_bytes).map_err(|cause| {
-        Error::new(Kind::Failed, &asked.doing)
-            .because(format!("{BROKEN_OFF}: {}", innermost(&cause)))
-            .hint("look after the network between here and the server, and run it again")
-    })
+/// All of a body, which must be no longer than `most`: a server may ignore what was asked for.
+pub(crate) async fn collect(mut body: ByteStream, most: u64, asked: &Asked) -> Result<Bytes> {
+    let mut all = BytesMut::new();
+    while let Some(part) = body.next().await {
+        let part = part.map_err(|cause| {
+            Error::new(Kind::Failed, &asked.doing)
+                .because(format!("{BROKEN_OFF}: {}", innermost(&cause)))
+                .hint("look after the network between here and the server, and run it again")
+        })?;
+        if (all.len() + part.len()) as u64 > most {
+            let error = Error::new(Kind::Failed, &asked.doing);
+            return Err(error.because(format!("the server sends more than the {most} bytes that were asked for")));
+        }
+        all.extend_from_slice(&part);
+    }
+    Ok(all.freeze())
 }
 
 fn innermost(cause: &(dyn std::error::Error + 'static)) -> String {

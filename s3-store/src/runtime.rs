@@ -4,23 +4,43 @@ use std::sync::mpsc::sync_channel;
 
 use backup_core::{Error, Kind, Result};
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 /// Threads that talk to the server: what they do beside waiting is TLS and digests.
 const THREADS: usize = 2;
 
 /// A runtime of the store's own. A caller may block one of the program's, and what it waits for must not need that one.
 #[derive(Debug)]
-pub(crate) struct Own(Option<Runtime>);
+pub(crate) struct Own {
+    runtime: Option<Runtime>,
+    /// Cancelled when the program is asked to stop.
+    cancel: CancellationToken,
+}
 
 impl Own {
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) fn start(cancel: CancellationToken) -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(THREADS).thread_name("s3").enable_all().build();
         let runtime = runtime.map_err(|cause| Error::new(Kind::Failed, "start the S3 client").because(cause))?;
-        Ok(Self(Some(runtime)))
+        Ok(Self { runtime: Some(runtime), cancel })
     }
 
-    /// Runs `work` to its end and gives its result.
+    /// Runs `work` to its end and gives its result, unless the program is asked to stop.
     pub(crate) fn wait<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let cancel = self.cancel.clone();
+        self.finish(async move {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(Error::new(Kind::Interrupted, "talk to S3: interrupted")),
+                result = work => result,
+            }
+        })
+    }
+
+    /// Runs `work` to its end, whatever happens: what it does must not be left half done.
+    pub(crate) fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
         let (sender, receiver) = sync_channel(1);
         self.spawn(async move {
             // Nobody waits any more where the caller's thread ended.
@@ -31,7 +51,7 @@ impl Own {
 
     /// Runs `work` beside the caller.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if let Some(runtime) = &self.0 {
+        if let Some(runtime) = &self.runtime {
             runtime.spawn(work);
         }
     }
@@ -40,7 +60,7 @@ impl Own {
 impl Drop for Own {
     fn drop(&mut self) {
         // It may be dropped where nothing may block.
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }

@@ -47,7 +47,7 @@ impl S3 {
             endpoint: client::endpoint(options, context),
             trusted,
             context: context.clone(),
-            own: Arc::new(Own::start()?),
+            own: Arc::new(Own::start(context.cancel.clone())?),
             bucket: OnceLock::new(),
             locks: OnceLock::new(),
         })
@@ -58,12 +58,13 @@ impl S3 {
             return Ok(bucket.clone());
         }
         let (options, endpoint, trusted) = (self.options.clone(), self.endpoint.clone(), self.trusted.clone());
-        let client = self.own.wait(async move { Ok(client::client(&options, endpoint, trusted).await) })?;
+        let made = self.own.wait(async move { Ok(client::client(&options, endpoint, trusted).await) });
+        let (client, endpoint) = made?;
         let bucket = Bucket {
             client,
             address: self.address.clone(),
             options: self.options.clone(),
-            encrypted: client::is_encrypted(self.endpoint.as_deref()),
+            open_to_others: client::is_open_to_others(endpoint.as_deref()),
         };
         Ok(self.bucket.get_or_init(|| Arc::new(bucket)).clone())
     }
@@ -74,12 +75,6 @@ impl S3 {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         self.own.wait(request(self.bucket()?))
-    }
-
-    /// Whether others on the way to the server could read along.
-    fn is_open_to_others(&self) -> bool {
-        let host = self.endpoint.as_deref().and_then(|url| url.strip_prefix("http://"));
-        host.is_some_and(|host| !["127.", "localhost", "[::1]"].iter().any(|own| host.starts_with(own)))
     }
 }
 
@@ -118,7 +113,7 @@ impl Store for S3 {
             let finding = Finding::from_error("uploads-not-listed", &shown, &error);
             findings.push(Finding { severity: Severity::Info, ..finding }.hint(LIFECYCLE));
         }
-        if self.is_open_to_others() {
+        if self.bucket()?.open_to_others {
             let message = "the way there is not encrypted: whoever is on it can read bundles";
             findings.push(Finding::warning("way-not-encrypted", shown, message).hint("use https:// in the endpoint"));
         }

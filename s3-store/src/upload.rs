@@ -150,9 +150,21 @@ impl Sender {
     }
 
     /// Waits until nothing is on its way any more.
-    async fn all_sent(&self) {
+    async fn idle(&self) {
         // It is never closed; what it gives is given back at once.
         let _ = self.budget.acquire_many(BUDGET as u32).await;
+    }
+
+    /// Waits until the server has all parts, and gives them in their order.
+    async fn all_sent(&self, parts: usize) -> Result<Vec<Part>> {
+        self.idle().await;
+        self.check()?;
+        let mut sent = std::mem::take(&mut self.sent().parts);
+        sent.sort_by_key(|part| part.number);
+        if sent.len() != parts {
+            return Err(Error::new(Kind::Failed, format!("publish {}: not all parts were sent", self.shown())));
+        }
+        Ok(sent)
     }
 
     /// Stops what is on its way, and lets the server forget what it has.
@@ -160,9 +172,9 @@ impl Sender {
         self.given_up.cancel();
         let sender = self.clone();
         // Where it can't be forgotten now, a later run cleans up.
-        let _ = self.own.wait(async move {
+        let _ = self.own.finish(async move {
             let forget = async {
-                sender.all_sent().await;
+                sender.idle().await;
                 sender.bucket.abort(&sender.begun).await
             };
             tokio::time::timeout(FAREWELL, forget).await.unwrap_or(Ok(()))
@@ -202,7 +214,10 @@ impl Upload for Multipart {
         }
         let (sender, length, name, digest) = (self.sender.clone(), self.length, self.name.clone(), *digest);
         let (parts, now) = (self.parts, self.context.now());
-        let published = self.sender.own.wait(async move { sender.publish(parts, length, &name, &digest, now).await });
+        let all = sender.clone();
+        let sent = self.sender.own.wait(async move { all.all_sent(parts).await })?;
+        // From here on it may show, and what shows is brought to its end.
+        let published = self.sender.own.finish(async move { sender.publish(sent, length, &name, &digest, now).await });
         self.over = published.is_ok();
         published
     }
@@ -219,19 +234,12 @@ impl Drop for Multipart {
 impl Sender {
     async fn publish(
         &self,
-        parts: usize,
+        sent: Vec<Part>,
         length: u64,
         name: &FileName,
         digest: &Sha256Digest,
         now: DateTime<Utc>,
     ) -> Result<Published> {
-        self.all_sent().await;
-        self.check()?;
-        let mut sent = std::mem::take(&mut self.sent().parts);
-        sent.sort_by_key(|part| part.number);
-        if sent.len() != parts {
-            return Err(Error::new(Kind::Failed, format!("publish {}: not all parts were sent", self.shown())));
-        }
         let expected = composite(&sent);
         let completed = self.bucket.complete(&self.begun, sent.into_iter().map(Into::into).collect()).await;
         let head = self.bucket.head(&self.begun.file).await;
@@ -241,7 +249,14 @@ impl Sender {
             (Ok(completed), _) => completed.checksum,
             // The answer was lost, or the request was sent twice, and what is there is ours.
             (Err(_), Ok(Some(head))) if is_ours(head) => None,
-            (Err(refused), _) if matches!(refused.status, Some(409 | 412)) => return Err(exists(&self.shown())),
+            (Err(refused), Ok(Some(_))) if matches!(refused.status, Some(409 | 412)) => {
+                return Err(exists(&self.shown()));
+            }
+            // What is there can't be seen, and may be ours whose answer was lost.
+            (Err(refused), Err(_)) => {
+                let hint = "it may be there all the same: look with `list` before the backup is run again";
+                return Err(refused.error.hint(hint));
+            }
             (Err(refused), _) => return Err(refused.error),
         };
         let mut warnings = Vec::new();
@@ -281,9 +296,8 @@ impl Sender {
     async fn guarantee(&self, head: HeadObjectOutput, now: DateTime<Utc>) -> Vec<Finding> {
         let (bucket, file) = (&self.bucket, &self.begun.file);
         let head = match guarantees::amend(bucket, file, &head, now).await {
-            Ok(true) => bucket.head(file).await.ok().flatten().unwrap_or(head),
-            Ok(false) => head,
-            Err(error) => return vec![self.warning("not-locked", &error)],
+            true => bucket.head(file).await.ok().flatten().unwrap_or(head),
+            false => head,
         };
         guarantees::unmet(bucket, file, &head, now).await
     }

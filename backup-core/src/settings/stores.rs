@@ -5,7 +5,7 @@ use std::path::Path;
 use super::DEFAULT_STORE;
 use super::document::{Document, StoreTable, read};
 use crate::cluster::{ClusterConf, DatabaseBackups};
-use crate::store::{Access, Address, S3Address, S3Options, StoreSettings};
+use crate::store::{Access, Address, S3Address, S3Options, ServerEncryption, StoreSettings};
 use crate::{Error, Kind, Result};
 
 /// Amazon's own endpoints need no other word than their region.
@@ -22,6 +22,12 @@ pub(super) fn count_from(directory: &Path, document: &mut Document) {
     });
     for path in files.chain(&mut document.encryption.identities) {
         *path = directory.join(&*path);
+    }
+    for recipient in &mut document.encryption.recipients {
+        let file = directory.join(&*recipient);
+        if let Some(file) = file.to_str().filter(|_| file.is_file()) {
+            *recipient = file.into();
+        }
     }
 }
 
@@ -40,7 +46,11 @@ pub(super) fn of_backup(document: &Document, cluster: &ClusterConf) -> Result<(V
         let named = stores.iter_mut().filter(|store| bucket(store) == bucket(&platform));
         let mut known = false;
         for store in named {
-            store.s3.keys.clone_from(&platform.s3.keys);
+            let (own, there) = (&mut store.s3, &platform.s3);
+            own.keys = own.keys.take().or_else(|| there.keys.clone());
+            if own.endpoint.is_none() && own.region.is_none() {
+                (own.endpoint, own.region) = (there.endpoint.clone(), there.region.clone());
+            }
             known = true;
         }
         if !known {
@@ -69,6 +79,11 @@ fn store(table: &StoreTable) -> Result<StoreSettings> {
     let is = (matches!(address, Address::S3(_)), matches!(address, Address::Sftp(_)));
     if table.s3.is_some() && !is.0 || table.sftp.is_some() && !is.1 {
         return Err(Error::new(Kind::Usage, format!("stores: {address} has options of another kind of store")));
+    }
+    let lone = |s3: &S3Options| s3.kms_key.is_some() && s3.encryption != Some(ServerEncryption::Kms);
+    if table.s3.as_ref().is_some_and(lone) {
+        let error = Error::new(Kind::Usage, format!("stores: {address} names a key of KMS, and does not ask for it"));
+        return Err(error.hint("add s3.encryption = \"aws:kms\", or leave kms_key out"));
     }
     let (s3, sftp) = (table.s3.clone().unwrap_or_default(), table.sftp.clone().unwrap_or_default());
     Ok(StoreSettings { address, s3, sftp })

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use backup_core::catalog::{self, Cache, Listed};
 use backup_core::encryption::Identities;
-use backup_core::finding::age;
+use backup_core::finding::{Finding, age};
 use backup_core::restore::Drill;
-use backup_core::store::{Address, blocking};
+use backup_core::store::{Access, Address, blocking};
 use backup_core::{Context, Result};
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{access, named_stores};
 use crate::arguments::Reading;
 use crate::output::{self, Output};
-use crate::{exit, human};
+use crate::{exit, findings, human};
 
 pub(crate) async fn run(
     addresses: &[PathBuf],
@@ -27,27 +28,56 @@ pub(crate) async fn run(
     let named: Vec<&Path> = addresses.iter().map(PathBuf::as_path).collect();
     let access = access(reading, &named)?;
     let addresses = named_stores(addresses, &access)?;
-    let identities = Identities::read(&access.identities)?;
-    let mut bundles = Vec::new();
-    let mut text = String::new();
+    // An encrypted bundle is listed without its identity, too.
+    let identities = Identities::read(&access.identities).unwrap_or_else(|error| {
+        output.note(&findings::finding(&Finding::from_error("no-identity", "identity", &error)));
+        Identities::default()
+    });
+    let (mut bundles, mut failed, mut text) = (Vec::new(), Vec::new(), String::new());
+    let alone = addresses.len() == 1;
     for address in addresses {
         if !text.is_empty() {
             text.push('\n');
         }
-        let store = access.store(address.clone(), context)?;
-        let identities = identities.clone();
-        // What is on this machine is read as fast as what would be kept of it.
-        let cache = match address {
-            Address::Directory(_) => None,
-            _ => Some(Cache::of(&address.to_string(), context)),
-        };
-        let listed = blocking(move || catalog::list(&*store, &identities, cache)).await?;
-        text.push_str(&describe(&listed, &address.to_string(), context.now()));
-        bundles.extend(listed);
+        match one(&address, &access, &identities, context).await {
+            Ok(listed) => {
+                text.push_str(&describe(&listed, &address.to_string(), context.now()));
+                let place = address.to_string();
+                bundles.extend(listed.into_iter().map(|bundle| Row { store: place.clone(), bundle }));
+            }
+            Err(error) if alone => return Err(error),
+            // The others may have what is looked for.
+            Err(error) => {
+                let finding = Finding::from_error("store-not-listed", address.to_string(), &error);
+                text.push_str(&findings::finding(&finding));
+                failed.push(finding);
+            }
+        }
     }
-    output.result("list", &json!({ "bundles": bundles }), &text)?;
+    let problem = !failed.is_empty() || bundles.iter().any(|row| row.bundle.problem.is_some());
+    output.result("list", &json!({ "bundles": bundles, "failed": failed }), &text)?;
     // A bundle that can't be opened is no backup, and whoever lists them should not overlook it.
-    Ok(exit::done(bundles.iter().any(|bundle| bundle.problem.is_some())))
+    Ok(exit::done(problem))
+}
+
+/// A bundle, and the store that it is in.
+#[derive(Serialize)]
+struct Row {
+    store: String,
+    #[serde(flatten)]
+    bundle: Listed,
+}
+
+/// The bundles of one store.
+async fn one(address: &Address, access: &Access, identities: &Identities, context: &Context) -> Result<Vec<Listed>> {
+    let store = access.store(address.clone(), context)?;
+    let identities = identities.clone();
+    // What is on this machine is read as fast as what would be kept of it.
+    let cache = match address {
+        Address::Directory(_) => None,
+        _ => Some(Cache::of(&address.to_string(), context)),
+    };
+    blocking(move || catalog::list(&*store, &identities, cache)).await
 }
 
 fn describe(bundles: &[Listed], place: &str, now: DateTime<Utc>) -> String {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use backup_core::bundle::manifest::{Database, Entry, Manifest};
-use backup_core::store::Access;
+use backup_core::store::{Access, Address};
 use backup_core::{Context, Result};
 use serde::Serialize;
 
@@ -126,13 +126,23 @@ fn unpack(path: &Path) -> String {
     let file = human::shell_word(Path::new(here));
     let fetch = match whole.split_once("://") {
         Some(("s3", _)) => format!("aws s3 cp {} . && ", human::shell_word(path)),
-        Some(_) => format!("sftp {} && ", human::shell_word(path)),
+        Some(_) => format!("{} && ", fetch_by_sftp(path)),
         None => String::new(),
     };
     match here.ends_with(".age") {
         true => format!("{fetch}age -d -i IDENTITY {file} | tar xz"),
         false => format!("{fetch}tar xzf {file}"),
     }
+}
+
+/// OpenSSH reads the path of a URL in another way than it writes one.
+fn fetch_by_sftp(path: &Path) -> String {
+    let Ok(Some((Address::Sftp(address), name))) = Address::of_bundle(path) else { return String::new() };
+    let port = address.port.map(|port| format!("-P {port} ")).unwrap_or_default();
+    let user = address.user.map(|user| format!("{user}@")).unwrap_or_default();
+    let directory = address.path.trim_start_matches("~/").trim_end_matches('/');
+    let whole = format!("{user}{}:{directory}/{name}", address.host);
+    format!("sftp {port}{}", human::shell_word(Path::new(&whole)))
 }
 
 fn restore(path: &Path, manifest: &Manifest) -> String {

@@ -14,6 +14,9 @@ use serde_json::json;
 use crate::output::Output;
 use crate::{exit, findings, human};
 
+/// How long work may take to stop by itself, and to clean up.
+const GRACE: Duration = Duration::from_secs(3);
+
 pub(crate) async fn run(path: &Path, access: &Access, output: &Output, context: &Context) -> Result<ExitCode> {
     let begun = Instant::now();
     context.phase(format!("verify {}", path.display()));
@@ -63,6 +66,10 @@ pub(super) async fn with_progress<T>(
             result = &mut work => {
                 return result.map_err(|cause| Error::new(Kind::Failed, "read the bundle").because(cause))?;
             }
+            // Most work stops by itself; what waits for a store that does not answer must not hold us.
+            () = interrupted(context) => {
+                return Err(Error::new(Kind::Interrupted, "interrupted before the work was complete"));
+            }
             _ = interval.tick() => {
                 let done = meter.written.load(std::sync::atomic::Ordering::Relaxed);
                 meter.done.store(done, std::sync::atomic::Ordering::Relaxed);
@@ -70,4 +77,10 @@ pub(super) async fn with_progress<T>(
             }
         }
     }
+}
+
+/// Ends some time after the program was asked to stop.
+async fn interrupted(context: &Context) {
+    context.cancel.cancelled().await;
+    tokio::time::sleep(GRACE).await;
 }

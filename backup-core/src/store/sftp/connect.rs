@@ -15,7 +15,7 @@ const PORT: u16 = 22;
 /// Where a machine that is up does not take a connection within this time, it won't.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Milliseconds that any answer may take.
-const ANSWER: u32 = 60_000;
+pub(super) const ANSWER: u32 = 60_000;
 /// Kinds of host keys. A server shows one of them, and it may be another one than is known of it, so each is asked for.
 const HOST_KEYS: [&str; 3] =
     ["ssh-ed25519", "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521", "rsa-sha2-512,rsa-sha2-256,ssh-rsa"];
@@ -25,6 +25,7 @@ const OWN_KEYS: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 /// A session that a server let in.
 pub(super) struct Connection {
     pub(super) sftp: ssh2::Sftp,
+    pub(super) session: Session,
     /// The directory of the address.
     pub(super) directory: PathBuf,
 }
@@ -48,24 +49,27 @@ impl Connection {
             }
             None => PathBuf::from(&address.path),
         };
-        Ok(Self { sftp, directory })
+        Ok(Self { sftp, session, directory })
     }
 }
 
 /// A session with a host that shows a key which is known of it.
 fn known(address: &SftpAddress, options: &SftpOptions, environment: &Environment) -> Result<Session> {
-    let mut shown = None;
-    let mut failed = None;
+    let (mut shown, mut other, mut failed) = (None, None, None);
     for kinds in HOST_KEYS {
         match shake_hands(address, kinds) {
             Ok(session) => match check_host(&session, address, options, environment)? {
                 CheckResult::Match => return Ok(session),
-                CheckResult::Mismatch => return Err(changed(&session, address)),
+                // One of another kind may be the one that is known.
+                CheckResult::Mismatch => other = other.or(Some(changed(&session, address))),
                 _ => shown = shown.or(Some(fingerprint(&session))),
             },
             Err(error) if error.kind() == Kind::Unsupported => failed = Some(error),
             Err(error) => return Err(error),
         }
+    }
+    if let Some(changed) = other {
+        return Err(changed);
     }
     let Some(fingerprint) = shown else {
         return Err(failed.unwrap_or_else(|| Error::new(Kind::Failed, "the server shows no key")));
@@ -171,9 +175,10 @@ fn log_in(session: &Session, user: &str, options: &SftpOptions, environment: &En
         }
     } else {
         if environment.get("SSH_AUTH_SOCK").is_some() {
-            match session.userauth_agent(user) {
-                Ok(()) => return Ok(()),
-                Err(cause) => tried.push(format!("the agent's keys: {}", cause.message())),
+            match with_agent(session, user) {
+                Ok(true) => return Ok(()),
+                Ok(false) => tried.push("none of the agent's keys is let in".into()),
+                Err(cause) => tried.push(format!("the agent: {}", cause.message())),
             }
         }
         let home = environment.home.as_ref().map(|home| home.join(".ssh"));
@@ -193,6 +198,14 @@ fn log_in(session: &Session, user: &str, options: &SftpOptions, environment: &En
     Err(error.hint(
         "put the public key into the other side's ~/.ssh/authorized_keys; a key with a passphrase goes into an agent: ssh-add",
     ))
+}
+
+/// Tries the keys of an agent, one after the other.
+fn with_agent(session: &Session, user: &str) -> Result<bool, ssh2::Error> {
+    let mut agent = session.agent()?;
+    agent.connect()?;
+    agent.list_identities()?;
+    Ok(agent.identities()?.iter().any(|key| agent.userauth(user, key).is_ok()))
 }
 
 fn with_file(session: &Session, user: &str, file: &Path) -> Result<(), String> {

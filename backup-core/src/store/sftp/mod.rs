@@ -23,7 +23,9 @@ use crate::{Context, Error, Kind, Result};
 const PREFIX: &str = ".orchestrator_backup_";
 const SUFFIX: &str = ".part";
 /// A part that was last written so long ago is nobody's any more.
-const ABANDONED: TimeDelta = TimeDelta::hours(24);
+const ABANDONED: TimeDelta = TimeDelta::days(7);
+/// Nothing that lies beside a bundle is longer.
+const SMALL: u64 = 1 << 20;
 /// What SFTP says where something is not there.
 const NOT_THERE: ErrorCode = ErrorCode::SFTP(2);
 
@@ -103,25 +105,32 @@ impl Sftp {
     }
 
     /// Writes a small file under a temporary name; returns its path.
-    fn write_part(&self, connection: &Connection, name: &FileName, content: &[u8]) -> Result<PathBuf> {
+    fn write_part(&self, connection: &Connection, name: &str, content: &[u8]) -> Result<PathBuf> {
+        // What a crash has left of the same.
+        let _ = connection.sftp.unlink(&connection.directory.join(part_of(name)));
         let (path, mut file) = self.part(connection, name)?;
         let written = file.write_all(content).and_then(|()| file.flush());
-        written.map_err(|cause| {
-            Error::new(Kind::Failed, format!("write {}", self.shown(&name.to_string()))).because(cause)
-        })?;
+        written.map_err(|cause| Error::new(Kind::Failed, format!("write {}", self.shown(name))).because(cause))?;
         Ok(path)
     }
 
-    /// A new file under a temporary name.
-    fn part(&self, connection: &Connection, name: &FileName) -> Result<(PathBuf, ssh2::File)> {
-        // The process and the moment tell it from that of any other run.
-        let moment = self.0.context.now().timestamp_nanos_opt().unwrap_or_default();
-        let part = format!(".{name}.{:x}{moment:x}{SUFFIX}", std::process::id());
+    /// A new file under a temporary name, which nobody else has: so two runs never write the same bundle, whatever the server
+    /// does when one is renamed.
+    fn part(&self, connection: &Connection, name: &str) -> Result<(PathBuf, ssh2::File)> {
+        let part = part_of(name);
         let path = connection.directory.join(&part);
         let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
         let file = connection.sftp.open_mode(&path, flags, 0o600, OpenType::File);
-        file.map(|file| (path, file)).map_err(|cause| self.failed("write", &part, cause))
+        file.map(|file| (path.clone(), file)).map_err(|cause| match connection.sftp.lstat(&path) {
+            Ok(_) => exists(&format!("an upload of {}", self.shown(name))),
+            Err(_) => self.failed("write", &part, cause),
+        })
     }
+}
+
+/// The temporary name of a file.
+fn part_of(name: &str) -> String {
+    format!(".{name}{SUFFIX}")
 }
 
 /// When a file was last written.
@@ -183,7 +192,7 @@ impl Store for Sftp {
         if connection.sftp.lstat(&target).is_ok() {
             return Err(exists(&self.shown(&name.to_string())));
         }
-        let (part, file) = self.part(&connection, name)?;
+        let (part, file) = self.part(&connection, &name.to_string())?;
         Ok(Box::new(Part::new(self.clone(), connection, name.clone(), part, file)))
     }
 
@@ -203,7 +212,7 @@ impl Store for Sftp {
         self.with(|connection| match connection.sftp.open(connection.directory.join(&file)) {
             Ok(mut opened) => {
                 let mut content = Vec::new();
-                let read = opened.read_to_end(&mut content);
+                let read = (&mut opened).take(SMALL).read_to_end(&mut content);
                 read.map_err(|cause| Error::new(Kind::Failed, format!("read {}", self.shown(&file))).because(cause))?;
                 Ok(Some(content))
             }
@@ -215,7 +224,7 @@ impl Store for Sftp {
     fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
         let file = format!("{name}{suffix}");
         self.with(|connection| {
-            let part = self.write_part(connection, name, content)?;
+            let part = self.write_part(connection, &file, content)?;
             let target = connection.directory.join(&file);
             // SFTP renames onto nothing that exists.
             let _ = connection.sftp.unlink(&target);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ssh2::ErrorCode;
 
 use super::Sftp;
-use super::connect::Connection;
+use super::connect::{ANSWER, Connection};
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::finding::{Finding, Severity};
@@ -15,6 +15,8 @@ use crate::{Error, ErrorContext, Kind, Result};
 
 /// What is sent at once. libssh2 waits for the answers to all of it, so little would mean many waits.
 const GATHER: usize = 1 << 20;
+/// Milliseconds that bringing a bundle onto the disk may take.
+const SYNC: u32 = 30 * 60_000;
 /// What SFTP says to a request that it does not know.
 const UNKNOWN: ErrorCode = ErrorCode::SFTP(8);
 
@@ -48,7 +50,10 @@ impl Part {
         let file = self.file.take().map(BufWriter::into_inner).transpose();
         let file =
             file.map_err(|cause| Error::new(Kind::Failed, format!("write {shown}")).because(cause.into_error()))?;
+        // All of a long bundle may have to go to a slow disk.
+        self.connection.session.set_timeout(SYNC);
         let synced = file.map_or(Ok(()), |mut file| file.fsync());
+        self.connection.session.set_timeout(ANSWER);
         match synced {
             Ok(()) => Ok(None),
             Err(cause) if cause.code() == UNKNOWN => {
@@ -82,9 +87,15 @@ impl Upload for Part {
     fn publish(mut self: Box<Self>, digest: &Sha256Digest) -> Result<Published> {
         let unsynced = self.sync()?;
         let directory = &self.connection.directory;
-        let sum = self.store.write_part(&self.connection, &self.name, digest_line(digest, &self.name).as_bytes())?;
+        let beside = format!("{}{DIGEST}", self.name);
+        let sum = self.store.write_part(&self.connection, &beside, digest_line(digest, &self.name).as_bytes())?;
         let target = directory.join(self.name.to_string());
         let sftp = &self.connection.sftp;
+        // Not every server refuses to rename onto something.
+        if sftp.lstat(&target).is_ok() {
+            let _ = sftp.unlink(&sum);
+            return Err(exists(&self.shown()));
+        }
         if let Err(cause) = sftp.rename(&self.path, &target, None) {
             let _ = sftp.unlink(&sum);
             // The server says "failure" whatever the reason is.
@@ -95,7 +106,7 @@ impl Upload for Part {
         }
         self.over = true;
         let mut warnings: Vec<Finding> = unsynced.into_iter().collect();
-        let beside = directory.join(format!("{}{DIGEST}", self.name));
+        let beside = directory.join(beside);
         // One that a bundle left which is gone.
         let _ = sftp.unlink(&beside);
         if let Err(cause) = sftp.rename(&sum, &beside, None) {
