@@ -68,6 +68,7 @@ pub async fn preflight(
 ) -> Preflight {
     let mut findings = Findings::default();
     look_at_cluster(settings, &mut findings);
+    findings.all.extend(look_at_platform(settings));
     let release = findings.keep("release", "release", release::find(release.or(settings.release.as_ref())).await);
     if let Some(release) = &release {
         findings.all.push(Finding::info("release", "release", format!("{} ({})", release.version, release.origin)));
@@ -111,6 +112,16 @@ fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
         let message = format!("cluster {name}, zones: {}, hosts: {}", cluster.zones.len(), cluster.hosts().len());
         findings.all.push(Finding::info("cluster-conf", shown, message));
     }
+}
+
+/// Keys for a bucket that is not named: whoever wrote them thinks that bundles go there.
+fn look_at_platform(settings: &Settings) -> Option<Finding> {
+    let backups = settings.cluster.database_backups.as_ref()?;
+    let meant = backups.access_key.is_some() || backups.secret_key.is_some();
+    let message = "it has keys and no bucket, so no bundle goes to S3";
+    let finding = Finding::info("backups-without-bucket", "database_backups in cluster.conf", message);
+    (meant && backups.bucket.is_none())
+        .then(|| finding.hint("its keys are access_key, secret_key, endpoint and bucket"))
 }
 
 fn look_at_tree(path: &Path, findings: &mut Findings) {

@@ -21,6 +21,8 @@ use crate::guarantees;
 
 /// What every bundle's key has before its time; the server need not list anything else.
 const NAMES: &str = "orchestrator_backup_";
+/// A name that no bundle will have, to try whether one could be written.
+pub(crate) const TRIAL: &str = "orchestrator_backup_19700101T000000Z.tgz";
 /// Nothing that lies beside a bundle is longer.
 const SMALL: u64 = 1 << 20;
 /// The key of the entry in an object's metadata that tells whose upload it is.
@@ -73,14 +75,15 @@ impl Bucket {
     /// # Errors
     /// Where the server can't keep it as the options want, beside all others.
     pub(crate) async fn create(&self, file: &str, run: &str, now: DateTime<Utc>) -> Result<Begun> {
-        let asked = Asked::new(format!("begin to write {}", self.shown(file)), "s3:PutObject");
+        let shown = if file == TRIAL { self.address.to_string() } else { self.shown(file) };
+        let asked = Asked::new(format!("begin to write {shown}"), "s3:PutObject");
         let request = self.client.create_multipart_upload().bucket(&self.address.bucket).key(self.key(file));
         let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256).metadata(RUN, run);
         let request = guarantees::ask(request, &self.options, now);
         let answer = request.send().await.map_err(|cause| asked.failed(cause))?;
         let begun =
             Begun { file: file.into(), upload_id: answer.upload_id().unwrap_or_default().into(), run: run.into() };
-        if let Err(error) = guarantees::check_begun(&answer, &self.options, &self.shown(file)) {
+        if let Err(error) = guarantees::check_begun(&answer, &self.options, &shown) {
             // What was begun shows to nobody, and a lifecycle rule ends it where this does not.
             let _ = self.abort(&begun).await;
             return Err(error);

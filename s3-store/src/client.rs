@@ -8,6 +8,7 @@ use std::time::Duration;
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::imds::region::ImdsRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::profile::region::ProfileFileRegionProvider;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -99,7 +100,9 @@ pub(crate) async fn client(
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
     let mut profile_region = ProfileFileRegionProvider::builder();
     if let Some(profile) = &options.profile {
-        loader = loader.profile_name(profile);
+        // Keys of the environment would come first otherwise.
+        let keys = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
+        loader = loader.profile_name(profile).credentials_provider(keys);
         profile_region = profile_region.profile_name(profile);
     } else if let Some((access, secret)) = &options.keys {
         let keys = Credentials::new(access.expose(), secret.expose(), None, None, "cluster.conf");

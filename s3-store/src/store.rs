@@ -11,14 +11,11 @@ use backup_core::store::{BESIDE, Leftover, S3Address, S3Options, Store, Stored, 
 use backup_core::{Context, Error, Kind, Result};
 use chrono::{DateTime, Utc};
 
-use crate::bucket::{Bucket, upload_of};
+use crate::bucket::{Bucket, TRIAL, upload_of};
 use crate::client;
 use crate::object::{Object, whole};
 use crate::runtime::Own;
 use crate::upload::Multipart;
-
-/// A name that no bundle will have, to try whether one could be written.
-const TRIAL: &str = "orchestrator_backup_19700101T000000Z.tgz";
 
 /// Bundles in a bucket.
 pub struct S3 {

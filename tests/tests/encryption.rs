@@ -167,3 +167,47 @@ fn an_identity_is_for_its_owner_alone_and_never_overwritten() {
     let wrong = wrong.expect("it runs");
     assert!(wrong.status.code() == Some(2) && !describe(&wrong).contains(secret), "{}", describe(&wrong));
 }
+
+#[test]
+fn damage_is_called_damage_and_named_by_entry() {
+    let server = Postgres::start();
+    server.load_sample(20_000);
+    let place = Workplace::default();
+    let recipient = key(&place);
+    let bundle = bundle_for(&place, &server, &[&recipient]);
+    let whole = fs::read(&bundle).expect("read");
+    let verify = |bytes: &[u8]| {
+        fs::write(&bundle, bytes).expect("written");
+        place.cli(&["verify", "--identity", "key"]).arg(&bundle).output().expect("it runs")
+    };
+    for at in [whole.len() / 2, whole.len() / 3, whole.len() - 10, whole.len() - 70_000] {
+        let mut bent = whole.clone();
+        bent[at] ^= 1;
+        let output = verify(&bent);
+        assert_eq!(output.status.code(), Some(12), "byte {at}: {}", describe(&output));
+    }
+    let mut twice = whole.clone();
+    [whole.len() / 2, whole.len() / 3].iter().for_each(|at| twice[*at] ^= 1);
+    let output = verify(&twice);
+    let named = String::from_utf8_lossy(&output.stdout).matches("databases/").count();
+    assert!(named >= 2 && describe(&output).contains("DAMAGED"), "{}", describe(&output));
+    for cut in [0, 10, 1000, whole.len() / 2, whole.len() - 1] {
+        let output = verify(&whole[..cut]);
+        assert_eq!(output.status.code(), Some(12), "cut at {cut}: {}", describe(&output));
+    }
+    assert_eq!(verify(&whole).status.code(), Some(0));
+}
+
+#[test]
+fn an_identity_in_place_of_its_file_is_not_repeated() {
+    let place = Workplace::default();
+    key(&place);
+    let secret = fs::read_to_string(place.path("key")).expect("read");
+    let secret = secret.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).expect("an identity");
+    place.write("bundle.tgz", "age-encryption.org/v1\n");
+    for arguments in [&["show", "bundle.tgz", "--identity", secret][..], &["list", ".", "--identity", secret, "--json"]]
+    {
+        let output = place.cli(arguments).output().expect("it runs");
+        assert!(!describe(&output).contains(secret), "{}", describe(&output));
+    }
+}

@@ -23,6 +23,10 @@ impl Identities {
     pub fn read(files: &[PathBuf]) -> Result<Self> {
         let mut all = Vec::new();
         for file in files {
+            if file.to_string_lossy().to_ascii_uppercase().contains("AGE-SECRET-KEY-") {
+                let error = Error::new(Kind::Usage, "read an identity: this is the identity itself, which is secret");
+                return Err(error.hint("write it into a file that its owner alone may read, and name the file"));
+            }
             all.extend(of_file(file).context(|| format!("read the identity {}", file.display()))?);
         }
         Ok(Self(Arc::new(all)))

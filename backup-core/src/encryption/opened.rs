@@ -138,10 +138,11 @@ fn reader(source: &Arc<dyn ReadAt>, identities: &Identities) -> Result<(Reader, 
     let window =
         Window { source: source.clone(), length, shared: shared.clone(), position: 0, begin: 0, bytes: Vec::new() };
     let unreadable = |cause: DecryptError| match cause {
-        DecryptError::NoMatchingKeys => {
-            Error::new(Kind::Refused, "it is encrypted, and not to an identity that is given")
-                .hint("name the identity of one of its recipients with --identity")
-        }
+        DecryptError::NoMatchingKeys => Error::new(
+            Kind::Refused,
+            "it is encrypted, and not to an identity that is given, unless its header is damaged",
+        )
+        .hint("name the identity of one of its recipients with --identity"),
         DecryptError::Io(cause) => unreadable(cause, doing),
         cause => Error::new(Kind::Damaged, doing).because(cause.to_string()),
     };

@@ -55,12 +55,16 @@ impl Recipients {
     fn add(&mut self, text: &str) -> Result<()> {
         if is_identity(text) {
             let error = Error::new(Kind::Usage, "read a recipient: this is an identity, which is secret");
-            return Err(error.hint("give its public key, age1…: it stands in the identity's file as a comment"));
+            let hint = "give its public half: age1… stands in the identity's file as a comment, that of an SSH key in its .pub";
+            return Err(error.hint(hint));
         }
         let refused = |why: &str| {
             let shown: String = text.chars().take(24).collect();
             Error::new(Kind::Usage, format!("read the recipient {shown}…: {why}")).hint(KINDS)
         };
+        if !is_key(text) {
+            return Err(refused("it is no recipient, and no file of this name is there"));
+        }
         let key: Box<dyn age::Recipient + Send> = if text.starts_with("ssh-") {
             Box::new(text.parse::<age::ssh::Recipient>().map_err(|error| refused(&unfit(&error)))?)
         } else {

@@ -137,6 +137,10 @@ async fn reopen(plan: Plan, moved: Moved<'_>, settings: &RestoreSettings, contex
     let path = moved.file.unwrap_or(&plan.file);
     let flag = if plan.cluster_conf.is_none() { "--file" } else { "--sql and --cluster-conf" };
     let lost = |error: Error| {
+        // Others say themselves what to do.
+        if error.kind() != Kind::NotFound {
+            return error;
+        }
         error.hint(format!("put it back, name it with {flag}, or return to what was there with --rollback"))
     };
     let source = match &plan.cluster_conf {

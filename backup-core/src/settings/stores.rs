@@ -5,8 +5,8 @@ use std::path::Path;
 use super::DEFAULT_STORE;
 use super::document::{Document, StoreTable, read};
 use crate::cluster::{ClusterConf, DatabaseBackups};
-use crate::store::{Access, Address, S3Address, S3Options, ServerEncryption, StoreSettings};
-use crate::{Error, Kind, Result};
+use crate::store::{Access, Address, S3Options, ServerEncryption, StoreSettings};
+use crate::{Error, ErrorContext, Kind, Result};
 
 /// Amazon's own endpoints need no other word than their region.
 const AMAZON: &str = ".amazonaws.com";
@@ -18,7 +18,9 @@ pub(super) fn count_from(directory: &Path, document: &mut Document) {
         let (s3, sftp) = (store.s3.as_mut(), store.sftp.as_mut());
         let sftp = sftp.map(|sftp| [&mut sftp.identity_file, &mut sftp.known_hosts]);
         let files = s3.map(|s3| &mut s3.ca_file).into_iter().chain(sftp.into_iter().flatten());
-        files.chain([&mut store.path]).flatten()
+        // An address that stands in the wrong place is refused later.
+        let path = store.path.iter_mut().filter(|path| !path.to_string_lossy().contains("://"));
+        files.flatten().chain(path)
     });
     for path in files.chain(&mut document.encryption.identities) {
         *path = directory.join(&*path);
@@ -37,7 +39,7 @@ pub(super) fn of_backup(document: &Document, cluster: &ClusterConf) -> Result<(V
     if stores.is_empty() {
         stores.push(StoreSettings::new(Address::Directory(DEFAULT_STORE.into())));
     }
-    if let Some(platform) = cluster.database_backups.as_ref().and_then(of_platform) {
+    if let Some(platform) = cluster.database_backups.as_ref().map(of_platform).transpose()?.flatten() {
         let bucket = |store: &StoreSettings| match &store.address {
             Address::S3(address) => Some(address.bucket.clone()),
             _ => None,
@@ -72,6 +74,10 @@ pub(super) fn of_restore(document: &Document, cluster_conf: Option<&Path>) -> Re
 
 fn store(table: &StoreTable) -> Result<StoreSettings> {
     let address = match (&table.path, &table.address) {
+        (Some(path), None) if path.to_string_lossy().contains("://") => {
+            let error = Error::new(Kind::Usage, "stores: a path holds an address");
+            return Err(error.hint("write address = \"s3://…\" in place of path"));
+        }
         (Some(path), None) => Address::Directory(path.clone()),
         (None, Some(address)) => Address::parse(Path::new(address))?,
         _ => return Err(Error::new(Kind::Usage, "stores: each has either a path or an address")),
@@ -90,12 +96,19 @@ fn store(table: &StoreTable) -> Result<StoreSettings> {
 }
 
 /// The bucket that the platform itself keeps database backups in; none where it keeps them on disk alone.
-fn of_platform(backups: &DatabaseBackups) -> Option<StoreSettings> {
-    let bucket = backups.bucket.clone()?;
+fn of_platform(backups: &DatabaseBackups) -> Result<Option<StoreSettings>> {
+    let Some(bucket) = &backups.bucket else { return Ok(None) };
+    let address = format!("s3://{}", bucket.strip_prefix("s3://").unwrap_or(bucket));
+    let address = Address::parse(Path::new(&address)).context(|| "database_backups in cluster.conf".into())?;
+    if backups.access_key.is_some() != backups.secret_key.is_some() {
+        let error =
+            Error::new(Kind::Usage, "database_backups in cluster.conf has one of access_key and secret_key alone");
+        return Err(error.hint("give both, or none and let the environment or the machine's role have them"));
+    }
     let (endpoint, region) = backups.endpoint.as_deref().map_or((None, None), endpoint);
     let keys = backups.access_key.clone().zip(backups.secret_key.clone());
     let s3 = S3Options { endpoint, region, keys, ..S3Options::default() };
-    Some(StoreSettings { s3, ..StoreSettings::new(Address::S3(S3Address { bucket, prefix: String::new() })) })
+    Ok(Some(StoreSettings { s3, ..StoreSettings::new(address) }))
 }
 
 /// URL and region: what stands there may be a region, a host or a URL.

@@ -51,8 +51,8 @@ impl Address {
             return directory(text);
         };
         match scheme {
-            "s3" => s3(rest).map(Self::S3),
-            "sftp" => sftp(rest).map(Self::Sftp),
+            "s3" => s3(rest).and_then(|address| check_store(Self::S3(address), rest)),
+            "sftp" => sftp(rest).and_then(|address| check_store(Self::Sftp(address), rest)),
             _ => Err(refused(&format!("{scheme}://… is no kind of store that is known")).hint(KINDS)),
         }
     }
@@ -63,7 +63,9 @@ impl Address {
     /// # Errors
     /// [`Kind::Usage`] where it can't be understood, or names no bundle.
     pub fn of_bundle(text: &Path) -> Result<Option<(Self, FileName)>> {
-        let Some(remote) = text.to_str().filter(|text| text.contains("://")) else { return Ok(None) };
+        let Some(remote) = text.to_str().filter(|text| text.contains("://")) else {
+            return if text.exists() { Ok(None) } else { check_typed(text).map(|()| None) };
+        };
         let split = remote.rsplit_once('/').and_then(|(store, name)| Some((store, name.parse().ok()?)));
         let Some((store, name)) = split else {
             // The address itself may hold what must not be repeated.
@@ -88,7 +90,32 @@ fn directory(text: &Path) -> Result<Address> {
         let error = refused(&format!("{} is taken as it is, with its `~`", text.display()));
         return Err(error.hint("name the directory in full; a shell replaces `~` where it is not quoted"));
     }
+    check_typed(text)?;
     Ok(Address::Directory(text.into()))
+}
+
+/// Refuses what was surely meant to lead away from this machine; it may hold a password.
+fn check_typed(text: &Path) -> Result<()> {
+    let text = text.to_string_lossy();
+    let first = text.split('/').next().unwrap_or_default();
+    let scheme = ["s3:", "sftp:", "ssh:", "scp:"].iter().any(|scheme| first.to_ascii_lowercase().starts_with(scheme));
+    let scp = first.split_once('@').is_some_and(|(_, host)| host.contains(':'));
+    if !scheme && !scp && !text.starts_with("s3//") {
+        return Ok(());
+    }
+    Err(refused("this looks like another machine's, and would be a directory of this one")
+        .hint("write s3://bucket/prefix or sftp://user@host/path; or ./ before it, if a directory is meant"))
+}
+
+/// A store is no bundle.
+fn check_store(address: Address, path: &str) -> Result<Address> {
+    match path.rsplit('/').next().unwrap_or_default().parse::<FileName>() {
+        Err(_) => Ok(address),
+        Ok(_) => {
+            Err(refused(&format!("{address} is a bundle, and no store"))
+                .hint("`show` and `verify` take a single bundle"))
+        }
+    }
 }
 
 fn s3(rest: &str) -> Result<S3Address> {
@@ -195,6 +222,11 @@ mod tests {
         for text in [
             "",
             "~/backups",
+            "s3:/bucket/hunter2",
+            "s3//bucket",
+            "sftp:/root:hunter2@vault/x",
+            "root@vault:/backups",
+            "s3://bucket/orchestrator_backup_20261120T191500Z.tgz",
             "gs://bucket",
             "s3://",
             "s3://bucket/../x",

@@ -146,6 +146,7 @@ fn check_host(
     options: &SftpOptions,
     environment: &Environment,
 ) -> Result<CheckResult> {
+    let (key, _) = session.host_key().ok_or_else(|| Error::new(Kind::Failed, "the server shows no key"))?;
     let mut known = session.known_hosts().context(|| "look at known hosts".into())?;
     let own = environment.home.as_ref().map(|home| home.join(".ssh/known_hosts"));
     let files = match &options.known_hosts {
@@ -159,16 +160,30 @@ fn check_host(
         let text = std::fs::read(&file).context(doing)?;
         // A line that libssh2 can't read, of a newer kind of key, must not hide the others.
         for line in String::from_utf8_lossy(&text).lines() {
+            if line.starts_with("@revoked") && holds(line, key) {
+                let error = Error::new(Kind::Refused, format!("the host's key is revoked: {}", fingerprint(session)));
+                return Err(error.hint("do not connect there until the host has another key that you have compared"));
+            }
             let _ = known.read_str(line, KnownHostFileKind::OpenSSH);
         }
     }
-    let (key, _) = session.host_key().ok_or_else(|| Error::new(Kind::Failed, "the server shows no key"))?;
     Ok(known.check_port(&address.host, address.port.unwrap_or(PORT), key))
+}
+
+/// Whether a line of known hosts is of this key, for whatever host.
+fn holds(line: &str, key: &[u8]) -> bool {
+    use base64::Engine as _;
+    let key = base64::prelude::BASE64_STANDARD.encode(key);
+    line.split_whitespace().any(|word| word == key)
 }
 
 /// Logs in with the key that is named, or those of an agent, or one's own.
 fn log_in(session: &Session, user: &str, options: &SftpOptions, environment: &Environment) -> Result<()> {
     let mut tried = Vec::new();
+    if let Some(file) = options.identity_file.as_ref().filter(|file| !file.exists()) {
+        let error = Error::new(Kind::NotFound, format!("log in as {user} with {}: no such file", file.display()));
+        return Err(error.hint("correct sftp.identity_file in the settings"));
+    }
     if let Some(file) = &options.identity_file {
         if let Err(error) = with_file(session, user, file) {
             tried.push(error);

@@ -166,6 +166,14 @@ impl Store for Sftp {
             let there = connection.directory.ancestors().find(|path| connection.sftp.stat(path).is_ok());
             let there = there.unwrap_or(Path::new("/"));
             let new = if there == connection.directory { "" } else { "it does not exist and will be made; " };
+            let trial = there.join(format!("{PREFIX}trial-{:x}{SUFFIX}", std::process::id()));
+            let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+            let opened = connection.sftp.open_mode(&trial, flags, 0o600, OpenType::File);
+            opened.map_err(|cause| {
+                let error = failed(format!("write to {shown}"), cause);
+                error.hint("name a directory that the user who logs in may write to")
+            })?;
+            let _ = connection.sftp.unlink(&trial);
             let directory = connection.sftp.opendir(there).map_err(|cause| failed(format!("look at {shown}"), cause));
             // Not every server says what room there is.
             let room = directory?.statvfs().ok().map(|stat| stat.f_bavail * stat.f_frsize);
@@ -174,8 +182,8 @@ impl Store for Sftp {
                     let message = format!("{} are free there, and the bundle may take {}", bytes(room), bytes(size));
                     Finding::warning("space", shown, message).hint("make room, or name another place with --to")
                 }
-                Some(room) => Finding::info("destination", shown, format!("{new}can be reached, {} free", bytes(room))),
-                None => Finding::info("destination", shown, format!("{new}can be reached")),
+                Some(room) => Finding::info("destination", shown, format!("{new}can be written, {} free", bytes(room))),
+                None => Finding::info("destination", shown, format!("{new}can be written")),
             }])
         })
     }
