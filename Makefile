@@ -23,9 +23,11 @@ test-live: setup
 
 # Ratios of other ways to dump a database to ours.
 bench: setup
-	cargo build --release --locked --package orchestrator-cli
+	deploy/setup-bench.sh
+	cargo build --release --locked --package orchestrator-cli --package fixtures
 	fixtures/bench.sh
 	fixtures/bench-restore.sh
+	fixtures/bench-stores.sh
 
 # Licences, advisories and needless dependencies; it fetches the list of advisories.
 audit:

@@ -6,6 +6,7 @@ mod client;
 mod error;
 mod guarantees;
 mod object;
+mod publish;
 mod retry;
 mod runtime;
 mod store;

@@ -1,6 +1,6 @@
 //! `cleanup`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::confirm::confirm;
-use super::{access, named_stores};
+use super::stores;
 use crate::arguments::Reading;
 use crate::exit;
 use crate::output::Output;
@@ -24,11 +24,10 @@ pub(crate) async fn run(
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
-    let named: Vec<&Path> = addresses.iter().map(PathBuf::as_path).collect();
-    let access = access(reading, &named)?;
+    let (access, addresses) = stores(reading, addresses)?;
     let before = context.now() - TimeDelta::hours(older_than.into());
     let mut found = Vec::new();
-    for address in named_stores(addresses, &access)? {
+    for address in addresses {
         let store = access.store(address, context)?;
         let looked = store.clone();
         let leftovers = blocking(move || looked.leftovers(before));

@@ -1,6 +1,6 @@
 //! `list`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{access, named_stores};
+use super::stores;
 use crate::arguments::Reading;
 use crate::output::{self, Output};
 use crate::{exit, findings, human};
@@ -25,9 +25,7 @@ pub(crate) async fn run(
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
-    let named: Vec<&Path> = addresses.iter().map(PathBuf::as_path).collect();
-    let access = access(reading, &named)?;
-    let addresses = named_stores(addresses, &access)?;
+    let (access, addresses) = stores(reading, addresses)?;
     // An encrypted bundle is listed without its identity, too.
     let identities = Identities::read(&access.identities).unwrap_or_else(|error| {
         output.note(&findings::finding(&Finding::from_error("no-identity", "identity", &error)));

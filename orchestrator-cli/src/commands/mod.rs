@@ -77,12 +77,15 @@ fn access(reading: Reading, named: &[&Path]) -> Result<Access> {
     Ok(with(access, reading.identities))
 }
 
-/// The stores that are named, or all that the settings know.
-fn named_stores(texts: &[PathBuf], access: &Access) -> Result<Vec<Address>> {
-    if texts.is_empty() {
-        return Ok(access.stores.iter().map(|store| store.address.clone()).collect());
-    }
-    addresses(texts)
+/// The stores that are named, or all that the settings know, and how they are reached.
+fn stores(reading: Reading, texts: &[PathBuf]) -> Result<(Access, Vec<Address>)> {
+    let named: Vec<&Path> = texts.iter().map(PathBuf::as_path).collect();
+    let access = access(reading, &named)?;
+    let addresses = match texts.is_empty() {
+        true => access.stores.iter().map(|store| store.address.clone()).collect(),
+        false => addresses(texts)?,
+    };
+    Ok((access, addresses))
 }
 
 /// Identities of the command line stand beside those of the settings.
