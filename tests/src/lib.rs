@@ -42,6 +42,7 @@ impl Workplace {
     pub fn cli(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         forget_libpq(&mut command);
+        forget_aws(&mut command);
         command
             .args(arguments)
             .current_dir(self.directory.path())
@@ -109,6 +110,16 @@ impl Workplace {
         names
             .filter(|name| !name.ends_with(".tgz") && !name.ends_with(".sha256") && name != ".orchestrator-cli.lock")
             .collect()
+    }
+}
+
+/// Keeps the surroundings' keys, servers and proxies from a command.
+fn forget_aws(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let upper = name.to_string_lossy().to_ascii_uppercase();
+        if upper.starts_with("AWS_") || upper.ends_with("_PROXY") || upper == "SSH_AUTH_SOCK" {
+            command.env_remove(name);
+        }
     }
 }
 
