@@ -210,8 +210,7 @@ async fn record_hosts(
     match seen.and_then(|seen| seen) {
         Ok(seen) => seen.iter().map(Seen::record).collect(),
         Err(error) => {
-            let finding = Finding::from_error("hosts-not-recorded", "hosts", &error);
-            let finding = Finding { severity: Severity::Warning, ..finding };
+            let finding = Finding::warning_from_error("hosts-not-recorded", "hosts", &error);
             context.observer.event(&Event::Finding(finding.clone()));
             warnings.push(finding);
             Vec::new()

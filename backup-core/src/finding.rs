@@ -63,6 +63,11 @@ impl Finding {
     pub fn from_error(code: &str, subject: impl Into<String>, error: &Error) -> Self {
         Self { hint: error.first_hint().map(Into::into), ..Self::error(code, subject, error.chain().join(": ")) }
     }
+
+    /// The warning that an error amounts to where the work went on without what failed.
+    pub fn warning_from_error(code: &str, subject: impl Into<String>, error: &Error) -> Self {
+        Self { severity: Severity::Warning, ..Self::from_error(code, subject, error) }
+    }
 }
 
 /// All that a preflight finds, and the first error as it happened.

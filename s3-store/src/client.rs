@@ -22,7 +22,6 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provi
 use aws_smithy_http_client::{Builder as HttpBuilder, Connector};
 use backup_core::store::S3Options;
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
-
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;

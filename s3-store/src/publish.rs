@@ -3,7 +3,7 @@
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use backup_core::bundle::manifest::Sha256Digest;
 use backup_core::bundle::name::FileName;
-use backup_core::finding::{Finding, Severity};
+use backup_core::finding::Finding;
 use backup_core::store::{DIGEST, Published, digest_line, exists};
 use backup_core::{Error, Kind, Result};
 use base64::Engine as _;
@@ -88,7 +88,7 @@ impl Sender {
     }
 
     fn warning(&self, code: &str, error: &Error) -> Finding {
-        Finding { severity: Severity::Warning, ..Finding::from_error(code, self.shown(), error) }
+        Finding::warning_from_error(code, self.shown(), error)
     }
 }
 

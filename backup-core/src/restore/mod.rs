@@ -194,7 +194,7 @@ async fn go_on(
         if let Source::Bundle(_) = source {
             match work.target()?.confirm(&names.name, database).await {
                 Ok(found) => warnings.extend(found),
-                Err(error) => warnings.push(as_warning("not-confirmed", &names.name, &error)),
+                Err(error) => warnings.push(Finding::warning_from_error("not-confirmed", &names.name, &error)),
             }
         }
         databases.push(Restored {
@@ -205,7 +205,7 @@ async fn go_on(
     }
     match cluster::look_again(source, &work.plan, context).await {
         Ok(found) => warnings.extend(found),
-        Err(error) => warnings.push(as_warning("hosts-not-looked-at", "hosts", &error)),
+        Err(error) => warnings.push(Finding::warning_from_error("hosts-not-looked-at", "hosts", &error)),
     }
     Ok(Outcome {
         bundle: work.plan.bundle.clone(),
@@ -217,9 +217,4 @@ async fn go_on(
         seconds: journal.latest().signed_duration_since(created).as_seconds_f64(),
         warnings,
     })
-}
-
-/// What could not be seen after the work was done does not undo it.
-fn as_warning(code: &str, subject: &str, error: &Error) -> Finding {
-    Finding { severity: Severity::Warning, ..Finding::from_error(code, subject, error) }
 }

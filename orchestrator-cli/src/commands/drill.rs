@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use backup_core::finding::{Finding, Severity};
+use backup_core::finding::Finding;
 use backup_core::restore::{self, Drill};
 use backup_core::store::{Access, blocking};
 use backup_core::{Context, Error, Kind, Result, catalog, settings};
@@ -44,7 +44,7 @@ async fn record(bundle: &Path, drill: &Drill, access: &Access, context: &Context
     let shown = bundle.display().to_string();
     let place = match access.place(bundle, context) {
         Ok(place) => place.filter(|(_, name)| name.bundle.to_string() == drill.bundle),
-        Err(error) => return Some(as_warning(&shown, &error)),
+        Err(error) => return Some(Finding::warning_from_error("drill-not-recorded", &shown, &error)),
     };
     let Some((store, name)) = place else {
         let message = "the file has another name than the bundle in it, so `list` will not know of the drill";
@@ -52,9 +52,5 @@ async fn record(bundle: &Path, drill: &Drill, access: &Access, context: &Context
     };
     let drill = drill.clone();
     let error = blocking(move || catalog::record(&*store, &name, &drill)).await.err()?;
-    Some(as_warning(&shown, &error))
-}
-
-fn as_warning(bundle: &str, error: &Error) -> Finding {
-    Finding { severity: Severity::Warning, ..Finding::from_error("drill-not-recorded", bundle, error) }
+    Some(Finding::warning_from_error("drill-not-recorded", &shown, &error))
 }

@@ -9,7 +9,7 @@ use super::Sftp;
 use super::connect::{ANSWER, Connection};
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::store::{DIGEST, Published, Upload, digest_line, exists};
 use crate::{Error, ErrorContext, Kind, Result};
 
@@ -111,8 +111,7 @@ impl Upload for Part {
         let _ = sftp.unlink(&beside);
         if let Err(cause) = sftp.rename(&sum, &beside, None) {
             let error = self.store.failed("write the digest of", &self.name.to_string(), cause);
-            let finding = Finding::from_error("digest-not-written", self.shown(), &error);
-            warnings.push(Finding { severity: Severity::Warning, ..finding });
+            warnings.push(Finding::warning_from_error("digest-not-written", self.shown(), &error));
         }
         Ok(Published { place: self.shown(), warnings })
     }
