@@ -9,6 +9,7 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, MultipartUpload, ObjectLockEnabled,
 };
 use backup_core::Result;
+use backup_core::bundle::manifest::Sha256Digest;
 use backup_core::bundle::name::FileName;
 use backup_core::store::{Leftover, S3Address, S3Options, Stored, bundles};
 use base64::Engine as _;
@@ -18,6 +19,7 @@ use chrono::{DateTime, Utc};
 
 use crate::error::{Asked, status};
 use crate::guarantees;
+use crate::signature::SignedAs;
 
 /// What every bundle's key has before its time; the server need not list anything else.
 const NAMES: &str = "orchestrator_backup_";
@@ -117,15 +119,16 @@ impl Bucket {
         begun: &Begun,
         number: usize,
         part: Bytes,
-        digest: [u8; 32],
+        digest: Sha256Digest,
     ) -> Result<Option<String>> {
         let doing = format!("upload part {} of {}", number + 1, self.shown(&begun.file));
         let asked = Asked::new(doing, "s3:PutObject");
         let request = self.client.upload_part().bucket(&self.address.bucket).key(self.key(&begun.file));
         let request = request.upload_id(&begun.upload_id).part_number(number as i32 + 1);
-        let request = request.checksum_sha256(BASE64_STANDARD.encode(digest)).body(ByteStream::from(part));
+        let request = request.checksum_sha256(BASE64_STANDARD.encode(digest.0)).body(ByteStream::from(part));
         let request = request
             .customize()
+            .interceptor(SignedAs(digest))
             .config_override(crate::client::patient_with(&self.options, crate::upload::times_as_long(number)));
         let answer = request.send().await.map_err(|cause| asked.failed(cause))?;
         Ok(answer.e_tag().map(Into::into))

@@ -1,6 +1,7 @@
 //! How an upload gets a name that nobody has or will have, on servers that heed conditions and on others.
 
 use aws_sdk_s3::types::CompletedPart;
+use backup_core::bundle::manifest::Sha256Digest;
 use backup_core::store::exists;
 use backup_core::{Error, Kind, Result};
 use bytes::Bytes;
@@ -80,7 +81,7 @@ impl Bucket {
     async fn is_heeded(&self, file: &str) -> Result<bool> {
         let begun = self.begin_plain(file).await?;
         let content = Bytes::from_static(b"of no worth either\n");
-        let digest = Sha256::digest(&content).into();
+        let digest = Sha256Digest(Sha256::digest(&content).into());
         let completed = match self.put_part(&begun, 0, content, digest).await {
             Ok(e_tag) => self.complete(&begun, vec![CompletedPart::from(Part { number: 0, e_tag, digest })]).await,
             Err(error) => {

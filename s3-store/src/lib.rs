@@ -9,6 +9,7 @@ mod object;
 mod publish;
 mod retry;
 mod runtime;
+mod signature;
 mod store;
 mod upload;
 

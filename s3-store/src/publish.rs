@@ -94,6 +94,6 @@ impl Sender {
 
 /// S3's digest of an object in parts: that of their digests, and how many there are.
 fn composite(parts: &[Part]) -> String {
-    let all = parts.iter().fold(Sha256::new(), |all, part| all.chain_update(part.digest));
+    let all = parts.iter().fold(Sha256::new(), |all, part| all.chain_update(part.digest.0));
     format!("{}-{}", BASE64_STANDARD.encode(all.finalize()), parts.len())
 }

@@ -77,7 +77,7 @@ pub(crate) struct Part {
     /// What the server calls its content.
     pub(crate) e_tag: Option<String>,
     /// SHA-256 of it.
-    pub(crate) digest: [u8; 32],
+    pub(crate) digest: Sha256Digest,
 }
 
 impl Multipart {
@@ -132,7 +132,7 @@ impl Sender {
 
     async fn keep(&self, number: usize, part: Bytes) {
         let put = async {
-            let digest: [u8; 32] = Sha256::digest(&part).into();
+            let digest = Sha256Digest(Sha256::digest(&part).into());
             let e_tag = self.bucket.put_part(&self.begun, number, part, digest).await?;
             Ok(Part { number, e_tag, digest })
         };
@@ -232,7 +232,7 @@ impl From<Part> for CompletedPart {
         Self::builder()
             .part_number(part.number as i32 + 1)
             .set_e_tag(part.e_tag)
-            .checksum_sha256(BASE64_STANDARD.encode(part.digest))
+            .checksum_sha256(BASE64_STANDARD.encode(part.digest.0))
             .build()
     }
 }
