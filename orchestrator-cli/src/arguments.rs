@@ -40,6 +40,11 @@ pub(crate) enum Command {
         orchestrator-cli restore --resume\n  \
         orchestrator-cli restore --rollback")]
     Restore(Restore),
+    /// Draw what a deploy would do: machines with their components, level by level, and which must stand before which
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli deploy --dry -c cluster.conf\n  \
+        orchestrator-cli deploy --dry -c cluster.conf --release 2.6.3 --graph deploy.svg")]
+    Deploy(Deploy),
     /// Show what differs between a bundle and what is live, or another bundle; what a restore would lose stands first
     #[command(after_help = "Examples:\n  \
         orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz --config /home/orchestrator/cluster.conf\n  \
@@ -217,6 +222,21 @@ pub(crate) struct Backup {
     /// Check everything, print what would be done, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Deploy {
+    #[command(flatten)]
+    pub(crate) config: Config,
+    /// Change nothing: draw the graph, and stop
+    #[arg(long, required = true)]
+    pub(crate) dry: bool,
+    /// The release that would be deployed [default: the settings']
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) release: Option<String>,
+    /// Where the picture goes; its name ends in .png, .svg or .dot
+    #[arg(long, value_name = "FILE", default_value = "graph.png")]
+    pub(crate) graph: PathBuf,
 }
 
 #[derive(Args)]

@@ -7,6 +7,7 @@ mod exit;
 mod findings;
 mod human;
 mod output;
+mod picture;
 mod progress;
 
 use std::process::ExitCode;

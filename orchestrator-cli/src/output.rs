@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use backup_core::finding::Finding;
 use backup_core::{Error, ErrorContext, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -14,7 +15,7 @@ use serde_json::json;
 use crate::arguments::{Arguments, Command};
 use crate::exit;
 use crate::findings::RED;
-use crate::human::indented;
+use crate::human::{indented, plain};
 use crate::progress::Progress;
 
 /// Version of the JSON documents' shape.
@@ -100,6 +101,28 @@ impl Output {
         self.progress.finish();
         let _ = anstream::stderr().write_all(text.as_bytes());
         ExitCode::from(code)
+    }
+
+    /// Prints each finding as an error of `doing`, and returns the exit code of a check that refuses. Text is worded as the
+    /// platform's own tool words it: `Error: failed to …: … .`
+    pub(crate) fn fail_with_findings(&self, doing: &str, findings: &[Finding]) -> ExitCode {
+        let sentence = |finding: &Finding| format!("{doing}: {}.", finding.message);
+        self.progress.finish();
+        if self.json {
+            let message = findings.iter().map(sentence).collect::<Vec<_>>().join(" ");
+            let value = json!({ "message": message, "findings": findings, "exit_code": exit::REFUSED });
+            let _ = self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": value })));
+            return ExitCode::from(exit::REFUSED);
+        }
+        for finding in findings {
+            let mut text = format!("{RED}Error{RED:#}: {}", indented("", &plain(&sentence(finding))));
+            text.push_str(&indented("  ", &plain(&finding.subject)));
+            if let Some(hint) = &finding.hint {
+                text.push_str(&indented("  hint: ", &plain(hint)));
+            }
+            let _ = anstream::stderr().write_all(text.as_bytes());
+        }
+        ExitCode::from(exit::REFUSED)
     }
 
     /// Prints a question, whatever else is to be printed; nothing is drawn over it until it is answered.

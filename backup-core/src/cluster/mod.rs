@@ -2,12 +2,14 @@
 
 pub mod hosts;
 mod lexer;
+mod lines;
 mod parser;
 pub mod secret;
 mod syntax;
 mod value;
 mod view;
 
+pub use lines::Lines;
 pub use parser::parse;
 pub use syntax::SyntaxError;
 pub use value::{Map, Value};

@@ -1,6 +1,7 @@
 //! Reads tokens into values. Depth is bounded, every token is looked at once.
 
 use super::lexer::{Expect, Lexer, Token};
+use super::lines::Lines;
 use super::syntax::SyntaxError;
 use super::value::{Map, Value};
 
@@ -12,11 +13,20 @@ const DEEPEST: usize = 100;
 /// # Errors
 /// The first place that can't be understood.
 pub fn parse(source: &str) -> Result<Map, SyntaxError> {
-    Parser { lexer: Lexer::new(source) }.map(None, 0)
+    parse_with_lines(source).map(|(map, _)| map)
+}
+
+/// Reads a `cluster.conf`, and says where its values stand.
+pub(super) fn parse_with_lines(source: &str) -> Result<(Map, Lines), SyntaxError> {
+    let mut parser = Parser { lexer: Lexer::new(source), places: Vec::new() };
+    let map = parser.map(None, 0)?;
+    Ok((map, Lines::new(source, &parser.places)))
 }
 
 struct Parser<'s> {
     lexer: Lexer<'s>,
+    /// Where values begin.
+    places: Vec<usize>,
 }
 
 impl Parser<'_> {
@@ -70,6 +80,7 @@ impl Parser<'_> {
                 "at most 100 levels",
             ));
         }
+        self.places.push(at);
         match token {
             Token::Mark('{') => self.map(Some(at), depth + 1).map(Value::Map),
             Token::Mark('[') => self.array(at, key, depth + 1).map(Value::Array),

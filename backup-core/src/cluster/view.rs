@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::lines::Lines;
 use super::secret::Secret;
 use super::value::{Map, Value};
 use crate::{Error, Kind, Result};
@@ -45,6 +46,8 @@ pub struct ClusterConf {
     pub database_backups: Option<DatabaseBackups>,
     /// The whole file, unknown keys included.
     pub all: Map,
+    /// Where its values stand.
+    pub lines: Lines,
 }
 
 impl ClusterConf {
@@ -53,7 +56,7 @@ impl ClusterConf {
     /// # Errors
     /// [`Kind::Usage`] where the text can't be understood, or a known key has a value of another kind.
     pub fn parse(source: &str) -> Result<Self> {
-        let all = super::parse(source)
+        let (all, lines) = super::parser::parse_with_lines(source)
             .map_err(|error| Error::new(Kind::Usage, "the text can't be understood").because(error))?;
         let continuum = Place::root(&all).at("chef")?.at("continuum")?;
         Ok(Self {
@@ -63,7 +66,13 @@ impl ClusterConf {
             components: components(&Place::root(&all).at("components")?)?,
             database_backups: database_backups(&continuum.at("database_backups")?)?,
             all: all.clone(),
+            lines,
         })
+    }
+
+    /// The line of the value at a path of keys and of numbers of items.
+    pub fn line(&self, path: &[&str]) -> Option<usize> {
+        self.lines.of(&self.all, path)
     }
 
     /// Every host of every zone, each once.

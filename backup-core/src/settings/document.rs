@@ -1,5 +1,6 @@
 //! Settings as they are written: a TOML file, and what is wrong with one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub(super) struct Document {
     pub(super) restore: RestoreTable,
     pub(super) hosts: HostsTable,
     pub(super) drill: DrillTable,
+    pub(super) deploy: DeployTable,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,6 +81,12 @@ pub(super) struct BackupTable {
 pub(super) struct RestoreTable {
     pub(super) release: ReleaseRule,
     pub(super) jobs: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DeployTable {
+    pub(super) components: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -3,6 +3,7 @@
 mod document;
 mod stores;
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use globset::{Glob, GlobSetBuilder};
@@ -97,6 +98,8 @@ pub struct Settings {
     pub jobs: Option<usize>,
     /// The port that the cluster's hosts take SSH connections on.
     pub ssh_port: u16,
+    /// Components that the platform's table lacks, and what each needs.
+    pub components: BTreeMap<String, Vec<String>>,
 }
 
 /// Reads the configuration: a file whose name ends in `.toml` is settings, any other is a `cluster.conf`.
@@ -187,6 +190,7 @@ fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
         level,
         jobs: check_jobs(document.backup.jobs)?,
         ssh_port: document.hosts.ssh_port,
+        components: document.deploy.components,
         cluster_conf,
     })
 }

@@ -1,0 +1,30 @@
+//! What a deploy will do: which machine takes which components, and which must stand before which.
+//!
+//! Everything here is a function of `cluster.conf` and of one table of [`components`]; nothing is asked of a machine.
+
+mod components;
+mod order;
+mod placement;
+
+pub use components::{Components, Need, Source};
+pub use order::{Graph, Requirement};
+pub use placement::Machine;
+
+use crate::cluster::ClusterConf;
+use crate::finding::Finding;
+
+/// The machines of a cluster in the order in which they are to be deployed.
+///
+/// # Errors
+/// All that is wrong with the `cluster.conf`, each with its line: what no machine can take, what stands there twice, what
+/// needs something that is nowhere, what needs itself.
+pub fn graph(cluster: &ClusterConf, components: &Components) -> Result<Graph, Vec<Finding>> {
+    let (machines, mut findings) = placement::place(cluster, components);
+    findings.extend(components.check(cluster));
+    if findings.is_empty() { Ok(Graph::new(machines, components)) } else { Err(findings) }
+}
+
+/// The subject of a finding on what stands at a path of `cluster.conf`.
+fn place_of(cluster: &ClusterConf, path: &[&str]) -> String {
+    cluster.line(path).map_or_else(|| "cluster.conf".into(), |line| format!("cluster.conf, line {line}"))
+}

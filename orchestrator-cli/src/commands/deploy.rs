@@ -1,0 +1,78 @@
+//! `deploy --dry`.
+
+use std::process::ExitCode;
+
+use backup_core::cluster::hosts;
+use backup_core::component::release::{self, Origin};
+use backup_core::deploy::{self, Components, Graph};
+use backup_core::finding::Finding;
+use backup_core::settings::{self, Settings};
+use backup_core::{Context, ErrorContext, Result};
+use serde_json::{Value, json};
+
+use crate::arguments::Deploy;
+use crate::output::Output;
+use crate::picture::{Form, Subject};
+use crate::{exit, findings};
+
+pub(crate) async fn run(deploy: Deploy, output: &Output, context: &Context) -> Result<ExitCode> {
+    let form = Form::of(&deploy.graph)?;
+    let settings = settings::load(&deploy.config.config)?;
+    let graph = match deploy::graph(&settings.cluster, &Components::with(&settings.components)) {
+        Ok(graph) => graph,
+        Err(findings) => return Ok(output.fail_with_findings("failed to generate the dependency graph", &findings)),
+    };
+    let release = match deploy.release.map(Origin::Given).or_else(|| settings.release.clone()) {
+        Some(origin) => Some(release::find(Some(&origin)).await?.version),
+        None => None,
+    };
+    let silent = silent(&graph, &settings, context).await?;
+    let subject = Subject {
+        cluster: settings.cluster.cluster_name.as_deref().unwrap_or("an unnamed cluster"),
+        release: release.as_deref(),
+        graph: &graph,
+        down: silent.iter().map(|finding| finding.subject.clone()).collect(),
+    };
+    let shown = deploy.graph.display();
+    std::fs::write(&deploy.graph, form.draw(&subject)?).context(|| format!("write {shown}"))?;
+    let text = format!("Generating dependency tree... done\nDependency graph for dry run written to {shown}.\n");
+    let mut value = as_json(&subject);
+    value["file"] = shown.to_string().into();
+    value["findings"] = json!(silent);
+    output.note(&silent.iter().map(findings::finding).collect::<String>());
+    output.result("deploy-graph", &value, &text)?;
+    Ok(exit::done(!silent.is_empty()))
+}
+
+/// A warning for each machine that does not answer.
+async fn silent(graph: &Graph, settings: &Settings, context: &Context) -> Result<Vec<Finding>> {
+    let hosts: Vec<String> = graph.machines.iter().map(|machine| machine.host.clone()).collect();
+    context.phase(format!("look at {} hosts", hosts.len()));
+    let seen = hosts::look(&hosts, settings.ssh_port, context).await?;
+    let warning = |host| {
+        Finding::warning("host-unreachable", host, "does not answer")
+            .hint("see to it before the deploy: it would not be reached, and nothing that needs it")
+    };
+    Ok(seen.into_iter().filter(|seen| seen.answer.is_none()).map(|seen| warning(seen.host)).collect())
+}
+
+fn as_json(subject: &Subject<'_>) -> Value {
+    let graph = subject.graph;
+    let hosts = |indices: &[usize]| indices.iter().map(|at| graph.machines[*at].host.as_str()).collect::<Vec<_>>();
+    let machine = |index: usize| {
+        let machine = &graph.machines[index];
+        let needs = graph.requirements.iter().filter(|requirement| requirement.machine == index);
+        let needs = needs.map(|requirement| {
+            json!({ "component": requirement.component, "needs": requirement.needs, "on": hosts(&requirement.on) })
+        });
+        json!({
+            "host": machine.host, "zone": machine.zone, "components": machine.components,
+            "answers": !subject.down.contains(&machine.host), "needs": needs.collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "cluster": subject.cluster, "release": subject.release,
+        "machines": (0..graph.machines.len()).map(machine).collect::<Vec<_>>(),
+        "levels": graph.levels.iter().map(|level| hosts(level)).collect::<Vec<_>>(),
+    })
+}
