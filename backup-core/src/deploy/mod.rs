@@ -1,6 +1,6 @@
 //! What a deploy will do: which machine takes which components, and which must stand before which.
 //!
-//! Everything here is a function of `cluster.conf` and of one table of [`components`]; nothing is asked of a machine.
+//! Everything here is a function of `cluster.conf` and of one table of [`Components`]; nothing is asked of a machine.
 
 mod components;
 mod order;
