@@ -24,6 +24,7 @@ pub mod preflight;
 pub mod restore;
 mod sealed;
 pub mod settings;
+pub mod state;
 pub mod store;
 
 pub use context::Context;

@@ -45,6 +45,20 @@ pub(crate) enum Command {
         orchestrator-cli deploy --dry -c cluster.conf\n  \
         orchestrator-cli deploy --dry -c cluster.conf --release 2.6.3 --graph deploy.svg")]
     Deploy(Deploy),
+    /// List the machines of the cluster: tags, who they prove to be, whether they answer
+    #[command(after_help = "Examples:\n  orchestrator-cli nodes\n  orchestrator-cli nodes router -c cluster.conf")]
+    Nodes {
+        /// A name, an address or a part of them, a zone or a tag [default: all]
+        query: Option<String>,
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Log in to a machine of the cluster, or run a command there, with the system's own ssh
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli ssh\n  \
+        orchestrator-cli ssh router\n  \
+        orchestrator-cli ssh 10.0.0.11 -- uptime")]
+    Ssh(Ssh),
     /// Show what differs between a bundle and what is live, or another bundle; what a restore would lose stands first
     #[command(after_help = "Examples:\n  \
         orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz --config /home/orchestrator/cluster.conf\n  \
@@ -237,6 +251,23 @@ pub(crate) struct Deploy {
     /// Where the picture goes; its name ends in .png, .svg or .dot
     #[arg(long, value_name = "FILE", default_value = "graph.png")]
     pub(crate) graph: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Ssh {
+    /// A name, an address or a part of them, a zone or a tag; where several machines match, the one to take is asked for
+    pub(crate) query: Option<String>,
+    #[command(flatten)]
+    pub(crate) config: Config,
+    /// Who to log in as [default: the settings', or what ssh's own configuration says]
+    #[arg(long, short = 'l', value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Log in although the machine's key is another one than the restored bundle has; ssh asks as it always does
+    #[arg(long)]
+    pub(crate) accept_host_key: bool,
+    /// What to run there, after `--`
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<std::ffi::OsString>,
 }
 
 #[derive(Args)]

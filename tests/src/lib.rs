@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use backup_core::bundle::manifest::{Entry, Manifest, Source};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
-use fixtures::{Postgres, forget_libpq};
+use fixtures::{Network, Postgres, forget_libpq};
 use tempfile::TempDir;
 
 /// A directory with a `cluster.conf`, and a place for bundles.
@@ -228,6 +228,17 @@ pub fn last_line(output: &Output) -> String {
 pub fn describe(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr))
+}
+
+/// A command in the network with the environment of another one.
+pub fn inside(network: &Network, command: &Command, pings: bool) -> Command {
+    let mut inside = network.command(Path::new("env"), pings);
+    for (name, value) in command.get_envs().filter_map(|(name, value)| Some((name, value?))) {
+        inside.arg(format!("{}={}", name.display(), value.display()));
+    }
+    inside.arg(command.get_program()).args(command.get_args());
+    inside.current_dir(command.get_current_dir().expect("a directory"));
+    inside
 }
 
 /// The command under test, built once by the same cargo that runs the tests.

@@ -2,28 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use fixtures::{Network, Postgres, QUIET};
-use system_tests::{Workplace, binary, describe, open};
+use system_tests::{Workplace, describe, inside, open};
 
 const GOOD: &str = "10.98.0.1";
 const CHANGED: &str = "10.98.0.2";
 const DOWN: &str = "10.98.0.3";
 const NEW: &str = "10.98.0.4";
 const LOST: &str = "10.96.0.7";
-
-/// A command in the network with the environment of another one.
-fn inside(network: &Network, command: &Command, pings: bool) -> Command {
-    let mut inside = network.command(Path::new("env"), pings);
-    for (name, value) in command.get_envs().filter_map(|(name, value)| Some((name, value?))) {
-        inside.arg(format!("{}={}", name.display(), value.display()));
-    }
-    inside.arg(binary()).args(command.get_args());
-    inside.current_dir(command.get_current_dir().expect("a directory"));
-    inside
-}
 
 fn cluster(hosts: &[String]) -> String {
     let list = hosts.iter().map(|host| format!("'{host}'")).collect::<Vec<_>>().join(", ");

@@ -110,7 +110,7 @@ fn a_result_that_can_not_be_printed_is_an_error() {
 #[test]
 fn completions_and_the_manual_name_every_command() {
     let place = Workplace::default();
-    let commands = ["backup", "list", "show", "verify", "extract", "check"];
+    let commands = ["backup", "deploy", "list", "nodes", "show", "ssh", "verify", "extract", "check"];
     let printed = |arguments: &[&str]| {
         let output = place.cli(arguments).output().expect("the command runs");
         assert!(output.status.success(), "{}", describe(&output));

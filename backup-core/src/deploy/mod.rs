@@ -24,6 +24,11 @@ pub fn graph(cluster: &ClusterConf, components: &Components) -> Result<Graph, Ve
     if findings.is_empty() { Ok(Graph::new(machines, components)) } else { Err(findings) }
 }
 
+/// The machines of a cluster with what they are to take, and what is wrong with that, which leaves some things out.
+pub fn machines(cluster: &ClusterConf, components: &Components) -> (Vec<Machine>, Vec<Finding>) {
+    placement::place(cluster, components)
+}
+
 /// The subject of a finding on what stands at a path of `cluster.conf`.
 fn place_of(cluster: &ClusterConf, path: &[&str]) -> String {
     cluster.line(path).map_or_else(|| "cluster.conf".into(), |line| format!("cluster.conf, line {line}"))

@@ -1,6 +1,9 @@
 //! Which machine takes which components.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use sha2::{Digest, Sha256};
 
 use super::{Components, place_of};
 use crate::cluster::ClusterConf;
@@ -15,6 +18,25 @@ pub struct Machine {
     pub zone: String,
     /// Tags of its components, in the order of `components`.
     pub components: Vec<String>,
+}
+
+impl Machine {
+    /// What operators call it: its name, or eight hexadecimal digits that are made of its address and never change.
+    pub fn name(&self) -> String {
+        match self.host.parse::<IpAddr>() {
+            Ok(_) => hex::encode(&Sha256::digest(&self.host)[..4]),
+            Err(_) => self.host.clone(),
+        }
+    }
+
+    /// Whether a query means it: by its name or address or a part of them, by its zone or by a tag.
+    pub fn answers_to(&self, query: &str) -> bool {
+        let name = self.name();
+        name.contains(query)
+            || self.host.contains(query)
+            || self.zone == query
+            || self.components.iter().any(|tag| tag == query)
+    }
 }
 
 /// Gives every component the machines that suit it and have least to do so far, the first of them in the file: the same

@@ -4,20 +4,30 @@ use std::net::IpAddr;
 
 use super::source::Source;
 use super::{Plan, Request};
+use crate::bundle::manifest::Host;
 use crate::cluster::ClusterConf;
-use crate::cluster::hosts::{self, compare, own_addresses};
+use crate::cluster::hosts::{self, Record, compare, own_addresses};
 use crate::finding::{Finding, Findings};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
-/// Looks at every host of the `cluster.conf` that is restored, and at this machine's own addresses; returns the hosts that are down.
+/// What a plan keeps of the hosts.
+#[derive(Default)]
+pub(super) struct Hosts {
+    /// Those that are down.
+    pub(super) down: Vec<String>,
+    /// Who they are.
+    pub(super) known: Vec<Host>,
+}
+
+/// Looks at every host of the `cluster.conf` that is restored, and at this machine's own addresses.
 pub(super) async fn look(
     source: &Source,
     request: &Request,
     settings: &RestoreSettings,
     context: &Context,
     findings: &mut Findings,
-) -> Vec<String> {
+) -> Hosts {
     let hosts = findings.keep("cluster-conf", "cluster.conf", hosts_of(source)).unwrap_or_default();
     if !hosts.is_empty() {
         context.phase(format!("look at {} hosts", hosts.len()));
@@ -26,7 +36,22 @@ pub(super) async fn look(
     let (seen, manifest) = (seen.unwrap_or_default(), source.manifest());
     findings.all.extend(compare(&seen, &manifest.hosts, &request.allowed));
     findings.all.extend(address_finding(&manifest.source.addresses, &own_addresses()));
-    seen.into_iter().filter(|seen| seen.answer.is_none()).map(|seen| seen.host).collect()
+    let down = seen.iter().filter(|seen| seen.answer.is_none()).map(|seen| seen.host.clone()).collect();
+    let mut known = manifest.hosts.clone();
+    let accepted = |host: &str| request.allowed.host_key.iter().any(|name| name == host);
+    for seen in seen.iter().filter(|seen| accepted(&seen.host) && !seen.keys.is_empty()) {
+        known.retain(|host| host.host != seen.host);
+        known.push(seen.record());
+    }
+    Hosts { down, known }
+}
+
+/// Keeps who the hosts are for what is done with them afterwards.
+pub(super) fn remember(plan: &Plan, context: &Context) -> Result<()> {
+    if plan.hosts.is_empty() {
+        return Ok(());
+    }
+    Record { bundle: plan.bundle.clone(), hosts: plan.hosts.clone() }.keep(context)
 }
 
 /// Looks at the hosts once more, for those that answered when the restore began and don't any more.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::plan::Plan;
 use crate::plan::{Head, Journal, Progress};
-use crate::{Context, Error, ErrorContext, Kind, Result, lock};
+use crate::{Context, Error, ErrorContext, Kind, Result, lock, state};
 
 const SUFFIX: &str = ".journal";
 /// Of one that another restore came after: it is never rolled back, also when the other one is forgotten.
@@ -126,20 +126,6 @@ pub(super) fn is_current(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == &SUFFIX[1..])
 }
 
-/// Where a service is told to keep its state, else root's usual place or the user's own.
 fn directory(context: &Context) -> Result<PathBuf> {
-    let environment = &context.environment;
-    let state = match (environment.get("STATE_DIRECTORY"), environment.get("XDG_STATE_HOME")) {
-        (Some(directory), _) => PathBuf::from(directory),
-        (None, _) if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/orchestrator-cli"),
-        (None, Some(directory)) => Path::new(directory).join("orchestrator-cli"),
-        (None, None) => {
-            let home = environment.home.as_ref().ok_or_else(|| {
-                Error::new(Kind::Failed, "find a place for the restore's journal: the user has no home directory")
-                    .hint("name one with STATE_DIRECTORY")
-            })?;
-            home.join(".local/state/orchestrator-cli")
-        }
-    };
-    Ok(state.join("restores"))
+    Ok(state::directory(context)?.join("restores"))
 }

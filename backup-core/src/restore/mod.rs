@@ -207,6 +207,9 @@ async fn go_on(
         Ok(found) => warnings.extend(found),
         Err(error) => warnings.push(Finding::warning_from_error("hosts-not-looked-at", "hosts", &error)),
     }
+    if let Err(error) = cluster::remember(&work.plan, context) {
+        warnings.push(Finding::warning_from_error("hosts-not-kept", "hosts", &error));
+    }
     Ok(Outcome {
         bundle: work.plan.bundle.clone(),
         argument: work.plan.argument(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::manifest::{Host, Sha256Digest};
 use crate::bundle::name::FileName;
 use crate::component::files::Placement;
 use crate::component::postgres::Names;
@@ -39,6 +39,9 @@ pub struct Plan {
     pub hosts_down: Vec<String>,
     /// The port that hosts take SSH connections on.
     pub ssh_port: u16,
+    /// Who the hosts are: as the bundle has them, and as they are where another key was accepted.
+    #[serde(default)]
+    pub hosts: Vec<Host>,
 }
 
 /// A database that is restored.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::cluster::Hosts;
 use super::journals::Journals;
 use super::plan::Plan;
 use super::source::{self, Source};
@@ -55,11 +56,11 @@ pub(super) async fn preflight(
         findings.keep::<()>("database", "--only", Err(error.hint("leave out --only, or --database")));
     }
     let source = source::look(request, settings, &mut findings, context).await;
-    let mut hosts_down = Vec::new();
+    let mut hosts = Hosts::default();
     if let Some(source) = &source {
         release::look(source.manifest(), request, settings, &mut findings).await;
         if !request.is_copy() {
-            hosts_down = cluster::look(source, request, settings, context, &mut findings).await;
+            hosts = cluster::look(source, request, settings, context, &mut findings).await;
         }
     }
     let manifest = source.as_ref().map(Source::manifest);
@@ -90,8 +91,9 @@ pub(super) async fn preflight(
             databases,
             files,
             jobs: server.as_ref().map_or(1, |(target, _)| target.jobs),
-            hosts_down,
+            hosts_down: hosts.down,
             ssh_port: settings.ssh_port,
+            hosts: hosts.known,
         });
     }
     if plan.as_ref().is_some_and(|plan| plan.databases.is_empty() && plan.files.is_empty()) {

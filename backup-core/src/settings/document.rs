@@ -109,11 +109,12 @@ pub struct Assertion {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct HostsTable {
     pub(super) ssh_port: u16,
+    pub(super) ssh_user: Option<String>,
 }
 
 impl Default for HostsTable {
     fn default() -> Self {
-        Self { ssh_port: SSH_PORT }
+        Self { ssh_port: SSH_PORT, ssh_user: None }
     }
 }
 

@@ -98,6 +98,8 @@ pub struct Settings {
     pub jobs: Option<usize>,
     /// The port that the cluster's hosts take SSH connections on.
     pub ssh_port: u16,
+    /// Who to log in to them as, if it is said.
+    pub ssh_user: Option<String>,
     /// Components that the platform's table lacks, and what each needs.
     pub components: BTreeMap<String, Vec<String>>,
 }
@@ -190,6 +192,7 @@ fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
         level,
         jobs: check_jobs(document.backup.jobs)?,
         ssh_port: document.hosts.ssh_port,
+        ssh_user: document.hosts.ssh_user,
         components: document.deploy.components,
         cluster_conf,
     })

@@ -15,18 +15,26 @@ pub(super) async fn confirm(what: &str, yes: bool, output: &Output, context: &Co
     if !std::io::stdin().is_terminal() {
         return refused("nobody can be asked here", "give --yes to go on without a question");
     }
+    match answer(&format!("{what} Go on? (yes/no) "), output, context).await? {
+        Some(answer) if ["yes", "y"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
+        _ => refused("the answer was not yes", "answer yes, or give --yes"),
+    }
+}
+
+/// Asks, and waits for a line; none where the input ends.
+///
+/// # Errors
+/// [`Kind::Interrupted`] where the program is to stop.
+pub(super) async fn answer(question: &str, output: &Output, context: &Context) -> Result<Option<String>> {
     // A thread of its own: one that waits for a line can't be stopped, and must not hold us when a signal comes.
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    output.ask(&format!("{what} Go on? (yes/no) "));
+    output.ask(question);
     std::thread::spawn(move || {
         let mut answer = String::new();
         let read = std::io::stdin().lock().read_line(&mut answer);
-        sender.send(read.map(|_| answer))
+        sender.send(read.map(|length| (length > 0).then_some(answer)))
     });
     let answer = context.until_cancelled(async { Ok(receiver.await) }).await;
     output.answered();
-    match answer? {
-        Ok(Ok(answer)) if ["yes", "y"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
-        _ => refused("the answer was not yes", "answer yes, or give --yes"),
-    }
+    Ok(answer?.ok().and_then(|read| read.ok().flatten()))
 }

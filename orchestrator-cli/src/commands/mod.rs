@@ -10,9 +10,11 @@ mod drill;
 mod extract;
 mod key;
 mod list;
+mod nodes;
 mod restore;
 mod shell;
 mod show;
+mod ssh;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +37,10 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             context.until_cancelled(diff::run(between, output, context)).await
         }
         Command::Drill(drill) => drill::run(drill, output, context).await,
+        Command::Nodes { query, config } => {
+            context.until_cancelled(nodes::run(query.as_deref(), &config, output, context)).await
+        }
+        Command::Ssh(ssh) => context.until_cancelled(ssh::run(ssh, output, context)).await,
         Command::Restore(restore) => restore::run(restore, output, context).await,
         Command::List { addresses, reading } => {
             context.until_cancelled(list::run(&addresses, reading, output, context)).await

@@ -135,7 +135,7 @@ mod tests {
         let address = IpAddr::from([10, 0, 0, address]);
         let answer = Answer { icmp: None, ssh: Some(address), refused: false };
         let keys = keys.iter().map(|key| (*key).into()).collect();
-        Seen { host: host.into(), addresses: vec![address], answer: Some(answer), keys }
+        Seen { host: host.into(), addresses: vec![address], answer: Some(answer), keys, public_keys: Vec::new() }
     }
 
     fn host(name: &str, keys: &[&str]) -> Host {

@@ -1,6 +1,7 @@
 //! SSH host keys, asked for with `ssh-keyscan`, which talks to many hosts at once and needs no account on any.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::process::Stdio;
 use std::time::Duration;
@@ -19,8 +20,28 @@ const PATIENCE: &str = "2";
 /// All of it ends then, whatever ssh-keyscan waits for.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Every key that each of `addresses` presents, as `TYPE SHA256:DIGEST`, in order. One that presents none is left out.
-pub(super) async fn scan(addresses: &[IpAddr], port: u16, context: &Context) -> Result<HashMap<IpAddr, Vec<String>>> {
+/// A public key of a host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct HostKey {
+    kind: String,
+    key: Vec<u8>,
+}
+
+impl HostKey {
+    /// `TYPE SHA256:DIGEST`, as OpenSSH shows it.
+    pub(super) fn fingerprint(&self) -> String {
+        format!("{} SHA256:{}", self.kind, STANDARD_NO_PAD.encode(Sha256::digest(&self.key)))
+    }
+}
+
+impl fmt::Display for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, STANDARD.encode(&self.key))
+    }
+}
+
+/// Every key that each of `addresses` presents, in order. One that presents none is left out.
+pub(super) async fn scan(addresses: &[IpAddr], port: u16, context: &Context) -> Result<HashMap<IpAddr, Vec<HostKey>>> {
     if addresses.is_empty() {
         return Ok(HashMap::new());
     }
@@ -46,16 +67,15 @@ pub(super) async fn scan(addresses: &[IpAddr], port: u16, context: &Context) -> 
     }
 }
 
-fn parse(output: &str) -> HashMap<IpAddr, Vec<String>> {
-    let mut keys: HashMap<IpAddr, Vec<String>> = HashMap::new();
+fn parse(output: &str) -> HashMap<IpAddr, Vec<HostKey>> {
+    let mut keys: HashMap<IpAddr, Vec<HostKey>> = HashMap::new();
     for line in output.lines() {
         let mut words = line.split_whitespace();
         let (Some(host), Some(kind), Some(key)) = (words.next(), words.next(), words.next()) else { continue };
         // Another port than 22 is written as `[10.0.0.1]:2222`.
         let host = host.strip_prefix('[').and_then(|host| host.split_once(']')).map_or(host, |(host, _)| host);
         if let (Ok(address), Ok(key)) = (host.parse(), STANDARD.decode(key)) {
-            let digest = STANDARD_NO_PAD.encode(Sha256::digest(key));
-            keys.entry(address).or_default().push(format!("{kind} SHA256:{digest}"));
+            keys.entry(address).or_default().push(HostKey { kind: kind.into(), key });
         }
     }
     keys.values_mut().for_each(|keys| keys.sort());
@@ -72,7 +92,9 @@ mod tests {
         let found = parse(&format!("# comment\n[10.0.0.1]:2222 ssh-ed25519 {key}\n::1 ssh-ed25519 {key}\nnonsense\n"));
         let expected = "ssh-ed25519 SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU";
         for address in ["10.0.0.1", "::1"] {
-            assert_eq!(found[&address.parse::<IpAddr>().expect("an address")], [expected]);
+            let keys = &found[&address.parse::<IpAddr>().expect("an address")];
+            assert_eq!((keys.len(), keys[0].fingerprint().as_str()), (1, expected));
+            assert_eq!(keys[0].to_string(), format!("ssh-ed25519 {key}"));
         }
         assert_eq!(found.len(), 2);
     }

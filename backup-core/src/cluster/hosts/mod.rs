@@ -3,15 +3,18 @@
 mod compare;
 mod keys;
 mod probe;
+mod record;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 pub use compare::{Allowed, compare};
 pub use probe::Answer;
+pub use record::{Identity, Record};
 
 use crate::bundle::manifest::Host;
 use crate::{Context, Result};
+use keys::HostKey;
 
 /// The port that hosts take SSH connections on, unless the settings name another.
 pub const SSH_PORT: u16 = 22;
@@ -27,6 +30,8 @@ pub struct Seen {
     pub answer: Option<Answer>,
     /// The SSH host keys that it presented, as `TYPE SHA256:DIGEST`.
     pub keys: Vec<String>,
+    /// The same keys as a file of known hosts has them: `TYPE BASE64`.
+    pub public_keys: Vec<String>,
 }
 
 impl Seen {
@@ -43,10 +48,11 @@ impl Seen {
 pub async fn look(hosts: &[String], port: u16, context: &Context) -> Result<Vec<Seen>> {
     let mut all = probe::probe(hosts, port).await;
     let open: Vec<IpAddr> = all.iter().filter_map(|seen| seen.answer.as_ref()?.ssh).collect();
-    let keys: HashMap<IpAddr, Vec<String>> = keys::scan(&open, port, context).await?;
+    let keys: HashMap<IpAddr, Vec<HostKey>> = keys::scan(&open, port, context).await?;
     for seen in &mut all {
         let address = seen.answer.as_ref().and_then(|answer| answer.ssh);
-        seen.keys = address.and_then(|address| keys.get(&address).cloned()).unwrap_or_default();
+        let keys = address.and_then(|address| keys.get(&address)).into_iter().flatten();
+        (seen.keys, seen.public_keys) = keys.map(|key| (key.fingerprint(), key.to_string())).unzip();
     }
     Ok(all)
 }

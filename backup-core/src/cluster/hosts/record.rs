@@ -1,0 +1,83 @@
+//! The hosts' identities as the last restore on this machine found them in its bundle; hosts are held against them afterwards.
+
+use std::fs::{self, DirBuilder};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use super::Seen;
+use crate::bundle::manifest::Host;
+use crate::{Context, ErrorContext, Result, state};
+
+/// What is known of the hosts.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Record {
+    /// Name of the bundle that says it.
+    pub bundle: String,
+    /// The hosts, with their keys.
+    pub hosts: Vec<Host>,
+}
+
+/// Who a host proves to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Identity {
+    /// It has a key that is known of it.
+    Same,
+    /// It has others than are known of it.
+    Changed,
+    /// No key is known of it.
+    Unknown,
+    /// It shows none.
+    Unseen,
+}
+
+impl Record {
+    /// What was kept; none where no restore has kept anything.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn load(context: &Context) -> Result<Option<Self>> {
+        let path = path(context)?;
+        let doing = || format!("read the hosts' identities from {}", path.display());
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).context(doing),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(cause).context(doing),
+        }
+    }
+
+    /// Keeps this, and nothing that was kept before.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn keep(&self, context: &Context) -> Result<()> {
+        let path = path(context)?;
+        let doing = || format!("keep the hosts' identities in {}", path.display());
+        let text = serde_json::to_vec(self).context(doing)?;
+        let directory = state::directory(context)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory).context(doing)?;
+        // It is for its owner alone, as temporary files are.
+        let mut file = NamedTempFile::new_in(&directory).context(doing)?;
+        file.write_all(&text).context(doing)?;
+        file.persist(&path).map(drop).map_err(|error| error.error).context(doing)
+    }
+
+    /// Who a host proves to be.
+    pub fn identity(&self, seen: &Seen) -> Identity {
+        let known = self.hosts.iter().find(|host| host.host == seen.host).map(|host| &host.keys);
+        match known.filter(|keys| !keys.is_empty()) {
+            None => Identity::Unknown,
+            Some(_) if seen.keys.is_empty() => Identity::Unseen,
+            Some(keys) if seen.keys.iter().any(|key| keys.contains(key)) => Identity::Same,
+            Some(_) => Identity::Changed,
+        }
+    }
+}
+
+fn path(context: &Context) -> Result<PathBuf> {
+    Ok(state::directory(context)?.join("hosts.json"))
+}
