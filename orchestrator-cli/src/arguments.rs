@@ -40,10 +40,13 @@ pub(crate) enum Command {
         orchestrator-cli restore --resume\n  \
         orchestrator-cli restore --rollback")]
     Restore(Restore),
-    /// Draw what a deploy would do: machines with their components, level by level, and which must stand before which
+    /// Tell the agents on all machines that this is their orchestrator, and run them, level by level; or draw what that would be
     #[command(after_help = "Examples:\n  \
         orchestrator-cli deploy --dry -c cluster.conf\n  \
-        orchestrator-cli deploy --dry -c cluster.conf --release 2.6.3 --graph deploy.svg")]
+        orchestrator-cli deploy --dry -c cluster.conf --release 2.6.3 --graph deploy.svg\n  \
+        orchestrator-cli deploy -c cluster.conf --release 2.6.3\n  \
+        orchestrator-cli deploy -c cluster.conf --release 2.6.3 --only router\n  \
+        orchestrator-cli deploy -c cluster.conf --resume")]
     Deploy(Deploy),
     /// List the machines of the cluster: tags, who they prove to be, whether they answer
     #[command(after_help = "Examples:\n  orchestrator-cli nodes\n  orchestrator-cli nodes router -c cluster.conf")]
@@ -243,14 +246,29 @@ pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) config: Config,
     /// Change nothing: draw the graph, and stop
-    #[arg(long, required = true)]
+    #[arg(long, conflicts_with_all = ["only", "resume"])]
     pub(crate) dry: bool,
-    /// The release that would be deployed [default: the settings']
+    /// The release [default: the settings']
     #[arg(long, value_name = "VERSION")]
     pub(crate) release: Option<String>,
-    /// Where the picture goes; its name ends in .png, .svg or .dot
+    /// With --dry, where the picture goes; its name ends in .png, .svg or .dot
     #[arg(long, value_name = "FILE", default_value = "graph.png")]
     pub(crate) graph: PathBuf,
+    /// Deploy these machines alone, by name, address or a part of them, zone or tag; several with commas, or as often as needed
+    #[arg(long, value_name = "HOST|TAG", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Go on with the deploy that stopped half way, or in which machines failed
+    #[arg(long, conflicts_with_all = ["release", "only"])]
+    pub(crate) resume: bool,
+    /// Don't ask before the agents are run
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Go on although this machine is down; several with commas, or as often as needed
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub(crate) allow_unreachable: Vec<String>,
+    /// Go on although this machine's SSH key is another one than it was, or unknown; several with commas, or as often as needed
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub(crate) accept_host_key: Vec<String>,
 }
 
 #[derive(Args)]

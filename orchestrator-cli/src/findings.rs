@@ -6,8 +6,8 @@ use backup_core::finding::{Finding, Severity};
 use crate::human::{indented, plain};
 
 pub(crate) const RED: Style = AnsiColor::Red.on_default().bold();
-const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
-const GREEN: Style = AnsiColor::Green.on_default();
+pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
 
 /// What a restore needs beside a bundle, under a heading; nothing where it needs nothing.
 pub(crate) fn needs(needs: &[Finding]) -> String {

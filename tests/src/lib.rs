@@ -1,5 +1,7 @@
 //! Helpers of the system tests: the command under test in a directory of its own.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use std::sync::OnceLock;
 use backup_core::bundle::manifest::{Entry, Manifest, Source};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
+pub use cluster::Cluster;
 use fixtures::{Network, Postgres, forget_libpq};
 use tempfile::TempDir;
 

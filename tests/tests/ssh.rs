@@ -1,61 +1,21 @@
 //! After a restore: the machines are listed and logged in to, and each must be who it was.
 
-use std::process::{Command, Output, Stdio};
-
-use fixtures::{Network, Postgres};
 use rexpect::session::{PtySession, spawn_command};
-use system_tests::{Workplace, describe, inside};
+use system_tests::{Cluster, describe};
 
 const HOSTS: [&str; 3] = ["10.98.0.11", "10.98.0.12", "10.98.0.13"];
 /// Milliseconds that anything on a terminal may take.
 const PATIENCE: Option<u64> = Some(60_000);
 
-/// A cluster that was restored, so that its machines are known.
-struct Restored {
-    network: Network,
-    place: Workplace,
+const CONF: &str = "machines: {
+  central: { hosts: [10.98.0.11, 10.98.0.12], suitable_tags: [nats-server, router] }
+  data: { hosts: [10.98.0.13], suitable_tags: [component-database] }
 }
+components: { nats-server: 2, router: 1, component-database: 1 }
+";
 
-impl Restored {
-    fn new() -> Self {
-        let mut network = Network::default();
-        HOSTS.iter().for_each(|host| network.host(host));
-        let (server, place) = (Postgres::start(), Workplace::default());
-        server.sql("postgres", "CREATE TABLE something ()");
-        place.write(
-            "cluster.conf",
-            "machines: {\n  central: { hosts: [10.98.0.11, 10.98.0.12], suitable_tags: [nats-server, router] }\n  \
-             data: { hosts: [10.98.0.13], suitable_tags: [component-database] }\n}\n\
-             components: { nats-server: 2, router: 1, component-database: 1 }\n",
-        );
-        let backup = inside(&network, &place.backup(&server, &[]), true).output().expect("it runs");
-        assert!(backup.status.success(), "{}", describe(&backup));
-        let bundle = place.bundles().pop().expect("a bundle").display().to_string();
-        let restore = place.restore(&server, &["--release", "2.6.3", "--yes", "--file", &bundle]);
-        let restore = inside(&network, &restore, true).output().expect("it runs");
-        assert!(matches!(restore.status.code(), Some(0 | 3)), "{}", describe(&restore));
-        Self { network, place }
-    }
-
-    /// The command, with an agent that has the key which the hosts let in.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let script =
-            "eval $(ssh-agent) > /dev/null; ssh-add -q \"$0\"; \"$@\"; code=$?; ssh-agent -k > /dev/null; exit $code";
-        let cli = self.place.cli(arguments);
-        let mut command = Command::new("bash");
-        command.args(["-c", script]).arg(self.network.identity()).arg(cli.get_program()).args(cli.get_args());
-        command.envs(cli.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("STATE_DIRECTORY", self.place.path("state")).current_dir(self.place.path(""));
-        inside(&self.network, &command, true)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).stdin(Stdio::null()).output().expect("it runs")
-    }
-
-    fn on_a_terminal(&self, arguments: &[&str]) -> PtySession {
-        spawn_command(self.command(arguments), PATIENCE).expect("a pseudo-terminal")
-    }
+fn on_a_terminal(cluster: &Cluster, arguments: &[&str]) -> PtySession {
+    spawn_command(cluster.command(arguments), PATIENCE).expect("a pseudo-terminal")
 }
 
 const MENU: &str = "1) IP: 10.98.0.11, Name: 592db599, Tags: nats-server,router\n\
@@ -63,7 +23,7 @@ const MENU: &str = "1) IP: 10.98.0.11, Name: 592db599, Tags: nats-server,router\
 
 #[test]
 fn machines_are_listed_and_reached_by_name_address_part_zone_and_tag() {
-    let cluster = Restored::new();
+    let cluster = Cluster::restored(CONF, &HOSTS);
     let all = cluster.run(&["nodes", "-c", "cluster.conf"]);
     let text = String::from_utf8_lossy(&all.stdout).into_owned();
     assert_eq!(all.status.code(), Some(0), "{}", describe(&all));
@@ -82,7 +42,7 @@ fn machines_are_listed_and_reached_by_name_address_part_zone_and_tag() {
 
 #[test]
 fn of_several_machines_one_is_picked_from_the_menu_of_the_reference() {
-    let cluster = Restored::new();
+    let cluster = Cluster::restored(CONF, &HOSTS);
     let arguments = ["ssh", "nats-server", "-c", "cluster.conf", "--", "echo", "on $SSH_CONNECTION"];
     let menu = format!("Multiple nodes matched your query, please select which:\n{MENU}\n").replace('\n', "\r\n");
     // The first by default; a number; a number after what is none. This terminal does not repeat what is typed.
@@ -91,7 +51,7 @@ fn of_several_machines_one_is_picked_from_the_menu_of_the_reference() {
         (&["2"], "", HOSTS[1]),
         (&["3", "2"], "There are numbers from 1 to 2.\r\nPick a host [1]: ", HOSTS[1]),
     ] {
-        let mut terminal = cluster.on_a_terminal(&arguments);
+        let mut terminal = on_a_terminal(&cluster, &arguments);
         let mut shown = String::new();
         for line in typed {
             shown += &terminal.exp_string("Pick a host [1]: ").expect("the question");
@@ -109,7 +69,7 @@ fn of_several_machines_one_is_picked_from_the_menu_of_the_reference() {
 
 #[test]
 fn a_machine_with_another_key_is_not_logged_in_to() {
-    let mut cluster = Restored::new();
+    let mut cluster = Cluster::restored(CONF, &HOSTS);
     cluster.network.host(HOSTS[2]);
     let refused = cluster.run(&["ssh", "data", "-c", "cluster.conf", "--", "echo", "in"]);
     let all = describe(&refused);

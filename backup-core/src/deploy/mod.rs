@@ -1,14 +1,20 @@
-//! What a deploy will do: which machine takes which components, and which must stand before which.
+//! Deploys: which machine takes which components, which must stand before which, and how their agents learn of this orchestrator.
 //!
-//! Everything here is a function of `cluster.conf` and of one table of [`Components`]; nothing is asked of a machine.
+//! The [`graph`] is a function of `cluster.conf` and of one table of [`Components`]; nothing is asked of a machine for it.
 
+mod agent;
 mod components;
 mod order;
 mod placement;
+mod plan;
+mod run;
 
+pub use agent::Agent;
 pub use components::{Components, Need, Source};
 pub use order::{Graph, Requirement};
 pub use placement::Machine;
+pub use plan::Plan;
+pub use run::{Fate, Outcome, Prepared, Request, State, graph_of, prepare, resume};
 
 use crate::cluster::ClusterConf;
 use crate::finding::Finding;

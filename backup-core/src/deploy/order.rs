@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graphmap::DiGraphMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Components, Machine};
 
 /// Machines in levels: those of one level can be deployed at once, after those of all levels before it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Graph {
     /// The machines, in the order of `cluster.conf`.
     pub machines: Vec<Machine>,
@@ -19,7 +21,7 @@ pub struct Graph {
 }
 
 /// A component on a machine that needs another one, which stands on other machines alone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Requirement {
     /// The machine's index.
     pub machine: usize,

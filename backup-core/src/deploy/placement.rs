@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Components, place_of};
@@ -10,7 +11,7 @@ use crate::cluster::ClusterConf;
 use crate::finding::Finding;
 
 /// A machine of the cluster, with what it is to take.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// Its name or address, as `cluster.conf` has it.
     pub host: String,

@@ -12,7 +12,7 @@ const KINDS: &str =
 /// Who can read a bundle. None means that it is not encrypted.
 #[derive(Default)]
 pub struct Recipients {
-    keys: Vec<Box<dyn age::Recipient + Send>>,
+    keys: Vec<Box<dyn age::Recipient + Send + Sync>>,
     names: Vec<String>,
     /// What was read, without comments.
     seen: HashSet<String>,
@@ -65,7 +65,7 @@ impl Recipients {
         if !is_key(text) {
             return Err(refused("it is no recipient, and no file of this name is there"));
         }
-        let key: Box<dyn age::Recipient + Send> = if text.starts_with("ssh-") {
+        let key: Box<dyn age::Recipient + Send + Sync> = if text.starts_with("ssh-") {
             Box::new(text.parse::<age::ssh::Recipient>().map_err(|error| refused(&unfit(&error)))?)
         } else {
             Box::new(text.parse::<age::x25519::Recipient>().map_err(refused)?)

@@ -4,11 +4,13 @@
 //! journal, so that the same steps can be made from the journal alone.
 
 mod journal;
+mod levels;
 mod runner;
 mod status;
 mod step;
 
 pub use journal::{Head, Journal};
+pub use levels::{Ended, apply_in_levels};
 pub use runner::{apply, undo};
 pub use status::{Mark, Progress, Status};
 pub use step::Step;

@@ -1,5 +1,7 @@
 //! Runs a plan forwards and backwards.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::journal::Journal;
 use super::status::{Mark, Progress, Status};
 use super::step::Step;
@@ -11,33 +13,46 @@ use crate::{Context, Error, ErrorContext, Kind, Result};
 /// # Errors
 /// The first step's failure, or [`Kind::Interrupted`]; the plan can be applied or undone from there.
 /// [`Kind::Refused`] where it is undone, or partly so.
-pub async fn apply(steps: &[Box<dyn Step>], journal: &mut Journal, context: &Context) -> Result<()> {
+pub async fn apply(steps: &[Box<dyn Step + '_>], journal: &mut Journal, context: &Context) -> Result<()> {
     if matches!(journal.progress(), Progress::Undoing | Progress::Undone) {
         return Err(Error::new(Kind::Refused, "apply a plan that is being undone, or is"));
     }
-    for (index, step) in steps.iter().enumerate() {
-        let status = journal.status(step.name());
-        if status == Status::Applied {
-            continue;
-        }
-        let run = async {
-            if status == Status::Applying && step.probe().await? {
-                return Ok(());
-            }
-            note(steps, index, Mark::Begin, journal, context)?;
-            step.apply().await
-        };
-        cut_off(step.as_ref(), run, context).await.context(|| step.name().into())?;
-        note(steps, index, Mark::Done, journal, context)?;
+    let journal = Mutex::new(journal);
+    for index in 0..steps.len() {
+        apply_one(steps, index, &journal, context).await?;
     }
     Ok(())
+}
+
+/// Applies a step, or what is left of it.
+pub(super) async fn apply_one(
+    steps: &[Box<dyn Step + '_>],
+    index: usize,
+    journal: &Mutex<&mut Journal>,
+    context: &Context,
+) -> Result<()> {
+    let step = &steps[index];
+    let mark = |mark| note(steps, index, mark, &mut journal.lock().unwrap_or_else(PoisonError::into_inner), context);
+    let status = journal.lock().unwrap_or_else(PoisonError::into_inner).status(step.name());
+    if status == Status::Applied {
+        return Ok(());
+    }
+    let run = async {
+        if status == Status::Applying && step.probe().await? {
+            return Ok(());
+        }
+        mark(Mark::Begin)?;
+        step.apply().await
+    };
+    cut_off(step.as_ref(), run, context).await.context(|| step.name().into())?;
+    mark(Mark::Done)
 }
 
 /// Undoes every step that has begun, the last one first.
 ///
 /// # Errors
 /// The first failure; the plan can be undone from there.
-pub async fn undo(steps: &[Box<dyn Step>], journal: &mut Journal, context: &Context) -> Result<()> {
+pub async fn undo(steps: &[Box<dyn Step + '_>], journal: &mut Journal, context: &Context) -> Result<()> {
     for (index, step) in steps.iter().enumerate().rev() {
         if matches!(journal.status(step.name()), Status::Waiting | Status::Undone) {
             continue;
@@ -57,7 +72,13 @@ async fn cut_off(step: &dyn Step, work: impl Future<Output = Result<()>>, contex
     work.await
 }
 
-fn note(steps: &[Box<dyn Step>], index: usize, mark: Mark, journal: &mut Journal, context: &Context) -> Result<()> {
+fn note(
+    steps: &[Box<dyn Step + '_>],
+    index: usize,
+    mark: Mark,
+    journal: &mut Journal,
+    context: &Context,
+) -> Result<()> {
     let name = steps[index].name();
     journal.note(name, mark, context.now())?;
     context.observer.event(&Event::Step { name: name.into(), mark, number: index + 1, of: steps.len() });

@@ -1,6 +1,6 @@
 //! One act of a plan.
 
-use futures_util::future::BoxFuture;
+use futures_util::future::LocalBoxFuture;
 
 use crate::Result;
 
@@ -19,17 +19,17 @@ pub trait Step: Send + Sync {
     ///
     /// # Errors
     /// Where that can't be known.
-    fn probe(&self) -> BoxFuture<'_, Result<bool>>;
+    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>>;
 
     /// Does it, or what is left of it.
     ///
     /// # Errors
     /// What stopped it. It is applied again when the plan is resumed.
-    fn apply(&self) -> BoxFuture<'_, Result<()>>;
+    fn apply(&self) -> LocalBoxFuture<'_, Result<()>>;
 
     /// Takes back whatever of it is there, which may be nothing.
     ///
     /// # Errors
     /// What stopped that. It is undone again when the plan is.
-    fn undo(&self) -> BoxFuture<'_, Result<()>>;
+    fn undo(&self) -> LocalBoxFuture<'_, Result<()>>;
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::LocalBoxFuture;
 
 use super::plan::Plan;
 use super::source::Source;
@@ -258,15 +258,15 @@ impl Step for RestoreStep {
         !matches!(self.act, Act::Swap)
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<bool>> {
-        self.is_there().boxed()
+    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>> {
+        self.is_there().boxed_local()
     }
 
-    fn apply(&self) -> BoxFuture<'_, Result<()>> {
-        self.do_it().boxed()
+    fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
+        self.do_it().boxed_local()
     }
 
-    fn undo(&self) -> BoxFuture<'_, Result<()>> {
-        self.take_back().boxed()
+    fn undo(&self) -> LocalBoxFuture<'_, Result<()>> {
+        self.take_back().boxed_local()
     }
 }

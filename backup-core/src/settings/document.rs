@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -26,6 +27,7 @@ pub(super) struct Document {
     pub(super) hosts: HostsTable,
     pub(super) drill: DrillTable,
     pub(super) deploy: DeployTable,
+    pub(super) agent: AgentTable,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -86,7 +88,18 @@ pub(super) struct RestoreTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DeployTable {
+    pub(super) at_once: Option<NonZeroUsize>,
     pub(super) components: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AgentTable {
+    pub(super) settings: Option<PathBuf>,
+    pub(super) command: Option<Vec<String>>,
+    pub(super) sudo: Option<bool>,
+    pub(super) limit: Option<NonZeroU32>,
+    pub(super) orchestrator: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

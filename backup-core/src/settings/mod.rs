@@ -4,6 +4,7 @@ mod document;
 mod stores;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 
 use globset::{Glob, GlobSetBuilder};
@@ -13,10 +14,11 @@ use crate::cluster::ClusterConf;
 use crate::cluster::hosts::SSH_PORT;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
+use crate::deploy::Agent;
 use crate::store::{Access, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
+use document::{AgentTable, Document, FilesTable, ReleaseTable, is_settings, parse, read};
 pub use document::{Assertion, ReleaseRule};
-use document::{Document, FilesTable, ReleaseTable, is_settings, parse, read};
 
 /// Where the settings are unless something else is said.
 pub const DEFAULT_PATH: &str = "/etc/orchestrator/orchestrator.toml";
@@ -25,6 +27,9 @@ pub const DEFAULT_STORE: &str = "/var/lib/postgresql/backups";
 /// The level of compression unless something else is said: within some percent of the size of `gzip -6`, and several
 /// times faster.
 pub const DEFAULT_LEVEL: u32 = 3;
+
+/// Machines that are deployed at once unless something else is said.
+pub const DEFAULT_AT_ONCE: usize = 32;
 
 /// What a restore is told by the settings; a machine that is to be brought back need not have any.
 #[derive(Debug)]
@@ -102,6 +107,10 @@ pub struct Settings {
     pub ssh_user: Option<String>,
     /// Components that the platform's table lacks, and what each needs.
     pub components: BTreeMap<String, Vec<String>>,
+    /// Machines that are deployed at once, at most.
+    pub deploy_at_once: usize,
+    /// How agents are told and run.
+    pub agent: Agent,
 }
 
 /// Reads the configuration: a file whose name ends in `.toml` is settings, any other is a `cluster.conf`.
@@ -194,6 +203,8 @@ fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
         ssh_port: document.hosts.ssh_port,
         ssh_user: document.hosts.ssh_user,
         components: document.deploy.components,
+        deploy_at_once: document.deploy.at_once.map_or(DEFAULT_AT_ONCE, NonZeroUsize::get),
+        agent: agent(document.agent)?,
         cluster_conf,
     })
 }
@@ -245,6 +256,25 @@ fn release(table: ReleaseTable) -> Result<Option<Origin>> {
         (None, None, Some(command)) => Ok(Some(Origin::Command(command))),
         _ => Err(Error::new(Kind::Usage, "release: only one of version, file and command may be set")),
     }
+}
+
+fn agent(table: AgentTable) -> Result<Agent> {
+    let usual = Agent::default();
+    let agent = Agent {
+        settings: table.settings.unwrap_or(usual.settings),
+        command: table.command.unwrap_or(usual.command),
+        sudo: table.sudo.unwrap_or(usual.sudo),
+        limit: table.limit.map_or(usual.limit, |limit| limit.get().into()),
+        orchestrator: table.orchestrator,
+    };
+    if !agent.settings.is_absolute() || agent.settings.file_name().is_none() {
+        let path = agent.settings.display();
+        return Err(Error::new(Kind::Usage, format!("agent.settings: {path} is no absolute path of a file")));
+    }
+    if agent.command.first().is_none_or(String::is_empty) {
+        return Err(Error::new(Kind::Usage, "agent.command is empty"));
+    }
+    Ok(agent)
 }
 
 fn tree(table: FilesTable) -> Result<Tree> {

@@ -31,7 +31,7 @@ use crate::output::Output;
 pub(crate) async fn run(command: Command, output: &Output, context: &Context) -> Result<ExitCode> {
     match command {
         Command::Backup(backup) => backup::run(backup, output, context).await,
-        Command::Deploy(deploy) => context.until_cancelled(deploy::run(deploy, output, context)).await,
+        Command::Deploy(deploy) => deploy::run(deploy, output, context).await,
         Command::Diff { bundle, other, config, identities } => {
             let between = diff::Between { bundle, other, config: config.config, identities };
             context.until_cancelled(diff::run(between, output, context)).await

@@ -1,17 +1,12 @@
 //! `ssh`: the system's own, on a node of the cluster that is who it was.
 
-use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{IsTerminal, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use backup_core::cluster::hosts::{self, Identity, Record, Seen};
+use backup_core::cluster::hosts::{self, Login};
 use backup_core::deploy::Machine;
-use backup_core::settings::{self, Settings};
-use backup_core::{Context, Error, ErrorContext, Kind, Result, state};
+use backup_core::{Context, Error, Kind, Result, settings};
 
 use super::confirm::answer;
 use super::nodes::{address, machines, matching};
@@ -28,8 +23,13 @@ pub(crate) async fn run(ssh: Ssh, output: &Output, context: &Context) -> Result<
         return Ok(ExitCode::from(exit::of(Kind::Usage)));
     };
     let seen = hosts::look(std::slice::from_ref(&machine.host), settings.ssh_port, context).await?;
-    let known = known_hosts(machine, seen.first(), ssh.accept_host_key, context)?;
-    let cause = command(&ssh, machine, &settings, known.as_deref()).exec();
+    let known = match seen.first().filter(|_| !ssh.accept_host_key) {
+        Some(seen) => hosts::known_hosts(seen, context)?,
+        None => None,
+    };
+    let login = Login { port: settings.ssh_port, user: ssh.user.or(settings.ssh_user) };
+    let mut command = Command::new("ssh");
+    let cause = command.args(login.arguments(&machine.host, known.as_deref())).args(&ssh.command).exec();
     Err(Error::new(Kind::Failed, "run ssh").because(cause).hint("install the package openssh-client"))
 }
 
@@ -65,54 +65,4 @@ fn list(machines: &[Machine]) -> String {
         format!("{}) IP: {}, Name: {name}, Tags: {tags}\n", index + 1, address(machine, None))
     };
     machines.iter().enumerate().map(line).collect()
-}
-
-/// A file with the host's keys, if they are those that are known of it; none where nothing is known of it, or is to be believed.
-fn known_hosts(machine: &Machine, seen: Option<&Seen>, accept: bool, context: &Context) -> Result<Option<PathBuf>> {
-    let (Some(seen), false) = (seen, accept) else { return Ok(None) };
-    let Some(record) = Record::load(context)? else { return Ok(None) };
-    match record.identity(seen) {
-        // Where it shows no key it is not reached either, and ssh says why.
-        Identity::Unknown | Identity::Unseen => Ok(None),
-        Identity::Same => keep(machine, seen, context).map(Some),
-        Identity::Changed => {
-            let message = format!("log in to {}: its SSH key is another one than {} has", machine.host, record.bundle);
-            Err(Error::new(Kind::Refused, message).because(format!("it shows {}", seen.keys.join(", "))).hint(
-                "find out whether the machine was made anew; --accept-host-key leaves it to ssh and its own known_hosts",
-            ))
-        }
-    }
-}
-
-/// Writes the host's keys where ssh finds them.
-fn keep(machine: &Machine, seen: &Seen, context: &Context) -> Result<PathBuf> {
-    let directory = state::directory(context)?.join("known_hosts");
-    // Its name holds nothing that leads elsewhere: others were left out when `cluster.conf` was read.
-    let path = directory.join(&machine.host);
-    let doing = || format!("write {}", path.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(&directory).context(doing)?;
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path).context(doing)?;
-    let lines: String = seen.public_keys.iter().map(|key| format!("{} {key}\n", machine.host)).collect();
-    file.write_all(lines.as_bytes()).context(doing)?;
-    Ok(path)
-}
-
-/// The system's ssh. The operator's own configuration and agent hold, but for who the host must be where that is known.
-fn command(ssh: &Ssh, machine: &Machine, settings: &Settings, known: Option<&Path>) -> Command {
-    let mut command = Command::new("ssh");
-    if let Some(path) = known {
-        let mut file = OsString::from("UserKnownHostsFile=\"");
-        file.push(path);
-        file.push("\"");
-        command.arg("-o").arg(file).args(["-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes"]);
-        command.arg("-o").arg(format!("HostKeyAlias={}", machine.host));
-    }
-    if settings.ssh_port != hosts::SSH_PORT {
-        command.args(["-p", &settings.ssh_port.to_string()]);
-    }
-    if let Some(user) = ssh.user.as_ref().or(settings.ssh_user.as_ref()) {
-        command.args(["-l", user]);
-    }
-    command.arg("--").arg(&machine.host).args(&ssh.command);
-    command
 }

@@ -1,15 +1,17 @@
 //! The `restore` command of the tests of crashes: it kills itself right after its n-th mark was noted in the journal.
 //!
-//! `interrupted N restore BUNDLE` or `restore SCRIPT CLUSTER_CONF PLACE`, `interrupted N resume`, `interrupted N rollback` and `interrupted N cleanup`; N = 0 lets it come to its end.
+//! `interrupted N restore BUNDLE` or `restore SCRIPT CLUSTER_CONF PLACE`, `interrupted N resume`, `interrupted N rollback`
+//! and `interrupted N cleanup`; `interrupted N deploy CONFIG` and `interrupted N resume-deploy CONFIG`. N = 0 lets it come to its end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use backup_core::component::release::Origin;
 use backup_core::context::Environment;
+use backup_core::deploy;
 use backup_core::event::{Event, Observer};
 use backup_core::restore::{self, Moved, Request};
-use backup_core::settings::RestoreSettings;
+use backup_core::settings::{self, RestoreSettings};
 use backup_core::{Context, Error, Kind, Result};
 
 /// Kills the process at a mark, as a power cut would.
@@ -49,7 +51,17 @@ async fn main() -> Result<()> {
         }
         ["resume"] => restore::current(&context)?.resume(Moved::default(), &settings, &context).await.map(drop),
         ["rollback"] => restore::current(&context)?.rollback(&settings, &context).await.map(drop),
+        ["deploy", config] => {
+            let settings = settings::load(config.as_ref())?;
+            let graph = deploy::graph_of(&settings).map_err(|_| Error::new(Kind::Usage, "a bad cluster.conf"))?;
+            let prepared = deploy::prepare(&deploy::Request::default(), &settings, graph, &context).await?;
+            prepared.apply(&settings, &context).await.map(drop)
+        }
+        ["resume-deploy", config] => deploy::resume(&settings::load(config.as_ref())?, &context).await.map(drop),
         ["cleanup"] => restore::leftovers(&settings, &context).await?.drop_all(&context).await,
-        _ => Err(Error::new(Kind::Usage, "interrupted N (restore BUNDLE | resume | rollback | cleanup)")),
+        _ => Err(Error::new(
+            Kind::Usage,
+            "interrupted N (restore BUNDLE | resume | rollback | cleanup | deploy CONFIG | resume-deploy CONFIG)",
+        )),
     }
 }

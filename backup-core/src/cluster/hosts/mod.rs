@@ -2,6 +2,7 @@
 
 mod compare;
 mod keys;
+mod login;
 mod probe;
 mod record;
 
@@ -9,6 +10,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 pub use compare::{Allowed, compare};
+pub use login::{Login, known_hosts};
 pub use probe::Answer;
 pub use record::{Identity, Record};
 

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use backup_core::cluster::hosts;
 use backup_core::component::release::{self, Origin};
-use backup_core::deploy::{self, Components, Graph};
+use backup_core::deploy::Graph;
 use backup_core::finding::Finding;
-use backup_core::settings::{self, Settings};
+use backup_core::settings::Settings;
 use backup_core::{Context, ErrorContext, Result};
 use serde_json::{Value, json};
 
@@ -15,22 +15,23 @@ use crate::output::Output;
 use crate::picture::{Form, Subject};
 use crate::{exit, findings};
 
-pub(crate) async fn run(deploy: Deploy, output: &Output, context: &Context) -> Result<ExitCode> {
+pub(super) async fn run(
+    deploy: Deploy,
+    graph: &Graph,
+    settings: &Settings,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
     let form = Form::of(&deploy.graph)?;
-    let settings = settings::load(&deploy.config.config)?;
-    let graph = match deploy::graph(&settings.cluster, &Components::with(&settings.components)) {
-        Ok(graph) => graph,
-        Err(findings) => return Ok(output.fail_with_findings("failed to generate the dependency graph", &findings)),
-    };
     let release = match deploy.release.map(Origin::Given).or_else(|| settings.release.clone()) {
         Some(origin) => Some(release::find(Some(&origin)).await?.version),
         None => None,
     };
-    let silent = silent(&graph, &settings, context).await?;
+    let silent = silent(graph, settings, context).await?;
     let subject = Subject {
         cluster: settings.cluster.cluster_name.as_deref().unwrap_or("an unnamed cluster"),
         release: release.as_deref(),
-        graph: &graph,
+        graph,
         down: silent.iter().map(|finding| finding.subject.clone()).collect(),
     };
     let shown = deploy.graph.display();

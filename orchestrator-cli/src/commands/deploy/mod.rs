@@ -1,0 +1,83 @@
+//! `deploy`.
+
+mod dry;
+
+use std::process::ExitCode;
+
+use backup_core::cluster::hosts::Allowed;
+use backup_core::component::release::Origin;
+use backup_core::deploy::{self, Fate, Outcome, Plan, Request, State};
+use backup_core::finding::Severity;
+use backup_core::settings::{self, Settings};
+use backup_core::{Context, Result};
+use serde_json::json;
+
+use super::confirm::confirm;
+use crate::arguments::Deploy;
+use crate::findings::{GREEN, RED, YELLOW};
+use crate::human::{counted, indented, plain};
+use crate::output::Output;
+use crate::{exit, findings};
+
+pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -> Result<ExitCode> {
+    let settings = settings::load(&arguments.config.config)?;
+    if arguments.resume {
+        return done(&deploy::resume(&settings, context).await?, output);
+    }
+    let graph = match deploy::graph_of(&settings) {
+        Ok(graph) => graph,
+        Err(findings) => return Ok(output.fail_with_findings("failed to generate the dependency graph", &findings)),
+    };
+    if arguments.dry {
+        return context.until_cancelled(dry::run(arguments, &graph, &settings, output, context)).await;
+    }
+    let request = Request {
+        release: arguments.release.map(Origin::Given),
+        only: arguments.only,
+        allowed: Allowed { unreachable: arguments.allow_unreachable, host_key: arguments.accept_host_key },
+    };
+    let prepared = context.until_cancelled(deploy::prepare(&request, &settings, graph, context)).await?;
+    let worrying = prepared.findings.iter().filter(|finding| finding.severity != Severity::Info);
+    output.note(&worrying.map(findings::finding).collect::<String>());
+    if !prepared.findings.iter().any(|finding| finding.severity == Severity::Error) {
+        confirm(&question(&prepared.plan, &settings), arguments.yes, output, context).await?;
+    }
+    done(&prepared.apply(&settings, context).await?, output)
+}
+
+fn question(plan: &Plan, settings: &Settings) -> String {
+    let machines = counted(plan.graph.machines.len() as u64, "machine");
+    let command = settings.agent.command.join(" ");
+    plain(&format!(
+        "This backs up the databases, then tells the agents of {machines} of {} that this is their orchestrator, and runs \
+         `{command}` on each for release {}.",
+        if plan.cluster.is_empty() { "the cluster" } else { &plan.cluster },
+        plan.release
+    ))
+}
+
+fn done(outcome: &Outcome, output: &Output) -> Result<ExitCode> {
+    let deployed = outcome.machines.iter().filter(|fate| fate.state == State::Deployed).count();
+    let complete = deployed == outcome.machines.len();
+    let mut text: String = outcome.machines.iter().map(line).collect();
+    let all = counted(outcome.machines.len() as u64, "machine");
+    let rest = if complete { "" } else { "; `deploy --resume` does what is left" };
+    text.push_str(&plain(&format!("release {} on {deployed} of {all}{rest}\n", outcome.release)));
+    let state = if complete { "deployed" } else { "resumable" };
+    let mut value = json!(outcome);
+    value["state"] = state.into();
+    output.result("deploy", &value, &text)?;
+    Ok(if complete { exit::done(false) } else { ExitCode::from(exit::UNFINISHED) })
+}
+
+fn line(fate: &Fate) -> String {
+    let label = match fate.state {
+        State::Deployed => format!("{GREEN}deployed{GREEN:#} "),
+        State::Failed => format!("{RED}failed{RED:#}   "),
+        State::Held => format!("{YELLOW}held{YELLOW:#}     "),
+    };
+    let reason = fate.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let log = fate.log.as_ref().filter(|_| fate.state == State::Failed);
+    let log = log.map(|log| format!("\n{}", log.display())).unwrap_or_default();
+    format!("{label}{}", indented("", &plain(&format!("{}{reason}{log}", fate.host)).replace('\n', "\n         ")))
+}

@@ -1,0 +1,65 @@
+//! A cluster that was just restored: real hosts in a network of their own, and this machine, which knows who they are.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use fixtures::{Network, Postgres};
+
+use crate::{Workplace, describe, inside};
+
+/// The cluster. Its `cluster.conf` lies in the work place; commands run in its network.
+pub struct Cluster {
+    /// Its hosts.
+    pub network: Network,
+    /// Where commands run.
+    pub place: Workplace,
+    /// What is backed up.
+    pub server: Postgres,
+}
+
+impl Cluster {
+    /// Backs a server up that has `conf`, and restores it.
+    pub fn restored(conf: &str, hosts: &[&str]) -> Self {
+        let mut network = Network::default();
+        hosts.iter().for_each(|host| network.host(host));
+        let (server, place) = (Postgres::start(), Workplace::default());
+        server.sql("postgres", "CREATE TABLE something ()");
+        place.write("cluster.conf", conf);
+        let cluster = Self { network, place, server };
+        let backup =
+            inside(&cluster.network, &cluster.place.backup(&cluster.server, &[]), true).output().expect("it runs");
+        assert!(backup.status.success(), "{}", describe(&backup));
+        let bundle = cluster.place.bundles().pop().expect("a bundle").display().to_string();
+        let restore = cluster.place.restore(&cluster.server, &["--release", "2.6.3", "--yes", "--file", &bundle]);
+        let restore = inside(&cluster.network, &restore, true).output().expect("it runs");
+        assert!(matches!(restore.status.code(), Some(0 | 3)), "{}", describe(&restore));
+        cluster
+    }
+
+    /// The command, with an agent that has the key which the hosts let in.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.with_agent(&self.place.cli(arguments))
+    }
+
+    /// Another program in the same place.
+    pub fn program(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        self.with_agent(command.args(arguments).env("HOME", self.place.path("")))
+    }
+
+    /// Runs the command to its end, without a terminal.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().expect("it runs")
+    }
+
+    fn with_agent(&self, run: &Command) -> Command {
+        let script =
+            "eval $(ssh-agent) > /dev/null; ssh-add -q \"$0\"; \"$@\"; code=$?; ssh-agent -k > /dev/null; exit $code";
+        let mut command = Command::new("bash");
+        command.args(["-c", script]).arg(self.network.identity()).arg(run.get_program()).args(run.get_args());
+        command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.envs(self.server.variables());
+        command.env("STATE_DIRECTORY", self.place.path("state")).current_dir(self.place.path(""));
+        inside(&self.network, &command, true)
+    }
+}
