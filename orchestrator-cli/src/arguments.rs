@@ -246,19 +246,19 @@ pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) config: Config,
     /// Change nothing: draw the graph, and stop
-    #[arg(long, conflicts_with_all = ["only", "resume"])]
+    #[arg(long, conflicts_with_all = ["only", "resume", "yes", "allow_unreachable", "accept_host_key"])]
     pub(crate) dry: bool,
     /// The release [default: the settings']
     #[arg(long, value_name = "VERSION")]
     pub(crate) release: Option<String>,
-    /// With --dry, where the picture goes; its name ends in .png, .svg or .dot
-    #[arg(long, value_name = "FILE", default_value = "graph.png")]
-    pub(crate) graph: PathBuf,
+    /// Where the picture goes; its name ends in .png, .svg or .dot [default: graph.png]
+    #[arg(long, value_name = "FILE", requires = "dry")]
+    pub(crate) graph: Option<PathBuf>,
     /// Deploy these machines alone, by name, address or a part of them, zone or tag; several with commas, or as often as needed
     #[arg(long, value_name = "HOST|TAG", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Go on with the deploy that stopped half way, or in which machines failed
-    #[arg(long, conflicts_with_all = ["release", "only"])]
+    #[arg(long, conflicts_with_all = ["release", "only", "allow_unreachable"])]
     pub(crate) resume: bool,
     /// Don't ask before the agents are run
     #[arg(long)]

@@ -89,7 +89,10 @@ fn every_agent_learns_of_its_orchestrator_and_runs_after_those_that_it_needs() {
     assert_eq!(deploy(&cluster, &["--only", "vault,10.98.0.8"]).0, Some(0));
     assert_eq!(HOSTS.map(|host| runs(&cluster, host)), [1, 1, 1, 2, 1, 1, 1, 2]);
     assert_eq!(HOSTS.iter().map(|host| inode(host)).collect::<Vec<_>>(), written);
-    assert_eq!(deploy(&cluster, &["--only", "nowhere"]).0, Some(10));
+    // An address means itself, and not those that it is a part of; nothing never means all.
+    for (query, code) in [("nowhere", 10), ("", 10)] {
+        assert_eq!(deploy(&cluster, &["--only", query]).0, Some(code), "{query:?}");
+    }
     // Nobody can be asked.
     let asked = cluster.run(&["deploy", "-c", "settings.toml"]);
     assert_eq!(asked.status.code(), Some(13), "{}", describe(&asked));
@@ -105,14 +108,15 @@ fn a_machine_that_fails_stops_what_depends_on_it_and_no_neighbour() {
     assert!(code == Some(13) && all.contains("--allow-unreachable") && runs(&cluster, HOSTS[2]) == 0, "{all}");
     agent(&cluster, HOSTS[2], "echo 'no bus today' >&2; exit 3");
     agent(&cluster, HOSTS[6], "kill -9 $(ps -o ppid= -p $PPID)");
-    agent(&cluster, HOSTS[7], "echo waiting; exec sleep 600");
+    let pid = cluster.network.own().join("pid");
+    agent(&cluster, HOSTS[7], &format!("echo $$ > {}; exec sleep 600", pid.display()));
     let accepted = ["--allow-unreachable", HOSTS[0], "--accept-host-key", HOSTS[5]];
     let (code, fates, all) = deploy(&cluster, &accepted);
     assert_eq!(code, Some(14), "{all}");
     let expected = [
         ("failed", "it does not answer"),
         ("deployed", ""),
-        ("failed", "the agent ended with exit status: 3"),
+        ("failed", "the agent ended with exit code 3"),
         // The other kv-store stands.
         ("deployed", ""),
         ("held", "package-manager needs nats-server, which is not deployed on 10.98.0.3"),
@@ -129,9 +133,7 @@ fn a_machine_that_fails_stops_what_depends_on_it_and_no_neighbour() {
     agent(&cluster, HOSTS[2], "");
     let (code, fates, all) = deploy(&cluster, &["--resume"]);
     assert_eq!(code, Some(14), "{all}");
-    for (host, reason) in
-        [(0, "it does not answer"), (6, "ssh could not log in, or was cut off"), (7, "longer than 5 s")]
-    {
+    for (host, reason) in [(0, "it does not answer"), (6, "or was cut off: exit status: 255"), (7, "longer than 5 s")] {
         let fate = &fates[HOSTS[host]];
         assert!(fate.0 == "failed" && fate.1.contains(reason), "{}: {fate:?}", HOSTS[host]);
     }
@@ -139,11 +141,18 @@ fn a_machine_that_fails_stops_what_depends_on_it_and_no_neighbour() {
     for host in [6, 7] {
         agent(&cluster, HOSTS[host], "");
     }
+    // No second agent runs beside one that hangs.
+    let (_, fates, _) = deploy(&cluster, &["--resume"]);
+    assert!(fates[HOSTS[7]].1.contains("still runs there"), "{fates:?}");
+    let pid = fs::read_to_string(cluster.network.disk(HOSTS[7]).join("pid")).expect("its process");
+    assert!(std::process::Command::new("kill").arg(pid.trim()).status().expect("kill runs").success());
     cluster.network.host(HOSTS[0]);
     // It came back with a new key, as one that was made anew would: that is not taken for granted.
     let (_, fates, _) = deploy(&cluster, &["--resume"]);
     assert!(fates[HOSTS[0]].1.contains("its SSH key is another one"), "{fates:?}");
     assert!(HOSTS[1..].iter().all(|host| fates[*host].0 == "deployed"), "{fates:?}");
+    let (code, fates, all) = deploy(&cluster, &["--resume", "--accept-host-key", HOSTS[0]]);
+    assert!(code == Some(0) && fates.values().all(|fate| fate.0 == "deployed"), "{all}");
     assert_eq!(runs(&cluster, HOSTS[1]), 1, "what is done is not done again");
 }
 
@@ -177,6 +186,28 @@ fn killed_at_any_mark_it_is_resumed_to_the_same_end() {
 }
 
 #[test]
+fn what_would_stop_the_deploy_on_a_machine_is_found_before_anything_is_done() {
+    let cluster = cluster();
+    let settings = fs::read_to_string(cluster.place.path("settings.toml")).expect("settings");
+    let with = |more: &str| cluster.place.write("settings.toml", format!("{settings}{more}\n"));
+    let before = cluster.place.bundles().len();
+    let cases = [
+        ("[hosts]\nssh_user = 'stranger'", "log in to 10.98.0.3: "),
+        // Nobody listens at the first port; every machine's sshd does at the second.
+        ("ports = [9, 22]", "it does not reach port 9 of this machine"),
+    ];
+    for (more, expected) in cases {
+        with(more);
+        let (code, _, all) = deploy(&cluster, &["--only", HOSTS[2]]);
+        assert!(code == Some(13) && all.contains(expected) && !all.contains("port 22 "), "{more}: {all}");
+        assert_eq!((runs(&cluster, HOSTS[2]), cluster.place.bundles().len()), (0, before));
+    }
+    with("ports = [9]");
+    let (code, _, all) = deploy(&cluster, &["--only", HOSTS[2], "--allow-unreachable", HOSTS[2]]);
+    assert!(code == Some(0) && runs(&cluster, HOSTS[2]) == 1, "{all}");
+}
+
+#[test]
 fn a_host_that_talks_without_end_fills_no_disk_and_disturbs_no_terminal() {
     let cluster = cluster();
     agent(&cluster, HOSTS[2], "head -c 40000000 /dev/zero; printf '\\033[2J\\033]0;owned\\007'; exit 1");
@@ -184,7 +215,7 @@ fn a_host_that_talks_without_end_fills_no_disk_and_disturbs_no_terminal() {
     let all = describe(&output);
     assert!(output.status.code() == Some(14) && !all.contains('\u{1b}') && !all.contains('\0'), "{all:?}");
     assert!(
-        all.contains("failed   10.98.0.3: the agent ended with exit status: 1") && all.contains("on 0 of 1 machine;"),
+        all.contains("failed   10.98.0.3: the agent ended with exit code 1") && all.contains("on 0 of 1 machine;"),
         "{all}"
     );
     let logs = walk(&cluster.place.path("state/deploys"));

@@ -4,6 +4,7 @@
 
 mod agent;
 mod components;
+mod inspect;
 mod order;
 mod placement;
 mod plan;
@@ -12,7 +13,7 @@ mod run;
 pub use agent::Agent;
 pub use components::{Components, Need, Source};
 pub use order::{Graph, Requirement};
-pub use placement::Machine;
+pub use placement::{Machine, matching};
 pub use plan::Plan;
 pub use run::{Fate, Outcome, Prepared, Request, State, graph_of, prepare, resume};
 

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{Components, place_of};
 use crate::cluster::ClusterConf;
 use crate::finding::Finding;
+use crate::{Error, Kind, Result};
 
 /// A machine of the cluster, with what it is to take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,14 +31,35 @@ impl Machine {
         }
     }
 
-    /// Whether a query means it: by its name or address or a part of them, by its zone or by a tag.
-    pub fn answers_to(&self, query: &str) -> bool {
-        let name = self.name();
-        name.contains(query)
-            || self.host.contains(query)
+    /// Whether it is called so: by its name or address, its zone or a tag.
+    fn is_called(&self, query: &str) -> bool {
+        self.name() == query
+            || self.host == query
             || self.zone == query
             || self.components.iter().any(|tag| tag == query)
     }
+
+    /// Whether a part of its name or address is this.
+    fn has_part(&self, query: &str) -> bool {
+        self.name().contains(query) || self.host.contains(query)
+    }
+}
+
+/// The machines that a query means: those that are called so, or where none is, those with such a part in their name or address.
+///
+/// # Errors
+/// [`Kind::NotFound`] where it means none; an empty one never means all.
+pub fn matching<'m>(machines: &'m [Machine], query: &str) -> Result<Vec<&'m Machine>> {
+    let called: Vec<&Machine> = machines.iter().filter(|machine| machine.is_called(query)).collect();
+    let found = match called.is_empty() && !query.is_empty() {
+        true => machines.iter().filter(|machine| machine.has_part(query)).collect(),
+        false => called,
+    };
+    if found.is_empty() {
+        let error = Error::new(Kind::NotFound, format!("no machine matches {query:?}"));
+        return Err(error.hint("`nodes` lists them: a query is a name, an address or a part of them, a zone or a tag"));
+    }
+    Ok(found)
 }
 
 /// Gives every component the machines that suit it and have least to do so far, the first of them in the file: the same

@@ -16,10 +16,14 @@ pub(super) const KIND: &str = "deploy";
 /// The first step.
 pub(super) const BACKUP: &str = "back up the databases";
 const JOURNAL: &str = "journal";
+/// Deploys that are kept, with the logs of their machines.
+const KEPT: usize = 10;
 
 /// All that a deploy's steps are made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
+    /// Whether it is all machines of the cluster.
+    pub all: bool,
     /// Name of the cluster.
     pub cluster: String,
     /// The release.
@@ -90,23 +94,45 @@ impl Deploys {
 
     /// Begins a deploy: a directory with its journal, and room for logs.
     pub(super) fn create(&self, head: &Head<Plan>) -> Result<Journal> {
+        self.tidy_up()?;
         let directory = self.directory.join(head.created.format("%Y%m%dT%H%M%S%.6fZ").to_string());
-        DirBuilder::new().mode(0o700).create(&directory).context(|| format!("make {}", directory.display()))?;
+        let made = DirBuilder::new().mode(0o700).create(&directory);
+        made.and_then(|()| File::open(&self.directory)?.sync_all())
+            .context(|| format!("make {}", directory.display()))?;
         Journal::create(&directory.join(JOURNAL), head)
     }
 
-    /// The last deploy, which is unfinished.
+    /// Removes all deploys but the last ones.
+    fn tidy_up(&self) -> Result<()> {
+        let mut all = self.all()?;
+        all.truncate(all.len().saturating_sub(KEPT));
+        all.iter().try_for_each(|old| fs::remove_dir_all(old).context(|| format!("remove {}", old.display())))
+    }
+
+    /// The directories of deploys, oldest first.
+    fn all(&self) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.directory).context(|| format!("list {}", self.directory.display()))?;
+        let mut all: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        // Names are in the order of time.
+        all.sort();
+        Ok(all)
+    }
+
+    /// The last deploy that is unfinished. One of all machines takes the place of those before it.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] where there is none, or it is complete.
+    /// [`Kind::NotFound`] where there is none.
     pub(super) fn unfinished(&self) -> Result<(Journal, Head<Plan>)> {
-        let doing = || format!("look for a deploy in {}", self.directory.display());
-        let entries = fs::read_dir(&self.directory).context(doing)?;
-        // Names are in the order of time. A crash may leave a directory in which no journal was begun.
-        let last = entries.flatten().map(|entry| entry.path().join(JOURNAL)).filter(|path| path.exists()).max();
-        let nothing = || Error::new(Kind::NotFound, "no deploy is unfinished").hint("begin one without --resume");
-        let (journal, head) = Journal::open::<Plan>(&last.ok_or_else(nothing)?)?;
-        if journal.progress() == Progress::Applied { Err(nothing()) } else { Ok((journal, head)) }
+        // A crash may leave a directory in which no journal was begun.
+        for path in self.all()?.iter().rev().map(|path| path.join(JOURNAL)).filter(|path| path.exists()) {
+            let (journal, head) = Journal::open::<Plan>(&path)?;
+            match journal.progress() {
+                Progress::Applied if head.plan.all => break,
+                Progress::Applied => {}
+                _ => return Ok((journal, head)),
+            }
+        }
+        Err(Error::new(Kind::NotFound, "no deploy is unfinished").hint("begin one without --resume"))
     }
 }
 

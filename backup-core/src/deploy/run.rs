@@ -1,19 +1,21 @@
 //! A deploy from beginning to end.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
 use super::agent::Deployed;
+use super::inspect::inspect;
 use super::plan::{BACKUP, Deploys, KIND, Plan, log};
-use super::{Components, Graph, graph};
+use super::{Components, Graph, graph, matching};
 use crate::backup;
-use crate::cluster::hosts::{self, Allowed, Login, Record, compare};
+use crate::cluster::hosts::{self, Allowed, Login, Record, Seen, compare};
 use crate::component::release;
 use crate::event::Event;
-use crate::finding::{Finding, Findings, Severity};
+use crate::finding::{Finding, Findings};
 use crate::plan::{Ended, Head, Journal, Step, apply_in_levels};
 use crate::settings::Settings;
 use crate::{Context, Error, Kind, Result};
@@ -36,6 +38,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// What was found.
     pub findings: Vec<Finding>,
+    /// Who the machines are, where another key is accepted of one.
+    record: Option<Record>,
 }
 
 /// How a machine fared.
@@ -47,6 +51,8 @@ pub struct Fate {
     pub state: State,
     /// Why it is not deployed.
     pub reason: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
     /// The agent's output, where there is any.
     pub log: Option<PathBuf>,
 }
@@ -72,6 +78,8 @@ pub struct Outcome {
     pub release: String,
     /// Its machines.
     pub machines: Vec<Fate>,
+    /// What did not go as it should in the backup before.
+    pub warnings: Vec<Finding>,
 }
 
 /// Looks at all machines, and keeps other deploys off.
@@ -82,31 +90,25 @@ pub struct Outcome {
 pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, context: &Context) -> Result<Prepared> {
     let deploys = Deploys::open(context)?;
     let release = release::find(request.release.as_ref().or(settings.release.as_ref())).await?.version;
-    if let Some(stranger) = request.only.iter().find(|query| !graph.machines.iter().any(|one| one.answers_to(query))) {
-        return Err(Error::new(Kind::NotFound, format!("no machine matches {stranger}"))
-            .hint("`nodes` lists them: a query is a name, an address or a part of them, a zone or a tag"));
-    }
     let all = request.only.is_empty();
-    let graph = graph.only(|machine| all || request.only.iter().any(|query| machine.answers_to(query)));
+    let mut wanted = Vec::new();
+    for query in &request.only {
+        wanted.extend(matching(&graph.machines, query)?.into_iter().map(|machine| machine.host.clone()));
+    }
+    let graph = graph.only(|machine| all || wanted.contains(&machine.host));
     let names: Vec<String> = graph.machines.iter().map(|machine| machine.host.clone()).collect();
     context.phase(format!("look at {} hosts", names.len()));
     let seen = hosts::look(&names, settings.ssh_port, context).await?;
-    let mut record = Record::load(context)?.unwrap_or_default();
-    let findings = compare(&seen, &record.hosts, &request.allowed);
-    let accepted = |host: &str| request.allowed.host_key.iter().any(|name| name == host);
-    let mut changed = false;
-    for seen in seen.iter().filter(|seen| accepted(&seen.host) && !seen.keys.is_empty()) {
-        record.hosts.retain(|host| host.host != seen.host);
-        record.hosts.push(seen.record());
-        changed = true;
-    }
-    if changed && !findings.iter().any(|finding| finding.severity == Severity::Error) {
-        record.keep(context)?;
-    }
+    let record = Record::load(context)?;
+    let known = record.as_ref().map_or(&[][..], |record| &record.hosts);
+    let mut findings = compare(&seen, known, &request.allowed);
     let login = Login { port: settings.ssh_port, user: settings.ssh_user.clone() };
     let cluster = settings.cluster.cluster_name.clone().unwrap_or_default();
-    let plan = Plan { cluster, release, graph, agent: settings.agent.clone(), login, at_once: settings.deploy_at_once };
-    Ok(Prepared { deploys, plan, findings })
+    let plan =
+        Plan { all, cluster, release, graph, agent: settings.agent.clone(), login, at_once: settings.deploy_at_once };
+    context.phase("ask them over ssh");
+    findings.extend(inspect(&seen, &plan, &request.allowed, context).await);
+    Ok(Prepared { deploys, plan, findings, record: accepted(record, &seen, &request.allowed) })
 }
 
 impl Prepared {
@@ -120,28 +122,59 @@ impl Prepared {
         if let Some(refusal) = findings.refusal() {
             return Err(refusal);
         }
+        if let Some(record) = self.record {
+            record.keep(context)?;
+        }
         let head = Head::new(KIND, context.now(), self.plan.steps(), self.plan);
         let journal = self.deploys.create(&head)?;
         go_on(&head.plan, journal, settings, context).await
     }
 }
 
-/// Does what is left of the last deploy.
+/// Does what is left of the last deploy, with agents told, run and logged in to as the settings say now.
 ///
 /// # Errors
 /// [`Kind::NotFound`] where nothing is left of one; else as [`Prepared::apply`].
-pub async fn resume(settings: &Settings, context: &Context) -> Result<Outcome> {
+pub async fn resume(allowed: &Allowed, settings: &Settings, context: &Context) -> Result<Outcome> {
     let deploys = Deploys::open(context)?;
     let (journal, head) = deploys.unfinished()?;
-    go_on(&head.plan, journal, settings, context).await
+    if !allowed.host_key.is_empty() {
+        let seen = hosts::look(&allowed.host_key, settings.ssh_port, context).await?;
+        if let Some(record) = accepted(Record::load(context)?, &seen, allowed) {
+            record.keep(context)?;
+        }
+    }
+    let login = Login { port: settings.ssh_port, user: settings.ssh_user.clone() };
+    let plan = Plan { agent: settings.agent.clone(), login, at_once: settings.deploy_at_once, ..head.plan };
+    go_on(&plan, journal, settings, context).await
+}
+
+/// What is known of the machines, with the keys that are accepted; none where that changes nothing. Where nothing was known, all
+/// that were seen are believed: to accept one is no reason to doubt others.
+fn accepted(record: Option<Record>, seen: &[Seen], allowed: &Allowed) -> Option<Record> {
+    let shown = |seen: &&Seen| !seen.keys.is_empty();
+    let accepted: Vec<&Seen> = seen.iter().filter(shown).filter(|seen| allowed.host_key.contains(&seen.host)).collect();
+    if accepted.is_empty() {
+        return None;
+    }
+    let Some(mut record) = record else {
+        let hosts = seen.iter().filter(shown).map(Seen::record).collect();
+        return Some(Record { bundle: String::new(), hosts });
+    };
+    for seen in accepted {
+        record.hosts.retain(|host| host.host != seen.host);
+        record.hosts.push(seen.record());
+    }
+    Some(record)
 }
 
 async fn go_on(plan: &Plan, mut journal: Journal, settings: &Settings, context: &Context) -> Result<Outcome> {
     let names = plan.steps();
+    let warnings = Mutex::new(Vec::new());
     let logs: Vec<PathBuf> = plan.graph.machines.iter().map(|machine| log(&journal, &machine.host)).collect();
     let work = |(index, name): (usize, &String)| -> Box<dyn Step + '_> {
         match index.checked_sub(1) {
-            None => Box::new(Backup { plan, settings, context }),
+            None => Box::new(Backup { plan, settings, warnings: &warnings, context }),
             Some(machine) => {
                 Box::new(Deploy { plan, machine, name: name.clone(), log: logs[machine].clone(), context })
             }
@@ -151,7 +184,8 @@ async fn go_on(plan: &Plan, mut journal: Journal, settings: &Settings, context: 
     let held = |index: usize, ended: &[Option<Ended>]| held(plan, index, ended);
     let ended = apply_in_levels(&steps, &plan.levels(), plan.at_once, held, &mut journal, context).await;
     let ended = ended.map_err(|error| {
-        let error = Error::new(Kind::Unfinished, "the deploy stopped half way").because(error);
+        let error = Error::new(Kind::Unfinished, "the deploy stopped half way; agents that were begun may still run")
+            .because(error);
         error.hint("`deploy --resume` does what is left")
     })?;
     let mut ended = ended.into_iter();
@@ -160,15 +194,20 @@ async fn go_on(plan: &Plan, mut journal: Journal, settings: &Settings, context: 
         return Err(error);
     }
     let fates = ended.zip(&plan.graph.machines).zip(logs).map(|((ended, machine), log)| {
-        let (state, reason) = match ended {
-            Ended::Applied => (State::Deployed, None),
-            Ended::Held(reason) => (State::Held, Some(reason)),
-            // Its first link names the step.
-            Ended::Failed(error) => (State::Failed, Some(error.chain().get(1..).unwrap_or_default().join(": "))),
+        let (state, reason, hint) = match ended {
+            Ended::Applied => (State::Deployed, None, None),
+            Ended::Held(reason) => (State::Held, Some(reason), None),
+            Ended::Failed(error) => {
+                // Its first link names the step.
+                let reason = error.chain().get(1..).unwrap_or_default().join(": ");
+                (State::Failed, Some(reason), error.first_hint().map(Into::into))
+            }
         };
-        Fate { host: machine.host.clone(), state, reason, log: log.exists().then_some(log) }
+        Fate { host: machine.host.clone(), state, reason, hint, log: log.exists().then_some(log) }
     });
-    Ok(Outcome { cluster: plan.cluster.clone(), release: plan.release.clone(), machines: fates.collect() })
+    let machines = fates.collect();
+    let warnings = std::mem::take(&mut *warnings.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Outcome { cluster: plan.cluster.clone(), release: plan.release.clone(), machines, warnings })
 }
 
 /// Why a machine must wait: something that it needs stands on none of the machines that should have it.
@@ -188,6 +227,7 @@ fn held(plan: &Plan, index: usize, ended: &[Option<Ended>]) -> Option<String> {
 struct Backup<'d> {
     plan: &'d Plan,
     settings: &'d Settings,
+    warnings: &'d Mutex<Vec<Finding>>,
     context: &'d Context,
 }
 
@@ -208,7 +248,10 @@ impl Step for Backup<'_> {
             made.published
                 .iter()
                 .for_each(|place| tell(Finding::info("backed-up", place, "the databases are backed up")));
-            made.warnings.into_iter().for_each(tell);
+            let failed = made.failed.iter().map(|why| Finding::warning("destination-failed", "backup", why));
+            let mut warnings: Vec<Finding> = made.warnings.into_iter().chain(failed).collect();
+            warnings.iter().cloned().for_each(tell);
+            self.warnings.lock().unwrap_or_else(PoisonError::into_inner).append(&mut warnings);
             Ok(())
         }
         .boxed_local()

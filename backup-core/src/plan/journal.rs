@@ -57,6 +57,8 @@ pub struct Journal {
     latest: DateTime<Utc>,
     steps: Vec<String>,
     statuses: HashMap<String, Status>,
+    /// Whether a mark could not be written: what stands in the file then can't be added to.
+    broken: bool,
 }
 
 impl Journal {
@@ -77,8 +79,7 @@ impl Journal {
         })?;
         File::open(directory).and_then(|directory| directory.sync_all()).context(doing)?;
         let file = OpenOptions::new().append(true).open(path).context(doing)?;
-        let statuses = HashMap::new();
-        Ok(Self { file, path: path.into(), check, latest: head.created, steps: head.steps.clone(), statuses })
+        Ok(Self::at(file, path, check, head))
     }
 
     /// Opens a journal; a torn last line is cut off.
@@ -99,14 +100,18 @@ impl Journal {
         if whole < bytes.len() {
             file.set_len(whole as u64).and_then(|()| file.sync_all()).context(doing)?;
         }
-        let statuses = HashMap::new();
-        let mut journal =
-            Self { file, path: path.into(), check, latest: head.created, steps: head.steps.clone(), statuses };
+        let mut journal = Self::at(file, path, check, &head);
         for (number, line) in lines.iter().enumerate() {
             journal.follow(&line.step, line.mark).context(|| format!("the journal {shown}, line {}", number + 2))?;
             journal.latest = line.time;
         }
         Ok((journal, head))
+    }
+
+    /// One in which no mark was noted yet.
+    fn at<P>(file: File, path: &Path, check: String, head: &Head<P>) -> Self {
+        let (latest, steps) = (head.created, head.steps.clone());
+        Self { file, path: path.into(), check, latest, steps, statuses: HashMap::new(), broken: false }
     }
 
     /// Where it is.
@@ -147,12 +152,21 @@ impl Journal {
     /// # Errors
     /// Where it can't be written, or can't follow what is noted.
     pub(super) fn note(&mut self, step: &str, mark: Mark, time: DateTime<Utc>) -> Result<()> {
+        if self.broken {
+            let path = self.path.display();
+            return Err(Error::new(
+                Kind::Failed,
+                format!("write the journal {path}: an earlier mark could not be written"),
+            ));
+        }
         // Before it is written: a mark that can't follow would make a damaged journal of a sound one.
         self.follow(step, mark)?;
         let doing = || format!("write the journal {}", self.path.display());
         let (check, line) = line_after(&self.check, &Line { time, step: step.into(), mark }).context(doing)?;
+        self.broken = true;
         self.file.write_all(line.as_bytes()).context(doing)?;
         self.file.sync_data().context(doing)?;
+        self.broken = false;
         self.check = check;
         self.latest = time;
         Ok(())

@@ -45,7 +45,7 @@ pub(super) async fn apply_one(
         step.apply().await
     };
     cut_off(step.as_ref(), run, context).await.context(|| step.name().into())?;
-    mark(Mark::Done)
+    mark(Mark::Done).context(|| step.name().into())
 }
 
 /// Undoes every step that has begun, the last one first.

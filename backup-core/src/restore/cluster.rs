@@ -17,7 +17,7 @@ pub(super) struct Hosts {
     /// Those that are down.
     pub(super) down: Vec<String>,
     /// Who they are.
-    pub(super) known: Vec<Host>,
+    pub(super) known: Option<Vec<Host>>,
 }
 
 /// Looks at every host of the `cluster.conf` that is restored, and at this machine's own addresses.
@@ -43,15 +43,13 @@ pub(super) async fn look(
         known.retain(|host| host.host != seen.host);
         known.push(seen.record());
     }
-    Hosts { down, known }
+    Hosts { down, known: Some(known) }
 }
 
 /// Keeps who the hosts are for what is done with them afterwards.
 pub(super) fn remember(plan: &Plan, context: &Context) -> Result<()> {
-    if plan.hosts.is_empty() {
-        return Ok(());
-    }
-    Record { bundle: plan.bundle.clone(), hosts: plan.hosts.clone() }.keep(context)
+    let Some(hosts) = &plan.hosts else { return Ok(()) };
+    Record { bundle: plan.bundle.clone(), hosts: hosts.clone() }.keep(context)
 }
 
 /// Looks at the hosts once more, for those that answered when the restore began and don't any more.

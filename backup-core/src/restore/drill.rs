@@ -100,7 +100,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
         files: Vec::new(),
         jobs,
         hosts_down: Vec::new(),
-        hosts: Vec::new(),
+        hosts: None,
         ssh_port: settings.ssh_port,
     };
     let head = Head::new(KIND, begun, steps::names(&plan), plan.clone());

@@ -39,9 +39,10 @@ pub struct Plan {
     pub hosts_down: Vec<String>,
     /// The port that hosts take SSH connections on.
     pub ssh_port: u16,
-    /// Who the hosts are: as the bundle has them, and as they are where another key was accepted.
+    /// Who the hosts are: as the bundle has them, and as they are where another key was accepted. None where the restore is
+    /// no concern of theirs.
     #[serde(default)]
-    pub hosts: Vec<Host>,
+    pub hosts: Option<Vec<Host>>,
 }
 
 /// A database that is restored.

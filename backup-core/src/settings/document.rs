@@ -100,6 +100,7 @@ pub(super) struct AgentTable {
     pub(super) sudo: Option<bool>,
     pub(super) limit: Option<NonZeroU32>,
     pub(super) orchestrator: Option<String>,
+    pub(super) ports: Vec<u16>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -266,6 +266,7 @@ fn agent(table: AgentTable) -> Result<Agent> {
         sudo: table.sudo.unwrap_or(usual.sudo),
         limit: table.limit.map_or(usual.limit, |limit| limit.get().into()),
         orchestrator: table.orchestrator,
+        ports: table.ports,
     };
     if !agent.settings.is_absolute() || agent.settings.file_name().is_none() {
         let path = agent.settings.display();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use backup_core::cluster::hosts::{self, Identity, Record, Seen};
 use backup_core::deploy::{self, Components, Machine};
 use backup_core::settings::{self, Settings};
-use backup_core::{Context, Error, Kind, Result};
+use backup_core::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::arguments::Config;
@@ -36,17 +36,12 @@ pub(crate) async fn run(query: Option<&str>, config: &Config, output: &Output, c
 /// The machines that a query means, or all.
 ///
 /// # Errors
-/// [`Kind::NotFound`] where it means none.
+/// [`backup_core::Kind::NotFound`] where it means none.
 pub(super) fn matching(machines: Vec<Machine>, query: Option<&str>) -> Result<Vec<Machine>> {
-    let Some(query) = query else { return Ok(machines) };
-    let found: Vec<Machine> = machines.into_iter().filter(|machine| machine.answers_to(query)).collect();
-    if found.is_empty() {
-        let error = Error::new(Kind::NotFound, format!("no node matches {}", plain(query)));
-        return Err(
-            error.hint("`nodes` lists them all: a query is a name, an address or a part of them, a zone or a tag")
-        );
+    match query {
+        None => Ok(machines),
+        Some(query) => Ok(deploy::matching(&machines, query)?.into_iter().cloned().collect()),
     }
-    Ok(found)
 }
 
 /// The machines of a cluster, leaving out what is wrong with it.

@@ -10,8 +10,9 @@ use super::svg::FONT;
 
 /// Pixels for each unit, where the picture does not become too large for it.
 const SCALE: f32 = 2.0;
-/// Pixels on the longer side, at most.
+/// Pixels on the longer side, and in all, at most.
 const LONGEST: f32 = 16_000.0;
+const MOST: f32 = 64e6;
 
 pub(super) fn draw(svg: &str) -> Result<Vec<u8>> {
     let doing = || Error::new(Kind::Failed, "draw the picture");
@@ -21,7 +22,8 @@ pub(super) fn draw(svg: &str) -> Result<Vec<u8>> {
     let options = Options { fontdb: Arc::new(fonts), font_family: FONT.into(), ..Options::default() };
     let tree = Tree::from_str(svg, &options).map_err(|cause| doing().because(cause))?;
     let size = tree.size();
-    let scale = SCALE.min(LONGEST / size.width().max(size.height()));
+    let room = (MOST / (size.width() * size.height())).sqrt();
+    let scale = SCALE.min(room).min(LONGEST / size.width().max(size.height()));
     let pixels = |length: f32| (length * scale).ceil() as u32;
     let mut pixmap = Pixmap::new(pixels(size.width()), pixels(size.height())).ok_or_else(doing)?;
     resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixmap.as_mut());

@@ -55,13 +55,23 @@ async fn main() -> Result<()> {
             let settings = settings::load(config.as_ref())?;
             let graph = deploy::graph_of(&settings).map_err(|_| Error::new(Kind::Usage, "a bad cluster.conf"))?;
             let prepared = deploy::prepare(&deploy::Request::default(), &settings, graph, &context).await?;
-            prepared.apply(&settings, &context).await.map(drop)
+            all_deployed(&prepared.apply(&settings, &context).await?)
         }
-        ["resume-deploy", config] => deploy::resume(&settings::load(config.as_ref())?, &context).await.map(drop),
+        ["resume-deploy", config] => {
+            let settings = settings::load(config.as_ref())?;
+            all_deployed(&deploy::resume(&Default::default(), &settings, &context).await?)
+        }
         ["cleanup"] => restore::leftovers(&settings, &context).await?.drop_all(&context).await,
         _ => Err(Error::new(
             Kind::Usage,
             "interrupted N (restore BUNDLE | resume | rollback | cleanup | deploy CONFIG | resume-deploy CONFIG)",
         )),
+    }
+}
+
+fn all_deployed(outcome: &deploy::Outcome) -> Result<()> {
+    match outcome.machines.iter().all(|fate| fate.state == deploy::State::Deployed) {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Failed, format!("not all are deployed: {outcome:?}"))),
     }
 }

@@ -1,12 +1,14 @@
 //! Logging in to hosts with the system's own `ssh`, so that the operator's configuration and agent hold.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::DirBuilder;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+use tokio::process::Command;
 
 use super::{Identity, Record, SSH_PORT, Seen};
 use crate::{Context, Error, ErrorContext, Kind, Result, state};
@@ -29,8 +31,16 @@ impl Login {
             file.push(path);
             file.push("\"");
             let alias = format!("HostKeyAlias={host}");
-            let options =
-                [file, "GlobalKnownHostsFile=/dev/null".into(), "StrictHostKeyChecking=yes".into(), alias.into()];
+            let options = [
+                file,
+                "GlobalKnownHostsFile=/dev/null".into(),
+                "StrictHostKeyChecking=yes".into(),
+                alias.into(),
+                // A connection that is open already would be used unseen, and a command could name further keys.
+                "ControlPath=none".into(),
+                "IgnoreUnknown=KnownHostsCommand".into(),
+                "KnownHostsCommand=none".into(),
+            ];
             arguments.extend(options.into_iter().flat_map(|option| ["-o".into(), option]));
         }
         if self.port != SSH_PORT {
@@ -42,6 +52,22 @@ impl Login {
         arguments.extend(["--".into(), host.into()]);
         arguments
     }
+
+    /// An `ssh` that asks nothing of anybody, and ends with us; what is to be run there is to be added. A host whose keys nothing
+    /// is known of must be known to ssh itself.
+    pub(crate) fn batch(&self, host: &str, known: Option<&Path>) -> Command {
+        let mut command = Command::new("ssh");
+        command.args(["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]);
+        // What an operator's configuration may hold for sessions of his own.
+        command.args(["-o", "ControlPath=none", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes"]);
+        // A machine that was cut off is given up after a minute.
+        command.args(["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]);
+        if known.is_none() {
+            command.args(["-o", "StrictHostKeyChecking=yes"]);
+        }
+        command.args(self.arguments(host, known)).kill_on_drop(true).process_group(0);
+        command
+    }
 }
 
 /// A file with the keys that a host shows, if they are known of it; none where nothing is known of it.
@@ -51,26 +77,75 @@ impl Login {
 pub fn known_hosts(seen: &Seen, context: &Context) -> Result<Option<PathBuf>> {
     let Some(record) = Record::load(context)? else { return Ok(None) };
     match record.identity(seen) {
-        // Where it shows no key it is not reached either, and ssh says why.
-        Identity::Unknown | Identity::Unseen => Ok(None),
-        Identity::Same => keep(seen, context).map(Some),
+        Identity::Unknown => Ok(None),
+        // Where nothing answers, ssh says why.
+        Identity::Unseen if seen.answer.as_ref().is_none_or(|answer| answer.ssh.is_none()) => Ok(None),
+        Identity::Same => keep(&record, seen, context).map(Some),
+        Identity::Unseen => Err(stranger(seen, "it shows no SSH key to hold against the one that is known of it")),
         Identity::Changed => {
-            let message = format!("log in to {}: its SSH key is another one than {} has", seen.host, record.bundle);
-            let error = Error::new(Kind::Refused, message).because(format!("it shows {}", seen.keys.join(", ")));
-            Err(error.hint("find out whether the machine was made anew; --accept-host-key goes on all the same"))
+            let message = format!("its SSH key is another one than is known of it: it shows {}", seen.keys.join(", "));
+            Err(stranger(seen, &message))
         }
     }
 }
 
-/// Writes a host's keys where ssh finds them.
-fn keep(seen: &Seen, context: &Context) -> Result<PathBuf> {
+fn stranger(seen: &Seen, why: &str) -> Error {
+    Error::new(Kind::Refused, format!("log in to {}", seen.host))
+        .because(why.to_owned())
+        .hint("find out whether the machine was made anew; --accept-host-key goes on all the same")
+}
+
+/// Writes what is known of a host's keys where ssh finds it. Others that it shows prove nothing: anybody can show a key that is
+/// public beside one of his own.
+fn keep(record: &Record, seen: &Seen, context: &Context) -> Result<PathBuf> {
     let directory = state::directory(context)?.join("known_hosts");
     // A host's name holds nothing that leads elsewhere: others were left out when `cluster.conf` was read.
     let path = directory.join(&seen.host);
     let doing = || format!("write {}", path.display());
     DirBuilder::new().recursive(true).mode(0o700).create(&directory).context(doing)?;
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path).context(doing)?;
-    let lines: String = seen.public_keys.iter().map(|key| format!("{} {key}\n", seen.host)).collect();
+    let known = record.hosts.iter().filter(|host| host.host == seen.host).flat_map(|host| &host.keys);
+    let known: Vec<&String> = known.collect();
+    let proven = seen.keys.iter().zip(&seen.public_keys).filter(|(key, _)| known.contains(key));
+    let lines: String = proven.map(|(_, key)| format!("{} {key}\n", seen.host)).collect();
+    // An ssh may be reading what is there.
+    let mut file = NamedTempFile::new_in(&directory).context(doing)?;
     file.write_all(lines.as_bytes()).context(doing)?;
+    file.persist(&path).map_err(|error| error.error).context(doing)?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::manifest::Host;
+    use crate::context::Environment;
+
+    #[test]
+    fn only_a_key_that_is_known_of_a_host_is_believed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let state = place.path().display().to_string();
+        let variables = [("STATE_DIRECTORY".to_owned(), state)].into();
+        let context = Context::new(Environment { variables, ..Environment::default() });
+        let known = Host { host: "h".into(), reachable: true, keys: vec!["rsa A".into()] };
+        Record { bundle: "b".into(), hosts: vec![known] }.keep(&context).expect("kept");
+        let seen = |keys: &[&str]| Seen {
+            host: "h".into(),
+            addresses: Vec::new(),
+            answer: Some(crate::cluster::hosts::Answer {
+                icmp: None,
+                ssh: Some([127, 0, 0, 1].into()),
+                refused: false,
+            }),
+            keys: keys.iter().map(|key| (*key).into()).collect(),
+            public_keys: keys.iter().map(|key| format!("public {key}")).collect(),
+        };
+        // Anybody can show a key that is public beside one of his own.
+        let path = known_hosts(&seen(&["ed Z", "rsa A"]), &context).expect("known").expect("a file");
+        assert_eq!(std::fs::read_to_string(path).expect("a file"), "h public rsa A\n");
+        for stranger in [&["ed Z"][..], &[]] {
+            assert_eq!(known_hosts(&seen(stranger), &context).expect_err("a stranger").kind(), Kind::Refused);
+        }
+        let other = Seen { host: "other".into(), ..seen(&["ed Z"]) };
+        assert!(known_hosts(&other, &context).expect("nothing is known").is_none());
+    }
 }

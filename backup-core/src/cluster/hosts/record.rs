@@ -15,7 +15,7 @@ use crate::{Context, ErrorContext, Result, state};
 /// What is known of the hosts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Record {
-    /// Name of the bundle that says it.
+    /// Name of the bundle that says it; empty where no bundle does.
     pub bundle: String,
     /// The hosts, with their keys.
     pub hosts: Vec<Host>,
@@ -62,7 +62,7 @@ impl Record {
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).context(doing)?;
         // It is for its owner alone, as temporary files are.
         let mut file = NamedTempFile::new_in(&directory).context(doing)?;
-        file.write_all(&text).context(doing)?;
+        file.write_all(&text).and_then(|()| file.as_file().sync_all()).context(doing)?;
         file.persist(&path).map(drop).map_err(|error| error.error).context(doing)
     }
 

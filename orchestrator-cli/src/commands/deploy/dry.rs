@@ -22,7 +22,8 @@ pub(super) async fn run(
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
-    let form = Form::of(&deploy.graph)?;
+    let file = deploy.graph.unwrap_or_else(|| "graph.png".into());
+    let form = Form::of(&file)?;
     let release = match deploy.release.map(Origin::Given).or_else(|| settings.release.clone()) {
         Some(origin) => Some(release::find(Some(&origin)).await?.version),
         None => None,
@@ -34,8 +35,8 @@ pub(super) async fn run(
         graph,
         down: silent.iter().map(|finding| finding.subject.clone()).collect(),
     };
-    let shown = deploy.graph.display();
-    std::fs::write(&deploy.graph, form.draw(&subject)?).context(|| format!("write {shown}"))?;
+    let shown = file.display();
+    std::fs::write(&file, form.draw(&subject)?).context(|| format!("write {shown}"))?;
     let text = format!("Generating dependency tree... done\nDependency graph for dry run written to {shown}.\n");
     let mut value = as_json(&subject);
     value["file"] = shown.to_string().into();

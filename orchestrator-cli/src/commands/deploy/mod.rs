@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use backup_core::cluster::hosts::Allowed;
 use backup_core::component::release::Origin;
 use backup_core::deploy::{self, Fate, Outcome, Plan, Request, State};
+use backup_core::event::Event;
 use backup_core::finding::Severity;
 use backup_core::settings::{self, Settings};
 use backup_core::{Context, Result};
@@ -14,15 +15,17 @@ use serde_json::json;
 
 use super::confirm::confirm;
 use crate::arguments::Deploy;
+use crate::exit;
 use crate::findings::{GREEN, RED, YELLOW};
 use crate::human::{counted, indented, plain};
 use crate::output::Output;
-use crate::{exit, findings};
 
 pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -> Result<ExitCode> {
     let settings = settings::load(&arguments.config.config)?;
+    let allowed =
+        Allowed { unreachable: arguments.allow_unreachable.clone(), host_key: arguments.accept_host_key.clone() };
     if arguments.resume {
-        return done(&deploy::resume(&settings, context).await?, output);
+        return done(&deploy::resume(&allowed, &settings, context).await?, output);
     }
     let graph = match deploy::graph_of(&settings) {
         Ok(graph) => graph,
@@ -31,14 +34,10 @@ pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -
     if arguments.dry {
         return context.until_cancelled(dry::run(arguments, &graph, &settings, output, context)).await;
     }
-    let request = Request {
-        release: arguments.release.map(Origin::Given),
-        only: arguments.only,
-        allowed: Allowed { unreachable: arguments.allow_unreachable, host_key: arguments.accept_host_key },
-    };
+    let request = Request { release: arguments.release.map(Origin::Given), only: arguments.only, allowed };
     let prepared = context.until_cancelled(deploy::prepare(&request, &settings, graph, context)).await?;
     let worrying = prepared.findings.iter().filter(|finding| finding.severity != Severity::Info);
-    output.note(&worrying.map(findings::finding).collect::<String>());
+    worrying.for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     if !prepared.findings.iter().any(|finding| finding.severity == Severity::Error) {
         confirm(&question(&prepared.plan, &settings), arguments.yes, output, context).await?;
     }
@@ -48,11 +47,13 @@ pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -
 fn question(plan: &Plan, settings: &Settings) -> String {
     let machines = counted(plan.graph.machines.len() as u64, "machine");
     let command = settings.agent.command.join(" ");
+    let hosts: Vec<&str> = plan.graph.machines.iter().map(|machine| machine.host.as_str()).collect();
     plain(&format!(
         "This backs up the databases, then tells the agents of {machines} of {} that this is their orchestrator, and runs \
-         `{command}` on each for release {}.",
+         `{command}` on each for release {}: {}.",
         if plan.cluster.is_empty() { "the cluster" } else { &plan.cluster },
-        plan.release
+        plan.release,
+        hosts.join(", ")
     ))
 }
 
@@ -67,7 +68,7 @@ fn done(outcome: &Outcome, output: &Output) -> Result<ExitCode> {
     let mut value = json!(outcome);
     value["state"] = state.into();
     output.result("deploy", &value, &text)?;
-    Ok(if complete { exit::done(false) } else { ExitCode::from(exit::UNFINISHED) })
+    Ok(if complete { exit::done(!outcome.warnings.is_empty()) } else { ExitCode::from(exit::UNFINISHED) })
 }
 
 fn line(fate: &Fate) -> String {
@@ -77,7 +78,11 @@ fn line(fate: &Fate) -> String {
         State::Held => format!("{YELLOW}held{YELLOW:#}     "),
     };
     let reason = fate.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let hint = fate.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
     let log = fate.log.as_ref().filter(|_| fate.state == State::Failed);
-    let log = log.map(|log| format!("\n{}", log.display())).unwrap_or_default();
-    format!("{label}{}", indented("", &plain(&format!("{}{reason}{log}", fate.host)).replace('\n', "\n         ")))
+    let log = log.map(|log| format!("\nlog: {}", log.display())).unwrap_or_default();
+    format!(
+        "{label}{}",
+        indented("", &plain(&format!("{}{reason}{log}{hint}", fate.host)).replace('\n', "\n         "))
+    )
 }
