@@ -129,6 +129,10 @@ fn a_machine_that_fails_stops_what_depends_on_it_and_no_neighbour() {
         assert!(fate.0 == state && fate.1.contains(reason), "{host}: {fate:?}");
     }
     assert!(fates[HOSTS[2]].1.contains("no bus today"), "{fates:?}");
+    // Another one of all machines would take its place, and says so before it begins.
+    let asked = cluster.run(&[&["deploy", "-c", "settings.toml"][..], &accepted].concat());
+    let all = describe(&asked);
+    assert!(asked.status.code() == Some(13) && all.contains("is unfinished, and can't be gone on with"), "{all}");
     // The rest of them: the bus is mended, others fail in their turn.
     agent(&cluster, HOSTS[2], "");
     let (code, fates, all) = deploy(&cluster, &["--resume"]);

@@ -63,6 +63,8 @@ fn of_several_machines_one_is_picked_from_the_menu_of_the_reference() {
         assert!(rest.starts_with("on ") && rest.ends_with(&format!(" {host} 22\r\n")), "{rest:?}");
     }
     // Nobody can be asked: the list, and nothing is reached.
+    let json = cluster.run(&["ssh", "nats-server", "-c", "cluster.conf", "--json"]);
+    assert!(json.status.code() == Some(2) && json.stdout.starts_with(b"{\"kind\":\"ssh\""), "{}", describe(&json));
     let listed = cluster.run(&arguments);
     assert_eq!((listed.status.code(), String::from_utf8_lossy(&listed.stdout).as_ref()), (Some(2), MENU));
 }

@@ -106,9 +106,22 @@ pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, conte
     let cluster = settings.cluster.cluster_name.clone().unwrap_or_default();
     let plan =
         Plan { all, cluster, release, graph, agent: settings.agent.clone(), login, at_once: settings.deploy_at_once };
+    findings.extend(buried(&deploys, &plan));
     context.phase("ask them over ssh");
     findings.extend(inspect(&seen, &plan, &request.allowed, context).await);
     Ok(Prepared { deploys, plan, findings, record: accepted(record, &seen, &request.allowed) })
+}
+
+/// A deploy of all machines takes the place of one that is unfinished.
+fn buried(deploys: &Deploys, plan: &Plan) -> Option<Finding> {
+    let (_, head) = deploys.unfinished().ok().filter(|_| plan.all)?;
+    let message = format!(
+        "the deploy of release {} that began at {} is unfinished, and can't be gone on with after this one",
+        head.plan.release,
+        head.created.format("%F %T UTC")
+    );
+    let finding = Finding::warning("deploy-unfinished", "deploy", message);
+    Some(finding.hint("`deploy --resume` does what is left of it; this one begins anew"))
 }
 
 impl Prepared {

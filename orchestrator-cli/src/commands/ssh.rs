@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use backup_core::cluster::hosts::{self, Login};
 use backup_core::deploy::Machine;
 use backup_core::{Context, Error, Kind, Result, settings};
+use serde_json::{Value, json};
 
 use super::confirm::answer;
 use super::nodes::{address, machines, matching};
@@ -19,7 +20,10 @@ pub(crate) async fn run(ssh: Ssh, output: &Output, context: &Context) -> Result<
     let settings = settings::load(&ssh.config.config)?;
     let found = matching(machines(&settings), ssh.query.as_deref())?;
     let Some(machine) = choose(&found, output, context).await? else {
-        output.print(&list(&found))?;
+        let node =
+            |machine: &Machine| json!({ "name": machine.name(), "host": machine.host, "tags": machine.components });
+        let nodes: Vec<Value> = found.iter().map(node).collect();
+        output.result("ssh", &json!({ "nodes": nodes }), &list(&found))?;
         return Ok(ExitCode::from(exit::of(Kind::Usage)));
     };
     let seen = hosts::look(std::slice::from_ref(&machine.host), settings.ssh_port, context).await?;
