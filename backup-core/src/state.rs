@@ -1,8 +1,13 @@
 //! Where what this machine must remember is kept.
 
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::{Context, Error, Kind, Result};
+use tempfile::NamedTempFile;
+
+use crate::{Context, Error, ErrorContext, Kind, Result, lock};
 
 /// Where a service is told to keep its state, else root's usual place or the user's own. It need not exist.
 ///
@@ -22,4 +27,35 @@ pub fn directory(context: &Context) -> Result<PathBuf> {
             Ok(home.join(".local/state/orchestrator-cli"))
         }
     }
+}
+
+/// Makes a directory where it is missing, and locks it; `what` is its name for messages.
+///
+/// # Errors
+/// [`Kind::Locked`] with the message `held` where another run holds it.
+pub(crate) fn open_locked(directory: &Path, what: &str, held: &str) -> Result<File> {
+    let doing = || format!("open {what} {}", directory.display());
+    make(directory).map_err(|cause| {
+        Error::new(Kind::Failed, doing())
+            .because(cause)
+            .hint("run as a user that may write there, or name another place with XDG_STATE_HOME or STATE_DIRECTORY")
+    })?;
+    let path = directory.join(".lock");
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).context(doing)?;
+    lock::lock(file, &path, || held.into())
+}
+
+/// Writes a file for its owner alone, in a directory that is made where it is missing; whoever reads it meets all of it.
+pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    make(directory)?;
+    // Temporary files are for their owner alone.
+    let mut file = NamedTempFile::new_in(directory)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }

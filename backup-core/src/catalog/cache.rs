@@ -1,18 +1,15 @@
 //! What manifests of bundles far away have said, kept on this machine: a bundle never changes, so it need be asked only once.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
 use super::Facts;
-use crate::Context;
 use crate::store::Stored;
+use crate::{Context, state};
 
 /// Facts of one store's bundles. What can't be read or written is as if it had not been kept.
 #[derive(Default)]
@@ -55,16 +52,7 @@ impl Cache {
             .collect();
         if let Some(path) = &self.path {
             // Without a cache all is well, only slower.
-            let _ = write(path, &kept);
+            let _ = serde_json::to_vec(&kept).map(|text| state::write(path, &text));
         }
     }
-}
-
-fn write(path: &Path, kept: &BTreeMap<String, Kept>) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    // It is for its owner alone, as temporary files are.
-    let mut file = NamedTempFile::new_in(directory)?;
-    file.write_all(&serde_json::to_vec(kept)?)?;
-    file.persist(path).map(drop).map_err(|error| error.error)
 }

@@ -54,6 +54,16 @@ impl Default for Agent {
     }
 }
 
+impl Agent {
+    /// The address by which a machine's agent knows this one.
+    pub(super) fn orchestrator_for(&self, machine: &Seen) -> Result<String> {
+        match &self.orchestrator {
+            Some(address) => Ok(address.clone()),
+            None => own_address(machine).map(|address| address.to_string()),
+        }
+    }
+}
+
 /// What an agent is told.
 #[derive(Debug, Serialize)]
 struct Told<'t> {
@@ -86,10 +96,7 @@ impl Deployed<'_> {
             return Err(Error::new(Kind::Failed, "it does not answer"));
         }
         let known = hosts::known_hosts(&seen, context)?;
-        let orchestrator = match &self.agent.orchestrator {
-            Some(address) => address.clone(),
-            None => own_address(&seen)?.to_string(),
-        };
+        let orchestrator = self.agent.orchestrator_for(&seen)?;
         let told = Told { orchestrator: &orchestrator, release: self.release, cluster: self.cluster };
         let told = serde_json::to_string(&told).context(|| "write the agent's settings".into())?;
         let mut command = self.login.batch(self.host, known.as_deref());
@@ -170,20 +177,18 @@ async fn keep(output: &mut Receiver, log: &mut File, mark: &str) -> std::io::Res
         if length == 0 {
             return Ok((shown(&end), None));
         }
-        let surplus = (end.len().saturating_sub(2 * SHOWN)..=end.len()).find(|at| end.is_char_boundary(*at));
-        end.drain(..surplus.unwrap_or(0));
+        end.drain(..end.ceil_char_boundary(end.len().saturating_sub(2 * SHOWN)));
     }
 }
 
 /// The end of a text, as much as goes into an error.
 fn shown(text: &str) -> String {
     let text = text.trim();
-    let start = (text.len().saturating_sub(SHOWN)..=text.len()).find(|at| text.is_char_boundary(*at));
-    text[start.unwrap_or(0)..].to_owned()
+    text[text.ceil_char_boundary(text.len().saturating_sub(SHOWN))..].to_owned()
 }
 
 /// The address that this machine has on the way to another one; nothing is sent.
-pub(super) fn own_address(other: &Seen) -> Result<IpAddr> {
+fn own_address(other: &Seen) -> Result<IpAddr> {
     let towards = |other: &IpAddr| -> std::io::Result<IpAddr> {
         let any: SocketAddr = if other.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
         let socket = UdpSocket::bind(any)?;

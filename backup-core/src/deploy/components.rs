@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
 
+use super::order::levels;
 use super::place_of;
 use crate::cluster::ClusterConf;
 use crate::finding::Finding;
@@ -117,18 +118,9 @@ impl Components {
         if !self.0.contains_key(tag) && tag.ends_with("-auth-server") { "flex-auth-server" } else { tag }
     }
 
-    /// The components of a cluster, each after all that it needs; how many stand in a row before it is its level.
-    ///
-    /// Where components need one another their levels mean nothing, but end.
+    /// For each component of a cluster how many stand in a row before it.
     pub(super) fn levels<'t>(&self, tags: impl IntoIterator<Item = &'t str>) -> BTreeMap<&'t str, usize> {
-        let graph = self.among(tags);
-        let order = toposort(&graph, None).unwrap_or_default();
-        let mut levels: BTreeMap<&str, usize> = graph.nodes().map(|tag| (tag, 0)).collect();
-        for tag in order {
-            let level = graph.neighbors_directed(tag, petgraph::Incoming).map(|need| levels[need] + 1).max();
-            levels.insert(tag, level.unwrap_or(0));
-        }
-        levels
+        levels(&self.among(tags))
     }
 
     /// What must stand before what, among these tags.
@@ -186,7 +178,7 @@ mod tests {
     fn the_table_has_an_order_and_every_need_is_a_component() {
         let components = Components::default();
         let tags: Vec<&str> = components.0.keys().map(String::as_str).collect();
-        assert!(toposort(&components.among(tags.iter().copied()), None).is_ok());
+        assert!(petgraph::algo::toposort(&components.among(tags.iter().copied()), None).is_ok());
         let needs = components.0.values().flatten();
         needs.for_each(|need| assert!(components.knows(&need.component), "{need:?}"));
         assert!(components.knows("google-auth-server") && !components.knows("api-sever"));

@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::agent::own_address;
 use super::{Agent, Plan};
 use crate::cluster::hosts::{self, Allowed, Login, Seen};
 use crate::finding::{Finding, Severity, bytes};
@@ -50,10 +49,7 @@ pub(super) async fn inspect(seen: &[Seen], plan: &Plan, allowed: &Allowed, conte
 async fn ask(seen: &Seen, agent: &Agent, login: &Login, context: &Context) -> Result<String> {
     let doing = || format!("log in to {}", seen.host);
     let known = hosts::known_hosts(seen, context)?;
-    let address = match &agent.orchestrator {
-        Some(address) => address.clone(),
-        None => own_address(seen)?.to_string(),
-    };
+    let address = agent.orchestrator_for(seen)?;
     let mut command = login.batch(&seen.host, known.as_deref());
     command.arg("exec sh -s").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context(doing)?;

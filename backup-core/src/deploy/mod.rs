@@ -15,7 +15,7 @@ pub use components::{Components, Need, Source};
 pub use order::{Graph, Requirement};
 pub use placement::{Machine, matching};
 pub use plan::Plan;
-pub use run::{Fate, Outcome, Prepared, Request, State, graph_of, prepare, resume};
+pub use run::{Fate, Outcome, Prepared, Request, State, prepare, resume};
 
 use crate::cluster::ClusterConf;
 use crate::finding::Finding;

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::algo::{tarjan_scc, toposort};
-use petgraph::graphmap::DiGraphMap;
-
+use petgraph::graphmap::{DiGraphMap, NodeTrait};
 use serde::{Deserialize, Serialize};
 
 use super::{Components, Machine};
@@ -73,15 +72,21 @@ impl Graph {
             graph.add_node(machine);
         });
         // What is left has an order: within a tangle every edge leads to a machine that comes later.
-        let order = toposort(&graph, None).unwrap_or_default();
-        let mut level = vec![0; self.machines.len()];
-        for machine in order {
-            let before = graph.neighbors_directed(machine, petgraph::Incoming);
-            level[machine] = before.map(|before| level[before] + 1).max().unwrap_or(0);
-        }
-        let count = level.iter().max().map_or(0, |last| last + 1);
-        (0..count).map(|wanted| (0..level.len()).filter(|machine| level[*machine] == wanted).collect()).collect()
+        let levels = levels(&graph);
+        let count = levels.values().max().map_or(0, |last| last + 1);
+        let of = |wanted| levels.iter().filter(move |(_, level)| **level == wanted).map(|(machine, _)| *machine);
+        (0..count).map(|level| of(level).collect()).collect()
     }
+}
+
+/// For each node how many stand in a row before it; 0 for all where some need one another.
+pub(super) fn levels<N: NodeTrait>(graph: &DiGraphMap<N, ()>) -> BTreeMap<N, usize> {
+    let mut levels: BTreeMap<N, usize> = graph.nodes().map(|node| (node, 0)).collect();
+    for node in toposort(graph, None).unwrap_or_default() {
+        let level = graph.neighbors_directed(node, petgraph::Incoming).map(|before| levels[&before] + 1).max();
+        levels.insert(node, level.unwrap_or(0));
+    }
+    levels
 }
 
 fn requirements(machines: &[Machine], components: &Components) -> Vec<Requirement> {
@@ -130,21 +135,21 @@ mod tests {
         on.iter().enumerate().map(machine).collect()
     }
 
-    fn levels(on: &[&[&str]]) -> Vec<Vec<usize>> {
+    fn ordered(on: &[&[&str]]) -> Vec<Vec<usize>> {
         Graph::new(machines(on), &Components::default()).levels
     }
 
     #[test]
     fn what_is_needed_stands_first() {
-        assert_eq!(levels(&[&["instance-manager"], &["vault"], &["kv-store"], &[]]), [vec![2, 3], vec![1], vec![0]]);
+        assert_eq!(ordered(&[&["instance-manager"], &["vault"], &["kv-store"], &[]]), [vec![2, 3], vec![1], vec![0]]);
         // At home is enough.
-        assert_eq!(levels(&[&["instance-manager", "vault"], &["vault"]]), [vec![0, 1]]);
+        assert_eq!(ordered(&[&["instance-manager", "vault"], &["vault"]]), [vec![0, 1]]);
     }
 
     #[test]
     fn of_machines_that_need_one_another_the_one_with_the_first_component_goes_first() {
         let on: [&[&str]; 2] = [&["nats-server", "instance-manager"], &["package-manager", "api-server"]];
-        assert_eq!(levels(&on), [vec![0], vec![1]]);
+        assert_eq!(ordered(&on), [vec![0], vec![1]]);
     }
 
     proptest! {

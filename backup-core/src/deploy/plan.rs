@@ -1,7 +1,7 @@
 //! A deploy, decided, as it stands in its journal; and where journals of deploys are kept.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Agent, Graph, Requirement};
 use crate::cluster::hosts::Login;
 use crate::plan::{Head, Journal, Progress};
-use crate::{Context, Error, ErrorContext, Kind, Result, lock, state};
+use crate::{Context, Error, ErrorContext, Kind, Result, state};
 
 /// The kind of plan, as its journal names it.
 pub(super) const KIND: &str = "deploy";
@@ -84,11 +84,8 @@ impl Deploys {
     /// [`Kind::Locked`] where another deploy runs.
     pub(super) fn open(context: &Context) -> Result<Self> {
         let directory = state::directory(context)?.join("deploys");
-        let doing = || format!("open the deploys' directory {}", directory.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory).context(doing)?;
-        let path = directory.join(".lock");
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).context(doing)?;
-        let lock = lock::lock(file, &path, || "another deploy is running on this machine".into())?;
+        let held = "another deploy is running on this machine";
+        let lock = state::open_locked(&directory, "the deploys' directory", held)?;
         Ok(Self { directory, _lock: lock })
     }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::agent::Deployed;
 use super::inspect::inspect;
 use super::plan::{BACKUP, Deploys, KIND, Plan, log};
-use super::{Components, Graph, graph, matching};
+use super::{Graph, matching};
 use crate::backup;
 use crate::cluster::hosts::{self, Allowed, Login, Record, Seen, compare};
 use crate::component::release;
@@ -309,12 +309,4 @@ impl Step for Deploy<'_> {
 fn for_good() -> Error {
     Error::new(Kind::Refused, "undo a deploy: what agents have done can't be taken back")
         .hint("deploy the release that was there before")
-}
-
-/// The machines of the settings' cluster in the order in which they are to be deployed.
-///
-/// # Errors
-/// As [`graph`].
-pub fn graph_of(settings: &Settings) -> Result<Graph, Vec<Finding>> {
-    graph(&settings.cluster, &Components::with(&settings.components))
 }

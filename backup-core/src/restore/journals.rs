@@ -1,12 +1,11 @@
 //! Where journals of restores are kept, and which of them is unfinished.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::plan::Plan;
 use crate::plan::{Head, Journal, Progress};
-use crate::{Context, Error, ErrorContext, Kind, Result, lock, state};
+use crate::{Context, Error, ErrorContext, Kind, Result, state};
 
 const SUFFIX: &str = ".journal";
 /// Of one that another restore came after: it is never rolled back, also when the other one is forgotten.
@@ -25,16 +24,8 @@ impl Journals {
     /// [`Kind::Locked`] where another restore runs.
     pub(super) fn open(context: &Context) -> Result<Self> {
         let directory = directory(context)?;
-        let doing = || format!("open the journals' directory {}", directory.display());
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-        made.map_err(|cause| {
-            Error::new(Kind::Failed, doing()).because(cause).hint(
-                "run as a user that may write there, or name another place with XDG_STATE_HOME or STATE_DIRECTORY",
-            )
-        })?;
-        let path = directory.join(".lock");
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).context(doing)?;
-        let lock = lock::lock(file, &path, || "another restore is running on this machine".into())?;
+        let held = "another restore is running on this machine";
+        let lock = state::open_locked(&directory, "the journals' directory", held)?;
         Ok(Self { directory, _lock: lock })
     }
 

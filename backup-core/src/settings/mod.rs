@@ -3,7 +3,6 @@
 mod document;
 mod stores;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 
@@ -14,7 +13,7 @@ use crate::cluster::ClusterConf;
 use crate::cluster::hosts::SSH_PORT;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
-use crate::deploy::Agent;
+use crate::deploy::{Agent, Components};
 use crate::store::{Access, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
 use document::{AgentTable, Document, FilesTable, ReleaseTable, is_settings, parse, read};
@@ -105,8 +104,8 @@ pub struct Settings {
     pub ssh_port: u16,
     /// Who to log in to them as, if it is said.
     pub ssh_user: Option<String>,
-    /// Components that the platform's table lacks, and what each needs.
-    pub components: BTreeMap<String, Vec<String>>,
+    /// The components that there are: the platform's, and those of the settings.
+    pub components: Components,
     /// Machines that are deployed at once, at most.
     pub deploy_at_once: usize,
     /// How agents are told and run.
@@ -202,7 +201,7 @@ fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
         jobs: check_jobs(document.backup.jobs)?,
         ssh_port: document.hosts.ssh_port,
         ssh_user: document.hosts.ssh_user,
-        components: document.deploy.components,
+        components: Components::with(&document.deploy.components),
         deploy_at_once: document.deploy.at_once.map_or(DEFAULT_AT_ONCE, NonZeroUsize::get),
         agent: agent(document.agent)?,
         cluster_conf,

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use backup_core::cluster::hosts::{self, Identity, Record, Seen};
-use backup_core::deploy::{self, Components, Machine};
-use backup_core::settings::{self, Settings};
-use backup_core::{Context, Result};
+use backup_core::deploy::{self, Machine};
+use backup_core::{Context, Result, settings};
 use serde_json::{Value, json};
 
 use crate::arguments::Config;
@@ -16,7 +15,7 @@ use crate::{exit, findings};
 /// The nodes that a query means, or all.
 pub(crate) async fn run(query: Option<&str>, config: &Config, output: &Output, context: &Context) -> Result<ExitCode> {
     let settings = settings::load(&config.config)?;
-    let (all, wrong) = deploy::machines(&settings.cluster, &Components::with(&settings.components));
+    let (all, wrong) = deploy::machines(&settings.cluster, &settings.components);
     let machines = matching(all, query)?;
     let names: Vec<String> = machines.iter().map(|machine| machine.host.clone()).collect();
     context.phase(format!("look at {} hosts", names.len()));
@@ -42,11 +41,6 @@ pub(super) fn matching(machines: Vec<Machine>, query: Option<&str>) -> Result<Ve
         None => Ok(machines),
         Some(query) => Ok(deploy::matching(&machines, query)?.into_iter().cloned().collect()),
     }
-}
-
-/// The machines of a cluster, leaving out what is wrong with it.
-pub(super) fn machines(settings: &Settings) -> Vec<Machine> {
-    deploy::machines(&settings.cluster, &Components::with(&settings.components)).0
 }
 
 /// The address of a machine: what `cluster.conf` has where that is one, else what its name leads to.

@@ -5,12 +5,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use backup_core::cluster::hosts::{self, Login};
-use backup_core::deploy::Machine;
+use backup_core::deploy::{self, Machine};
 use backup_core::{Context, Error, Kind, Result, settings};
 use serde_json::{Value, json};
 
 use super::confirm::answer;
-use super::nodes::{address, machines, matching};
+use super::nodes::{address, matching};
 use crate::arguments::Ssh;
 use crate::exit;
 use crate::human::plain;
@@ -18,7 +18,9 @@ use crate::output::Output;
 
 pub(crate) async fn run(ssh: Ssh, output: &Output, context: &Context) -> Result<ExitCode> {
     let settings = settings::load(&ssh.config.config)?;
-    let found = matching(machines(&settings), ssh.query.as_deref())?;
+    // What is wrong with others of them is no concern of a login.
+    let (all, _) = deploy::machines(&settings.cluster, &settings.components);
+    let found = matching(all, ssh.query.as_deref())?;
     let Some(machine) = choose(&found, output, context).await? else {
         let node =
             |machine: &Machine| json!({ "name": machine.name(), "host": machine.host, "tags": machine.components });

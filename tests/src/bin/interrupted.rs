@@ -53,7 +53,8 @@ async fn main() -> Result<()> {
         ["rollback"] => restore::current(&context)?.rollback(&settings, &context).await.map(drop),
         ["deploy", config] => {
             let settings = settings::load(config.as_ref())?;
-            let graph = deploy::graph_of(&settings).map_err(|_| Error::new(Kind::Usage, "a bad cluster.conf"))?;
+            let graph = deploy::graph(&settings.cluster, &settings.components)
+                .map_err(|_| Error::new(Kind::Usage, "a bad cluster.conf"))?;
             let prepared = deploy::prepare(&deploy::Request::default(), &settings, graph, &context).await?;
             all_deployed(&prepared.apply(&settings, &context).await?)
         }

@@ -1,13 +1,9 @@
 //! Logging in to hosts with the system's own `ssh`, so that the operator's configuration and agent hold.
 
 use std::ffi::OsString;
-use std::fs::DirBuilder;
-use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 use tokio::process::Command;
 
 use super::{Identity, Record, SSH_PORT, Seen};
@@ -98,19 +94,14 @@ fn stranger(seen: &Seen, why: &str) -> Error {
 /// Writes what is known of a host's keys where ssh finds it. Others that it shows prove nothing: anybody can show a key that is
 /// public beside one of his own.
 fn keep(record: &Record, seen: &Seen, context: &Context) -> Result<PathBuf> {
-    let directory = state::directory(context)?.join("known_hosts");
     // A host's name holds nothing that leads elsewhere: others were left out when `cluster.conf` was read.
-    let path = directory.join(&seen.host);
-    let doing = || format!("write {}", path.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(&directory).context(doing)?;
+    let path = state::directory(context)?.join("known_hosts").join(&seen.host);
     let known = record.hosts.iter().filter(|host| host.host == seen.host).flat_map(|host| &host.keys);
     let known: Vec<&String> = known.collect();
     let proven = seen.keys.iter().zip(&seen.public_keys).filter(|(key, _)| known.contains(key));
     let lines: String = proven.map(|(_, key)| format!("{} {key}\n", seen.host)).collect();
     // An ssh may be reading what is there.
-    let mut file = NamedTempFile::new_in(&directory).context(doing)?;
-    file.write_all(lines.as_bytes()).context(doing)?;
-    file.persist(&path).map_err(|error| error.error).context(doing)?;
+    state::write(&path, lines.as_bytes()).context(|| format!("write {}", path.display()))?;
     Ok(path)
 }
 

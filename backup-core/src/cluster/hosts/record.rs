@@ -1,12 +1,10 @@
 //! The hosts' identities as the last restore on this machine found them in its bundle; hosts are held against them afterwards.
 
-use std::fs::{self, DirBuilder};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use super::Seen;
 use crate::bundle::manifest::Host;
@@ -58,12 +56,7 @@ impl Record {
         let path = path(context)?;
         let doing = || format!("keep the hosts' identities in {}", path.display());
         let text = serde_json::to_vec(self).context(doing)?;
-        let directory = state::directory(context)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory).context(doing)?;
-        // It is for its owner alone, as temporary files are.
-        let mut file = NamedTempFile::new_in(&directory).context(doing)?;
-        file.write_all(&text).and_then(|()| file.as_file().sync_all()).context(doing)?;
-        file.persist(&path).map(drop).map_err(|error| error.error).context(doing)
+        state::write(&path, &text).context(doing)
     }
 
     /// Who a host proves to be.

@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -
     if arguments.resume {
         return done(&deploy::resume(&allowed, &settings, context).await?, output);
     }
-    let graph = match deploy::graph_of(&settings) {
+    let graph = match deploy::graph(&settings.cluster, &settings.components) {
         Ok(graph) => graph,
         Err(findings) => return Ok(output.fail_with_findings("failed to generate the dependency graph", &findings)),
     };
