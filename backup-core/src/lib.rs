@@ -21,6 +21,7 @@ pub mod finding;
 pub mod lock;
 pub mod plan;
 pub mod preflight;
+mod random;
 pub mod restore;
 mod sealed;
 pub mod settings;

@@ -155,6 +155,21 @@ impl Bucket {
         request.send().await.map(drop).map_err(|cause| asked.failed(cause))
     }
 
+    /// Writes something small where nothing is, as far as the server sees to that; whether it was written.
+    pub(crate) async fn put_new(&self, file: &str, content: Vec<u8>) -> Result<bool> {
+        let asked = Asked::new(format!("write {}", self.shown(file)), "s3:PutObject");
+        let request = self.client.put_object().bucket(&self.address.bucket).key(self.key(file)).if_none_match("*");
+        let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256).body(ByteStream::from(content.clone()));
+        match request.send().await {
+            Ok(_) => Ok(true),
+            // 409: another one is being written there at this moment.
+            Err(cause) if matches!(status(&cause), Some(409 | 412)) => Ok(false),
+            // It knows no conditions.
+            Err(cause) if status(&cause) == Some(501) => self.put(file, content).await.map(|()| true),
+            Err(cause) => Err(asked.failed(cause)),
+        }
+    }
+
     /// Reads something small, if it is there.
     pub(crate) async fn get(&self, file: &str) -> Result<Option<Bytes>> {
         let asked = Asked::new(format!("read {}", self.shown(file)), "s3:GetObject");
@@ -176,8 +191,13 @@ impl Bucket {
 
     /// The bundles, in the order of their names.
     pub(crate) async fn list(&self) -> Result<Vec<Stored>> {
+        self.list_all(NAMES).await.map(bundles)
+    }
+
+    /// Names and lengths of all objects whose names begin with `names`.
+    pub(crate) async fn list_all(&self, names: &str) -> Result<Vec<(String, u64)>> {
         let asked = Asked::new(format!("list {}", self.address), "s3:ListBucket");
-        let request = self.client.list_objects_v2().bucket(&self.address.bucket).prefix(self.key(NAMES)).delimiter("/");
+        let request = self.client.list_objects_v2().bucket(&self.address.bucket).prefix(self.key(names)).delimiter("/");
         let mut pages = request.into_paginator().send();
         let mut files = Vec::new();
         while let Some(page) = pages.next().await {
@@ -187,7 +207,7 @@ impl Bucket {
                 Some((name.to_owned(), u64::try_from(object.size()?).ok()?))
             }));
         }
-        Ok(bundles(files))
+        Ok(files)
     }
 
     /// Uploads of bundles that were begun and are neither complete nor given up.

@@ -1,100 +1,53 @@
-//! How an upload gets a name that nobody has or will have, on servers that heed conditions and on others.
+//! Claims: small objects that are never overwritten, on servers that heed conditions and on others.
 
-use aws_sdk_s3::types::CompletedPart;
-use backup_core::bundle::manifest::Sha256Digest;
-use backup_core::store::exists;
+use std::time::Duration;
+
+use backon::{ConstantBuilder, Retryable};
+use backup_core::finding::Finding;
+use backup_core::store::{CLAIMS, ClaimName, claims, is_taken, overwrites};
 use backup_core::{Error, Kind, Result};
-use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
 
-use crate::bucket::{Begun, Bucket, Refused, upload_of};
-use crate::upload::Part;
+use crate::bucket::Bucket;
+use crate::object::whole;
 
-/// An upload that began so long ago is nobody's any more: no backup takes a week.
-const ABANDONED: TimeDelta = TimeDelta::days(7);
+/// Times that a claim is looked for which the server says is there, or is being written.
+const LOOKS: usize = 5;
 
 impl Bucket {
-    /// Begins an upload under a name that is free, and ends those that were abandoned.
-    ///
-    /// # Errors
-    /// [`Kind::Refused`] where the name is not free, or nothing would keep another run from taking it.
-    pub(crate) async fn claim(&self, file: &str, run: &str, now: DateTime<Utc>) -> Result<Begun> {
-        let begun = self.create(file, run, now).await?;
-        if let Err(error) = self.check_free(&begun, now).await {
-            // What was begun shows to nobody.
-            let _ = self.abort(&begun).await;
-            return Err(error);
-        }
-        Ok(begun)
+    pub(crate) async fn claims(&self) -> Result<Vec<ClaimName>> {
+        let files = self.list_all(CLAIMS).await?;
+        Ok(claims(files.iter().map(|(name, _)| name.as_str())))
     }
 
-    /// Makes sure that nobody else writes or has written under the name. Of two that begin at once each sees the other, or
-    /// one sees what the other has published; so this holds too where the server does not heed the condition that goes
-    /// along when the upload is completed. Where that can't be seen, or there is another upload, which may be our own
-    /// whose answer was lost, the server must heed it.
-    async fn check_free(&self, begun: &Begun, now: DateTime<Utc>) -> Result<()> {
-        let alone = self.uploads().await.map(|uploads| {
-            let uploads = uploads.iter().map(|upload| (upload_of(upload), upload.begun));
-            uploads.partition::<Vec<_>, _>(|(upload, _)| upload.file != begun.file)
-        });
-        let alone = match alone {
-            Ok((others, same)) => {
-                for (abandoned, _) in
-                    others.iter().filter(|(_, begun)| begun.is_some_and(|begun| begun < now - ABANDONED))
-                {
-                    // It costs room and harms nobody; whoever may not end it need not.
-                    let _ = self.abort(abandoned).await;
-                }
-                same.iter().all(|(upload, _)| upload.upload_id == begun.upload_id)
-            }
-            Err(_) => false,
-        };
-        let free = match self.head(&begun.file).await {
-            Ok(Some(_)) => return Err(exists(&self.shown(&begun.file))),
-            Ok(None) => true,
-            // Who may write and not read finds out when the upload is completed.
-            Err(Refused { status: Some(403), .. }) => false,
-            Err(refused) => return Err(refused.error),
-        };
-        if alone && free { Ok(()) } else { self.check_heeded(&begun.run).await }
+    pub(crate) async fn read_claim(&self, file: &str) -> Result<Vec<u8>> {
+        let read = whole(|| self.get(file)).await?;
+        read.map(Vec::from).ok_or_else(|| Error::new(Kind::NotFound, format!("read {}", self.shown(file))))
     }
 
-    /// Makes sure that the server refuses to complete an upload over what is there, by trying it on something of no worth.
-    async fn check_heeded(&self, run: &str) -> Result<()> {
-        let file = format!(".orchestrator-cli-trial-{run}");
-        self.put(&file, b"of no worth\n".to_vec()).await?;
-        let heeded = self.is_heeded(&file).await;
-        // Whoever may not delete leaves a few bytes, which no one takes for a bundle.
-        let _ = self.delete(&file).await;
-        if heeded? {
-            return Ok(());
+    /// Writes a claim. Whether the server heeds the condition shows when the same is written once more; it changes nothing where
+    /// it does not.
+    pub(crate) async fn claim(&self, file: &str, content: Vec<u8>) -> Result<Vec<Finding>> {
+        self.put_if_free(file, &content).await?;
+        self.check_ours(file, &content).await?;
+        if !self.put_new(file, content.clone()).await? {
+            return Ok(Vec::new());
         }
-        let error =
-            Error::new(Kind::Refused, format!("write to {}: nothing keeps a name for one backup alone", self.address));
-        let why = "the server does not heed If-None-Match, and either another upload of this name is there, or none can be seen";
-        Err(error.because(why).hint(
-            "run it again in a second; if it stays so, let these credentials do s3:ListBucketMultipartUploads and s3:GetObject",
-        ))
+        self.check_ours(file, &content).await?;
+        Ok(vec![overwrites(&self.address.to_string())])
     }
 
-    async fn is_heeded(&self, file: &str) -> Result<bool> {
-        let begun = self.begin_plain(file).await?;
-        let content = Bytes::from_static(b"of no worth either\n");
-        let digest = Sha256Digest(Sha256::digest(&content).into());
-        let completed = match self.put_part(&begun, 0, content, digest).await {
-            Ok(e_tag) => self.complete(&begun, vec![CompletedPart::from(Part { number: 0, e_tag, digest })]).await,
-            Err(error) => {
-                let _ = self.abort(&begun).await;
-                return Err(error);
-            }
-        };
-        match completed {
-            Ok(_) => Ok(false),
-            Err(refused) => {
-                let _ = self.abort(&begun).await;
-                if refused.status == Some(412) { Ok(true) } else { Err(refused.error) }
-            }
+    /// A server that does not heed the condition must not be asked to write over what is there.
+    async fn put_if_free(&self, file: &str, content: &[u8]) -> Result<()> {
+        match whole(|| self.get(file)).await? {
+            Some(_) => Ok(()),
+            None => self.put_new(file, content.to_vec()).await.map(drop),
         }
+    }
+
+    async fn check_ours(&self, file: &str, content: &[u8]) -> Result<()> {
+        let backoff = ConstantBuilder::default().with_delay(Duration::from_millis(200)).with_max_times(LOOKS - 1);
+        let missing = |error: &Error| error.kind() == Kind::NotFound;
+        let there = (|| self.read_claim(file)).retry(backoff).when(missing).await?;
+        if there == content { Ok(()) } else { Err(is_taken(&self.shown(file))) }
     }
 }

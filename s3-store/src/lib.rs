@@ -7,6 +7,7 @@ mod error;
 mod guarantees;
 mod object;
 mod publish;
+mod reserve;
 mod retry;
 mod runtime;
 mod signature;

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use backup_core::bundle::name::FileName;
 use backup_core::bundle::reader::ReadAt;
 use backup_core::finding::{Finding, Severity};
-use backup_core::store::{BESIDE, Leftover, S3Address, S3Options, Store, Stored, Upload};
+use backup_core::store::{BESIDE, ClaimName, Leftover, S3Address, S3Options, Store, Stored, Upload};
 use backup_core::{Context, Error, Kind, Result};
 use chrono::{DateTime, Utc};
 
@@ -120,7 +120,7 @@ impl Store for S3 {
     fn begin(&self, name: &FileName) -> Result<Box<dyn Upload>> {
         let (file, now, run) = (name.to_string(), self.context.now(), unique());
         let bucket = self.bucket()?;
-        let begun = self.ask(|bucket| async move { bucket.claim(&file, &run, now).await })?;
+        let begun = self.ask(|bucket| async move { bucket.reserve(&file, &run, now).await })?;
         Ok(Box::new(Multipart::new(self.own.clone(), bucket, begun, name.clone(), self.context.clone())))
     }
 
@@ -176,6 +176,20 @@ impl Store for S3 {
     fn remove_leftover(&self, leftover: &Leftover) -> Result<()> {
         let upload = upload_of(leftover);
         self.ask(|bucket| async move { bucket.abort(&upload).await })
+    }
+
+    fn claims(&self) -> Result<Vec<ClaimName>> {
+        self.ask(|bucket| async move { bucket.claims().await })
+    }
+
+    fn read_claim(&self, name: &ClaimName) -> Result<Vec<u8>> {
+        let file = name.to_string();
+        self.ask(|bucket| async move { bucket.read_claim(&file).await })
+    }
+
+    fn claim(&self, name: &ClaimName, content: &[u8]) -> Result<Vec<Finding>> {
+        let (file, content) = (name.to_string(), content.to_vec());
+        self.ask(|bucket| async move { bucket.claim(&file, content).await })
     }
 }
 

@@ -6,7 +6,9 @@ use backup_core::bundle::manifest::Sha256Digest;
 use backup_core::bundle::name::FileName;
 use backup_core::cluster::secret::Secret;
 use backup_core::context::Environment;
-use backup_core::store::{Directory, Memory, S3Address, S3Options, Sftp, SftpAddress, SftpOptions, Store, Upload};
+use backup_core::store::{
+    ClaimName, Directory, Memory, S3Address, S3Options, Sftp, SftpAddress, SftpOptions, Store, Upload,
+};
 use backup_core::{Context, Kind};
 use fixtures::Sshd;
 use fixtures::s3::{Abilities, BUCKET, KEYS, S3Server};
@@ -18,6 +20,8 @@ struct Subject {
     store: Box<dyn Store>,
     /// The same place as somebody else sees it.
     other: Box<dyn Store>,
+    /// Whether it keeps one claim from taking another one's place.
+    heeds: bool,
     _place: Place,
 }
 
@@ -35,10 +39,11 @@ fn stores() -> [Subject; 6] {
     let directory = Directory::new(place.path().join("bundles"));
     let memory = Memory::default();
     [
-        Subject { store: Box::new(memory.clone()), other: Box::new(memory), _place: Place::None },
+        Subject { store: Box::new(memory.clone()), other: Box::new(memory), heeds: true, _place: Place::None },
         Subject {
             store: Box::new(directory.clone()),
             other: Box::new(directory),
+            heeds: true,
             _place: Place::Directory { _directory: place },
         },
         s3("", Abilities::default()),
@@ -57,7 +62,7 @@ fn s3(prefix: &str, abilities: Abilities) -> Subject {
     let options = S3Options { endpoint: Some(server.url()), region, keys: Some(keys), ..S3Options::default() };
     let context = Context::new(Environment::default());
     let [store, other] = [0, 1].map(|_| Box::new(S3::new(&address, &options, &context).expect("a store")));
-    Subject { store, other, _place: Place::S3 { _server: server } }
+    Subject { store, other, heeds: abilities.heeds_conditions, _place: Place::S3 { _server: server } }
 }
 
 /// A directory of a real SSH server.
@@ -70,7 +75,7 @@ fn sftp(directory: &str) -> Subject {
     let user = Some(String::from_utf8_lossy(&user).trim().to_owned());
     let context = Context::new(Environment { user, ..Environment::default() });
     let [store, other] = [0, 1].map(|_| Box::new(Sftp::new(&address, &options, &context)));
-    Subject { store, other, _place: Place::Sftp { _server: server, _directory: place } }
+    Subject { store, other, heeds: true, _place: Place::Sftp { _server: server, _directory: place } }
 }
 
 /// Odd ones are encrypted, which no store looks at.
@@ -105,7 +110,7 @@ fn names(store: &dyn Store) -> Vec<FileName> {
 
 #[test]
 fn a_bundle_appears_whole_when_it_is_published() {
-    for Subject { store, other, _place } in stores() {
+    for Subject { store, other, _place, .. } in stores() {
         let (location, bytes) = (store.location(), b"0123456789");
         let upload = begun(&*store, &name(1), bytes);
         assert!(names(&*other).is_empty(), "{location}: it is seen before it is published");
@@ -120,7 +125,7 @@ fn a_bundle_appears_whole_when_it_is_published() {
 
 #[test]
 fn a_bundle_is_never_overwritten() {
-    for Subject { store, other, _place } in stores() {
+    for Subject { store, other, _place, .. } in stores() {
         let location = store.location();
         published(&*store, &name(1), b"first");
         let second = other.begin(&name(1)).and_then(|mut upload| {
@@ -134,7 +139,7 @@ fn a_bundle_is_never_overwritten() {
 
 #[test]
 fn an_upload_that_is_given_up_leaves_nothing() {
-    for Subject { store, other, _place } in stores() {
+    for Subject { store, other, _place, .. } in stores() {
         let location = store.location();
         drop(begun(&*store, &name(1), b"given up"));
         let upload = begun(&*store, &name(1), b"taken back from outside");
@@ -148,7 +153,7 @@ fn an_upload_that_is_given_up_leaves_nothing() {
 
 #[test]
 fn an_upload_that_was_taken_back_can_not_be_published() {
-    for Subject { store, other, _place } in stores() {
+    for Subject { store, other, _place, .. } in stores() {
         let upload = begun(&*store, &name(1), b"taken back");
         upload.abandon()();
         assert!(upload.publish(&DIGEST).is_err(), "{}", store.location());
@@ -158,7 +163,7 @@ fn an_upload_that_was_taken_back_can_not_be_published() {
 
 #[test]
 fn one_writes_at_a_time_or_none_meets_another() {
-    for Subject { store, other, _place } in stores() {
+    for Subject { store, other, _place, .. } in stores() {
         let upload = begun(&*store, &name(1), b"one");
         if store.has_lock() {
             let second = other.begin(&name(2)).err().map(|error| error.kind());
@@ -208,7 +213,7 @@ fn any_range_is_read_and_none_beyond_the_end() {
 
 #[test]
 fn what_lies_beside_a_bundle_is_replaced_and_what_does_not_is_none() {
-    for Subject { store, other, _place } in stores() {
+    for Subject { store, other, _place, .. } in stores() {
         let location = store.location();
         published(&*store, &name(1), b"some");
         assert_eq!(store.read_beside(&name(1), ".drill.json").expect("read"), None, "{location}");
@@ -226,7 +231,7 @@ fn what_lies_beside_a_bundle_is_replaced_and_what_does_not_is_none() {
 
 #[test]
 fn a_bundle_is_deleted_with_all_that_lies_beside_it() {
-    for Subject { store, other, _place } in stores() {
+    for Subject { store, other, _place, .. } in stores() {
         let location = store.location();
         [1, 2].iter().for_each(|second| published(&*store, &name(*second), b"some"));
         store.write_beside(&name(1), ".drill.json", b"{}").expect("written");
@@ -239,5 +244,46 @@ fn a_bundle_is_deleted_with_all_that_lies_beside_it() {
         }
         published(&*store, &name(1), b"again");
         assert_eq!(content(&*other, &name(1)), b"again", "{location}");
+    }
+}
+
+#[test]
+fn a_claim_is_never_overwritten_and_is_no_bundle() {
+    for Subject { store, other, heeds, _place } in stores() {
+        let location = store.location();
+        assert_eq!(other.claims().expect("a place that need not exist"), [], "{location}");
+        let claim = |epoch| ClaimName { cluster: "0a1b".into(), epoch };
+        for _ in 0..2 {
+            let weaker = store.claim(&claim(1), b"first").expect("claimed, or ours already");
+            assert_eq!(weaker.is_empty(), heeds, "{location}: {weaker:?}");
+        }
+        let second = other.claim(&claim(1), b"second").expect_err("taken");
+        assert_eq!(second.kind(), Kind::Refused, "{location}: {second:?}");
+        assert_eq!(other.read_claim(&claim(1)).expect("read"), b"first", "{location}");
+        other.claim(&claim(2), b"third").expect("the next one");
+        published(&*store, &name(1), b"some");
+        assert_eq!(store.claims().expect("listed"), [claim(1), claim(2)], "{location}");
+        assert_eq!(names(&*other), [name(1)], "{location}");
+    }
+}
+
+#[test]
+fn of_claims_at_one_moment_one_wins() {
+    for Subject { store, other, heeds, _place } in stores().into_iter().filter(|subject| subject.heeds) {
+        for epoch in 1..=8 {
+            let claim = ClaimName { cluster: "0a1b".into(), epoch };
+            let together = std::sync::Barrier::new(2);
+            let run = |store: &dyn Store, content: &[u8]| {
+                together.wait();
+                store.claim(&claim, content).is_ok()
+            };
+            let (mine, yours) = std::thread::scope(|scope| {
+                let yours = scope.spawn(|| run(&*other, b"yours"));
+                (run(&*store, b"mine"), yours.join().expect("it ran"))
+            });
+            let winner = if mine { b"mine".as_slice() } else { b"yours" };
+            assert!(heeds && mine != yours, "{}: {mine}, {yours}", store.location());
+            assert_eq!(store.read_claim(&claim).expect("read"), winner, "{}", store.location());
+        }
     }
 }

@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{Access, OFlags, access, statvfs};
 use tempfile::NamedTempFile;
 
-use super::{BESIDE, DIGEST, Leftover, Published, Store, Stored, Upload, bundles, digest_line, exists};
+use super::{BESIDE, ClaimName, DIGEST, Leftover, Published, Store, Stored, Upload};
+use super::{bundles, claims, digest_line, exists, is_taken};
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
@@ -36,6 +37,14 @@ impl Directory {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    fn make(&self) -> Result<()> {
+        if self.0.exists() {
+            return Ok(());
+        }
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        made.map_err(|cause| self.unwritable(cause))
     }
 
     fn lock(&self) -> Result<File> {
@@ -105,10 +114,7 @@ impl Store for Directory {
     }
 
     fn begin(&self, name: &FileName) -> Result<Box<dyn Upload>> {
-        if !self.0.exists() {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
-            made.map_err(|cause| self.unwritable(cause))?;
-        }
+        self.make()?;
         let lock = self.lock()?;
         // Whoever holds the lock knows that nobody else writes.
         self.parts()?.iter().try_for_each(|part| self.remove_leftover(part))?;
@@ -116,7 +122,7 @@ impl Store for Directory {
         if target.symlink_metadata().is_ok() {
             return Err(exists(&target.display().to_string()));
         }
-        let part = part(&self.0, name).map_err(|cause| self.unwritable(cause))?;
+        let part = part(&self.0).map_err(|cause| self.unwritable(cause))?;
         Ok(Box::new(Part { part, name: name.clone(), directory: self.0.clone(), _lock: lock }))
     }
 
@@ -149,7 +155,7 @@ impl Store for Directory {
     fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
         let path = self.beside(name, suffix);
         let doing = || format!("write {}", path.display());
-        let mut file = part(&self.0, name).context(doing)?;
+        let mut file = part(&self.0).context(doing)?;
         file.write_all(content).and_then(|()| file.as_file().sync_all()).context(doing)?;
         file.persist(&path).context(doing)?;
         sync_directory(&self.0)
@@ -180,6 +186,38 @@ impl Store for Directory {
     fn remove_leftover(&self, leftover: &Leftover) -> Result<()> {
         let path = self.0.join(&leftover.name);
         fs::remove_file(&path).context(|| format!("remove the leftover {}", path.display()))
+    }
+
+    fn claims(&self) -> Result<Vec<ClaimName>> {
+        let entries = match fs::read_dir(&self.0) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.context(|| format!("list the claims in {}", self.0.display()))?,
+        };
+        let names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        Ok(claims(names.iter().map(String::as_str)))
+    }
+
+    fn read_claim(&self, name: &ClaimName) -> Result<Vec<u8>> {
+        let path = self.0.join(name.to_string());
+        fs::read(&path).context(|| format!("read {}", path.display()))
+    }
+
+    fn claim(&self, name: &ClaimName, content: &[u8]) -> Result<Vec<Finding>> {
+        self.make()?;
+        let path = self.0.join(name.to_string());
+        let doing = || format!("write {}", path.display());
+        let mut file = part(&self.0).map_err(|cause| self.unwritable(cause))?;
+        file.write_all(content).and_then(|()| file.as_file().sync_all()).context(doing)?;
+        match file.persist_noclobber(&path) {
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                if self.read_claim(name)? != content {
+                    return Err(is_taken(&path.display().to_string()));
+                }
+            }
+            written => written.map(drop).map_err(|error| error.error).context(doing)?,
+        }
+        sync_directory(&self.0)?;
+        Ok(Vec::new())
     }
 }
 
@@ -247,13 +285,13 @@ impl Upload for Part {
 }
 
 /// A temporary file, of which a run that is killed leaves what the next one removes.
-fn part(directory: &Path, name: &FileName) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(PART_SUFFIX).tempfile_in(directory)
+fn part(directory: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(PART_PREFIX).suffix(PART_SUFFIX).tempfile_in(directory)
 }
 
 /// The digest as `sha256sum -c` reads it, synced.
 fn digest_file(directory: &Path, name: &FileName, digest: &Sha256Digest) -> io::Result<NamedTempFile> {
-    let mut file = part(directory, name)?;
+    let mut file = part(directory)?;
     file.write_all(digest_line(digest, name).as_bytes())?;
     file.as_file().sync_all()?;
     Ok(file)

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::{BESIDE, DIGEST, Leftover, Published, Store, Stored, Upload, bundles, digest_line, exists};
+use super::{
+    BESIDE, ClaimName, DIGEST, Leftover, Published, Store, Stored, Upload, bundles, digest_line, exists, is_taken,
+};
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
@@ -22,6 +24,7 @@ pub struct Memory(Arc<Mutex<Kept>>);
 struct Kept {
     bundles: BTreeMap<FileName, Arc<[u8]>>,
     beside: BTreeMap<String, Vec<u8>>,
+    claims: BTreeMap<ClaimName, Vec<u8>>,
     /// Whether somebody writes.
     locked: bool,
 }
@@ -95,6 +98,21 @@ impl Store for Memory {
 
     fn remove_leftover(&self, _leftover: &Leftover) -> Result<()> {
         Ok(())
+    }
+
+    fn claims(&self) -> Result<Vec<ClaimName>> {
+        Ok(self.kept().claims.keys().cloned().collect())
+    }
+
+    fn read_claim(&self, name: &ClaimName) -> Result<Vec<u8>> {
+        let claim = self.kept().claims.get(name).cloned();
+        claim.ok_or_else(|| Error::new(Kind::NotFound, format!("read {name}: memory has no such claim")))
+    }
+
+    fn claim(&self, name: &ClaimName, content: &[u8]) -> Result<Vec<Finding>> {
+        let mut kept = self.kept();
+        let there = kept.claims.entry(name.clone()).or_insert_with(|| content.to_vec());
+        if there == content { Ok(Vec::new()) } else { Err(is_taken(&name.to_string())) }
     }
 }
 

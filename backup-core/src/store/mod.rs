@@ -2,6 +2,7 @@
 
 mod access;
 mod address;
+mod claims;
 mod local;
 mod memory;
 mod options;
@@ -15,6 +16,7 @@ use chrono::{DateTime, Utc};
 
 pub use access::{Access, blocking};
 pub use address::{Address, S3Address, SftpAddress};
+pub use claims::{CLAIMS, ClaimName, claims, is_taken};
 pub use local::{Directory, open_file};
 pub use memory::Memory;
 pub use options::{Retention, RetentionMode, S3Options, ServerEncryption, SftpOptions, StoreSettings};
@@ -85,6 +87,8 @@ impl Leftover {
 /// - An upload that is dropped leaves nothing that [`Store::list`] or the next upload would meet.
 /// - Listing shows bundles alone, oldest first, whatever else lies there.
 /// - Reads are ranged: opening a bundle costs no more than what is read of it.
+/// - A claim is never overwritten: of several that are written under one name at once, one stays. Where the place can't see to
+///   that, who writes one is told so.
 pub trait Store: Send + Sync {
     /// How the place is called in messages.
     fn location(&self) -> String;
@@ -159,6 +163,25 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// Where it is there still.
     fn remove_leftover(&self, leftover: &Leftover) -> Result<()>;
+
+    /// The claims, by cluster and epoch; none where the place does not exist.
+    ///
+    /// # Errors
+    /// Where that can't be seen.
+    fn claims(&self) -> Result<Vec<ClaimName>>;
+
+    /// What a claim says.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    fn read_claim(&self, name: &ClaimName) -> Result<Vec<u8>>;
+
+    /// Writes a claim, whole and durable; one that is there already with this content is left alone. Gives what weakens the
+    /// promise that nobody overwrites it.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where another one has this name.
+    fn claim(&self, name: &ClaimName, content: &[u8]) -> Result<Vec<Finding>>;
 }
 
 /// A bundle on its way into a store. Dropping it gives it up.
@@ -198,6 +221,15 @@ pub fn connect(settings: &StoreSettings, context: &Context) -> Result<Arc<dyn St
         Address::Sftp(address) => Ok(Arc::new(Sftp::new(address, &settings.sftp, context))),
         address => Err(Error::new(Kind::Unsupported, format!("open {address}: this program has no such store"))),
     }
+}
+
+/// What there is to say of a store that writes over what is there: of two claims at one moment both may believe in theirs.
+pub fn overwrites(location: &str) -> Finding {
+    let message = "it overwrites what it is asked not to: of two orchestrators that claim the cluster in the same moment both may \
+                   believe that it is theirs, until they meet on a machine";
+    Finding::warning("claims-overwritten", location, message).hint(
+        "let one orchestrator alone claim the cluster, or keep bundles in a store that heeds If-None-Match as well",
+    )
 }
 
 /// A bundle is never written over another one, whatever the store.

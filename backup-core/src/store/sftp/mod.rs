@@ -1,5 +1,6 @@
 //! A directory of another machine, reached by SFTP.
 
+mod claim;
 mod connect;
 mod object;
 mod upload;
@@ -14,7 +15,7 @@ use ssh2::{ErrorCode, OpenFlags, OpenType};
 use self::connect::Connection;
 use self::object::Object;
 use self::upload::Part;
-use super::{BESIDE, Leftover, SftpAddress, SftpOptions, Store, Stored, Upload, bundles, exists};
+use super::{BESIDE, ClaimName, Leftover, SftpAddress, SftpOptions, Store, Stored, Upload, bundles, exists};
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::finding::{Finding, bytes};
@@ -102,6 +103,15 @@ impl Sftp {
             }
         }
         Ok(())
+    }
+
+    /// All of a small file.
+    fn read_small(&self, connection: &Connection, file: &str) -> Result<Vec<u8>> {
+        let opened = connection.sftp.open(connection.directory.join(file));
+        let mut content = Vec::new();
+        let read = opened.map_err(|cause| self.failed("read", file, cause))?.take(SMALL).read_to_end(&mut content);
+        read.map_err(|cause| Error::new(Kind::Failed, format!("read {}", self.shown(file))).because(cause))?;
+        Ok(content)
     }
 
     /// Writes a small file under a temporary name; returns its path.
@@ -216,16 +226,9 @@ impl Store for Sftp {
     }
 
     fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {
-        let file = format!("{name}{suffix}");
-        self.with(|connection| match connection.sftp.open(connection.directory.join(&file)) {
-            Ok(mut opened) => {
-                let mut content = Vec::new();
-                let read = (&mut opened).take(SMALL).read_to_end(&mut content);
-                read.map_err(|cause| Error::new(Kind::Failed, format!("read {}", self.shown(&file))).because(cause))?;
-                Ok(Some(content))
-            }
-            Err(cause) if cause.code() == NOT_THERE => Ok(None),
-            Err(cause) => Err(self.failed("read", &file, cause)),
+        self.with(|connection| match self.read_small(connection, &format!("{name}{suffix}")) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            read => read.map(Some),
         })
     }
 
@@ -266,5 +269,17 @@ impl Store for Sftp {
             let removed = connection.sftp.unlink(&connection.directory.join(&leftover.name));
             removed.map_err(|cause| self.failed("delete", &leftover.name, cause))
         })
+    }
+
+    fn claims(&self) -> Result<Vec<ClaimName>> {
+        self.with(|connection| self.list_claims(connection))
+    }
+
+    fn read_claim(&self, name: &ClaimName) -> Result<Vec<u8>> {
+        self.with(|connection| self.read_small(connection, &name.to_string()))
+    }
+
+    fn claim(&self, name: &ClaimName, content: &[u8]) -> Result<Vec<Finding>> {
+        self.with(|connection| self.write_claim(connection, &name.to_string(), content))
     }
 }
