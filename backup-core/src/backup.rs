@@ -13,7 +13,8 @@ use crate::bundle::manifest::{Host, Manifest, Server, Sha256Digest, Source, numb
 use crate::bundle::name::{BundleName, FileName};
 use crate::bundle::pack::cores;
 use crate::bundle::writer::{Tail, Writer};
-use crate::cluster::hosts::{self, Seen, own_addresses};
+use crate::cluster::agent::Remote;
+use crate::cluster::hosts::{self, Record, Seen, ask_if_let_in, own_addresses};
 use crate::component::files;
 use crate::component::postgres::{self, Capture};
 use crate::component::release::Origin;
@@ -23,7 +24,8 @@ use crate::destinations::{Abandon, Delivered, Destinations};
 use crate::encryption::{Envelope, Recipients};
 use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
-use crate::preflight::{Ready, preflight};
+use crate::ownership::Standing;
+use crate::preflight::{DOING, Ready, preflight};
 use crate::settings::Settings;
 use crate::store::{Address, blocking};
 use crate::{Error, ErrorContext, Kind, Result, TOOL};
@@ -139,13 +141,13 @@ async fn fill(
     let mut warnings: Vec<Finding> =
         checked.findings.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
     warnings.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
-    let ready = checked.ready?;
+    let mut ready = checked.ready?;
     let name = BundleName::at(context.now());
     // Beside the capture, which takes longer than hosts that are down.
     let hosts: Vec<String> = settings.cluster.hosts().into_iter().map(Into::into).collect();
     let looking = {
-        let (port, context) = (settings.ssh_port, context.clone());
-        AbortOnDropHandle::new(tokio::spawn(async move { hosts::look(&hosts, port, &context).await }))
+        let (remote, context) = (settings.remote.clone(), context.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move { look_at_hosts(&hosts, &remote, &context).await }))
     };
     let sink = {
         let name = FileName { bundle: name.clone(), encrypted: !recipients.is_empty() };
@@ -166,7 +168,11 @@ async fn fill(
     let mut tail = tail.ok_or_else(|| Error::new(Kind::Failed, "write the bundle: an entry was given up half way"))?;
     found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
     warnings.extend(found);
-    let hosts = record_hosts(looking, &mut warnings, context).await;
+    let (hosts, claims) = record_hosts(looking, &mut warnings, context).await;
+    if let Some(standing) = &mut ready.standing {
+        claims.iter().for_each(|(host, claim)| standing.hear(host, claim));
+        standing.refuse(DOING, context)?;
+    }
     let needs = ready.needs.iter().cloned().chain(crate::sealed::of_hosts(&hosts)).collect();
     number_chunks(&mut tail.entries);
     let manifest = Manifest {
@@ -200,20 +206,39 @@ impl Complete {
     }
 }
 
+/// The cluster's hosts, and what those say of their owner that let us in.
+type Hosts = (Vec<Host>, Vec<(String, String)>);
+
+/// Looks at the hosts, and asks those that let us in; the others need not.
+async fn look_at_hosts(hosts: &[String], remote: &Remote, context: &Context) -> Result<Hosts> {
+    let seen = hosts::look(hosts, remote.login.port, context).await?;
+    let mut recorded: Vec<Host> = seen.iter().map(Seen::record).collect();
+    let record = Record::load(context).ok().flatten();
+    let mut claims = Vec::new();
+    for (seen, said) in ask_if_let_in(&seen, remote, record.as_ref(), context).await {
+        let Ok(said) = said else { continue };
+        if let Some(host) = recorded.iter_mut().find(|host| host.host == seen.host) {
+            host.agent = said.agent;
+        }
+        claims.extend(said.claim.map(|claim| (seen.host.clone(), claim)));
+    }
+    Ok((recorded, claims))
+}
+
 /// What the bundle says of the cluster's hosts. That they can't be looked at is no reason to have no backup.
 async fn record_hosts(
-    looking: AbortOnDropHandle<Result<Vec<Seen>>>,
+    looking: AbortOnDropHandle<Result<Hosts>>,
     warnings: &mut Vec<Finding>,
     context: &Context,
-) -> Vec<Host> {
+) -> Hosts {
     let seen = looking.await.map_err(|cause| Error::new(Kind::Failed, "look at the cluster's hosts").because(cause));
     match seen.and_then(|seen| seen) {
-        Ok(seen) => seen.iter().map(Seen::record).collect(),
+        Ok(hosts) => hosts,
         Err(error) => {
             let finding = Finding::warning_from_error("hosts-not-recorded", "hosts", &error);
             context.observer.event(&Event::Finding(finding.clone()));
             warnings.push(finding);
-            Vec::new()
+            Hosts::default()
         }
     }
 }
@@ -222,6 +247,7 @@ fn source(settings: &Settings, ready: &Ready, context: &Context) -> Source {
     Source {
         host: context.environment.host.clone(),
         cluster: settings.cluster.cluster_name.clone(),
+        ownership: ready.standing.as_ref().map(Standing::ownership),
         cluster_conf: settings.cluster_conf.canonicalize().ok().filter(|path| path.to_str().is_some()),
         addresses: own_addresses(),
         release: Some(ready.release.version.clone()),

@@ -19,6 +19,7 @@ pub mod error;
 pub mod event;
 pub mod finding;
 pub mod lock;
+pub mod ownership;
 pub mod plan;
 pub mod preflight;
 mod random;

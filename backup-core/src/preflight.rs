@@ -12,12 +12,16 @@ use crate::context::Context;
 use crate::destinations::Destination;
 use crate::encryption::Recipients;
 use crate::finding::{Finding, Findings, Severity, bytes};
+use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
 use crate::settings::Settings;
 use crate::store::{Address, blocking};
 use crate::{Error, Kind, Result, sealed};
 
 /// Bundles have been seen at a fifth to a tenth of a database's size on disk; a third leaves room.
 const SHARE_OF_SIZE: u64 = 3;
+
+/// What is refused where another orchestrator owns the cluster.
+pub(crate) const DOING: &str = "back up";
 
 /// A server that can be captured.
 pub struct ReadyPostgres {
@@ -47,6 +51,8 @@ pub struct Ready {
     pub release: Release,
     /// What a restore will need beside the bundle; among the findings, too.
     pub needs: Vec<Finding>,
+    /// What is known of who owns the cluster, where this machine's notes can be read.
+    pub standing: Option<Standing>,
 }
 
 /// What a preflight has to say.
@@ -68,6 +74,7 @@ pub async fn preflight(
 ) -> Preflight {
     let mut findings = Findings::default();
     look_at_cluster(settings, &mut findings);
+    let standing = look_at_ownership(settings, destinations, context, &mut findings).await;
     findings.all.extend(look_at_platform(settings));
     let release = findings.keep("release", "release", release::find(release.or(settings.release.as_ref())).await);
     if let Some(release) = &release {
@@ -93,7 +100,9 @@ pub async fn preflight(
     findings.all.extend(look_at_secrecy(&destinations, recipients));
     let error = findings.refusal();
     let ready = match (postgres, release, error) {
-        (Some(postgres), Some(release), None) => Ok(Ready { postgres, destinations, refused, release, needs }),
+        (Some(postgres), Some(release), None) => {
+            Ok(Ready { postgres, destinations, refused, release, needs, standing })
+        }
         (_, _, error) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
     };
     Preflight { ready, findings: findings.all }
@@ -111,6 +120,28 @@ fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
     } else {
         let message = format!("cluster {name}, zones: {}, hosts: {}", cluster.zones.len(), cluster.hosts().len());
         findings.all.push(Finding::info("cluster-conf", shown, message));
+    }
+}
+
+/// Whoever has been overtaken must not write over the head of the cluster's owner. What can't be asked does not hold a backup up.
+async fn look_at_ownership(
+    settings: &Settings,
+    destinations: &[Destination],
+    context: &Context,
+    findings: &mut Findings,
+) -> Option<Standing> {
+    let stores: Vec<_> = destinations.iter().map(|destination| destination.store.clone()).collect();
+    match refuse_if_overtaken(DOING, Cluster::of(&settings.cluster), &stores, context).await {
+        Ok((standing, failed)) => {
+            let unseen = failed.iter().map(|(location, error)| not_asked(location, error));
+            findings.all.extend(unseen.map(|finding| Finding { severity: Severity::Info, ..finding }));
+            Some(standing)
+        }
+        Err(error) if error.kind() == Kind::Refused => findings.keep("overtaken", "ownership", Err(error)),
+        Err(error) => {
+            findings.all.push(Finding::warning_from_error("ownership-unread", "ownership", &error));
+            None
+        }
     }
 }
 

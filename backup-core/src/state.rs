@@ -56,6 +56,7 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     file.persist(path).map(drop).map_err(|error| error.error)
 }
 
-fn make(directory: &Path) -> io::Result<()> {
+/// Makes a directory for its owner alone where it is missing.
+pub(crate) fn make(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }

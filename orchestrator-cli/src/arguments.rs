@@ -62,6 +62,13 @@ pub(crate) enum Command {
         orchestrator-cli ssh router\n  \
         orchestrator-cli ssh 10.0.0.11 -- uptime")]
     Ssh(Ssh),
+    /// Who owns the cluster: the one orchestrator that may deploy it and back it up
+    #[command(subcommand)]
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli ownership show\n  \
+        orchestrator-cli ownership claim -c cluster.conf\n  \
+        orchestrator-cli ownership release -c cluster.conf")]
+    Ownership(Ownership),
     /// Show what differs between a bundle and what is live, or another bundle; what a restore would lose stands first
     #[command(after_help = "Examples:\n  \
         orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz --config /home/orchestrator/cluster.conf\n  \
@@ -246,7 +253,7 @@ pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) config: Config,
     /// Change nothing: draw the graph, and stop
-    #[arg(long, conflicts_with_all = ["only", "resume", "yes", "allow_unreachable", "accept_host_key"])]
+    #[arg(long, conflicts_with_all = ["only", "resume", "yes", "allow_unreachable", "accept_host_key", "without_store"])]
     pub(crate) dry: bool,
     /// The release [default: the settings']
     #[arg(long, value_name = "VERSION")]
@@ -258,7 +265,7 @@ pub(crate) struct Deploy {
     #[arg(long, value_name = "HOST|TAG", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Go on with the deploy that stopped half way, or in which machines failed
-    #[arg(long, conflicts_with_all = ["release", "only", "allow_unreachable"])]
+    #[arg(long, conflicts_with_all = ["release", "only", "allow_unreachable", "without_store"])]
     pub(crate) resume: bool,
     /// Don't ask before the agents are run
     #[arg(long)]
@@ -269,6 +276,36 @@ pub(crate) struct Deploy {
     /// Go on although this machine's SSH key is another one than it was, or unknown; several with commas, or as often as needed
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub(crate) accept_host_key: Vec<String>,
+    /// Go on although this store can't be asked who owns the cluster; as often as needed
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) without_store: Vec<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Ownership {
+    /// Say who owns the cluster: by this machine's notes, the stores, and the machines that let us in
+    Show {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        identities: Identities,
+    },
+    /// Make this machine the cluster's owner, whoever is; the machines learn of it with the next deploy
+    Claim(Claiming),
+    /// Give the cluster up, so that another orchestrator takes it over without a warning
+    Release(Claiming),
+}
+
+#[derive(Args)]
+pub(crate) struct Claiming {
+    #[command(flatten)]
+    pub(crate) config: Config,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Go on although this store can't be asked who owns the cluster; as often as needed
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) without_store: Vec<String>,
 }
 
 #[derive(Args)]

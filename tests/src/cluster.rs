@@ -38,13 +38,15 @@ impl Cluster {
 
     /// The command, with an agent that has the key which the hosts let in.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        self.with_agent(&self.place.cli(arguments))
+        let mut run = self.place.cli(arguments);
+        self.with_agent(run.envs(self.server.variables()))
     }
 
     /// Another program in the same place.
     pub fn program(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
-        self.with_agent(command.args(arguments).env("HOME", self.place.path("")))
+        command.args(arguments).env("HOME", self.place.path("")).env("STATE_DIRECTORY", self.place.path("state"));
+        self.with_agent(command.envs(self.server.variables()))
     }
 
     /// Runs the command to its end, without a terminal.
@@ -52,14 +54,14 @@ impl Cluster {
         self.command(arguments).stdin(Stdio::null()).output().expect("it runs")
     }
 
-    fn with_agent(&self, run: &Command) -> Command {
+    /// A command in the cluster's network, with an agent that has the key which the hosts let in.
+    pub fn with_agent(&self, run: &Command) -> Command {
         let script =
             "eval $(ssh-agent) > /dev/null; ssh-add -q \"$0\"; \"$@\"; code=$?; ssh-agent -k > /dev/null; exit $code";
         let mut command = Command::new("bash");
         command.args(["-c", script]).arg(self.network.identity()).arg(run.get_program()).args(run.get_args());
         command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.envs(self.server.variables());
-        command.env("STATE_DIRECTORY", self.place.path("state")).current_dir(self.place.path(""));
+        command.current_dir(self.place.path(""));
         inside(&self.network, &command, true)
     }
 }

@@ -50,7 +50,8 @@ impl Workplace {
             .args(arguments)
             .current_dir(self.directory.path())
             .env("NO_COLOR", "1")
-            .env("HOME", self.directory.path());
+            .env("HOME", self.directory.path())
+            .env("STATE_DIRECTORY", self.path("state"));
         command
     }
 
@@ -64,7 +65,7 @@ impl Workplace {
     /// The command that restores into `server`, with further arguments; its journals are kept here.
     pub fn restore(&self, server: &Postgres, arguments: &[&str]) -> Command {
         let mut command = self.cli(&["restore"]);
-        command.args(arguments).envs(server.variables()).env("STATE_DIRECTORY", self.path("state"));
+        command.args(arguments).envs(server.variables());
         command
     }
 

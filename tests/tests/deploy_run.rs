@@ -170,10 +170,17 @@ fn killed_at_any_mark_it_is_resumed_to_the_same_end() {
         chef: { continuum: { cluster_name: example } }\n";
     cluster.place.write("cluster.conf", few);
     let hosts = [HOSTS[0], HOSTS[2], HOSTS[3]];
-    let marks = 2 * (1 + hosts.len());
+    let marks = 2 * (2 + hosts.len());
     for mark in 1..=marks {
         for host in hosts {
             let _ = fs::remove_dir_all(cluster.network.disk(host).join("etc"));
+        }
+        // Nobody has ever claimed the cluster.
+        let _ = fs::remove_file(cluster.place.path("state/ownership.json"));
+        for claim in
+            walk(&cluster.place.path("bundles")).iter().filter(|path| path.extension().is_some_and(|e| e == "json"))
+        {
+            fs::remove_file(claim).expect("a claim");
         }
         let run = |mark: usize, what: &str| {
             let mark = mark.to_string();
@@ -186,6 +193,12 @@ fn killed_at_any_mark_it_is_resumed_to_the_same_end() {
         let resumed = run(0, "resume-deploy");
         assert_eq!(resumed.status.success(), mark < marks, "mark {mark}: {}", describe(&resumed));
         assert!(hosts.iter().all(|host| told(&cluster, host) == format!("{SETTINGS}\n")), "mark {mark}");
+        let owner = |host: &&str| fs::read_to_string(cluster.network.disk(host).join("etc/orchestrator.json.owner"));
+        let claims = hosts.each_ref().map(|host| owner(host).expect("a claim"));
+        assert!(
+            claims[0].starts_with("{\"epoch\":1,") && claims.iter().all(|one| *one == claims[0]),
+            "mark {mark}: {claims:?}"
+        );
     }
 }
 

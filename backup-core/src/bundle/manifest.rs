@@ -11,6 +11,7 @@ use super::header::EntryKind;
 use super::path;
 use crate::Result;
 use crate::finding::Finding;
+use crate::ownership::Ownership;
 
 /// Path of the manifest inside the bundle's directory.
 pub const PATH: &str = "manifest.json";
@@ -82,6 +83,9 @@ pub struct Source {
     /// Where its `cluster.conf` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_conf: Option<PathBuf>,
+    /// Who the cluster is, and the highest epoch of its ownership that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ownership: Option<Ownership>,
     /// The machine's addresses but those of its loopback.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
@@ -103,6 +107,9 @@ pub struct Host {
     /// The SSH host keys that it presented, as `TYPE SHA256:DIGEST`.
     #[serde(default)]
     pub keys: Vec<String>,
+    /// The version of its agent, where it let us in and said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
 }
 
 /// A PostgreSQL server.

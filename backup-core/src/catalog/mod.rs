@@ -146,7 +146,7 @@ fn facts(bundle: &OpenBundle) -> Facts {
 }
 
 /// Opens a bundle, unless it is encrypted and nobody is here to read it.
-fn open(store: &dyn Store, identities: &Identities, name: &FileName) -> Result<Option<OpenBundle>> {
+pub(crate) fn open(store: &dyn Store, identities: &Identities, name: &FileName) -> Result<Option<OpenBundle>> {
     if name.encrypted && identities.is_empty() {
         return Ok(None);
     }

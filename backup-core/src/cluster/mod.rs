@@ -1,5 +1,6 @@
 //! `cluster.conf`: the language it is written in and what this tool reads from it.
 
+pub mod agent;
 pub mod hosts;
 mod lexer;
 mod lines;

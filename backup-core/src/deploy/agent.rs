@@ -1,68 +1,28 @@
 //! What is done on one machine: the agent learns its orchestrator and release, and is run.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 
-use crate::cluster::hosts::{self, Login, Seen};
-use crate::{Context, Error, ErrorContext, Kind, Result};
+use crate::cluster::agent::{Agent, Remote, command, quoted};
+use crate::cluster::hosts::{self, Record};
+use crate::ownership::Claim;
+use crate::{Context, Error, ErrorContext, Kind, Result, random};
 
 /// Bytes of an agent's output that its log keeps.
 const LOG: u64 = 16 << 20;
 /// Bytes of its end that go into an error.
-const SHOWN: usize = 400;
+const SHOWN: usize = 1000;
 /// What the script's last line begins with, before a word that says how it ended and a number.
 const ENDED: &str = "orchestrator-cli";
-
-/// How agents are told and run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Agent {
-    /// The file that it has its settings from, on its machine.
-    pub settings: PathBuf,
-    /// The program with its arguments that does what is to be done there.
-    pub command: Vec<String>,
-    /// Whether who logs in becomes root by `sudo`.
-    pub sudo: bool,
-    /// Seconds that it may take.
-    pub limit: u64,
-    /// The orchestrator's address, where it is not the one of the way to the machine.
-    pub orchestrator: Option<String>,
-    /// Its ports that every machine must reach.
-    #[serde(default)]
-    pub ports: Vec<u16>,
-}
-
-impl Default for Agent {
-    fn default() -> Self {
-        Self {
-            settings: "/etc/orchestrator-agent/orchestrator.json".into(),
-            command: vec!["chef-client".into()],
-            sudo: true,
-            limit: 3600,
-            orchestrator: None,
-            ports: Vec::new(),
-        }
-    }
-}
-
-impl Agent {
-    /// The address by which a machine's agent knows this one.
-    pub(super) fn orchestrator_for(&self, machine: &Seen) -> Result<String> {
-        match &self.orchestrator {
-            Some(address) => Ok(address.clone()),
-            None => own_address(machine).map(|address| address.to_string()),
-        }
-    }
-}
 
 /// What an agent is told.
 #[derive(Debug, Serialize)]
@@ -75,8 +35,9 @@ struct Told<'t> {
 /// A machine that is to be deployed.
 pub(super) struct Deployed<'d> {
     pub(super) host: &'d str,
-    pub(super) agent: &'d Agent,
-    pub(super) login: &'d Login,
+    pub(super) remote: &'d Remote,
+    /// By which this machine owns the cluster.
+    pub(super) claim: &'d Claim,
     pub(super) release: &'d str,
     pub(super) cluster: &'d str,
     /// Where the agent's output goes.
@@ -87,25 +48,26 @@ impl Deployed<'_> {
     /// Does all of it, or what is left of it: what is as it should be stays untouched.
     ///
     /// # Errors
-    /// [`Kind::Refused`] where the machine is another one than it was; else where it can't be reached, its settings can't be
-    /// written, or its agent fails.
+    /// [`Kind::Refused`] where the machine is another one than it was, or another orchestrator's; else where it can't be reached,
+    /// its settings can't be written, or its agent fails.
     pub(super) async fn run(&self, context: &Context) -> Result<()> {
+        let Remote { login, agent, .. } = self.remote;
         let name = [self.host.to_owned()];
-        let seen = hosts::look(&name, self.login.port, context).await?.remove(0);
+        let seen = hosts::look(&name, login.port, context).await?.remove(0);
         if seen.answer.is_none() {
             return Err(Error::new(Kind::Failed, "it does not answer"));
         }
-        let known = hosts::known_hosts(&seen, context)?;
-        let orchestrator = self.agent.orchestrator_for(&seen)?;
+        let known = hosts::known_hosts(&seen, Record::load(context)?.as_ref(), context)?;
+        let orchestrator = agent.orchestrator_for(&seen)?;
         let told = Told { orchestrator: &orchestrator, release: self.release, cluster: self.cluster };
         let told = serde_json::to_string(&told).context(|| "write the agent's settings".into())?;
-        let mut command = self.login.batch(self.host, known.as_deref());
-        command.arg(shell(self.agent.sudo));
-        let mark = mark()?;
-        let script = script(self.agent, &told, &mark);
-        match tokio::time::timeout(Duration::from_secs(self.agent.limit), self.talk(command, &script, &mark)).await {
+        let mut command = login.batch(self.host, known.as_deref());
+        command.arg(shell(agent.sudo));
+        let mark = format!("{ENDED}-{}", random::word()?);
+        let script = script(agent, self.claim, &told, &mark);
+        match tokio::time::timeout(Duration::from_secs(agent.limit), self.talk(command, &script, &mark)).await {
             Ok(result) => result,
-            Err(_) => Err(Error::new(Kind::Failed, format!("it took longer than {} s", self.agent.limit)).hint(
+            Err(_) => Err(Error::new(Kind::Failed, format!("it took longer than {} s", agent.limit)).hint(
                 "look at the machine: the agent may still run there; agent.limit in the settings is the time it may take",
             )),
         }
@@ -131,10 +93,11 @@ impl Deployed<'_> {
             let _ = input.write_all(script.as_bytes()).await;
         }
         let (end, ended) = keep(&mut output, &mut log, mark).await.context(writing)?;
-        let settings = self.agent.settings.display();
+        let settings = self.remote.agent.settings.display();
         let what = match ended.as_ref().map(|(word, code)| (word.as_str(), *code)) {
             Some(("agent", 0)) => return Ok(()),
             Some(("agent", code)) => format!("the agent ended with exit code {code}"),
+            Some(("owned", _)) => return Err(owned(&end)),
             Some(("busy", _)) => "an agent that an earlier deploy began still runs there".into(),
             Some(("settings", _)) => format!("{settings} can't be written"),
             Some(("changed", _)) => format!("after the agent's run {settings} is not what was written"),
@@ -146,13 +109,6 @@ impl Deployed<'_> {
         let end = if end.is_empty() { "there is no output".into() } else { format!("its output ends with\n{end}") };
         Err(Error::new(Kind::Failed, what).because(end))
     }
-}
-
-/// A word that no output holds by chance.
-fn mark() -> Result<String> {
-    let mut bytes = [0; 16];
-    let read = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes));
-    read.map(|()| format!("{ENDED}-{}", hex::encode(bytes))).context(|| "read /dev/urandom".into())
 }
 
 /// Writes output to a log, up to a length, until its end or the line that begins with `mark`; returns the end of what came before
@@ -187,68 +143,90 @@ fn shown(text: &str) -> String {
     text[text.ceil_char_boundary(text.len().saturating_sub(SHOWN))..].to_owned()
 }
 
-/// The address that this machine has on the way to another one; nothing is sent.
-fn own_address(other: &Seen) -> Result<IpAddr> {
-    let towards = |other: &IpAddr| -> std::io::Result<IpAddr> {
-        let any: SocketAddr = if other.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-        let socket = UdpSocket::bind(any)?;
-        socket.connect((*other, 9))?;
-        Ok(socket.local_addr()?.ip())
-    };
-    // The one that answered comes first: others may lead nowhere.
-    let answered = other.answer.as_ref().and_then(|answer| answer.ssh);
-    answered.iter().chain(&other.addresses).find_map(|other| towards(other).ok()).ok_or_else(|| {
-        Error::new(Kind::Failed, "find the address that the agent reaches this machine by")
-            .hint("name it with agent.orchestrator in the settings")
-    })
-}
-
 /// What `ssh` runs: a shell that reads the script, as root if it can.
 fn shell(sudo: bool) -> &'static str {
     if sudo { "if [ \"$(id -u)\" = 0 ]; then exec sh -s; else exec sudo -n sh -s; fi" } else { "exec sh -s" }
 }
 
+/// The claim of another orchestrator, which the script has printed.
+fn owned(output: &str) -> Error {
+    let claim = output.lines().rev().find_map(|line| Claim::read(line.as_bytes()));
+    let owner = claim.map_or_else(|| "another orchestrator".into(), |claim| claim.to_string());
+    Error::new(Kind::Refused, format!("it belongs to {owner}")).hint("`ownership show` says who owns the cluster")
+}
+
 /// The script. It is one function, for a shell would begin with what it has of a script that is cut off. While it runs it holds a
-/// lock, which its agent does not get, so that no second one runs beside it. Errors go the way of all output, or they could come
-/// after the last line.
-fn script(agent: &Agent, told: &str, mark: &str) -> String {
-    let command: Vec<String> = agent.command.iter().map(|word| quoted(word)).collect();
+/// lock, which its agent does not get, so that no second one runs beside it, and none comes between looking at the claim and writing
+/// it. Errors go the way of all output, or they could come after the last line.
+fn script(agent: &Agent, claim: &Claim, told: &str, mark: &str) -> String {
     format!(
         "main() {{\n\
          exec 2>&1\n\
          file={}\n\
+         owner={}\n\
          new={}\n\
          directory=$(dirname -- \"$file\")\n\
          mkdir -p -- \"$directory\" && exec 9> \"$file.lock\" || {{ echo \"{mark} settings 1\"; return; }}\n\
          if command -v flock > /dev/null; then flock -n 9 || {{ echo \"{mark} busy 1\"; return; }}; fi\n\
-         if [ \"$(cat -- \"$file\" 2> /dev/null)\" = \"$new\" ]; then\n\
-         echo \"$file: as it should be\"\n\
-         else\n\
-         rm -f -- \"$directory\"/.orchestrator.??????\n\
-         temporary=$(mktemp -- \"$directory/.orchestrator.XXXXXX\") &&\n\
-         printf '%s\\n' \"$new\" > \"$temporary\" && chmod 644 -- \"$temporary\" && sync -- \"$temporary\" &&\n\
-         mv -fT -- \"$temporary\" \"$file\" || {{ rm -f -- \"$temporary\"; echo \"{mark} settings 1\"; return; }}\n\
-         echo \"$file: written\"\n\
+         held=$(sed -n '1s/^{{\"epoch\":\\([0-9]\\{{1,18\\}}\\),\"owner\":\"\\([0-9a-f]*\\)\".*/\\1 \\2/p' -- \"$owner\" 2> /dev/null)\n\
+         if [ -n \"$held\" ] && [ \"${{held#* }}\" != {} ] && [ \"${{held% *}}\" -ge {} ]; then\n\
+         head -n 1 -- \"$owner\"; echo \"{mark} owned 1\"; return\n\
          fi\n\
+         rm -f -- \"$directory\"/.orchestrator.??????\n\
+         put \"$owner\" {} && put \"$file\" \"$new\" || {{ echo \"{mark} settings 1\"; return; }}\n\
          {} < /dev/null 9>&- || {{ echo \"{mark} agent $?\"; return; }}\n\
          [ \"$(cat -- \"$file\")\" = \"$new\" ] || {{ echo \"{mark} changed 1\"; return; }}\n\
          echo \"{mark} agent 0\"\n\
          }}\n\
+         put() {{\n\
+         if [ \"$(cat -- \"$1\" 2> /dev/null)\" = \"$2\" ]; then echo \"$1: as it should be\"; return; fi\n\
+         temporary=$(mktemp -- \"$directory/.orchestrator.XXXXXX\") &&\n\
+         printf '%s\\n' \"$2\" > \"$temporary\" && chmod 644 -- \"$temporary\" && sync -- \"$temporary\" &&\n\
+         mv -fT -- \"$temporary\" \"$1\" && echo \"$1: written\" || {{ rm -f -- \"$temporary\"; return 1; }}\n\
+         }}\n\
          main\nexit\n",
         quoted(&agent.settings.to_string_lossy()),
+        quoted(&agent.claim()),
         quoted(told),
-        command.join(" ")
+        quoted(&claim.owner),
+        claim.epoch,
+        quoted(&claim.line()),
+        command(&agent.command)
     )
-}
-
-/// A text as one word of a shell, whatever is in it.
-pub(super) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn claim(epoch: u64, owner: &str) -> Claim {
+        let text = format!(
+            r#"{{"epoch":{epoch},"owner":"{owner}","identity":"0a","cluster":"'$(touch ran)","host":"\"; touch ran","addresses":[],"since":"2026-11-20T19:15:00Z"}}"#
+        );
+        Claim::read(text.as_bytes()).expect("a claim")
+    }
+
+    #[test]
+    fn of_orchestrators_the_one_with_the_highest_epoch_is_obeyed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let agent = Agent { settings: place.path().join("o.json"), command: vec!["true".into()], ..Agent::default() };
+        let run = |epoch, owner: &str| {
+            let script = script(&agent, &claim(epoch, owner), "{}", "mark");
+            let ran = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+            String::from_utf8(ran.stdout).expect("text").lines().last().unwrap_or_default().to_owned()
+        };
+        for (epoch, owner, end) in [
+            (2, "b", "mark agent 0"),
+            (1, "a", "mark owned 1"),
+            (2, "a", "mark owned 1"),
+            (2, "b", "mark agent 0"),
+            (10, "a", "mark agent 0"),
+            (9, "b", "mark owned 1"),
+        ] {
+            assert_eq!(run(epoch, owner), end, "{epoch} {owner}");
+        }
+        assert_eq!(std::fs::read_to_string(agent.claim()).expect("a claim"), format!("{}\n", claim(10, "a").line()));
+    }
 
     #[test]
     fn nothing_that_a_cluster_or_its_settings_are_named_runs_as_a_command() {
@@ -260,7 +238,11 @@ mod tests {
         let told = serde_json::to_string(&Told { orchestrator: odd, release: odd, cluster: odd }).expect("JSON");
         let run = || {
             let mut shell = std::process::Command::new("sh");
-            shell.args(["-c", &script(&agent, &told, "mark")]).current_dir(place.path()).output().expect("sh runs")
+            shell
+                .args(["-c", &script(&agent, &claim(1, "a"), &told, "mark")])
+                .current_dir(place.path())
+                .output()
+                .expect("sh runs")
         };
         let (first, second) = (run(), run());
         assert!(

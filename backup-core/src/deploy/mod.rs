@@ -9,8 +9,8 @@ mod order;
 mod placement;
 mod plan;
 mod run;
+mod steps;
 
-pub use agent::Agent;
 pub use components::{Components, Need, Source};
 pub use order::{Graph, Requirement};
 pub use placement::{Machine, matching};

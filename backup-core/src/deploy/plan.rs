@@ -6,15 +6,20 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Agent, Graph, Requirement};
-use crate::cluster::hosts::Login;
+use super::{Graph, Requirement};
+use crate::cluster::agent::Remote;
+use crate::ownership::Claim;
 use crate::plan::{Head, Journal, Progress};
 use crate::{Context, Error, ErrorContext, Kind, Result, state};
 
 /// The kind of plan, as its journal names it.
 pub(super) const KIND: &str = "deploy";
 /// The first step.
+pub(super) const CLAIM: &str = "claim the cluster";
+/// The second step.
 pub(super) const BACKUP: &str = "back up the databases";
+/// The place of the first machine's step.
+pub(super) const FIRST: usize = 2;
 const JOURNAL: &str = "journal";
 /// Deploys that are kept, with the logs of their machines.
 const KEPT: usize = 10;
@@ -30,25 +35,25 @@ pub struct Plan {
     pub release: String,
     /// The machines that are deployed, in their order.
     pub graph: Graph,
-    /// How their agents are told and run.
-    pub agent: Agent,
-    /// How they are logged in to.
-    pub login: Login,
-    /// Machines at once.
-    pub at_once: usize,
+    /// How they are logged in to, and their agents are told and run.
+    pub remote: Remote,
+    /// By which this machine owns the cluster, or is to own it.
+    pub claim: Claim,
+    /// Stores that are not asked for it.
+    pub without: Vec<String>,
 }
 
 impl Plan {
-    /// Names of its steps: the backup, and each machine's.
+    /// Names of its steps: the claim, the backup, and each machine's.
     pub(super) fn steps(&self) -> Vec<String> {
         let machines = self.graph.machines.iter().map(|machine| format!("deploy {}", machine.host));
-        std::iter::once(BACKUP.into()).chain(machines).collect()
+        [CLAIM.into(), BACKUP.into()].into_iter().chain(machines).collect()
     }
 
-    /// Levels of steps. The backup comes before all machines.
+    /// Levels of steps. The claim comes before the backup, so that whoever loses it leaves no bundle, and both before all machines.
     pub(super) fn levels(&self) -> Vec<Vec<usize>> {
-        let machines = self.graph.levels.iter().map(|level| level.iter().map(|machine| machine + 1).collect());
-        std::iter::once(vec![0]).chain(machines).collect()
+        let machines = self.graph.levels.iter().map(|level| level.iter().map(|machine| machine + FIRST).collect());
+        [vec![0], vec![1]].into_iter().chain(machines).collect()
     }
 }
 

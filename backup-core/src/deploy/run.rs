@@ -3,19 +3,16 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
-use super::agent::Deployed;
 use super::inspect::inspect;
-use super::plan::{BACKUP, Deploys, KIND, Plan, log};
+use super::plan::{Deploys, FIRST, KIND, Plan, log};
+use super::steps::Work;
 use super::{Graph, matching};
-use crate::backup;
-use crate::cluster::hosts::{self, Allowed, Login, Record, Seen, compare};
+use crate::cluster::hosts::{self, Allowed, Record, Seen, compare};
 use crate::component::release;
-use crate::event::Event;
 use crate::finding::{Finding, Findings};
+use crate::ownership::{self, Cluster, Met, not_asked, refuse_if_overtaken};
 use crate::plan::{Ended, Head, Journal, Step, apply_in_levels};
 use crate::settings::Settings;
 use crate::{Context, Error, Kind, Result};
@@ -29,6 +26,8 @@ pub struct Request {
     pub only: Vec<String>,
     /// Findings that the operator takes upon himself.
     pub allowed: Allowed,
+    /// Stores, by their location, that need not be asked who owns the cluster.
+    pub without: Vec<String>,
 }
 
 /// A deploy that has been looked into and not begun. No other one runs on this machine meanwhile.
@@ -38,6 +37,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// What was found.
     pub findings: Vec<Finding>,
+    /// Who owns the cluster, where it is to be taken over from him.
+    pub owner: Option<Met>,
     /// Who the machines are, where another key is accepted of one.
     record: Option<Record>,
 }
@@ -85,10 +86,12 @@ pub struct Outcome {
 /// Looks at all machines, and keeps other deploys off.
 ///
 /// # Errors
-/// [`Kind::Locked`]; [`Kind::Usage`] where the release is unknown; [`Kind::NotFound`] where `only` means no machine.
-/// What forbids the deploy is among the findings.
+/// [`Kind::Locked`]; [`Kind::Usage`] where the release is unknown; [`Kind::NotFound`] where `only` means no machine;
+/// [`Kind::Refused`] where another machine has taken the cluster over. What else forbids the deploy is among the findings.
 pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, context: &Context) -> Result<Prepared> {
     let deploys = Deploys::open(context)?;
+    let stores = ownership::stores(settings, &request.without, context)?;
+    let (mut standing, unasked) = refuse_if_overtaken(DOING, Cluster::of(&settings.cluster), &stores, context).await?;
     let release = release::find(request.release.as_ref().or(settings.release.as_ref())).await?.version;
     let all = request.only.is_empty();
     let mut wanted = Vec::new();
@@ -98,19 +101,32 @@ pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, conte
     let graph = graph.only(|machine| all || wanted.contains(&machine.host));
     let names: Vec<String> = graph.machines.iter().map(|machine| machine.host.clone()).collect();
     context.phase(format!("look at {} hosts", names.len()));
-    let seen = hosts::look(&names, settings.ssh_port, context).await?;
+    let seen = hosts::look(&names, settings.remote.login.port, context).await?;
     let record = Record::load(context)?;
     let known = record.as_ref().map_or(&[][..], |record| &record.hosts);
     let mut findings = compare(&seen, known, &request.allowed);
-    let login = Login { port: settings.ssh_port, user: settings.ssh_user.clone() };
-    let cluster = settings.cluster.cluster_name.clone().unwrap_or_default();
-    let plan =
-        Plan { all, cluster, release, graph, agent: settings.agent.clone(), login, at_once: settings.deploy_at_once };
+    findings.extend(unasked.iter().map(|(location, error)| {
+        not_asked(location, error).hint(format!("--without-store {location} goes on without it"))
+    }));
+    let mut plan = Plan {
+        all,
+        cluster: standing.cluster.name.clone(),
+        release,
+        graph,
+        remote: settings.remote.clone(),
+        claim: ownership::next(&standing, false, context)?,
+        without: request.without.clone(),
+    };
     findings.extend(buried(&deploys, &plan));
     context.phase("ask them over ssh");
-    findings.extend(inspect(&seen, &plan, &request.allowed, context).await);
-    Ok(Prepared { deploys, plan, findings, record: accepted(record, &seen, &request.allowed) })
+    findings.extend(inspect(&seen, &plan, record.as_ref(), &request.allowed, &mut standing, context).await);
+    standing.refuse(DOING, context)?;
+    plan.claim = ownership::next(&standing, false, context)?;
+    let owner = standing.highest().filter(|met| !met.claim.released && !standing.notes.is_own(&met.claim)).cloned();
+    Ok(Prepared { deploys, plan, findings, owner, record: accepted(record, &seen, &request.allowed) })
 }
+
+const DOING: &str = "deploy";
 
 /// A deploy of all machines takes the place of one that is unfinished.
 fn buried(deploys: &Deploys, plan: &Plan) -> Option<Finding> {
@@ -125,7 +141,7 @@ fn buried(deploys: &Deploys, plan: &Plan) -> Option<Finding> {
 }
 
 impl Prepared {
-    /// Backs up the databases, then deploys the machines.
+    /// Claims the cluster, backs up the databases, then deploys the machines.
     ///
     /// # Errors
     /// What a finding refuses; a backup that failed; [`Kind::Unfinished`] where it was interrupted. What becomes of machines is in
@@ -151,14 +167,15 @@ impl Prepared {
 pub async fn resume(allowed: &Allowed, settings: &Settings, context: &Context) -> Result<Outcome> {
     let deploys = Deploys::open(context)?;
     let (journal, head) = deploys.unfinished()?;
+    let stores = ownership::stores(settings, &head.plan.without, context)?;
+    refuse_if_overtaken(DOING, Cluster::of(&settings.cluster), &stores, context).await?;
     if !allowed.host_key.is_empty() {
-        let seen = hosts::look(&allowed.host_key, settings.ssh_port, context).await?;
+        let seen = hosts::look(&allowed.host_key, settings.remote.login.port, context).await?;
         if let Some(record) = accepted(Record::load(context)?, &seen, allowed) {
             record.keep(context)?;
         }
     }
-    let login = Login { port: settings.ssh_port, user: settings.ssh_user.clone() };
-    let plan = Plan { agent: settings.agent.clone(), login, at_once: settings.deploy_at_once, ..head.plan };
+    let plan = Plan { remote: settings.remote.clone(), ..head.plan };
     go_on(&plan, journal, settings, context).await
 }
 
@@ -185,26 +202,21 @@ async fn go_on(plan: &Plan, mut journal: Journal, settings: &Settings, context: 
     let names = plan.steps();
     let warnings = Mutex::new(Vec::new());
     let logs: Vec<PathBuf> = plan.graph.machines.iter().map(|machine| log(&journal, &machine.host)).collect();
-    let work = |(index, name): (usize, &String)| -> Box<dyn Step + '_> {
-        match index.checked_sub(1) {
-            None => Box::new(Backup { plan, settings, warnings: &warnings, context }),
-            Some(machine) => {
-                Box::new(Deploy { plan, machine, name: name.clone(), log: logs[machine].clone(), context })
-            }
-        }
-    };
-    let steps: Vec<Box<dyn Step + '_>> = names.iter().enumerate().map(work).collect();
+    let work = Work { plan, settings, warnings: &warnings, context };
+    let steps: Vec<Box<dyn Step + '_>> =
+        names.iter().enumerate().map(|(index, name)| work.step(index, name, &logs)).collect();
     let held = |index: usize, ended: &[Option<Ended>]| held(plan, index, ended);
-    let ended = apply_in_levels(&steps, &plan.levels(), plan.at_once, held, &mut journal, context).await;
+    let ended = apply_in_levels(&steps, &plan.levels(), plan.remote.at_once, held, &mut journal, context).await;
     let ended = ended.map_err(|error| {
         let error = Error::new(Kind::Unfinished, "the deploy stopped half way; agents that were begun may still run")
             .because(error);
         error.hint("`deploy --resume` does what is left")
     })?;
     let mut ended = ended.into_iter();
-    if let Some(Ended::Failed(error)) = ended.next() {
-        let error = Error::new(error.kind(), "no machine was deployed").because(error);
-        return Err(error);
+    for first in ended.by_ref().take(FIRST) {
+        if let Ended::Failed(error) = first {
+            return Err(Error::new(error.kind(), "no machine was deployed").because(error));
+        }
     }
     let fates = ended.zip(&plan.graph.machines).zip(logs).map(|((ended, machine), log)| {
         let (state, reason, hint) = match ended {
@@ -225,88 +237,17 @@ async fn go_on(plan: &Plan, mut journal: Journal, settings: &Settings, context: 
 
 /// Why a machine must wait: something that it needs stands on none of the machines that should have it.
 fn held(plan: &Plan, index: usize, ended: &[Option<Ended>]) -> Option<String> {
-    if index > 0 && !matches!(ended[0], Some(Ended::Applied)) {
+    let applied = |step: usize| matches!(ended[step], Some(Ended::Applied));
+    if index > 0 && !applied(0) {
+        return Some("this machine does not own the cluster".into());
+    }
+    let machine = index.checked_sub(FIRST)?;
+    if !applied(1) {
         return Some("the databases were not backed up".into());
     }
-    let machine = index.checked_sub(1)?;
-    let stands = |on: &usize| matches!(ended[on + 1], Some(Ended::Applied));
+    let stands = |on: &usize| applied(on + FIRST);
     let mut requirements = plan.graph.requirements.iter();
     let lacking = requirements.find(|of| of.machine == machine && !of.on.iter().any(stands))?;
     let on: Vec<&str> = lacking.on.iter().map(|at| plan.graph.machines[*at].host.as_str()).collect();
     Some(format!("{} needs {}, which is not deployed on {}", lacking.component, lacking.needs, on.join(", ")))
-}
-
-/// The first step of a deploy.
-struct Backup<'d> {
-    plan: &'d Plan,
-    settings: &'d Settings,
-    warnings: &'d Mutex<Vec<Finding>>,
-    context: &'d Context,
-}
-
-impl Step for Backup<'_> {
-    fn name(&self) -> &str {
-        BACKUP
-    }
-
-    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>> {
-        async { Ok(false) }.boxed_local()
-    }
-
-    fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
-        let request = backup::Request { release: Some(self.plan.release.clone()), ..backup::Request::default() };
-        async move {
-            let made = backup::run(self.settings, &request, None, self.context).await?;
-            let tell = |finding| self.context.observer.event(&Event::Finding(finding));
-            made.published
-                .iter()
-                .for_each(|place| tell(Finding::info("backed-up", place, "the databases are backed up")));
-            let failed = made.failed.iter().map(|why| Finding::warning("destination-failed", "backup", why));
-            let mut warnings: Vec<Finding> = made.warnings.into_iter().chain(failed).collect();
-            warnings.iter().cloned().for_each(tell);
-            self.warnings.lock().unwrap_or_else(PoisonError::into_inner).append(&mut warnings);
-            Ok(())
-        }
-        .boxed_local()
-    }
-
-    fn undo(&self) -> LocalBoxFuture<'_, Result<()>> {
-        async { Err(for_good()) }.boxed_local()
-    }
-}
-
-/// One machine.
-struct Deploy<'d> {
-    plan: &'d Plan,
-    machine: usize,
-    name: String,
-    log: PathBuf,
-    context: &'d Context,
-}
-
-impl Step for Deploy<'_> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// An agent that has run does no harm when it runs again, and only it knows whether it came to its end.
-    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>> {
-        async { Ok(false) }.boxed_local()
-    }
-
-    fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
-        let Plan { agent, login, release, cluster, graph, .. } = self.plan;
-        let host = &graph.machines[self.machine].host;
-        async move { Deployed { host, agent, login, release, cluster, log: &self.log }.run(self.context).await }
-            .boxed_local()
-    }
-
-    fn undo(&self) -> LocalBoxFuture<'_, Result<()>> {
-        async { Err(for_good()) }.boxed_local()
-    }
-}
-
-fn for_good() -> Error {
-    Error::new(Kind::Refused, "undo a deploy: what agents have done can't be taken back")
-        .hint("deploy the release that was there before")
 }

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
+use super::ownership::{self, Shown};
 use super::source::Source;
 use super::{Plan, Request};
 use crate::bundle::manifest::Host;
 use crate::cluster::ClusterConf;
-use crate::cluster::hosts::{self, Record, compare, own_addresses};
-use crate::finding::{Finding, Findings};
+use crate::cluster::hosts::{self, Record, Seen, ask_if_let_in, compare, own_addresses};
+use crate::finding::{Finding, Findings, Severity};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
@@ -18,6 +19,8 @@ pub(super) struct Hosts {
     pub(super) down: Vec<String>,
     /// Who they are.
     pub(super) known: Option<Vec<Host>>,
+    /// Who owns their cluster.
+    pub(super) ownership: Option<Shown>,
 }
 
 /// Looks at every host of the `cluster.conf` that is restored, and at this machine's own addresses.
@@ -28,11 +31,12 @@ pub(super) async fn look(
     context: &Context,
     findings: &mut Findings,
 ) -> Hosts {
-    let hosts = findings.keep("cluster-conf", "cluster.conf", hosts_of(source)).unwrap_or_default();
+    let conf = findings.keep("cluster-conf", "cluster.conf", conf_of(source));
+    let hosts = conf.as_ref().map(hosts_of).unwrap_or_default();
     if !hosts.is_empty() {
         context.phase(format!("look at {} hosts", hosts.len()));
     }
-    let seen = findings.keep("hosts", "hosts", hosts::look(&hosts, settings.ssh_port, context).await);
+    let seen = findings.keep("hosts", "hosts", hosts::look(&hosts, settings.remote.login.port, context).await);
     let (seen, manifest) = (seen.unwrap_or_default(), source.manifest());
     findings.all.extend(compare(&seen, &manifest.hosts, &request.allowed));
     findings.all.extend(address_finding(&manifest.source.addresses, &own_addresses()));
@@ -43,18 +47,60 @@ pub(super) async fn look(
         known.retain(|host| host.host != seen.host);
         known.push(seen.record());
     }
-    Hosts { down, known: Some(known) }
+    let record = Record { bundle: manifest.name.clone(), hosts: known };
+    let claims = ask(&seen, &record, settings, context, findings).await;
+    let ownership = match &conf {
+        Some(conf) => ownership::look((conf, source), &claims, request, settings, context, findings).await,
+        None => None,
+    };
+    Hosts { down, known: Some(record.hosts), ownership }
+}
+
+/// Asks the machines that let us in for their way back, their clock, room and agent; a restore needs none of it, and a deploy will.
+/// Gives what they say of their owner.
+async fn ask(
+    seen: &[Seen],
+    record: &Record,
+    settings: &RestoreSettings,
+    context: &Context,
+    findings: &mut Findings,
+) -> Vec<(String, String)> {
+    let answered = ask_if_let_in(seen, &settings.remote, Some(record), context).await;
+    if let [(first, Err(error)), ..] = &answered[..]
+        && answered.iter().all(|(_, said)| said.is_err())
+    {
+        // Nobody may be meant to.
+        let message = format!("none that was asked lets us in over ssh; {}: {}", first.host, error.chain().join(": "));
+        findings.all.push(Finding::info("hosts-not-asked", "hosts", message).hint("a deploy needs a way in"));
+        return Vec::new();
+    }
+    let mut claims = Vec::new();
+    for (seen, said) in answered {
+        let found = match said {
+            Ok(said) => {
+                claims.extend(said.claim.clone().map(|claim| (seen.host.clone(), claim)));
+                said.findings(&seen.host, &record.hosts)
+            }
+            // That it is another machine has been said.
+            Err(error) if error.kind() == Kind::Refused => Vec::new(),
+            Err(error) => vec![Finding::from_error("login-failed", &seen.host, &error)],
+        };
+        let warning = |one: Finding| Finding { severity: one.severity.min(Severity::Warning), ..one };
+        findings.all.extend(found.into_iter().map(warning));
+    }
+    claims
 }
 
 /// Keeps who the hosts are for what is done with them afterwards.
 pub(super) fn remember(plan: &Plan, context: &Context) -> Result<()> {
     let Some(hosts) = &plan.hosts else { return Ok(()) };
-    Record { bundle: plan.bundle.clone(), hosts: hosts.clone() }.keep(context)
+    Record { bundle: plan.bundle.clone(), hosts: hosts.clone() }.keep(context)?;
+    plan.ownership.as_ref().map_or(Ok(()), |shown| ownership::remember(shown, context))
 }
 
 /// Looks at the hosts once more, for those that answered when the restore began and don't any more.
 pub(super) async fn look_again(source: &Source, plan: &Plan, context: &Context) -> Result<Vec<Finding>> {
-    let mut hosts = hosts_of(source)?;
+    let mut hosts = hosts_of(&conf_of(source)?);
     hosts.retain(|host| !plan.hosts_down.contains(host));
     let seen = hosts::look(&hosts, plan.ssh_port, context).await?;
     let gone = seen.into_iter().filter(|seen| seen.answer.is_none());
@@ -65,12 +111,15 @@ pub(super) async fn look_again(source: &Source, plan: &Plan, context: &Context) 
     Ok(gone.map(|seen| finding(seen.host)).collect())
 }
 
-fn hosts_of(source: &Source) -> Result<Vec<String>> {
+fn conf_of(source: &Source) -> Result<ClusterConf> {
     let bytes = source.cluster_conf()?;
     let text = String::from_utf8(bytes)
         .map_err(|cause| Error::new(Kind::Unsupported, "read the cluster.conf that is restored").because(cause))?;
-    let cluster = ClusterConf::parse(&text).context(|| "read the cluster.conf that is restored".into())?;
-    Ok(cluster.hosts().into_iter().map(Into::into).collect())
+    ClusterConf::parse(&text).context(|| "read the cluster.conf that is restored".into())
+}
+
+fn hosts_of(conf: &ClusterConf) -> Vec<String> {
+    conf.hosts().into_iter().map(Into::into).collect()
 }
 
 /// Agents know the orchestrator by its address, so a machine that takes its place had best have the same.

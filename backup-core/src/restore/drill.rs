@@ -101,7 +101,8 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
         jobs,
         hosts_down: Vec::new(),
         hosts: None,
-        ssh_port: settings.ssh_port,
+        ownership: None,
+        ssh_port: settings.remote.login.port,
     };
     let head = Head::new(KIND, begun, steps::names(&plan), plan.clone());
     let mut journal = Journal::create(&throwaway.path().join("journal"), &head)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Shown;
 use crate::bundle::manifest::{Host, Sha256Digest};
 use crate::bundle::name::FileName;
 use crate::component::files::Placement;
@@ -43,6 +44,9 @@ pub struct Plan {
     /// no concern of theirs.
     #[serde(default)]
     pub hosts: Option<Vec<Host>>,
+    /// What was shown of who owns the cluster.
+    #[serde(default)]
+    pub ownership: Option<Shown>,
 }
 
 /// A database that is restored.

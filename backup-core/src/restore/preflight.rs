@@ -92,8 +92,9 @@ pub(super) async fn preflight(
             files,
             jobs: server.as_ref().map_or(1, |(target, _)| target.jobs),
             hosts_down: hosts.down,
-            ssh_port: settings.ssh_port,
+            ssh_port: settings.remote.login.port,
             hosts: hosts.known,
+            ownership: hosts.ownership,
         });
     }
     if plan.as_ref().is_some_and(|plan| plan.databases.is_empty() && plan.files.is_empty()) {

@@ -97,6 +97,7 @@ pub(super) struct DeployTable {
 pub(super) struct AgentTable {
     pub(super) settings: Option<PathBuf>,
     pub(super) command: Option<Vec<String>>,
+    pub(super) version: Option<Vec<String>>,
     pub(super) sudo: Option<bool>,
     pub(super) limit: Option<NonZeroU32>,
     pub(super) orchestrator: Option<String>,

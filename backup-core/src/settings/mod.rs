@@ -10,13 +10,14 @@ use globset::{Glob, GlobSetBuilder};
 
 use crate::bundle::block::LEVELS;
 use crate::cluster::ClusterConf;
-use crate::cluster::hosts::SSH_PORT;
+use crate::cluster::agent::{Agent, DEFAULT_AT_ONCE, Remote};
+use crate::cluster::hosts::Login;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
-use crate::deploy::{Agent, Components};
+use crate::deploy::Components;
 use crate::store::{Access, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
-use document::{AgentTable, Document, FilesTable, ReleaseTable, is_settings, parse, read};
+use document::{AgentTable, DeployTable, Document, FilesTable, HostsTable, ReleaseTable, is_settings, parse, read};
 pub use document::{Assertion, ReleaseRule};
 
 /// Where the settings are unless something else is said.
@@ -27,11 +28,8 @@ pub const DEFAULT_STORE: &str = "/var/lib/postgresql/backups";
 /// times faster.
 pub const DEFAULT_LEVEL: u32 = 3;
 
-/// Machines that are deployed at once unless something else is said.
-pub const DEFAULT_AT_ONCE: usize = 32;
-
 /// What a restore is told by the settings; a machine that is to be brought back need not have any.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RestoreSettings {
     /// Where the `cluster.conf` belongs, if it is said.
     pub cluster_conf: Option<PathBuf>,
@@ -43,30 +41,14 @@ pub struct RestoreSettings {
     pub release: Option<Origin>,
     /// Which releases it may have.
     pub release_rule: ReleaseRule,
-    /// The port that the cluster's hosts take SSH connections on.
-    pub ssh_port: u16,
+    /// How the cluster's machines are logged in to, and what is done there.
+    pub remote: Remote,
     /// Connections that load rows at once, if it is said.
     pub jobs: Option<usize>,
     /// What a drill asks of the restored databases.
     pub assertions: Vec<Assertion>,
     /// How bundles are reached.
     pub access: Access,
-}
-
-impl Default for RestoreSettings {
-    fn default() -> Self {
-        Self {
-            cluster_conf: None,
-            connection: crate::cluster::secret::Secret::default(),
-            bin_dir: None,
-            release: None,
-            release_rule: ReleaseRule::default(),
-            ssh_port: SSH_PORT,
-            jobs: None,
-            assertions: Vec::new(),
-            access: Access::default(),
-        }
-    }
 }
 
 /// Everything that a run is told by its configuration.
@@ -100,16 +82,10 @@ pub struct Settings {
     pub level: u32,
     /// Connections that read rows at once, if it is said.
     pub jobs: Option<usize>,
-    /// The port that the cluster's hosts take SSH connections on.
-    pub ssh_port: u16,
-    /// Who to log in to them as, if it is said.
-    pub ssh_user: Option<String>,
+    /// How the cluster's machines are logged in to, and what is done there.
+    pub remote: Remote,
     /// The components that there are: the platform's, and those of the settings.
     pub components: Components,
-    /// Machines that are deployed at once, at most.
-    pub deploy_at_once: usize,
-    /// How agents are told and run.
-    pub agent: Agent,
 }
 
 /// Reads the configuration: a file whose name ends in `.toml` is settings, any other is a `cluster.conf`.
@@ -169,7 +145,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
         bin_dir: document.postgres.bin_dir.map(beside),
         release: release(table)?,
         release_rule: document.restore.release,
-        ssh_port: document.hosts.ssh_port,
+        remote: remote(document.hosts, document.agent, &document.deploy).context(doing)?,
         jobs: check_jobs(document.restore.jobs)?,
         assertions: document.drill.assert,
         access,
@@ -199,11 +175,8 @@ fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
         access,
         level,
         jobs: check_jobs(document.backup.jobs)?,
-        ssh_port: document.hosts.ssh_port,
-        ssh_user: document.hosts.ssh_user,
+        remote: remote(document.hosts, document.agent, &document.deploy)?,
         components: Components::with(&document.deploy.components),
-        deploy_at_once: document.deploy.at_once.map_or(DEFAULT_AT_ONCE, NonZeroUsize::get),
-        agent: agent(document.agent)?,
         cluster_conf,
     })
 }
@@ -257,11 +230,17 @@ fn release(table: ReleaseTable) -> Result<Option<Origin>> {
     }
 }
 
+fn remote(hosts: HostsTable, table: AgentTable, deploy: &DeployTable) -> Result<Remote> {
+    let login = Login { port: hosts.ssh_port, user: hosts.ssh_user };
+    Ok(Remote { login, agent: agent(table)?, at_once: deploy.at_once.map_or(DEFAULT_AT_ONCE, NonZeroUsize::get) })
+}
+
 fn agent(table: AgentTable) -> Result<Agent> {
     let usual = Agent::default();
     let agent = Agent {
         settings: table.settings.unwrap_or(usual.settings),
         command: table.command.unwrap_or(usual.command),
+        version: table.version.unwrap_or(usual.version),
         sudo: table.sudo.unwrap_or(usual.sudo),
         limit: table.limit.map_or(usual.limit, |limit| limit.get().into()),
         orchestrator: table.orchestrator,
@@ -273,6 +252,9 @@ fn agent(table: AgentTable) -> Result<Agent> {
     }
     if agent.command.first().is_none_or(String::is_empty) {
         return Err(Error::new(Kind::Usage, "agent.command is empty"));
+    }
+    if agent.version.first().is_none_or(String::is_empty) {
+        return Err(Error::new(Kind::Usage, "agent.version is empty"));
     }
     Ok(agent)
 }

@@ -11,6 +11,7 @@ mod extract;
 mod key;
 mod list;
 mod nodes;
+mod ownership;
 mod restore;
 mod shell;
 mod show;
@@ -40,6 +41,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         Command::Nodes { query, config } => {
             context.until_cancelled(nodes::run(query.as_deref(), &config, output, context)).await
         }
+        Command::Ownership(ownership) => ownership::run(ownership, output, context).await,
         Command::Ssh(ssh) => context.until_cancelled(ssh::run(ssh, output, context)).await,
         Command::Restore(restore) => restore::run(restore, output, context).await,
         Command::List { addresses, reading } => {

@@ -19,7 +19,7 @@ pub(crate) async fn run(query: Option<&str>, config: &Config, output: &Output, c
     let machines = matching(all, query)?;
     let names: Vec<String> = machines.iter().map(|machine| machine.host.clone()).collect();
     context.phase(format!("look at {} hosts", names.len()));
-    let seen = hosts::look(&names, settings.ssh_port, context).await?;
+    let seen = hosts::look(&names, settings.remote.login.port, context).await?;
     let record = Record::load(context)?.unwrap_or_default();
     let rows = || machines.iter().zip(&seen);
     let header = ["NAME", "IP", "ZONE", "TAGS", "IDENTITY", "ANSWERS"];

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use backup_core::cluster::hosts::{self, Login};
+use backup_core::cluster::hosts::{self, Login, Record};
 use backup_core::deploy::{self, Machine};
 use backup_core::{Context, Error, Kind, Result, settings};
 use serde_json::{Value, json};
@@ -28,12 +28,12 @@ pub(crate) async fn run(ssh: Ssh, output: &Output, context: &Context) -> Result<
         output.result("ssh", &json!({ "nodes": nodes }), &list(&found))?;
         return Ok(ExitCode::from(exit::of(Kind::Usage)));
     };
-    let seen = hosts::look(std::slice::from_ref(&machine.host), settings.ssh_port, context).await?;
+    let seen = hosts::look(std::slice::from_ref(&machine.host), settings.remote.login.port, context).await?;
     let known = match seen.first().filter(|_| !ssh.accept_host_key) {
-        Some(seen) => hosts::known_hosts(seen, context)?,
+        Some(seen) => hosts::known_hosts(seen, Record::load(context)?.as_ref(), context)?,
         None => None,
     };
-    let login = Login { port: settings.ssh_port, user: ssh.user.or(settings.ssh_user) };
+    let login = Login { port: settings.remote.login.port, user: ssh.user.or(settings.remote.login.user) };
     let mut command = Command::new("ssh");
     let cause = command.args(login.arguments(&machine.host, known.as_deref())).args(&ssh.command).exec();
     Err(Error::new(Kind::Failed, "run ssh").because(cause).hint("install the package openssh-client"))

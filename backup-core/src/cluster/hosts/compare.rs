@@ -139,7 +139,12 @@ mod tests {
     }
 
     fn host(name: &str, keys: &[&str]) -> Host {
-        Host { host: name.into(), reachable: !keys.is_empty(), keys: keys.iter().map(|key| (*key).into()).collect() }
+        Host {
+            host: name.into(),
+            reachable: !keys.is_empty(),
+            keys: keys.iter().map(|key| (*key).into()).collect(),
+            agent: None,
+        }
     }
 
     #[test]

@@ -66,17 +66,17 @@ impl Login {
     }
 }
 
-/// A file with the keys that a host shows, if they are known of it; none where nothing is known of it.
+/// A file with the keys that a host shows, if the record has them of it; none where nothing is known of it.
 ///
 /// # Errors
 /// [`Kind::Refused`] where it has other keys than are known of it.
-pub fn known_hosts(seen: &Seen, context: &Context) -> Result<Option<PathBuf>> {
-    let Some(record) = Record::load(context)? else { return Ok(None) };
+pub fn known_hosts(seen: &Seen, record: Option<&Record>, context: &Context) -> Result<Option<PathBuf>> {
+    let Some(record) = record else { return Ok(None) };
     match record.identity(seen) {
         Identity::Unknown => Ok(None),
         // Where nothing answers, ssh says why.
         Identity::Unseen if seen.answer.as_ref().is_none_or(|answer| answer.ssh.is_none()) => Ok(None),
-        Identity::Same => keep(&record, seen, context).map(Some),
+        Identity::Same => keep(record, seen, context).map(Some),
         Identity::Unseen => Err(stranger(seen, "it shows no SSH key to hold against the one that is known of it")),
         Identity::Changed => {
             let message = format!("its SSH key is another one than is known of it: it shows {}", seen.keys.join(", "));
@@ -117,8 +117,8 @@ mod tests {
         let state = place.path().display().to_string();
         let variables = [("STATE_DIRECTORY".to_owned(), state)].into();
         let context = Context::new(Environment { variables, ..Environment::default() });
-        let known = Host { host: "h".into(), reachable: true, keys: vec!["rsa A".into()] };
-        Record { bundle: "b".into(), hosts: vec![known] }.keep(&context).expect("kept");
+        let known = Host { host: "h".into(), reachable: true, keys: vec!["rsa A".into()], agent: None };
+        let record = Record { bundle: "b".into(), hosts: vec![known] };
         let seen = |keys: &[&str]| Seen {
             host: "h".into(),
             addresses: Vec::new(),
@@ -131,12 +131,15 @@ mod tests {
             public_keys: keys.iter().map(|key| format!("public {key}")).collect(),
         };
         // Anybody can show a key that is public beside one of his own.
-        let path = known_hosts(&seen(&["ed Z", "rsa A"]), &context).expect("known").expect("a file");
+        let path = known_hosts(&seen(&["ed Z", "rsa A"]), Some(&record), &context).expect("known").expect("a file");
         assert_eq!(std::fs::read_to_string(path).expect("a file"), "h public rsa A\n");
         for stranger in [&["ed Z"][..], &[]] {
-            assert_eq!(known_hosts(&seen(stranger), &context).expect_err("a stranger").kind(), Kind::Refused);
+            assert_eq!(
+                known_hosts(&seen(stranger), Some(&record), &context).map_err(|error| error.kind()),
+                Err(Kind::Refused)
+            );
         }
         let other = Seen { host: "other".into(), ..seen(&["ed Z"]) };
-        assert!(known_hosts(&other, &context).expect("nothing is known").is_none());
+        assert!(known_hosts(&other, Some(&record), &context).expect("nothing is known").is_none());
     }
 }

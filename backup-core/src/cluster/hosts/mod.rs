@@ -1,5 +1,6 @@
 //! The cluster's hosts: whether they answer, and who they prove to be by their SSH host keys.
 
+mod ask;
 mod compare;
 mod keys;
 mod login;
@@ -9,6 +10,7 @@ mod record;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+pub use ask::{Answered, Said, ask_all, ask_if_let_in};
 pub use compare::{Allowed, compare};
 pub use login::{Login, known_hosts};
 pub use probe::Answer;
@@ -39,7 +41,7 @@ pub struct Seen {
 impl Seen {
     /// What a bundle records of it.
     pub fn record(&self) -> Host {
-        Host { host: self.host.clone(), reachable: self.answer.is_some(), keys: self.keys.clone() }
+        Host { host: self.host.clone(), reachable: self.answer.is_some(), keys: self.keys.clone(), agent: None }
     }
 }
 

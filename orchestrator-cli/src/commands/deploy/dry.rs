@@ -50,7 +50,7 @@ pub(super) async fn run(
 async fn silent(graph: &Graph, settings: &Settings, context: &Context) -> Result<Vec<Finding>> {
     let hosts: Vec<String> = graph.machines.iter().map(|machine| machine.host.clone()).collect();
     context.phase(format!("look at {} hosts", hosts.len()));
-    let seen = hosts::look(&hosts, settings.ssh_port, context).await?;
+    let seen = hosts::look(&hosts, settings.remote.login.port, context).await?;
     let warning = |host| {
         Finding::warning("host-unreachable", host, "does not answer")
             .hint("see to it before the deploy: it would not be reached, and nothing that needs it")

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use backup_core::cluster::hosts::Allowed;
 use backup_core::component::release::Origin;
-use backup_core::deploy::{self, Fate, Outcome, Plan, Request, State};
+use backup_core::deploy::{self, Fate, Outcome, Prepared, Request, State};
 use backup_core::event::Event;
 use backup_core::finding::Severity;
-use backup_core::settings::{self, Settings};
+use backup_core::settings;
 use backup_core::{Context, Result};
 use serde_json::json;
 
@@ -34,23 +34,30 @@ pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -
     if arguments.dry {
         return context.until_cancelled(dry::run(arguments, &graph, &settings, output, context)).await;
     }
-    let request = Request { release: arguments.release.map(Origin::Given), only: arguments.only, allowed };
+    let request = Request {
+        release: arguments.release.map(Origin::Given),
+        only: arguments.only,
+        allowed,
+        without: arguments.without_store,
+    };
     let prepared = context.until_cancelled(deploy::prepare(&request, &settings, graph, context)).await?;
     let worrying = prepared.findings.iter().filter(|finding| finding.severity != Severity::Info);
     worrying.for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     if !prepared.findings.iter().any(|finding| finding.severity == Severity::Error) {
-        confirm(&question(&prepared.plan, &settings), arguments.yes, output, context).await?;
+        confirm(&question(&prepared), arguments.yes, output, context).await?;
     }
     done(&prepared.apply(&settings, context).await?, output)
 }
 
-fn question(plan: &Plan, settings: &Settings) -> String {
+fn question(prepared: &Prepared) -> String {
+    let plan = &prepared.plan;
     let machines = counted(plan.graph.machines.len() as u64, "machine");
-    let command = settings.agent.command.join(" ");
+    let command = plan.remote.agent.command.join(" ");
     let hosts: Vec<&str> = plan.graph.machines.iter().map(|machine| machine.host.as_str()).collect();
     plain(&format!(
-        "This backs up the databases, then tells the agents of {machines} of {} that this is their orchestrator, and runs \
+        "This {}backs up the databases, then tells the agents of {machines} of {} that this is their orchestrator, and runs \
          `{command}` on each for release {}: {}.",
+        prepared.owner.as_ref().map_or_else(String::new, |met| format!("takes the cluster over from {}, ", met.claim)),
         if plan.cluster.is_empty() { "the cluster" } else { &plan.cluster },
         plan.release,
         hosts.join(", ")

@@ -1,0 +1,147 @@
+//! The steps of a deploy: the claim, the backup, each machine.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+
+use super::agent::Deployed;
+use super::plan::{BACKUP, CLAIM, FIRST, Plan};
+use crate::backup;
+use crate::event::Event;
+use crate::finding::Finding;
+use crate::ownership::{self, Cluster};
+use crate::plan::Step;
+use crate::settings::Settings;
+use crate::{Context, Error, Kind, Result};
+
+/// What all steps work with.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'d> {
+    pub(super) plan: &'d Plan,
+    pub(super) settings: &'d Settings,
+    pub(super) warnings: &'d Mutex<Vec<Finding>>,
+    pub(super) context: &'d Context,
+}
+
+impl<'d> Work<'d> {
+    /// The step of this name at its place in the plan; `logs` are the machines'.
+    pub(super) fn step(self, index: usize, name: &str, logs: &[PathBuf]) -> Box<dyn Step + 'd> {
+        match index.checked_sub(FIRST) {
+            None if index == 0 => Box::new(TakeOver(self)),
+            None => Box::new(Backup(self)),
+            Some(machine) => Box::new(Deploy {
+                plan: self.plan,
+                machine,
+                name: name.to_owned(),
+                log: logs[machine].clone(),
+                context: self.context,
+            }),
+        }
+    }
+
+    fn warn(&self, found: Vec<Finding>) {
+        found.iter().for_each(|finding| self.context.observer.event(&Event::Finding(finding.clone())));
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+    }
+}
+
+struct Backup<'d>(Work<'d>);
+
+impl Step for Backup<'_> {
+    fn name(&self) -> &str {
+        BACKUP
+    }
+
+    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>> {
+        async { Ok(false) }.boxed_local()
+    }
+
+    fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
+        let Work { plan, settings, context, .. } = self.0;
+        let request = backup::Request { release: Some(plan.release.clone()), ..backup::Request::default() };
+        async move {
+            let made = backup::run(settings, &request, None, context).await?;
+            for place in &made.published {
+                context.observer.event(&Event::Finding(Finding::info(
+                    "backed-up",
+                    place,
+                    "the databases are backed up",
+                )));
+            }
+            let failed = made.failed.iter().map(|why| Finding::warning("destination-failed", "backup", why));
+            self.0.warn(made.warnings.into_iter().chain(failed).collect());
+            Ok(())
+        }
+        .boxed_local()
+    }
+
+    fn undo(&self) -> LocalBoxFuture<'_, Result<()>> {
+        async { Err(for_good()) }.boxed_local()
+    }
+}
+
+struct TakeOver<'d>(Work<'d>);
+
+impl Step for TakeOver<'_> {
+    fn name(&self) -> &str {
+        CLAIM
+    }
+
+    /// Whoever owns the cluster already claims it in stores that are new.
+    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>> {
+        async { Ok(false) }.boxed_local()
+    }
+
+    fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
+        let Work { plan, settings, context, .. } = self.0;
+        async move {
+            let (cluster, stores) =
+                (Cluster::of(&settings.cluster), ownership::stores(settings, &plan.without, context)?);
+            self.0.warn(ownership::take(&plan.claim, &cluster, &stores, context).await?);
+            Ok(())
+        }
+        .boxed_local()
+    }
+
+    fn undo(&self) -> LocalBoxFuture<'_, Result<()>> {
+        async { Err(for_good()) }.boxed_local()
+    }
+}
+
+/// One machine.
+struct Deploy<'d> {
+    plan: &'d Plan,
+    machine: usize,
+    name: String,
+    log: PathBuf,
+    context: &'d Context,
+}
+
+impl Step for Deploy<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An agent that has run does no harm when it runs again, and only it knows whether it came to its end.
+    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>> {
+        async { Ok(false) }.boxed_local()
+    }
+
+    fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
+        let Plan { remote, claim, release, cluster, graph, .. } = self.plan;
+        let host = &graph.machines[self.machine].host;
+        async move { Deployed { host, remote, claim, release, cluster, log: &self.log }.run(self.context).await }
+            .boxed_local()
+    }
+
+    fn undo(&self) -> LocalBoxFuture<'_, Result<()>> {
+        async { Err(for_good()) }.boxed_local()
+    }
+}
+
+fn for_good() -> Error {
+    Error::new(Kind::Refused, "undo a deploy: what agents have done can't be taken back")
+        .hint("deploy the release that was there before")
+}

@@ -1,0 +1,57 @@
+//! Who owns a cluster: the one orchestrator whose word its machines take.
+//!
+//! A cluster has an identity, and an ownership epoch that only grows. Whoever takes a cluster over claims the next epoch: in the
+//! stores, where one of several wins, and on every machine. Each orchestrator notes the highest epoch that it knows of; whoever
+//! meets a higher one has been overtaken, and refuses to write from then on. Nothing is decided by clocks.
+
+mod claim;
+mod heard;
+mod notes;
+mod standing;
+mod take;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use claim::Claim;
+pub use heard::{Heard, heard};
+pub use notes::Notes;
+pub use standing::{Met, Standing, not_asked, refuse_if_overtaken, stores};
+pub use take::{next, release, take};
+
+use crate::cluster::ClusterConf;
+
+/// What a bundle keeps of the ownership of its cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
+    /// The cluster's identity: 32 hexadecimal digits.
+    pub identity: String,
+    /// The highest epoch that was known; 0 where nobody has ever claimed the cluster.
+    pub epoch: u64,
+}
+
+/// What tells a cluster from others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Its name; empty where it has none.
+    pub name: String,
+    /// The identity that it has unless another one has been noted: a digest of its name, so that all who meet it for the first time
+    /// call it the same; where it has none, of its hosts.
+    pub identity: String,
+}
+
+impl Cluster {
+    /// The cluster of a `cluster.conf`.
+    pub fn of(conf: &ClusterConf) -> Self {
+        let name = conf.cluster_name.clone().unwrap_or_default();
+        let mut hosts = conf.hosts();
+        hosts.sort_unstable();
+        let known_by = if name.is_empty() { hosts.join("\n") } else { name.clone() };
+        Self { name, identity: hex::encode(&Sha256::digest(known_by)[..16]) }
+    }
+
+    /// How it is called in messages.
+    pub fn shown(&self) -> String {
+        if self.name.is_empty() { "the cluster".into() } else { format!("cluster {}", self.name) }
+    }
+}

@@ -1,0 +1,101 @@
+//! Taking a cluster over, and giving it up.
+
+use std::sync::Arc;
+
+use super::{Claim, Cluster, Notes, Standing};
+use crate::finding::Finding;
+use crate::store::{Store, blocking};
+use crate::{Context, Error, Kind, Result};
+
+/// The claim that this machine would write: its own, where it owns the cluster; one that it has begun to write; else a new one with
+/// the epoch after all that it knows of and, where it `overrules` them, has met.
+///
+/// # Errors
+/// Where the system has no random numbers.
+pub fn next(standing: &Standing, overrules: bool, context: &Context) -> Result<Claim> {
+    let notes = &standing.notes;
+    let highest = standing.highest().map(|met| &met.claim);
+    let met = highest.map_or(0, |claim| claim.epoch);
+    let epoch = if overrules { notes.epoch.max(met) } else { notes.epoch };
+    if let Some(own) = &notes.claim
+        && own.epoch >= epoch
+        && standing.owns()
+    {
+        return Ok(own.clone());
+    }
+    if let Some(begun) = notes.taking.as_ref().filter(|begun| !begun.released && begun.epoch >= epoch) {
+        return Ok(begun.clone());
+    }
+    // A cluster that is known by another identity already keeps it.
+    let identity = highest.map_or(&notes.identity, |claim| &claim.identity);
+    Claim::new(&standing.cluster, identity, epoch + 1, context)
+}
+
+/// Writes a claim into all stores, and notes it. Stores are written in the order of their names, so that of two who know the same
+/// ones the first to come wins. It may be done again until it succeeds.
+///
+/// # Errors
+/// [`Kind::Refused`] where another machine has claimed the cluster first.
+pub async fn take(
+    claim: &Claim,
+    cluster: &Cluster,
+    stores: &[Arc<dyn Store>],
+    context: &Context,
+) -> Result<Vec<Finding>> {
+    Notes::change(cluster, context, |notes| notes.taking = Some(claim.clone()))?;
+    let mut stores = stores.to_vec();
+    stores.sort_by_key(|store| store.location());
+    let mut warnings = Vec::new();
+    for store in stores {
+        let (name, content) = (claim.name(), format!("{}\n", claim.line()));
+        let written = {
+            let (store, name) = (store.clone(), name.clone());
+            blocking(move || store.claim(&name, content.as_bytes())).await
+        };
+        match written {
+            Ok(found) => warnings.extend(found),
+            Err(error) if error.kind() == Kind::Refused => {
+                let location = store.location();
+                let winner = blocking(move || store.read_claim(&name)).await;
+                let winner = winner.ok().and_then(|text| Claim::read(&text));
+                Notes::change(cluster, context, |notes| {
+                    notes.taking = None;
+                    notes.overtaken = winner.clone().or(notes.overtaken.take());
+                })?;
+                let who = winner.map_or_else(|| "another machine".into(), |winner| winner.to_string());
+                let doing = format!("claim {}: another machine was first", cluster.shown());
+                return Err(Error::new(Kind::Refused, doing)
+                    .because(format!("{location} has the claim of {who}"))
+                    .hint("go on there; `ownership show` says who owns the cluster"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Notes::change(cluster, context, |notes| {
+        *notes = Notes {
+            identity: claim.identity.clone(),
+            epoch: claim.epoch,
+            claim: (!claim.released).then(|| claim.clone()),
+            taking: None,
+            overtaken: None,
+        };
+    })?;
+    Ok(warnings)
+}
+
+/// The claim by which this machine gives the cluster up.
+///
+/// # Errors
+/// [`Kind::Refused`] where it does not own it.
+pub fn release(standing: &Standing, context: &Context) -> Result<Claim> {
+    let (cluster, notes) = (&standing.cluster, &standing.notes);
+    if !standing.owns() {
+        let owner = standing.highest().filter(|met| !met.claim.released);
+        let owner = owner.map_or_else(|| "nobody owns it".into(), |met| format!("it belongs to {}", met.claim));
+        let doing = format!("release {}: this machine does not own it", cluster.shown());
+        return Err(Error::new(Kind::Refused, doing).because(owner));
+    }
+    let begun = notes.taking.clone().filter(|begun| begun.released && begun.epoch == notes.epoch + 1);
+    let new = || Claim::new(cluster, &notes.identity, notes.epoch + 1, context);
+    Ok(Claim { released: true, ..begun.map_or_else(new, Ok)? })
+}

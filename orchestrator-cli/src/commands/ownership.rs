@@ -1,0 +1,183 @@
+//! `ownership`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use backup_core::cluster::hosts::{self, Record, ask_if_let_in};
+use backup_core::encryption::Identities;
+use backup_core::event::Event;
+use backup_core::finding::Finding;
+use backup_core::ownership::{self, Claim, Cluster, Heard, Standing, not_asked};
+use backup_core::settings::{self, Settings};
+use backup_core::store::Store;
+use backup_core::{Context, Error, Result};
+use serde_json::{Value, json};
+
+use super::confirm::confirm;
+use super::with;
+use crate::arguments::{Claiming, Ownership};
+use crate::exit;
+use crate::human::plain;
+use crate::output::{Output, table};
+
+pub(crate) async fn run(ownership: Ownership, output: &Output, context: &Context) -> Result<ExitCode> {
+    match ownership {
+        Ownership::Show { config, identities } => {
+            let settings = settings::load(&config.config)?;
+            let access = with(settings.access.clone(), identities);
+            let identities = Identities::read(&access.identities)?;
+            context.until_cancelled(show(&settings, &identities, output, context)).await
+        }
+        Ownership::Claim(claiming) => claim(claiming, output, context).await,
+        Ownership::Release(claiming) => release(claiming, output, context).await,
+    }
+}
+
+/// What this machine knows, the stores say and the machines say that let us in; and the stores that did not answer.
+async fn look(
+    settings: &Settings,
+    stores: &[Arc<dyn Store>],
+    context: &Context,
+) -> Result<(Standing, Vec<(String, Error)>)> {
+    let mut standing = Standing::noted(Cluster::of(&settings.cluster), context)?;
+    let failed = standing.look_in_stores(stores).await;
+    let names: Vec<String> = settings.cluster.hosts().into_iter().map(Into::into).collect();
+    if !names.is_empty() {
+        context.phase(format!("ask {}", crate::human::counted(names.len() as u64, "host")));
+    }
+    let seen = hosts::look(&names, settings.remote.login.port, context).await?;
+    let record = Record::load(context)?;
+    for (seen, said) in ask_if_let_in(&seen, &settings.remote, record.as_ref(), context).await {
+        if let Ok(Some(claim)) = said.map(|said| said.claim) {
+            standing.hear(&seen.host, &claim);
+        }
+    }
+    Ok((standing, failed))
+}
+
+async fn show(settings: &Settings, identities: &Identities, output: &Output, context: &Context) -> Result<ExitCode> {
+    let stores = ownership::stores(settings, &[], context)?;
+    let (standing, failed) = look(settings, &stores, context).await?;
+    let heard = ownership::heard(&stores, &standing.cluster.name, identities).await;
+    let unseen: Vec<Finding> = failed.iter().map(|(location, error)| warning(location, error)).collect();
+    unseen.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
+    output.result("ownership", &as_json(&standing, heard.as_ref(), &unseen), &text(&standing, heard.as_ref()))?;
+    Ok(exit::done(!unseen.is_empty() || standing.overtaking().is_some()))
+}
+
+fn warning(location: &str, error: &Error) -> Finding {
+    Finding { severity: backup_core::finding::Severity::Warning, ..not_asked(location, error) }
+}
+
+fn text(standing: &Standing, heard: Option<&Heard>) -> String {
+    let highest = standing.highest();
+    let owner = match highest.map(|met| &met.claim) {
+        None => "nobody has claimed it".to_owned(),
+        Some(claim) if claim.released => format!("nobody; it was released by {claim}"),
+        Some(claim) if standing.notes.is_own(claim) => format!("this machine: {claim}"),
+        Some(claim) => claim.to_string(),
+    };
+    let here = if standing.owns() {
+        "it owns the cluster".into()
+    } else if standing.overtaking().is_some() {
+        "it has been overtaken: its backups and deploys refuse".into()
+    } else {
+        format!("it does not own the cluster; its first deploy takes epoch {}", standing.notes.epoch + 1)
+    };
+    let heard = heard.map_or_else(|| "never, as far as can be seen".into(), Heard::to_string);
+    let mut text = format!(
+        "{}, identity {}\nowner         {owner}\nlast heard of {heard}\nthis machine  {here}\n",
+        standing.cluster.shown(),
+        standing.notes.identity
+    );
+    if !standing.met.is_empty() {
+        let rows = standing.met.iter().map(|met| [met.place.clone(), plain(&said(&met.claim))]);
+        table(&["WHERE", "WHAT IT SAYS"], &[], rows).iter().for_each(|line| text.push_str(&format!("{line}\n")));
+    }
+    plain(&text)
+}
+
+fn said(claim: &Claim) -> String {
+    if claim.released { format!("released by {claim}") } else { claim.to_string() }
+}
+
+fn as_json(standing: &Standing, heard: Option<&Heard>, unseen: &[Finding]) -> Value {
+    let met = standing.met.iter().map(|met| json!({ "place": met.place, "claim": met.claim }));
+    json!({
+        "cluster": standing.cluster.name, "identity": standing.notes.identity, "epoch": standing.notes.epoch,
+        "owns": standing.owns(), "overtaken": standing.overtaking().is_some(),
+        "owner": standing.highest().map(|met| &met.claim).filter(|claim| !claim.released),
+        "last_heard": heard, "met": met.collect::<Vec<_>>(), "findings": unseen,
+    })
+}
+
+async fn claim(claiming: Claiming, output: &Output, context: &Context) -> Result<ExitCode> {
+    let settings = settings::load(&claiming.config.config)?;
+    let stores = ownership::stores(&settings, &claiming.without_store, context)?;
+    let (standing, failed) = context.until_cancelled(look(&settings, &stores, context)).await?;
+    all_asked(failed)?;
+    let claim = ownership::next(&standing, true, context)?;
+    if standing.notes.claim.as_ref().is_none_or(|own| own.owner != claim.owner) {
+        let from = match standing.highest().map(|met| &met.claim).filter(|claim| !claim.released) {
+            Some(owner) => format!(" It belongs to {owner}, whose backups and deploys refuse from then on."),
+            None => String::new(),
+        };
+        let what = format!("This machine claims {} with epoch {}.{from}", standing.cluster.shown(), claim.epoch);
+        confirm(&plain(&what), claiming.yes, output, context).await?;
+    }
+    let next = "the machines learn of it with the next deploy";
+    done(
+        "claimed",
+        &claim,
+        &format!("{} belongs to this machine; {next}", standing.cluster.shown()),
+        &standing,
+        &stores,
+        output,
+        context,
+    )
+    .await
+}
+
+async fn release(claiming: Claiming, output: &Output, context: &Context) -> Result<ExitCode> {
+    let settings = settings::load(&claiming.config.config)?;
+    let stores = ownership::stores(&settings, &claiming.without_store, context)?;
+    let (standing, failed) = context.until_cancelled(look(&settings, &stores, context)).await?;
+    all_asked(failed)?;
+    let claim = ownership::release(&standing, context)?;
+    let shown = standing.cluster.shown();
+    let what = format!("This machine gives {shown} up with epoch {}: nobody owns it then.", claim.epoch);
+    confirm(&plain(&what), claiming.yes, output, context).await?;
+    done(
+        "released",
+        &claim,
+        &format!("{shown} belongs to nobody; the next deploy takes it"),
+        &standing,
+        &stores,
+        output,
+        context,
+    )
+    .await
+}
+
+/// One that does not answer may hold the claim of another orchestrator.
+fn all_asked(failed: Vec<(String, Error)>) -> Result<()> {
+    let Some((location, error)) = failed.into_iter().next() else { return Ok(()) };
+    let error = Error::new(error.kind(), format!("ask {location} who owns the cluster")).because(error);
+    Err(error.hint(format!("--without-store {location} goes on without it")))
+}
+
+async fn done(
+    state: &str,
+    claim: &Claim,
+    text: &str,
+    standing: &Standing,
+    stores: &[Arc<dyn Store>],
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let warnings = ownership::take(claim, &standing.cluster, stores, context).await?;
+    warnings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
+    let value = json!({ "state": state, "claim": claim, "warnings": warnings });
+    output.result("ownership", &value, &plain(&format!("{text} (epoch {})\n", claim.epoch)))?;
+    Ok(exit::done(!warnings.is_empty()))
+}

@@ -1,0 +1,214 @@
+//! A cluster has one owner: whoever takes it over is obeyed, and whoever had it before refuses to write, wherever it learns of that.
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use system_tests::{Cluster, describe};
+
+const CONF: &str = "machines: {
+  data: { hosts: [10.98.0.1], suitable_tags: [kv-store] }
+  central: { hosts: [10.98.0.2], suitable_tags: [vault] }
+}
+components: { kv-store: 1, vault: 1 }
+chef: { continuum: { cluster_name: example } }
+";
+const HOSTS: [&str; 2] = ["10.98.0.1", "10.98.0.2"];
+
+/// Orchestrators of one cluster. Each has a state directory of its own, and settings that say where its bundles go.
+struct Orchestrators {
+    cluster: Cluster,
+}
+
+/// An orchestrator: the name of its state directory and of its settings.
+#[derive(Clone, Copy)]
+struct Orchestrator {
+    name: &'static str,
+    /// The directory of its bundles.
+    store: &'static str,
+    /// Whether it reaches the machines.
+    connected: bool,
+}
+
+const A: Orchestrator = Orchestrator { name: "a", store: "shared", connected: true };
+const B: Orchestrator = Orchestrator { name: "b", store: "shared", connected: true };
+
+impl Orchestrators {
+    fn new() -> Self {
+        let cluster = Cluster::restored(CONF, &HOSTS);
+        for host in HOSTS {
+            fs::write(cluster.network.disk(host).join("agent"), "exit 0\n").expect("an agent");
+        }
+        let this = Self { cluster };
+        // They have always known the machines.
+        let known = fs::read(this.cluster.place.path("state/hosts.json")).expect("a record");
+        for who in [A, B] {
+            fs::create_dir(this.cluster.place.path(who.name)).expect("a directory");
+            fs::write(this.cluster.place.path(who.name).join("hosts.json"), &known).expect("a record");
+        }
+        this
+    }
+
+    fn command(&self, who: Orchestrator, arguments: &[&str]) -> Command {
+        let own = self.cluster.network.own().display().to_string();
+        let settings = format!("{}-{}.toml", who.name, who.store);
+        self.cluster.place.write(
+            &settings,
+            format!(
+                "cluster_conf = 'cluster.conf'\nrelease.version = '2.6.3'\n[[stores]]\npath = '{}'\n\
+                 [agent]\nsettings = '{own}/etc/orchestrator.json'\ncommand = ['sh', '{own}/agent']\nsudo = false\n\
+                 version = ['echo', 'Chef: 14.2']\norchestrator = '10.99.0.1'\n",
+                who.store
+            ),
+        );
+        let state = self.cluster.place.path(who.name);
+        let arguments = [arguments, &["--config", &settings]].concat();
+        let mut run = self.cluster.place.cli(&arguments);
+        run.envs(self.cluster.server.variables()).env("STATE_DIRECTORY", &state);
+        if who.connected { self.cluster.with_agent(&run) } else { run }
+    }
+
+    fn run(&self, who: Orchestrator, arguments: &[&str]) -> Output {
+        self.command(who, arguments).stdin(Stdio::null()).output().expect("it runs")
+    }
+
+    /// Runs a command that must succeed, and gives what it says.
+    fn json(&self, who: Orchestrator, arguments: &[&str]) -> Value {
+        let output = self.run(who, &[arguments, &["--json", "--quiet"]].concat());
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{}", describe(&output));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["result"].take()
+    }
+
+    /// Backs up, and gives the bundle.
+    fn backup(&self, who: Orchestrator) -> String {
+        let made = self.json(who, &["backup"]);
+        self.cluster
+            .place
+            .path(&format!("{}/{}.tgz", who.store, made["name"].as_str().expect("a name")))
+            .display()
+            .to_string()
+    }
+
+    fn restore(&self, who: Orchestrator, bundle: &str) -> Output {
+        self.run(who, &["restore", "--release", "2.6.3", "--yes", "--file", bundle])
+    }
+
+    /// Who owns the cluster by the word of a machine.
+    fn owner(&self, host: &str) -> Value {
+        let path = self.cluster.network.disk(host).join("etc/orchestrator.json.owner");
+        serde_json::from_str(&fs::read_to_string(path).expect("a claim")).expect("JSON")
+    }
+
+    fn bundles(&self, store: &str) -> usize {
+        let entries = fs::read_dir(self.cluster.place.path(store)).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".tgz")).count()
+    }
+}
+
+fn refuses(output: &Output, expected: &[&str]) {
+    let all = describe(output);
+    assert!(output.status.code() == Some(13) && expected.iter().all(|text| all.contains(text)), "{expected:?}: {all}");
+}
+
+#[test]
+fn an_orchestrator_that_comes_back_refuses_to_write_wherever_it_meets_the_new_owner_first() {
+    let all = Orchestrators::new();
+    let bundle = all.backup(A);
+    let restored = all.restore(B, &bundle);
+    assert!(matches!(restored.status.code(), Some(0 | 3)), "{}", describe(&restored));
+    assert!(describe(&restored).contains("nobody has claimed it; last heard of"), "{}", describe(&restored));
+    let deployed = all.json(B, &["deploy", "--yes"]);
+    assert_eq!(deployed["state"], "deployed", "{deployed}");
+    let claim = all.json(B, &["ownership", "show"])["owner"].clone();
+    assert!(claim["epoch"] == 1 && HOSTS.iter().all(|host| all.owner(host) == claim), "{claim}");
+
+    let since = claim["since"].as_str().expect("a time").replace('T', " ")[..19].to_owned();
+    let elsewhere = Orchestrator { store: "elsewhere", ..A };
+    let notes = all.cluster.place.path("a/ownership.json");
+    // The last one is told by nobody, and has noted what it met before.
+    let ways = [
+        (Orchestrator { connected: false, ..A }, "says shared"),
+        (elsewhere, "says 10.98.0."),
+        (Orchestrator { connected: false, ..elsewhere }, "says this machine's notes"),
+    ];
+    let allowed = ["--allow-unreachable", "10.98.0.1,10.98.0.2"];
+    for (who, place) in ways {
+        let before = (all.bundles("shared"), all.bundles("elsewhere"));
+        let writes =
+            [&["backup"][..], &["deploy", "--yes"], &[&["deploy", "--yes", "--only", "vault"], &allowed[..]].concat()];
+        for arguments in writes {
+            if !place.contains("notes") {
+                let _ = fs::remove_file(&notes);
+            }
+            refuses(&all.run(who, arguments), &["does not own cluster example any more", "epoch 1", &since, place]);
+            assert!(notes.exists(), "{place}: it is noted");
+        }
+        let restore = ["restore", "--release", "2.6.3", "--yes", "--file", &bundle];
+        refuses(&all.run(who, &[&restore, &allowed[..]].concat()), &["epoch 1", &since]);
+        refuses(&all.run(who, &["ownership", "release", "--yes"]), &["epoch 1", &since]);
+        assert_eq!((all.bundles("shared"), all.bundles("elsewhere")), before, "{place}");
+    }
+    assert!(HOSTS.iter().all(|host| all.owner(host) == claim));
+    // Who owns it goes on, and a restore from its bundle is a way back.
+    let newest = all.backup(B);
+    let back = all.restore(A, &newest);
+    assert!(back.status.code() == Some(3) && describe(&back).contains("it belongs to"), "{}", describe(&back));
+    assert_eq!(all.json(A, &["deploy", "--yes"])["state"], "deployed");
+    assert!(HOSTS.iter().all(|host| all.owner(host)["epoch"] == 2));
+    refuses(&all.run(B, &["backup"]), &["epoch 2"]);
+}
+
+#[test]
+fn of_two_that_claim_at_once_one_wins() {
+    let all = Orchestrators::new();
+    let mut newest = all.backup(A);
+    for epoch in 1..=3 {
+        for who in [A, B] {
+            let restored = all.restore(who, &newest);
+            assert!(matches!(restored.status.code(), Some(0 | 3)), "{}", describe(&restored));
+        }
+        let both = [A, B].map(|who| {
+            let mut run = all.command(who, &["deploy", "--yes"]);
+            run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+        });
+        let ended = both.map(|run| run.wait_with_output().expect("it ran"));
+        let text = ended.each_ref().map(describe).join("\n");
+        let codes = ended.each_ref().map(|output| output.status.code());
+        assert!(matches!(codes, [Some(0), Some(13)] | [Some(13), Some(0)]), "{text}");
+        let (winner, loser) = if codes[0] == Some(0) { (A, B) } else { (B, A) };
+        let claim = all.json(winner, &["ownership", "show"]);
+        assert!(claim["owns"] == true && claim["owner"]["epoch"] == epoch, "{claim}");
+        assert!(HOSTS.iter().all(|host| all.owner(host) == claim["owner"]), "{text}");
+        refuses(&all.run(loser, &["backup"]), &[&format!("epoch {epoch}")]);
+        newest = all.backup(winner);
+    }
+}
+
+#[test]
+fn a_cluster_is_given_up_and_taken_on_purpose() {
+    let all = Orchestrators::new();
+    let released = |who| all.json(who, &["ownership", "show"])["owner"].is_null();
+    refuses(&all.run(A, &["ownership", "release", "--yes"]), &["nobody owns it"]);
+    assert_eq!(all.json(A, &["ownership", "claim", "--yes"])["claim"]["epoch"], 1);
+    // It is its owner already.
+    assert_eq!(all.json(A, &["ownership", "claim", "--yes"])["claim"]["epoch"], 1);
+    refuses(&all.run(B, &["backup"]), &["epoch 1"]);
+    assert_eq!(all.json(B, &["ownership", "claim", "--yes"])["claim"]["epoch"], 2);
+    refuses(&all.run(A, &["backup"]), &["epoch 2"]);
+    all.backup(B);
+    assert_eq!(all.json(B, &["ownership", "release", "--yes"])["state"], "released");
+    assert!(released(A) && released(B));
+    // Until somebody else takes it.
+    all.backup(B);
+    refuses(&all.run(A, &["deploy", "--yes"]), &["it was released by", "epoch 3"]);
+    assert_eq!(all.json(B, &["deploy", "--yes"])["state"], "deployed");
+    assert!(HOSTS.iter().all(|host| all.owner(host)["epoch"] == 4));
+    // A store that can't be asked may hold another claim.
+    fs::remove_dir_all(all.cluster.place.path("shared")).expect("removed");
+    all.cluster.place.write("shared", "no directory");
+    let unasked = all.run(B, &["ownership", "claim", "--yes"]);
+    let text = describe(&unasked);
+    assert!(unasked.status.code() == Some(1) && text.contains("--without-store shared goes on"), "{text}");
+    assert_eq!(all.run(B, &["ownership", "claim", "--yes", "--without-store", "nowhere"]).status.code(), Some(2));
+    assert_eq!(all.json(B, &["ownership", "claim", "--yes", "--without-store", "shared"])["claim"]["epoch"], 4);
+}
