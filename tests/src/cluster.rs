@@ -21,7 +21,7 @@ impl Cluster {
     /// Backs a server up that has `conf`, and restores it.
     pub fn restored(conf: &str, hosts: &[&str]) -> Self {
         let mut network = Network::default();
-        hosts.iter().for_each(|host| network.host(host));
+        network.hosts(hosts);
         let (server, place) = (Postgres::start(), Workplace::default());
         server.sql("postgres", "CREATE TABLE something ()");
         place.write("cluster.conf", conf);

@@ -3,6 +3,7 @@
 //! The [`graph`] is a function of `cluster.conf` and of one table of [`Components`]; nothing is asked of a machine for it.
 
 mod agent;
+mod assets;
 mod components;
 mod inspect;
 mod order;
@@ -11,6 +12,7 @@ mod plan;
 mod run;
 mod steps;
 
+pub use assets::Assets;
 pub use components::{Components, Need, Source};
 pub use order::{Graph, Requirement};
 pub use placement::{Machine, matching};

@@ -100,7 +100,7 @@ pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, conte
     }
     let graph = graph.only(|machine| all || wanted.contains(&machine.host));
     let names: Vec<String> = graph.machines.iter().map(|machine| machine.host.clone()).collect();
-    context.phase(format!("look at {} hosts", names.len()));
+    context.phase(hosts::looking_at(&names));
     let seen = hosts::look(&names, settings.remote.login.port, context).await?;
     let record = Record::load(context)?;
     let known = record.as_ref().map_or(&[][..], |record| &record.hosts);

@@ -34,7 +34,7 @@ pub(super) async fn look(
     let conf = findings.keep("cluster-conf", "cluster.conf", conf_of(source));
     let hosts = conf.as_ref().map(hosts_of).unwrap_or_default();
     if !hosts.is_empty() {
-        context.phase(format!("look at {} hosts", hosts.len()));
+        context.phase(hosts::looking_at(&hosts));
     }
     let seen = findings.keep("hosts", "hosts", hosts::look(&hosts, settings.remote.login.port, context).await);
     let (seen, manifest) = (seen.unwrap_or_default(), source.manifest());

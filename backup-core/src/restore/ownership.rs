@@ -42,9 +42,10 @@ pub(super) async fn look(
         standing.notes.identity.clone_from(&recorded.identity);
         standing.notes.epoch = standing.notes.epoch.max(recorded.epoch);
     }
-    let stores = findings.keep("stores", "stores", stores(request, settings, context)).unwrap_or_default();
+    let mut stores = findings.keep("stores", "stores", stores(request, settings, context)).unwrap_or_default();
     for (location, error) in standing.look_in_stores(&stores).await {
         findings.all.push(Finding { severity: Severity::Info, ..not_asked(&location, &error) });
+        stores.retain(|store| store.location() != location);
     }
     claims.iter().for_each(|(host, claim)| standing.hear(host, claim));
     let identities = Identities::read(&settings.access.identities).unwrap_or_default();

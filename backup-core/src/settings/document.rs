@@ -89,6 +89,8 @@ pub(super) struct RestoreTable {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DeployTable {
     pub(super) at_once: Option<NonZeroUsize>,
+    pub(super) assets: Option<PathBuf>,
+    pub(super) assets_directory: Option<PathBuf>,
     pub(super) components: BTreeMap<String, Vec<String>>,
 }
 

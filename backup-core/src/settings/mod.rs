@@ -14,7 +14,7 @@ use crate::cluster::agent::{Agent, DEFAULT_AT_ONCE, Remote};
 use crate::cluster::hosts::Login;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
-use crate::deploy::Components;
+use crate::deploy::{Assets, Components};
 use crate::store::{Access, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
 use document::{AgentTable, DeployTable, Document, FilesTable, HostsTable, ReleaseTable, is_settings, parse, read};
@@ -27,6 +27,9 @@ pub const DEFAULT_STORE: &str = "/var/lib/postgresql/backups";
 /// The level of compression unless something else is said: within some percent of the size of `gzip -6`, and several
 /// times faster.
 pub const DEFAULT_LEVEL: u32 = 3;
+
+/// Where a release's assets are unpacked unless something else is said.
+pub const DEFAULT_ASSETS: &str = "/tmp/orchestrator-assets";
 
 /// What a restore is told by the settings; a machine that is to be brought back need not have any.
 #[derive(Debug, Default)]
@@ -86,6 +89,8 @@ pub struct Settings {
     pub remote: Remote,
     /// The components that there are: the platform's, and those of the settings.
     pub components: Components,
+    /// The release's assets, where a deploy is to have some.
+    pub assets: Option<Assets>,
 }
 
 /// Reads the configuration: a file whose name ends in `.toml` is settings, any other is a `cluster.conf`.
@@ -177,6 +182,7 @@ fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
         jobs: check_jobs(document.backup.jobs)?,
         remote: remote(document.hosts, document.agent, &document.deploy)?,
         components: Components::with(&document.deploy.components),
+        assets: assets(document.deploy)?,
         cluster_conf,
     })
 }
@@ -233,6 +239,16 @@ fn release(table: ReleaseTable) -> Result<Option<Origin>> {
 fn remote(hosts: HostsTable, table: AgentTable, deploy: &DeployTable) -> Result<Remote> {
     let login = Login { port: hosts.ssh_port, user: hosts.ssh_user };
     Ok(Remote { login, agent: agent(table)?, at_once: deploy.at_once.map_or(DEFAULT_AT_ONCE, NonZeroUsize::get) })
+}
+
+fn assets(table: DeployTable) -> Result<Option<Assets>> {
+    let usual = || PathBuf::from(DEFAULT_ASSETS);
+    let Some(archive) = table.assets else { return Ok(None) };
+    let assets = Assets { archive, directory: table.assets_directory.unwrap_or_else(usual) };
+    if let Some(path) = [&assets.archive, &assets.directory].into_iter().find(|path| !path.is_absolute()) {
+        return Err(Error::new(Kind::Usage, format!("deploy.assets: {} is no absolute path", path.display())));
+    }
+    Ok(Some(assets))
 }
 
 fn agent(table: AgentTable) -> Result<Agent> {

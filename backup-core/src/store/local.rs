@@ -22,6 +22,8 @@ use crate::{Error, ErrorContext, Kind, Result};
 const LOCK: &str = ".orchestrator-cli.lock";
 const PART_PREFIX: &str = ".orchestrator_backup_";
 const PART_SUFFIX: &str = ".part";
+/// What a claim is called until it is there: a backup removes what is left of it.
+const CLAIM: &str = "orchestrator_backup_claim";
 const GRANT: &str = "give the user that runs the backup write permission there, or name another place with --to";
 
 /// A directory that keeps bundles.
@@ -122,7 +124,7 @@ impl Store for Directory {
         if target.symlink_metadata().is_ok() {
             return Err(exists(&target.display().to_string()));
         }
-        let part = part(&self.0).map_err(|cause| self.unwritable(cause))?;
+        let part = part(&self.0, &name.to_string()).map_err(|cause| self.unwritable(cause))?;
         Ok(Box::new(Part { part, name: name.clone(), directory: self.0.clone(), _lock: lock }))
     }
 
@@ -155,7 +157,7 @@ impl Store for Directory {
     fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
         let path = self.beside(name, suffix);
         let doing = || format!("write {}", path.display());
-        let mut file = part(&self.0).context(doing)?;
+        let mut file = part(&self.0, &name.to_string()).context(doing)?;
         file.write_all(content).and_then(|()| file.as_file().sync_all()).context(doing)?;
         file.persist(&path).context(doing)?;
         sync_directory(&self.0)
@@ -206,7 +208,7 @@ impl Store for Directory {
         self.make()?;
         let path = self.0.join(name.to_string());
         let doing = || format!("write {}", path.display());
-        let mut file = part(&self.0).map_err(|cause| self.unwritable(cause))?;
+        let mut file = part(&self.0, CLAIM).map_err(|cause| self.unwritable(cause))?;
         file.write_all(content).and_then(|()| file.as_file().sync_all()).context(doing)?;
         match file.persist_noclobber(&path) {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
@@ -285,13 +287,13 @@ impl Upload for Part {
 }
 
 /// A temporary file, of which a run that is killed leaves what the next one removes.
-fn part(directory: &Path) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(PART_PREFIX).suffix(PART_SUFFIX).tempfile_in(directory)
+fn part(directory: &Path, name: &str) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(PART_SUFFIX).tempfile_in(directory)
 }
 
 /// The digest as `sha256sum -c` reads it, synced.
 fn digest_file(directory: &Path, name: &FileName, digest: &Sha256Digest) -> io::Result<NamedTempFile> {
-    let mut file = part(directory)?;
+    let mut file = part(directory, &name.to_string())?;
     file.write_all(digest_line(digest, name).as_bytes())?;
     file.as_file().sync_all()?;
     Ok(file)

@@ -18,7 +18,7 @@ pub(crate) async fn run(query: Option<&str>, config: &Config, output: &Output, c
     let (all, wrong) = deploy::machines(&settings.cluster, &settings.components);
     let machines = matching(all, query)?;
     let names: Vec<String> = machines.iter().map(|machine| machine.host.clone()).collect();
-    context.phase(format!("look at {} hosts", names.len()));
+    context.phase(hosts::looking_at(&names));
     let seen = hosts::look(&names, settings.remote.login.port, context).await?;
     let record = Record::load(context)?.unwrap_or_default();
     let rows = || machines.iter().zip(&seen);

@@ -28,8 +28,8 @@ pub(crate) async fn run(ownership: Ownership, output: &Output, context: &Context
             let identities = Identities::read(&access.identities)?;
             context.until_cancelled(show(&settings, &identities, output, context)).await
         }
-        Ownership::Claim(claiming) => claim(claiming, output, context).await,
-        Ownership::Release(claiming) => release(claiming, output, context).await,
+        Ownership::Claim(claiming) => change(Change::Claim, claiming, output, context).await,
+        Ownership::Release(claiming) => change(Change::Release, claiming, output, context).await,
     }
 }
 
@@ -43,7 +43,7 @@ async fn look(
     let failed = standing.look_in_stores(stores).await;
     let names: Vec<String> = settings.cluster.hosts().into_iter().map(Into::into).collect();
     if !names.is_empty() {
-        context.phase(format!("ask {}", crate::human::counted(names.len() as u64, "host")));
+        context.phase(hosts::looking_at(&names));
     }
     let seen = hosts::look(&names, settings.remote.login.port, context).await?;
     let record = Record::load(context)?;
@@ -56,8 +56,9 @@ async fn look(
 }
 
 async fn show(settings: &Settings, identities: &Identities, output: &Output, context: &Context) -> Result<ExitCode> {
-    let stores = ownership::stores(settings, &[], context)?;
+    let mut stores = ownership::stores(settings, &[], context)?;
     let (standing, failed) = look(settings, &stores, context).await?;
+    stores.retain(|store| !failed.iter().any(|(location, _)| *location == store.location()));
     let heard = ownership::heard(&stores, &standing.cluster.name, identities).await;
     let unseen: Vec<Finding> = failed.iter().map(|(location, error)| warning(location, error)).collect();
     unseen.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
@@ -111,52 +112,47 @@ fn as_json(standing: &Standing, heard: Option<&Heard>, unseen: &[Finding]) -> Va
     })
 }
 
-async fn claim(claiming: Claiming, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&claiming.config.config)?;
-    let stores = ownership::stores(&settings, &claiming.without_store, context)?;
-    let (standing, failed) = context.until_cancelled(look(&settings, &stores, context)).await?;
-    all_asked(failed)?;
-    let claim = ownership::next(&standing, true, context)?;
-    if standing.notes.claim.as_ref().is_none_or(|own| own.owner != claim.owner) {
-        let from = match standing.highest().map(|met| &met.claim).filter(|claim| !claim.released) {
-            Some(owner) => format!(" It belongs to {owner}, whose backups and deploys refuse from then on."),
-            None => String::new(),
-        };
-        let what = format!("This machine claims {} with epoch {}.{from}", standing.cluster.shown(), claim.epoch);
-        confirm(&plain(&what), claiming.yes, output, context).await?;
-    }
-    let next = "the machines learn of it with the next deploy";
-    done(
-        "claimed",
-        &claim,
-        &format!("{} belongs to this machine; {next}", standing.cluster.shown()),
-        &standing,
-        &stores,
-        output,
-        context,
-    )
-    .await
+/// What becomes of the cluster.
+#[derive(Clone, Copy, PartialEq)]
+enum Change {
+    Claim,
+    Release,
 }
 
-async fn release(claiming: Claiming, output: &Output, context: &Context) -> Result<ExitCode> {
+async fn change(change: Change, claiming: Claiming, output: &Output, context: &Context) -> Result<ExitCode> {
     let settings = settings::load(&claiming.config.config)?;
     let stores = ownership::stores(&settings, &claiming.without_store, context)?;
     let (standing, failed) = context.until_cancelled(look(&settings, &stores, context)).await?;
     all_asked(failed)?;
-    let claim = ownership::release(&standing, context)?;
-    let shown = standing.cluster.shown();
-    let what = format!("This machine gives {shown} up with epoch {}: nobody owns it then.", claim.epoch);
-    confirm(&plain(&what), claiming.yes, output, context).await?;
-    done(
-        "released",
-        &claim,
-        &format!("{shown} belongs to nobody; the next deploy takes it"),
-        &standing,
-        &stores,
-        output,
-        context,
-    )
-    .await
+    let claim = match change {
+        Change::Claim => ownership::next(&standing, true, context)?,
+        Change::Release => ownership::release(&standing, context)?,
+    };
+    if standing.notes.claim.as_ref().is_none_or(|own| own.owner != claim.owner) {
+        confirm(&plain(&question(change, &claim, &standing)), claiming.yes, output, context).await?;
+    }
+    let warnings = ownership::take(&claim, &standing.cluster, &stores, context).await?;
+    warnings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
+    let (state, then) = match change {
+        Change::Claim => ("claimed", "belongs to this machine; the other ones learn of it with the next deploy"),
+        Change::Release => ("released", "belongs to nobody; the next deploy takes it"),
+    };
+    let text = format!("{} {then} (epoch {})\n", standing.cluster.shown(), claim.epoch);
+    output.result("ownership", &json!({ "state": state, "claim": claim, "warnings": warnings }), &plain(&text))?;
+    Ok(exit::done(!warnings.is_empty()))
+}
+
+fn question(change: Change, claim: &Claim, standing: &Standing) -> String {
+    let (cluster, epoch) = (standing.cluster.shown(), claim.epoch);
+    if change == Change::Release {
+        return format!("This machine gives {cluster} up with epoch {epoch}: nobody owns it then.");
+    }
+    match standing.highest().map(|met| &met.claim).filter(|claim| !claim.released) {
+        None => format!("This machine claims {cluster} with epoch {epoch}."),
+        Some(owner) => format!(
+            "This machine claims {cluster} with epoch {epoch}. It belongs to {owner}, whose backups and deploys refuse from then on."
+        ),
+    }
 }
 
 /// One that does not answer may hold the claim of another orchestrator.
@@ -164,20 +160,4 @@ fn all_asked(failed: Vec<(String, Error)>) -> Result<()> {
     let Some((location, error)) = failed.into_iter().next() else { return Ok(()) };
     let error = Error::new(error.kind(), format!("ask {location} who owns the cluster")).because(error);
     Err(error.hint(format!("--without-store {location} goes on without it")))
-}
-
-async fn done(
-    state: &str,
-    claim: &Claim,
-    text: &str,
-    standing: &Standing,
-    stores: &[Arc<dyn Store>],
-    output: &Output,
-    context: &Context,
-) -> Result<ExitCode> {
-    let warnings = ownership::take(claim, &standing.cluster, stores, context).await?;
-    warnings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
-    let value = json!({ "state": state, "claim": claim, "warnings": warnings });
-    output.result("ownership", &value, &plain(&format!("{text} (epoch {})\n", claim.epoch)))?;
-    Ok(exit::done(!warnings.is_empty()))
 }

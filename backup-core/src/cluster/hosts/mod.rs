@@ -61,6 +61,11 @@ pub async fn look(hosts: &[String], port: u16, context: &Context) -> Result<Vec<
     Ok(all)
 }
 
+/// The phase in which hosts are looked at.
+pub fn looking_at(hosts: &[String]) -> String {
+    format!("look at {} {}", hosts.len(), if hosts.len() == 1 { "host" } else { "hosts" })
+}
+
 /// This machine's addresses but those of the loopback.
 pub fn own_addresses() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();

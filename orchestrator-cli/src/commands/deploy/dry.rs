@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use backup_core::cluster::hosts;
 use backup_core::component::release::{self, Origin};
-use backup_core::deploy::Graph;
+use backup_core::deploy::{Assets, Graph};
 use backup_core::finding::Finding;
 use backup_core::settings::Settings;
 use backup_core::{Context, ErrorContext, Result};
 use serde_json::{Value, json};
 
 use crate::arguments::Deploy;
+use crate::human::plain;
 use crate::output::Output;
 use crate::picture::{Form, Subject};
 use crate::{exit, findings};
@@ -28,6 +29,9 @@ pub(super) async fn run(
         Some(origin) => Some(release::find(Some(&origin)).await?.version),
         None => None,
     };
+    if let (Some(assets), Some(release)) = (&settings.assets, &release) {
+        refresh(assets, release, output, context).await?;
+    }
     let silent = silent(graph, settings, context).await?;
     let subject = Subject {
         cluster: settings.cluster.cluster_name.as_deref().unwrap_or("an unnamed cluster"),
@@ -46,10 +50,19 @@ pub(super) async fn run(
     Ok(exit::done(!silent.is_empty()))
 }
 
+/// Puts the release's assets where a deploy takes them from.
+pub(super) async fn refresh(assets: &Assets, release: &str, output: &Output, context: &Context) -> Result<()> {
+    context.phase("look at the release's assets");
+    if assets.refresh(release).await? {
+        output.note(&plain(&format!("assets of release {release} unpacked into {}\n", assets.directory.display())));
+    }
+    Ok(())
+}
+
 /// A warning for each machine that does not answer.
 async fn silent(graph: &Graph, settings: &Settings, context: &Context) -> Result<Vec<Finding>> {
     let hosts: Vec<String> = graph.machines.iter().map(|machine| machine.host.clone()).collect();
-    context.phase(format!("look at {} hosts", hosts.len()));
+    context.phase(hosts::looking_at(&hosts));
     let seen = hosts::look(&hosts, settings.remote.login.port, context).await?;
     let warning = |host| {
         Finding::warning("host-unreachable", host, "does not answer")

@@ -46,6 +46,9 @@ pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -
     if !prepared.findings.iter().any(|finding| finding.severity == Severity::Error) {
         confirm(&question(&prepared), arguments.yes, output, context).await?;
     }
+    if let Some(assets) = &settings.assets {
+        context.until_cancelled(dry::refresh(assets, &prepared.plan.release, output, context)).await?;
+    }
     done(&prepared.apply(&settings, context).await?, output)
 }
 
