@@ -14,7 +14,7 @@ use crate::bundle::name::{BundleName, FileName};
 use crate::bundle::pack::cores;
 use crate::bundle::writer::{Tail, Writer};
 use crate::cluster::agent::Remote;
-use crate::cluster::hosts::{self, Record, Seen, ask_if_let_in, own_addresses};
+use crate::cluster::hosts::{self, Record, ask_if_let_in, own_addresses, records};
 use crate::component::files;
 use crate::component::postgres::{self, Capture};
 use crate::component::release::Origin;
@@ -45,6 +45,8 @@ pub struct Request {
     pub level: Option<u32>,
     /// Connections that read rows at once.
     pub jobs: Option<usize>,
+    /// The cluster's hosts, where they were just looked at and asked.
+    pub hosts: Option<Vec<Host>>,
 }
 
 /// What a backup made.
@@ -146,8 +148,13 @@ async fn fill(
     // Beside the capture, which takes longer than hosts that are down.
     let hosts: Vec<String> = settings.cluster.hosts().into_iter().map(Into::into).collect();
     let looking = {
-        let (remote, context) = (settings.remote.clone(), context.clone());
-        AbortOnDropHandle::new(tokio::spawn(async move { look_at_hosts(&hosts, &remote, &context).await }))
+        let (seen, remote, context) = (request.hosts.clone(), settings.remote.clone(), context.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            match seen {
+                Some(seen) => Ok((seen, Vec::new())),
+                None => look_at_hosts(&hosts, &remote, &context).await,
+            }
+        }))
     };
     let sink = {
         let name = FileName { bundle: name.clone(), encrypted: !recipients.is_empty() };
@@ -212,17 +219,14 @@ type Hosts = (Vec<Host>, Vec<(String, String)>);
 /// Looks at the hosts, and asks those that let us in; the others need not.
 async fn look_at_hosts(hosts: &[String], remote: &Remote, context: &Context) -> Result<Hosts> {
     let seen = hosts::look(hosts, remote.login.port, context).await?;
-    let mut recorded: Vec<Host> = seen.iter().map(Seen::record).collect();
     let record = Record::load(context).ok().flatten();
-    let mut claims = Vec::new();
-    for (seen, said) in ask_if_let_in(&seen, remote, record.as_ref(), context).await {
-        let Ok(said) = said else { continue };
-        if let Some(host) = recorded.iter_mut().find(|host| host.host == seen.host) {
-            host.agent = said.agent;
-        }
-        claims.extend(said.claim.map(|claim| (seen.host.clone(), claim)));
-    }
-    Ok((recorded, claims))
+    let answered = ask_if_let_in(&seen, remote, record.as_ref(), context).await;
+    let claims = answered.iter().filter_map(|(seen, said)| {
+        let claim = said.as_ref().ok()?.claim.clone()?;
+        Some((seen.host.clone(), claim))
+    });
+    let claims = claims.collect();
+    Ok((records(&seen, &answered), claims))
 }
 
 /// What the bundle says of the cluster's hosts. That they can't be looked at is no reason to have no backup.

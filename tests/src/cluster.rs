@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use backup_core::bundle::manifest::Host;
+use backup_core::cluster::hosts::Record;
 use fixtures::{Network, Postgres};
 
 use crate::{Workplace, describe, inside};
@@ -34,6 +36,25 @@ impl Cluster {
         let restore = inside(&cluster.network, &restore, true).output().expect("it runs");
         assert!(matches!(restore.status.code(), Some(0 | 3)), "{}", describe(&restore));
         cluster
+    }
+
+    /// One whose hosts are known without a restore.
+    pub fn known(conf: &str, hosts: &[&str]) -> Self {
+        let mut network = Network::default();
+        network.hosts(hosts);
+        let (server, place) = (Postgres::start(), Workplace::default());
+        server.sql("postgres", "CREATE TABLE something ()");
+        place.write("cluster.conf", conf);
+        let host = |host: &&str| Host {
+            host: (*host).into(),
+            reachable: true,
+            keys: vec![network.fingerprint(host)],
+            agent: None,
+        };
+        let record = Record { bundle: String::new(), hosts: hosts.iter().map(host).collect() };
+        std::fs::create_dir(place.path("state")).expect("a directory");
+        place.write("state/hosts.json", serde_json::to_vec(&record).expect("JSON"));
+        Self { network, place, server }
     }
 
     /// The command, with an agent that has the key which the hosts let in.

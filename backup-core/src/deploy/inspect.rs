@@ -1,13 +1,14 @@
 //! What machines say of themselves before a deploy.
 
 use super::Plan;
-use crate::cluster::hosts::{Allowed, Record, Seen, ask_all};
+use crate::bundle::manifest::Host;
+use crate::cluster::hosts::{Allowed, Record, Seen, ask_all, records};
 use crate::finding::{Finding, Severity};
 use crate::ownership::Standing;
 use crate::{Context, Kind};
 
 /// Asks every machine whose SSH port is open. What would stop the deploy there is an error, or a warning where the machine may
-/// be unreachable. What they say of their owner goes into `standing`.
+/// be unreachable. What they say of their owner goes into `standing`. Gives what a bundle records of all, too.
 pub(super) async fn inspect(
     seen: &[Seen],
     plan: &Plan,
@@ -15,10 +16,11 @@ pub(super) async fn inspect(
     allowed: &Allowed,
     standing: &mut Standing,
     context: &Context,
-) -> Vec<Finding> {
+) -> (Vec<Finding>, Vec<Host>) {
     let recorded = record.map_or(&[][..], |record| &record.hosts);
     let mut found = Vec::new();
-    for (seen, said) in ask_all(seen, &plan.remote, record, context).await {
+    let answered = ask_all(seen, &plan.remote, record, context).await;
+    for (seen, said) in &answered {
         match said {
             Ok(said) => {
                 found.extend(said.findings(&seen.host, recorded));
@@ -26,7 +28,7 @@ pub(super) async fn inspect(
             }
             // That it is another machine has been said.
             Err(error) if error.kind() == Kind::Refused => {}
-            Err(error) => found.push(Finding::from_error("login-failed", &seen.host, &error)),
+            Err(error) => found.push(Finding::from_error("login-failed", &seen.host, error)),
         }
     }
     for finding in found.iter_mut().filter(|finding| finding.severity == Severity::Error) {
@@ -35,5 +37,5 @@ pub(super) async fn inspect(
             finding.message.push_str("; allowed by --allow-unreachable");
         }
     }
-    found
+    (found, records(seen, &answered))
 }

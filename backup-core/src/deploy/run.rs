@@ -9,6 +9,7 @@ use super::inspect::inspect;
 use super::plan::{Deploys, FIRST, KIND, Plan, log};
 use super::steps::Work;
 use super::{Graph, matching};
+use crate::bundle::manifest::Host;
 use crate::cluster::hosts::{self, Allowed, Record, Seen, compare};
 use crate::component::release;
 use crate::finding::{Finding, Findings};
@@ -39,6 +40,8 @@ pub struct Prepared {
     pub findings: Vec<Finding>,
     /// Who owns the cluster, where it is to be taken over from him.
     pub owner: Option<Met>,
+    /// The cluster's hosts, where all of them were looked at.
+    hosts: Option<Vec<Host>>,
     /// Who the machines are, where another key is accepted of one.
     record: Option<Record>,
 }
@@ -119,11 +122,13 @@ pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, conte
     };
     findings.extend(buried(&deploys, &plan));
     context.phase("ask them over ssh");
-    findings.extend(inspect(&seen, &plan, record.as_ref(), &request.allowed, &mut standing, context).await);
+    let (found, hosts) = inspect(&seen, &plan, record.as_ref(), &request.allowed, &mut standing, context).await;
+    findings.extend(found);
     standing.refuse(DOING, context)?;
     plan.claim = ownership::next(&standing, false, context)?;
     let owner = standing.highest().filter(|met| !met.claim.released && !standing.notes.is_own(&met.claim)).cloned();
-    Ok(Prepared { deploys, plan, findings, owner, record: accepted(record, &seen, &request.allowed) })
+    let hosts = all.then_some(hosts);
+    Ok(Prepared { deploys, plan, findings, owner, hosts, record: accepted(record, &seen, &request.allowed) })
 }
 
 const DOING: &str = "deploy";
@@ -156,7 +161,7 @@ impl Prepared {
         }
         let head = Head::new(KIND, context.now(), self.plan.steps(), self.plan);
         let journal = self.deploys.create(&head)?;
-        go_on(&head.plan, journal, settings, context).await
+        go_on(&head.plan, journal, self.hosts, settings, context).await
     }
 }
 
@@ -176,7 +181,7 @@ pub async fn resume(allowed: &Allowed, settings: &Settings, context: &Context) -
         }
     }
     let plan = Plan { remote: settings.remote.clone(), ..head.plan };
-    go_on(&plan, journal, settings, context).await
+    go_on(&plan, journal, None, settings, context).await
 }
 
 /// What is known of the machines, with the keys that are accepted; none where that changes nothing. Where nothing was known, all
@@ -198,11 +203,17 @@ fn accepted(record: Option<Record>, seen: &[Seen], allowed: &Allowed) -> Option<
     Some(record)
 }
 
-async fn go_on(plan: &Plan, mut journal: Journal, settings: &Settings, context: &Context) -> Result<Outcome> {
+async fn go_on(
+    plan: &Plan,
+    mut journal: Journal,
+    hosts: Option<Vec<Host>>,
+    settings: &Settings,
+    context: &Context,
+) -> Result<Outcome> {
     let names = plan.steps();
     let warnings = Mutex::new(Vec::new());
     let logs: Vec<PathBuf> = plan.graph.machines.iter().map(|machine| log(&journal, &machine.host)).collect();
-    let work = Work { plan, settings, warnings: &warnings, context };
+    let work = Work { plan, settings, hosts: hosts.as_deref(), warnings: &warnings, context };
     let steps: Vec<Box<dyn Step + '_>> =
         names.iter().enumerate().map(|(index, name)| work.step(index, name, &logs)).collect();
     let held = |index: usize, ended: &[Option<Ended>]| held(plan, index, ended);

@@ -9,6 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use super::agent::Deployed;
 use super::plan::{BACKUP, CLAIM, FIRST, Plan};
 use crate::backup;
+use crate::bundle::manifest::Host;
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::ownership::{self, Cluster};
@@ -21,6 +22,8 @@ use crate::{Context, Error, Kind, Result};
 pub(super) struct Work<'d> {
     pub(super) plan: &'d Plan,
     pub(super) settings: &'d Settings,
+    /// The cluster's hosts, where they were just looked at.
+    pub(super) hosts: Option<&'d [Host]>,
     pub(super) warnings: &'d Mutex<Vec<Finding>>,
     pub(super) context: &'d Context,
 }
@@ -59,8 +62,9 @@ impl Step for Backup<'_> {
     }
 
     fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
-        let Work { plan, settings, context, .. } = self.0;
-        let request = backup::Request { release: Some(plan.release.clone()), ..backup::Request::default() };
+        let Work { plan, settings, hosts, context, .. } = self.0;
+        let (release, hosts) = (Some(plan.release.clone()), hosts.map(<[Host]>::to_vec));
+        let request = backup::Request { release, hosts, ..backup::Request::default() };
         async move {
             let made = backup::run(settings, &request, None, context).await?;
             for place in &made.published {

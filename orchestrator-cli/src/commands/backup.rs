@@ -30,6 +30,7 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
         release: arguments.release,
         level: arguments.level,
         jobs: arguments.jobs.map(usize::from),
+        hosts: None,
     };
     if arguments.dry_run {
         let plan = plan(&settings, &request, !streams.is_empty(), output, context);

@@ -45,6 +45,14 @@ impl Seen {
     }
 }
 
+/// What a bundle records of hosts, of which some have been asked.
+pub fn records(seen: &[Seen], answered: &[Answered<'_>]) -> Vec<Host> {
+    let said: HashMap<&str, &Said> =
+        answered.iter().filter_map(|(seen, said)| Some((seen.host.as_str(), said.as_ref().ok()?))).collect();
+    let agent = |host: &str| said.get(host).and_then(|said| said.agent.clone());
+    seen.iter().map(|seen| Host { agent: agent(&seen.host), ..seen.record() }).collect()
+}
+
 /// Looks at all `hosts` at once, in some seconds however many are down; they come back in the same order.
 ///
 /// # Errors
