@@ -1,11 +1,11 @@
-//! A restore tells every state of the cluster's hosts apart, with and without the right to send pings.
+//! A restore tells every state of the cluster's hosts apart, with and without the right to send pings, and asks those that let it in.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Output, Stdio};
 
 use fixtures::{Network, Postgres, QUIET};
-use system_tests::{Workplace, describe, inside, open};
+use system_tests::{Cluster, Workplace, describe, inside, open};
 
 const GOOD: &str = "10.98.0.1";
 const CHANGED: &str = "10.98.0.2";
@@ -132,4 +132,38 @@ fn a_host_that_dies_during_the_restore_is_told_of_at_its_end() {
     let output = restore.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
     assert!(describe(&output).contains("10.98.0.3: it answered before the restore"), "{}", describe(&output));
+}
+
+#[test]
+fn a_restore_asks_the_machines_that_let_it_in_for_the_way_back_and_their_agents() {
+    let conf = "machines: { a: { hosts: [10.98.0.1, 10.98.0.2] } }\nchef: { continuum: { cluster_name: example } }\n";
+    let cluster = Cluster::known(conf, &["10.98.0.1", "10.98.0.2"]);
+    let own = cluster.network.own().display().to_string();
+    let settings = |ports: &str| {
+        let text = format!(
+            "cluster_conf = 'cluster.conf'\nrelease.version = '2.6.3'\n[[stores]]\npath = 'bundles'\n\
+             [agent]\nsettings = '{own}/o.json'\nversion = ['cat', '{own}/version']\nsudo = false\nports = [{ports}]\n"
+        );
+        cluster.place.write("settings.toml", text);
+    };
+    let agent = |host: &str, version: &str| {
+        std::fs::write(cluster.network.disk(host).join("version"), version).expect("a version");
+    };
+    settings("");
+    agent("10.98.0.1", "Chef: 14.2\nand more\n");
+    let backup = cluster.run(&["backup", "-c", "settings.toml"]);
+    assert!(backup.status.success(), "{}", describe(&backup));
+    let bundle = cluster.place.bundles().pop().expect("a bundle");
+    let agents: Vec<_> = open(&bundle).manifest().hosts.iter().map(|host| host.agent.clone()).collect();
+    assert_eq!(agents, [Some("Chef: 14.2".into()), None]);
+    settings("9");
+    agent("10.98.0.1", "Chef: \u{1b}[31m15.0");
+    let restore = ["restore", "-c", "settings.toml", "--yes", "--json", "--file", &bundle.display().to_string()];
+    let restored = cluster.run(&restore);
+    let all = describe(&restored);
+    assert_eq!(restored.status.code(), Some(3), "{all}");
+    for expected in ["its agent is Chef: [31m15.0, and was Chef: 14.2", "it does not reach port 9 of this machine"] {
+        assert!(all.contains(expected), "{expected}: {all}");
+    }
+    assert_eq!(all.matches("\"agent-differs\"").count(), 2, "once as it was found, and in the result: {all}");
 }

@@ -7,7 +7,7 @@ use backup_core::cluster::hosts::{self, Record, ask_if_let_in};
 use backup_core::encryption::Identities;
 use backup_core::event::Event;
 use backup_core::finding::Finding;
-use backup_core::ownership::{self, Claim, Cluster, Heard, Standing, not_asked};
+use backup_core::ownership::{self, Claim, Cluster, Heard, Met, Standing, not_asked};
 use backup_core::settings::{self, Settings};
 use backup_core::store::Store;
 use backup_core::{Context, Error, Result};
@@ -92,14 +92,17 @@ fn text(standing: &Standing, heard: Option<&Heard>) -> String {
         standing.notes.identity
     );
     if !standing.met.is_empty() {
-        let rows = standing.met.iter().map(|met| [met.place.clone(), plain(&said(&met.claim))]);
-        table(&["WHERE", "WHAT IT SAYS"], &[], rows).iter().for_each(|line| text.push_str(&format!("{line}\n")));
+        text.push('\n');
+        let lines = table(&["SAYS", "EPOCH", "OWNER", "SINCE"], &[1], standing.met.iter().map(row));
+        lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
     }
     plain(&text)
 }
 
-fn said(claim: &Claim) -> String {
-    if claim.released { format!("released by {claim}") } else { claim.to_string() }
+fn row(met: &Met) -> [String; 4] {
+    let claim = &met.claim;
+    let owner = if claim.released { format!("released by {}", claim.host) } else { claim.host.clone() };
+    [met.place.clone(), claim.epoch.to_string(), owner, claim.since.format("%F %T UTC").to_string()]
 }
 
 fn as_json(standing: &Standing, heard: Option<&Heard>, unseen: &[Finding]) -> Value {

@@ -134,6 +134,7 @@ async fn talk(seen: &Seen, remote: &Remote, record: Option<&Record>, context: &C
     }
 }
 
+/// What a machine has no program for, it says nothing of.
 fn script(agent: &Agent, address: &str) -> String {
     let address = quoted(address);
     let sudo = if agent.sudo { "[ \"$(id -u)\" = 0 ] || sudo -n true 2> /dev/null; echo \"root $?\"\n" } else { "" };
@@ -144,11 +145,11 @@ fn script(agent: &Agent, address: &str) -> String {
         "main() {{\n\
          reach() {{\n\
          if command -v bash > /dev/null; then timeout 5 bash -c 'exec 3<> /dev/tcp/\"$0\"/\"$1\"' {address} \"$1\" 2> /dev/null\n\
-         else nc -z -w 5 {address} \"$1\" 2> /dev/null; fi\n\
+         elif command -v nc > /dev/null; then nc -z -w 5 {address} \"$1\" 2> /dev/null; fi\n\
          }}\n\
          echo \"clock $(date +%s)\"\n\
          df -Pk / | {{ read -r _; read -r _ _ _ free _; echo \"free $free\"; }}\n\
-         {sudo}ping -c 1 -W 2 {address} > /dev/null 2>&1; echo \"ping $?\"\n\
+         {sudo}if command -v ping > /dev/null; then ping -c 1 -W 2 {address} > /dev/null 2>&1; echo \"ping $?\"; fi\n\
          printf 'agent %s\\n' \"$(timeout 20 {version} 2> /dev/null | head -n 1)\"\n\
          printf 'claim %s\\n' \"$(head -n 1 -- {claim} 2> /dev/null)\"\n\
          {ports}}}\n\
