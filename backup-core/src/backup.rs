@@ -177,7 +177,9 @@ async fn fill(
     warnings.extend(found);
     let (hosts, claims) = record_hosts(looking, &mut warnings, context).await;
     if let Some(standing) = &mut ready.standing {
-        claims.iter().for_each(|(host, claim)| standing.hear(host, claim));
+        let foreign = claims.iter().filter_map(|(host, claim)| standing.hear(host, claim));
+        let foreign = foreign.map(|finding| Finding { severity: Severity::Warning, ..finding });
+        warnings.extend(foreign.inspect(|finding| context.observer.event(&Event::Finding(finding.clone()))));
         standing.refuse(DOING, context)?;
     }
     let needs = ready.needs.iter().cloned().chain(crate::sealed::of_hosts(&hosts)).collect();

@@ -74,7 +74,7 @@ pub async fn preflight(
 ) -> Preflight {
     let mut findings = Findings::default();
     look_at_cluster(settings, &mut findings);
-    let standing = look_at_ownership(settings, destinations, context, &mut findings).await;
+    let (standing, unasked) = look_at_ownership(settings, destinations, context, &mut findings).await;
     findings.all.extend(look_at_platform(settings));
     let release = findings.keep("release", "release", release::find(release.or(settings.release.as_ref())).await);
     if let Some(release) = &release {
@@ -88,6 +88,9 @@ pub async fn preflight(
     let databases = postgres.iter().flat_map(|postgres| &postgres.databases);
     let size = databases.map(|database| database.size).sum();
     let (destinations, refused) = look_at_destinations(destinations, size, &mut findings).await;
+    findings
+        .all
+        .extend(unasked.iter().filter_map(|(location, error)| unseen(location, error, &destinations, &refused)));
     for destination in &destinations {
         if let Address::Directory(directory) = &destination.address {
             look_for_nesting(directory, &settings.files, &mut findings);
@@ -123,26 +126,33 @@ fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
     }
 }
 
+/// That a store could not be asked who owns the cluster matters where the bundle goes. Of one that can't be written more is said.
+fn unseen(location: &str, error: &Error, sound: &[Destination], refused: &[String]) -> Option<Finding> {
+    let written = sound.iter().any(|destination| destination.store.location() == location);
+    let severity = if written { Severity::Warning } else { Severity::Info };
+    let said = refused.iter().any(|why| why.starts_with(location));
+    (!said).then(|| Finding { severity, ..not_asked(location, error) })
+}
+
 /// Whoever has been overtaken must not write over the head of the cluster's owner. What can't be asked does not hold a backup up.
 async fn look_at_ownership(
     settings: &Settings,
     destinations: &[Destination],
     context: &Context,
     findings: &mut Findings,
-) -> Option<Standing> {
-    let stores: Vec<_> = destinations.iter().map(|destination| destination.store.clone()).collect();
-    match refuse_if_overtaken(DOING, Cluster::of(&settings.cluster), &stores, context).await {
-        Ok((standing, failed)) => {
-            let unseen = failed.iter().map(|(location, error)| not_asked(location, error));
-            findings.all.extend(unseen.map(|finding| Finding { severity: Severity::Info, ..finding }));
-            Some(standing)
-        }
-        Err(error) if error.kind() == Kind::Refused => findings.keep("overtaken", "ownership", Err(error)),
-        Err(error) => {
-            findings.all.push(Finding::warning_from_error("ownership-unread", "ownership", &error));
-            None
-        }
-    }
+) -> (Option<Standing>, Vec<(String, Error)>) {
+    let written: Vec<_> = destinations.iter().map(|destination| destination.store.clone()).collect();
+    let stores = settings.access.connect_all(written.iter().cloned(), context).unwrap_or(written);
+    let cluster = Cluster::of(&settings.cluster);
+    let standing = Standing::noted(cluster.clone(), context).unwrap_or_else(|error| {
+        let finding = Finding::warning_from_error("ownership-unread", "ownership", &error);
+        findings.all.push(finding);
+        Standing::unread(cluster)
+    });
+    let asked = refuse_if_overtaken(DOING, standing, &stores, context).await;
+    findings
+        .keep("overtaken", "ownership", asked)
+        .map_or((None, Vec::new()), |(standing, failed)| (Some(standing), failed))
 }
 
 /// Keys for a bucket that is not named: whoever wrote them thinks that bundles go there.

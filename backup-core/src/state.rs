@@ -1,13 +1,14 @@
 //! Where what this machine must remember is kept.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
 use crate::{Context, Error, ErrorContext, Kind, Result, lock};
+
+/// Root's usual place.
+pub(crate) const MACHINE: &str = "/var/lib/orchestrator-cli";
 
 /// Where a service is told to keep its state, else root's usual place or the user's own. It need not exist.
 ///
@@ -17,7 +18,7 @@ pub fn directory(context: &Context) -> Result<PathBuf> {
     let environment = &context.environment;
     match (environment.get("STATE_DIRECTORY"), environment.get("XDG_STATE_HOME")) {
         (Some(directory), _) => Ok(PathBuf::from(directory)),
-        (None, _) if rustix::process::geteuid().is_root() => Ok(PathBuf::from("/var/lib/orchestrator-cli")),
+        (None, _) if rustix::process::geteuid().is_root() => Ok(PathBuf::from(MACHINE)),
         (None, Some(directory)) => Ok(Path::new(directory).join("orchestrator-cli")),
         (None, None) => {
             let home = environment.home.as_ref().ok_or_else(|| {
@@ -45,15 +46,21 @@ pub(crate) fn open_locked(directory: &Path, what: &str, held: &str) -> Result<Fi
     lock::lock(file, &path, || held.into())
 }
 
-/// Writes a file for its owner alone, in a directory that is made where it is missing; whoever reads it meets all of it.
+/// Writes a file for its owner alone, in a directory that is made where it is missing; whoever reads it meets all of it, and a power
+/// cut finds the old one or the new one.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_with_mode(path, content, 0o600)
+}
+
+/// The same with a mode, for what others may read.
+pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     make(directory)?;
-    // Temporary files are for their owner alone.
-    let mut file = NamedTempFile::new_in(directory)?;
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(directory)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(directory)?.sync_all()
 }
 
 /// Makes a directory for its owner alone where it is missing.

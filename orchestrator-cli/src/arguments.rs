@@ -252,7 +252,7 @@ pub(crate) struct Backup {
 pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) config: Config,
-    /// Change nothing: draw the graph, and stop
+    /// Tell no machine anything: draw the graph, unpack the release's assets where the settings name some, and stop
     #[arg(long, conflicts_with_all = ["only", "resume", "yes", "allow_unreachable", "accept_host_key", "without_store"])]
     pub(crate) dry: bool,
     /// The release [default: the settings']
@@ -265,7 +265,7 @@ pub(crate) struct Deploy {
     #[arg(long, value_name = "HOST|TAG", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Go on with the deploy that stopped half way, or in which machines failed
-    #[arg(long, conflicts_with_all = ["release", "only", "allow_unreachable", "without_store"])]
+    #[arg(long, conflicts_with_all = ["release", "only", "allow_unreachable"])]
     pub(crate) resume: bool,
     /// Don't ask before the agents are run
     #[arg(long)]

@@ -90,10 +90,10 @@ impl Output {
             let _ = self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": value })));
             return ExitCode::from(code);
         }
-        let mut text = format!("{RED}error{RED:#}: {}\n", chain.first().map_or("", String::as_str));
-        chain.iter().skip(1).for_each(|cause| text.push_str(&indented("  because: ", cause)));
+        let mut text = format!("{RED}error{RED:#}: {}\n", plain(chain.first().map_or("", String::as_str)));
+        chain.iter().skip(1).for_each(|cause| text.push_str(&indented("  because: ", &plain(cause))));
         if let Some(hint) = error.first_hint() {
-            text.push_str(&indented("  hint: ", hint));
+            text.push_str(&indented("  hint: ", &plain(hint)));
         }
         if let Some((_, line)) = ending {
             text.push_str(&format!("{line}\n"));

@@ -140,7 +140,7 @@ fn an_orchestrator_that_comes_back_refuses_to_write_wherever_it_meets_the_new_ow
             if !place.contains("notes") {
                 let _ = fs::remove_file(&notes);
             }
-            refuses(&all.run(who, arguments), &["does not own cluster example any more", "epoch 1", &since, place]);
+            refuses(&all.run(who, arguments), &["does not own cluster example", "epoch 1", &since, place]);
             assert!(notes.exists(), "{place}: it is noted");
         }
         let restore = ["restore", "--release", "2.6.3", "--yes", "--file", &bundle];
@@ -203,6 +203,12 @@ fn a_cluster_is_given_up_and_taken_on_purpose() {
     refuses(&all.run(A, &["deploy", "--yes"]), &["it was released by", "epoch 3"]);
     assert_eq!(all.json(B, &["deploy", "--yes"])["state"], "deployed");
     assert!(HOSTS.iter().all(|host| all.owner(host)["epoch"] == 4));
+    // What was begun before it was given up is not gone on with.
+    fs::write(all.cluster.network.disk(HOSTS[1]).join("agent"), "exit 1\n").expect("an agent");
+    assert_eq!(all.run(B, &["deploy", "--yes"]).status.code(), Some(14));
+    assert_eq!(all.json(B, &["ownership", "release", "--yes"])["claim"]["epoch"], 5);
+    refuses(&all.run(B, &["deploy", "--resume"]), &["claimed cluster example with epoch 4", "it was given up"]);
+    assert_eq!(all.json(B, &["ownership", "claim", "--yes"])["claim"]["epoch"], 6);
     // A store that can't be asked may hold another claim.
     fs::remove_dir_all(all.cluster.place.path("shared")).expect("removed");
     all.cluster.place.write("shared", "no directory");
@@ -210,5 +216,70 @@ fn a_cluster_is_given_up_and_taken_on_purpose() {
     let text = describe(&unasked);
     assert!(unasked.status.code() == Some(1) && text.contains("--without-store shared goes on"), "{text}");
     assert_eq!(all.run(B, &["ownership", "claim", "--yes", "--without-store", "nowhere"]).status.code(), Some(2));
-    assert_eq!(all.json(B, &["ownership", "claim", "--yes", "--without-store", "shared"])["claim"]["epoch"], 4);
+    assert_eq!(all.json(B, &["ownership", "claim", "--yes", "--without-store", "shared"])["claim"]["epoch"], 6);
+}
+
+#[test]
+fn a_way_back_leads_back_for_the_ownership_too() {
+    let all = Orchestrators::new();
+    let good = |output: Output| assert!(matches!(output.status.code(), Some(0 | 3)), "{}", describe(&output));
+    let old = all.backup(A);
+    good(all.restore(B, &old));
+    assert_eq!(all.json(B, &["deploy", "--yes"])["state"], "deployed");
+    // To go on with a restore that was complete changes nothing.
+    good(all.run(B, &["restore", "--resume"]));
+    let newest = all.backup(B);
+    refuses(&all.run(A, &["backup"]), &["epoch 1"]);
+    // A part that is brought back takes nobody's place, and what is rolled back never took it.
+    good(all.run(A, &["restore", "--release", "2.6.3", "--yes", "--only", "files", "--file", &newest]));
+    refuses(&all.run(A, &["backup"]), &["epoch 1"]);
+    good(all.restore(A, &newest));
+    good(all.run(A, &["restore", "--rollback", "--yes", "--file", &newest]));
+    refuses(&all.run(A, &["backup"]), &["epoch 1"]);
+    // Nor does what was made before make up for it, when what was made since has been there.
+    good(all.restore(A, &newest));
+    refuses(&all.restore(A, &old), &["this was made before another orchestrator took cluster example over"]);
+    // Who owned it on its own goes back the same way.
+    assert_eq!(all.json(A, &["ownership", "claim", "--yes"])["claim"]["epoch"], 2);
+    assert_eq!(all.json(B, &["ownership", "claim", "--yes"])["claim"]["epoch"], 3);
+    let newest = all.backup(B);
+    good(all.restore(A, &newest));
+    // And what was made before it was given up is as good as what comes after.
+    assert_eq!(all.json(B, &["ownership", "release", "--yes"])["claim"]["epoch"], 4);
+    good(all.restore(A, &newest));
+    assert_eq!(all.json(A, &["deploy", "--yes"])["state"], "deployed");
+    assert!(HOSTS.iter().all(|host| all.owner(host)["epoch"] == 5));
+    refuses(&all.run(B, &["backup"]), &["epoch 5"]);
+}
+
+#[test]
+fn who_can_not_tell_gives_way_and_another_clusters_claim_is_no_reason_to() {
+    let all = Orchestrators::new();
+    assert_eq!(all.json(B, &["ownership", "claim", "--yes"])["claim"]["epoch"], 1);
+    // Notes that can't be read, or a claim that can't: there is one all the same.
+    all.cluster.place.write("a/ownership.json", "{\"example\":");
+    refuses(&all.run(A, &["backup"]), &["epoch 1", "says shared"]);
+    fs::remove_file(all.cluster.place.path("a/ownership.json")).expect("removed");
+    // Neither does another place for the bundle help.
+    refuses(&all.run(A, &["backup", "--to", "elsewhere"]), &["epoch 1", "says shared"]);
+    fs::remove_file(all.cluster.place.path("a/ownership.json")).expect("it was noted");
+    let entries = fs::read_dir(all.cluster.place.path("shared")).expect("a directory").flatten();
+    let claim = entries.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "json"));
+    let claim = claim.expect("a claim");
+    fs::write(&claim, "{\"epoch\":1,").expect("cut off");
+    refuses(&all.run(A, &["backup"]), &["an unknown machine", "epoch 1"]);
+    // Its owner knows what it was.
+    all.backup(B);
+    fs::remove_file(&claim).expect("removed");
+    let other = r#"{"epoch":7,"owner":"0a","identity":"0b","cluster":"other","host":"far","addresses":[],"since":"2026-11-20T19:15:00Z"}"#;
+    let etc = all.cluster.network.disk(HOSTS[1]).join("etc");
+    fs::create_dir_all(&etc).expect("a directory");
+    fs::write(etc.join("orchestrator.json.owner"), format!("{other}\n")).expect("a claim");
+    let backup = all.run(A, &["backup"]);
+    let text = describe(&backup);
+    assert!(backup.status.code() == Some(3) && text.contains("it belongs to another cluster, other: far"), "{text}");
+    refuses(&all.run(A, &["deploy", "--yes"]), &["it belongs to another cluster, other: far"]);
+    let last = other.replace(":7,", ":18446744073709551615,").replace("other", "example");
+    fs::write(etc.join("orchestrator.json.owner"), format!("{last}\n")).expect("a claim");
+    assert_eq!(all.json(A, &["ownership", "claim", "--yes"])["claim"]["epoch"], 1);
 }

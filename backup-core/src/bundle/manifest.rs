@@ -11,7 +11,6 @@ use super::header::EntryKind;
 use super::path;
 use crate::Result;
 use crate::finding::Finding;
-use crate::ownership::Ownership;
 
 /// Path of the manifest inside the bundle's directory.
 pub const PATH: &str = "manifest.json";
@@ -95,6 +94,15 @@ pub struct Source {
     /// The PostgreSQL server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<Server>,
+}
+
+/// What a bundle keeps of the ownership of its cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
+    /// The cluster's identity: 32 hexadecimal digits.
+    pub identity: String,
+    /// The highest epoch that was known; 0 where nobody has ever claimed the cluster.
+    pub epoch: u64,
 }
 
 /// A host of the cluster, as it was when the backup was made.

@@ -12,10 +12,10 @@ pub use cache::Cache;
 
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
-use crate::bundle::reader::{Bundle, OpenBundle};
-use crate::encryption::{Decrypted, Identities};
+use crate::bundle::reader::OpenBundle;
+use crate::encryption::Identities;
 use crate::restore::Drill;
-use crate::store::{DRILL, Store, Stored};
+use crate::store::{DRILL, Store, Stored, open_stored};
 use crate::{ErrorContext, Kind, Result};
 
 /// What a bundle's manifest says of it.
@@ -121,7 +121,7 @@ fn describe(store: &dyn Store, identities: &Identities, stored: &Stored, known: 
 fn look(store: &dyn Store, identities: &Identities, stored: &Stored, listed: &mut Listed) -> Result<()> {
     let name = &stored.name;
     if !listed.opened
-        && let Some(bundle) = open(store, identities, name)?
+        && let Some(bundle) = open_stored(store, identities, name)?
     {
         listed.facts = facts(&bundle);
         listed.opened = true;
@@ -143,16 +143,6 @@ fn facts(bundle: &OpenBundle) -> Facts {
         warnings: manifest.warnings.len(),
         manifest_sha256: Some(Sha256Digest(bundle.footer().manifest_digest)),
     }
-}
-
-/// Opens a bundle, unless it is encrypted and nobody is here to read it.
-pub(crate) fn open(store: &dyn Store, identities: &Identities, name: &FileName) -> Result<Option<OpenBundle>> {
-    if name.encrypted && identities.is_empty() {
-        return Ok(None);
-    }
-    let source = store.open(name)?;
-    let source = if name.encrypted { Box::new(Decrypted::open(source, identities.clone())?) } else { source };
-    Bundle::open(source).map(Some)
 }
 
 /// What the record beside a bundle says; one that can't be read says nothing.

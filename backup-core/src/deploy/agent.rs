@@ -162,6 +162,7 @@ fn script(agent: &Agent, claim: &Claim, told: &str, mark: &str) -> String {
     format!(
         "main() {{\n\
          exec 2>&1\n\
+         umask 022\n\
          file={}\n\
          owner={}\n\
          new={}\n\

@@ -10,6 +10,9 @@ use tokio::process::Command;
 
 use crate::{Error, ErrorContext, Kind, Result};
 
+/// What tells a directory of assets from others.
+const MARK: &str = ".orchestrator-assets";
+
 /// Where assets come from and where they are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assets {
@@ -23,8 +26,8 @@ impl Assets {
     /// Unpacks the assets of a release unless they are there as the archive has them; whether they had to be.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] where there is no archive; [`Kind::Refused`] where the directory is somebody else's; where it can't be
-    /// unpacked. What was there before is there still.
+    /// [`Kind::NotFound`] where there is no archive; [`Kind::Refused`] where the directory is somebody else's, or holds something else;
+    /// where it can't be unpacked. What was there before is there still.
     pub async fn refresh(&self, release: &str) -> Result<bool> {
         let archive = self.archive_of(release)?;
         let shown = self.directory.display();
@@ -43,6 +46,7 @@ impl Assets {
         if !output.status.success() {
             return Err(Error::new(Kind::Failed, doing()).because(String::from_utf8_lossy(&output.stderr).trim()));
         }
+        fs::write(unpacked.join(MARK), "").context(doing)?;
         if there {
             // It goes with the directory beside.
             fs::rename(&self.directory, beside.path().join("old")).context(doing)?;
@@ -67,11 +71,18 @@ impl Assets {
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(false),
             metadata => metadata.context(|| format!("look at {}", self.directory.display()))?,
         };
-        if metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw() {
+        let empty = || fs::read_dir(&self.directory).is_ok_and(|mut entries| entries.next().is_none());
+        let why = if !metadata.is_dir() {
+            "it is no directory"
+        } else if metadata.uid() != rustix::process::geteuid().as_raw() {
+            "it is somebody else's"
+        } else if !self.directory.join(MARK).exists() && !empty() {
+            "it holds something else than assets"
+        } else {
             return Ok(true);
-        }
-        let error = Error::new(Kind::Refused, format!("use {}: it is somebody else's", self.directory.display()));
-        Err(error.hint("remove it, or name another directory with deploy.assets_directory in the settings"))
+        };
+        let error = Error::new(Kind::Refused, format!("unpack assets into {}: {why}", self.directory.display()));
+        Err(error.hint("move it away, or name another directory with deploy.assets_directory in the settings"))
     }
 
     async fn is_same(&self, archive: &Path) -> Result<bool> {
@@ -127,6 +138,9 @@ mod tests {
         // A damaged archive takes nothing away.
         fs::write(&archive, "damaged").expect("written");
         assert!(assets.refresh("2.6.3").await.is_err() && content().is_some());
+        // Nor is what is no asset taken for one.
+        let mine = Assets { directory: place.path().join("source"), ..assets.clone() };
+        assert_eq!(mine.refresh("2.6.3").await.expect_err("something else").kind(), Kind::Refused);
         // Nor is a link followed that somebody put there.
         fs::rename(&assets.directory, place.path().join("moved")).expect("moved");
         std::os::unix::fs::symlink(place.path().join("moved"), &assets.directory).expect("a link");

@@ -24,7 +24,7 @@ pub(super) async fn inspect(
         match said {
             Ok(said) => {
                 found.extend(said.findings(&seen.host, recorded));
-                said.claim.iter().for_each(|claim| standing.hear(&seen.host, claim));
+                found.extend(said.claim.as_ref().and_then(|claim| standing.hear(&seen.host, claim)));
             }
             // That it is another machine has been said.
             Err(error) if error.kind() == Kind::Refused => {}

@@ -13,7 +13,7 @@ use crate::bundle::manifest::Host;
 use crate::cluster::hosts::{self, Allowed, Record, Seen, compare};
 use crate::component::release;
 use crate::finding::{Finding, Findings};
-use crate::ownership::{self, Cluster, Met, not_asked, refuse_if_overtaken};
+use crate::ownership::{self, Cluster, Met, Standing, all_asked, not_asked, refuse_if_overtaken};
 use crate::plan::{Ended, Head, Journal, Step, apply_in_levels};
 use crate::settings::Settings;
 use crate::{Context, Error, Kind, Result};
@@ -94,7 +94,8 @@ pub struct Outcome {
 pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, context: &Context) -> Result<Prepared> {
     let deploys = Deploys::open(context)?;
     let stores = ownership::stores(settings, &request.without, context)?;
-    let (mut standing, unasked) = refuse_if_overtaken(DOING, Cluster::of(&settings.cluster), &stores, context).await?;
+    let standing = Standing::noted(Cluster::of(&settings.cluster), context)?;
+    let (mut standing, unasked) = refuse_if_overtaken(DOING, standing, &stores, context).await?;
     let release = release::find(request.release.as_ref().or(settings.release.as_ref())).await?.version;
     let all = request.only.is_empty();
     let mut wanted = Vec::new();
@@ -111,6 +112,7 @@ pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, conte
     findings.extend(unasked.iter().map(|(location, error)| {
         not_asked(location, error).hint(format!("--without-store {location} goes on without it"))
     }));
+    findings.extend(standing.without_claims(&stores));
     let mut plan = Plan {
         all,
         cluster: standing.cluster.name.clone(),
@@ -169,19 +171,35 @@ impl Prepared {
 ///
 /// # Errors
 /// [`Kind::NotFound`] where nothing is left of one; else as [`Prepared::apply`].
-pub async fn resume(allowed: &Allowed, settings: &Settings, context: &Context) -> Result<Outcome> {
+pub async fn resume(request: &Request, settings: &Settings, context: &Context) -> Result<Outcome> {
     let deploys = Deploys::open(context)?;
     let (journal, head) = deploys.unfinished()?;
-    let stores = ownership::stores(settings, &head.plan.without, context)?;
-    refuse_if_overtaken(DOING, Cluster::of(&settings.cluster), &stores, context).await?;
+    let without = [&*head.plan.without, &*request.without].concat();
+    may_go_on(&head.plan, &without, settings, context).await?;
+    let allowed = &request.allowed;
     if !allowed.host_key.is_empty() {
         let seen = hosts::look(&allowed.host_key, settings.remote.login.port, context).await?;
         if let Some(record) = accepted(Record::load(context)?, &seen, allowed) {
             record.keep(context)?;
         }
     }
-    let plan = Plan { remote: settings.remote.clone(), ..head.plan };
+    let plan = Plan { remote: settings.remote.clone(), without, ..head.plan };
     go_on(&plan, journal, None, settings, context).await
+}
+
+/// Makes sure that the claim of a deploy which stopped half way is still this machine's, or its to take.
+async fn may_go_on(plan: &Plan, without: &[String], settings: &Settings, context: &Context) -> Result<()> {
+    let stores = ownership::stores(settings, without, context)?;
+    let standing = Standing::noted(Cluster::of(&settings.cluster), context)?;
+    let (standing, failed) = refuse_if_overtaken(DOING, standing, &stores, context).await?;
+    all_asked(failed)?;
+    if standing.notes.is_own(&plan.claim) || plan.claim.epoch == standing.notes.epoch + 1 {
+        return Ok(());
+    }
+    let doing =
+        format!("go on with a deploy that claimed {} with epoch {}", standing.cluster.shown(), plan.claim.epoch);
+    let error = Error::new(Kind::Refused, doing).because("it was given up, or a restore came after it");
+    Err(error.hint("begin a new deploy, without --resume"))
 }
 
 /// What is known of the machines, with the keys that are accepted; none where that changes nothing. Where nothing was known, all

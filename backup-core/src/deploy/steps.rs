@@ -64,7 +64,9 @@ impl Step for Backup<'_> {
     fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
         let Work { plan, settings, hosts, context, .. } = self.0;
         let (release, hosts) = (Some(plan.release.clone()), hosts.map(<[Host]>::to_vec));
-        let request = backup::Request { release, hosts, ..backup::Request::default() };
+        let to = settings.stores.iter().map(|store| store.address.clone());
+        let to = to.filter(|address| !plan.without.contains(&address.to_string())).collect();
+        let request = backup::Request { to, release, hosts, ..backup::Request::default() };
         async move {
             let made = backup::run(settings, &request, None, context).await?;
             for place in &made.published {

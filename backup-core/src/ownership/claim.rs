@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Cluster;
 use crate::cluster::hosts::own_addresses;
-use crate::store::ClaimName;
-use crate::{Context, Result, random};
+use crate::store::{ClaimName, LAST_EPOCH};
+use crate::{Context, Error, Kind, Result, random};
 
+/// Stands for the owner of a claim that can't be read.
+const UNKNOWN: &str = "0";
 /// No claim is longer, in bytes.
 const LONGEST: usize = 1 << 16;
 
@@ -40,8 +42,15 @@ impl Claim {
     /// A claim of this machine that nobody has seen yet.
     ///
     /// # Errors
-    /// Where the system has no random numbers.
+    /// [`Kind::Refused`] after the last epoch that there is; where the system has no random numbers.
     pub(super) fn new(cluster: &Cluster, identity: &str, epoch: u64, context: &Context) -> Result<Self> {
+        if epoch > LAST_EPOCH {
+            let error =
+                Error::new(Kind::Refused, format!("claim {}: there is no epoch after the last", cluster.shown()));
+            return Err(
+                error.hint("somebody wrote a claim that can't be true: `ownership show` says where; delete it there")
+            );
+        }
         Ok(Self {
             epoch,
             owner: random::word()?,
@@ -60,21 +69,30 @@ impl Claim {
         let words = [&claim.owner, &claim.identity];
         let sound = words.iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect();
-        sound.then(|| Self { cluster: plain(&claim.cluster), host: plain(&claim.host), ..claim })
+        (sound && claim.epoch <= LAST_EPOCH).then(|| Self {
+            cluster: plain(&claim.cluster),
+            host: plain(&claim.host),
+            ..claim
+        })
     }
 
     /// What stands in a file of this name that can't be understood: somebody's claim all the same.
     pub(super) fn unreadable(name: &ClaimName) -> Self {
         Self {
             epoch: name.epoch,
-            owner: "0".into(),
+            owner: UNKNOWN.into(),
             released: false,
             identity: name.cluster.clone(),
             cluster: String::new(),
-            host: "an unknown machine (the claim can't be read)".into(),
+            host: format!("an unknown machine (can't be read: {name})"),
             addresses: Vec::new(),
             since: DateTime::UNIX_EPOCH,
         }
+    }
+
+    /// Whether it can't be understood.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.owner == UNKNOWN
     }
 
     /// The name of its file in a store.

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::catalog;
 use crate::encryption::Identities;
-use crate::store::{Store, blocking};
+use crate::store::{Store, blocking, open_stored};
 use crate::{Result, bundle::name::FileName};
 
 /// Bundles that are looked into, at most: the newest may be another cluster's.
@@ -64,7 +63,7 @@ fn look(store: &dyn Store, name: &FileName, cluster: &str, identities: &Identiti
         host,
         addresses,
     };
-    match catalog::open(store, identities, name).ok()? {
+    match open_stored(store, identities, name).ok()? {
         // Whose it is, only who has its identity could say.
         None => Some(heard(None, Vec::new())),
         Some(bundle) => {

@@ -16,19 +16,10 @@ use sha2::{Digest, Sha256};
 pub use claim::Claim;
 pub use heard::{Heard, heard};
 pub use notes::Notes;
-pub use standing::{Met, Standing, not_asked, refuse_if_overtaken, stores};
+pub use standing::{Met, Standing, all_asked, not_asked, refuse_if_overtaken, stores};
 pub use take::{next, release, take};
 
 use crate::cluster::ClusterConf;
-
-/// What a bundle keeps of the ownership of its cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ownership {
-    /// The cluster's identity: 32 hexadecimal digits.
-    pub identity: String,
-    /// The highest epoch that was known; 0 where nobody has ever claimed the cluster.
-    pub epoch: u64,
-}
 
 /// What tells a cluster from others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,15 +1,17 @@
 //! What this machine has noted of the ownership of clusters.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Claim, Cluster};
-use crate::{Context, ErrorContext, Result, state};
+use crate::{Context, Error, ErrorContext, Kind, Result, state};
+
+const FILE: &str = "ownership.json";
 
 /// What is noted of one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +40,15 @@ impl Notes {
     /// Where that can't be read.
     pub fn load(cluster: &Cluster, context: &Context) -> Result<Self> {
         // Where nothing can be kept, nothing has been.
-        let Ok(path) = path(context) else { return Ok(Self::none(cluster)) };
-        Ok(read(&path)?.remove(&cluster.name).unwrap_or_else(|| Self::none(cluster)))
+        let Ok(own) = path(context) else { return Ok(Self::none(cluster)) };
+        let own = read(&own)?.remove(&cluster.name).unwrap_or_else(|| Self::none(cluster));
+        // What root has noted holds for whoever else backs up here.
+        let machine = Path::new(state::MACHINE).join(FILE);
+        if context.environment.get("STATE_DIRECTORY").is_some() || rustix::process::geteuid().is_root() {
+            return Ok(own);
+        }
+        let machine = read(&machine)?.remove(&cluster.name);
+        Ok(machine.filter(|machine| machine.epoch >= own.epoch).unwrap_or(own))
     }
 
     /// Changes what is noted; whoever else does so waits.
@@ -49,14 +58,19 @@ impl Notes {
     pub(crate) fn change(cluster: &Cluster, context: &Context, change: impl FnOnce(&mut Self)) -> Result<()> {
         let path = path(context)?;
         let doing = || format!("note in {} who owns the cluster", path.display());
-        state::make(&state::directory(context)?).context(doing)?;
+        let directory = state::directory(context)?;
+        state::make(&directory).context(doing)?;
+        if directory == Path::new(state::MACHINE) {
+            fs::set_permissions(&directory, Permissions::from_mode(0o711)).context(doing)?;
+        }
         let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path.with_extension("lock"));
         let lock = lock.context(doing)?;
         lock.lock().context(doing)?;
         let mut all = read(&path)?;
         change(all.entry(cluster.name.clone()).or_insert_with(|| Self::none(cluster)));
         let text = serde_json::to_vec(&all).context(doing)?;
-        state::write(&path, &text).context(doing)
+        // Nothing in it is secret, and others back up here too.
+        state::write_with_mode(&path, &text, 0o644).context(doing)
     }
 
     /// Whether a claim is this machine's own.
@@ -67,19 +81,23 @@ impl Notes {
     /// Whether a claim means that this machine has been overtaken: its epoch is higher than all that this machine knows of, or it is
     /// the one that this machine has claimed too.
     pub fn gives_way_to(&self, claim: &Claim) -> bool {
-        !self.is_own(claim) && (claim.epoch > self.epoch || (claim.epoch == self.epoch && self.claim.is_some()))
+        let as_high = claim.epoch == self.epoch && self.claim.is_some() && !claim.is_unreadable();
+        !self.is_own(claim) && (claim.epoch > self.epoch || as_high)
     }
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, Notes>> {
     let doing = || format!("read from {} who owns the cluster", path.display());
     match fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text).context(doing),
+        Ok(text) => serde_json::from_slice(&text).map_err(|cause| {
+            let error = Error::new(Kind::Failed, doing()).because(cause);
+            error.hint("delete the file; if this machine owns the cluster, `ownership claim` says so again")
+        }),
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(cause) => Err(cause).context(doing),
     }
 }
 
 fn path(context: &Context) -> Result<PathBuf> {
-    Ok(state::directory(context)?.join("ownership.json"))
+    Ok(state::directory(context)?.join(FILE))
 }

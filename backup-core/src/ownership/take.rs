@@ -23,7 +23,9 @@ pub fn next(standing: &Standing, overrules: bool, context: &Context) -> Result<C
     {
         return Ok(own.clone());
     }
-    if let Some(begun) = notes.taking.as_ref().filter(|begun| !begun.released && begun.epoch >= epoch) {
+    let others = standing.met.iter().map(|met| &met.claim).filter(|claim| !notes.is_own(claim));
+    let taken = others.map(|claim| claim.epoch).max().unwrap_or(0);
+    if let Some(begun) = notes.taking.as_ref().filter(|begun| !begun.released && begun.epoch > taken.max(notes.epoch)) {
         return Ok(begun.clone());
     }
     // A cluster that is known by another identity already keeps it.
@@ -56,16 +58,17 @@ pub async fn take(
             Ok(found) => warnings.extend(found),
             Err(error) if error.kind() == Kind::Refused => {
                 let location = store.location();
-                let winner = blocking(move || store.read_claim(&name)).await;
-                let winner = winner.ok().and_then(|text| Claim::read(&text));
+                // A store may refuse for other reasons.
+                let there = blocking(move || store.read_claim(&name)).await;
+                let winner = there.ok().and_then(|text| Claim::read(&text)).filter(|there| there.owner != claim.owner);
+                let Some(winner) = winner else { return Err(error) };
                 Notes::change(cluster, context, |notes| {
                     notes.taking = None;
-                    notes.overtaken = winner.clone().or(notes.overtaken.take());
+                    notes.overtaken = Some(winner.clone());
                 })?;
-                let who = winner.map_or_else(|| "another machine".into(), |winner| winner.to_string());
                 let doing = format!("claim {}: another machine was first", cluster.shown());
                 return Err(Error::new(Kind::Refused, doing)
-                    .because(format!("{location} has the claim of {who}"))
+                    .because(format!("{location} has the claim of {winner}"))
                     .hint("go on there; `ownership show` says who owns the cluster"));
             }
             Err(error) => return Err(error),

@@ -53,6 +53,8 @@ pub(super) async fn look(
         Some(conf) => ownership::look((conf, source), &claims, request, settings, context, findings).await,
         None => None,
     };
+    // Who brings a part back takes nobody's place.
+    let ownership = ownership.filter(|_| request.databases.is_empty() && request.databases_wanted());
     Hosts { down, known: Some(record.hosts), ownership }
 }
 

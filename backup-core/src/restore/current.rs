@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::journals::Journals;
+use super::ownership;
 use super::plan::Plan;
 use super::source::{PairFiles, Source};
 use super::steps::{self, Work, steps};
@@ -104,6 +105,9 @@ impl Current {
         let undone = undone.await;
         let progress = self.journal.progress();
         undone.map_err(|error| failed(error, format!("roll back the restore of {}", plan.bundle), progress))?;
+        if let Some(shown) = &plan.ownership {
+            ownership::forget(shown, context)?;
+        }
         // A journal that never began has nothing to undo and would stay unfinished for ever.
         if self.journal.progress() == Progress::Waiting {
             self.journal.remove()?;

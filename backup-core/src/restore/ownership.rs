@@ -1,6 +1,5 @@
 //! Who owns the cluster that is restored: shown before, and noted after, so that the first deploy here takes it over.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +21,8 @@ pub struct Shown {
     pub cluster: Cluster,
     /// The highest epoch that was met.
     pub epoch: u64,
+    /// What was noted before, for a rollback.
+    pub before: Notes,
 }
 
 /// Looks at this machine's notes, at the stores, and at what machines have said (`claims`, each with the machine). A bundle that was
@@ -38,47 +39,73 @@ pub(super) async fn look(
     let shown = cluster.shown();
     let standing = Standing::noted(cluster, context);
     let mut standing = findings.keep("ownership-unread", &shown, standing)?;
-    if let Some(recorded) = &source.manifest().source.ownership {
+    let before = standing.notes.clone();
+    let recorded = source.manifest().source.ownership.as_ref();
+    if let Some(recorded) = recorded {
         standing.notes.identity.clone_from(&recorded.identity);
-        standing.notes.epoch = standing.notes.epoch.max(recorded.epoch);
     }
     let mut stores = findings.keep("stores", "stores", stores(request, settings, context)).unwrap_or_default();
     for (location, error) in standing.look_in_stores(&stores).await {
         findings.all.push(Finding { severity: Severity::Info, ..not_asked(&location, &error) });
         stores.retain(|store| store.location() != location);
     }
-    claims.iter().for_each(|(host, claim)| standing.hear(host, claim));
+    let foreign: Vec<Finding> = claims.iter().filter_map(|(host, claim)| standing.hear(host, claim)).collect();
+    findings.all.extend(foreign.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
+    if !standing.owns() {
+        // What others own is brought back from what was made since they do.
+        standing.notes.epoch = made_in(recorded.map_or(0, |recorded| recorded.epoch), &standing);
+        standing.notes.claim = None;
+    }
     let identities = Identities::read(&settings.access.identities).unwrap_or_default();
     let heard = heard(&stores, &standing.cluster.name, &identities).await;
     match standing.overtaking() {
         Some(met) => {
-            findings.keep::<()>("owned-by-other", &shown, Err(made_before(met, heard.as_ref(), &standing)));
+            findings.keep::<()>(
+                "owned-by-other",
+                &shown,
+                Err(made_before(met, heard.as_ref(), recorded.is_some(), &standing)),
+            );
         }
         None => findings.all.push(finding(&standing, heard.as_ref())),
     }
     let highest = standing.highest().map(|met| met.claim.clone());
-    let epoch = highest.as_ref().map_or(0, |claim| claim.epoch).max(standing.notes.epoch);
+    let epoch = highest.as_ref().map_or(0, |claim| claim.epoch).max(standing.notes.epoch).max(before.epoch);
     let identity = highest.map_or(standing.notes.identity, |claim| claim.identity);
-    Some(Shown { cluster: Cluster { identity, ..standing.cluster }, epoch })
+    Some(Shown { cluster: Cluster { identity, ..standing.cluster }, epoch, before })
 }
 
-/// Notes that nobody owns the cluster from here, and that whoever was shown need not be given way to.
+/// The epoch that what is restored may be taken to be of: one that was made before its owner released the cluster is as good.
+fn made_in(recorded: u64, standing: &Standing) -> u64 {
+    let released = standing.highest().filter(|met| met.claim.released && met.claim.epoch == recorded + 1);
+    released.map_or(recorded, |met| met.claim.epoch)
+}
+
+/// Notes that nobody owns the cluster from here, and that whoever was shown need not be given way to; unless more has been noted since.
 pub(super) fn remember(shown: &Shown, context: &Context) -> Result<()> {
     Notes::change(&shown.cluster, context, |notes| {
-        *notes = Notes { epoch: shown.epoch, ..Notes::none(&shown.cluster) };
+        if notes.epoch <= shown.epoch {
+            *notes = noted(shown);
+        }
     })
 }
 
-/// The store that the bundle is in, and those of the settings, each once.
+/// Notes what was noted before, unless more has been noted since.
+pub(super) fn forget(shown: &Shown, context: &Context) -> Result<()> {
+    Notes::change(&shown.cluster, context, |notes| {
+        if *notes == noted(shown) {
+            notes.clone_from(&shown.before);
+        }
+    })
+}
+
+fn noted(shown: &Shown) -> Notes {
+    Notes { epoch: shown.epoch, ..Notes::none(&shown.cluster) }
+}
+
+/// The store that the bundle is in, and those of the settings.
 fn stores(request: &Request, settings: &RestoreSettings, context: &Context) -> Result<Vec<Arc<dyn Store>>> {
-    let mut stores: Vec<Arc<dyn Store>> =
-        settings.access.place(&request.file, context)?.into_iter().map(|(store, _)| store).collect();
-    for known in &settings.access.stores {
-        stores.push((context.connect)(known, context)?);
-    }
-    let mut seen = HashSet::new();
-    stores.retain(|store| seen.insert(store.location()));
-    Ok(stores)
+    let place = settings.access.place(&request.file, context)?;
+    settings.access.connect_all(place.map(|(store, _)| store), context)
 }
 
 fn last(heard: Option<&Heard>) -> String {
@@ -104,15 +131,16 @@ fn finding(standing: &Standing, heard: Option<&Heard>) -> Finding {
     }
 }
 
-fn made_before(met: &Met, heard: Option<&Heard>, standing: &Standing) -> Error {
-    let doing = format!("this was made before another orchestrator took {} over", standing.cluster.shown());
-    let error = Error::new(Kind::Refused, doing).because(format!(
-        "it belongs to {}, says {}{}",
-        met.claim,
-        met.place,
-        last(heard)
-    ));
+fn made_before(met: &Met, heard: Option<&Heard>, known: bool, standing: &Standing) -> Error {
+    let cluster = standing.cluster.shown();
+    let doing = match known {
+        true => format!("this was made before another orchestrator took {cluster} over"),
+        false => format!("nothing says that this was made after another orchestrator took {cluster} over"),
+    };
+    let now = if met.claim.released { "was released by" } else { "belongs to" };
+    let error =
+        Error::new(Kind::Refused, doing).because(format!("it {now} {}, says {}{}", met.claim, met.place, last(heard)));
     error.hint(
-        "go on there, or restore a bundle that was made there: `list` shows them; if all of that is gone, `ownership claim` first",
+        "go on there, or restore a bundle that was made there, whose epoch `show` says; if all of that is gone, `ownership claim` first",
     )
 }

@@ -1,5 +1,6 @@
 //! How bundles are reached, wherever they are.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +35,22 @@ impl Access {
     /// Where the settings make no sense.
     pub fn store(&self, address: Address, context: &Context) -> Result<Arc<dyn Store>> {
         (context.connect)(&self.settings(address), context)
+    }
+
+    /// Connects to all stores that are known, and to those `first`, each once.
+    ///
+    /// # Errors
+    /// Where the settings make no sense.
+    pub fn connect_all(
+        &self,
+        first: impl IntoIterator<Item = Arc<dyn Store>>,
+        context: &Context,
+    ) -> Result<Vec<Arc<dyn Store>>> {
+        let known = self.stores.iter().map(|known| (context.connect)(known, context));
+        let mut stores = first.into_iter().map(Ok).chain(known).collect::<Result<Vec<_>>>()?;
+        let mut seen = HashSet::new();
+        stores.retain(|store| seen.insert(store.location()));
+        Ok(stores)
     }
 
     /// The store that keeps a bundle, and the name of its file there; none for a file that isn't called as bundles are.
@@ -80,6 +97,16 @@ impl Access {
         let opened = Decrypted::open(source, Identities::read(&self.identities)?);
         Ok(Box::new(opened.context(|| format!("open {}", bundle.display()))?))
     }
+}
+
+/// Opens a bundle of a store, unless it is encrypted and nobody is here to read it.
+pub(crate) fn open_stored(store: &dyn Store, identities: &Identities, name: &FileName) -> Result<Option<OpenBundle>> {
+    if name.encrypted && identities.is_empty() {
+        return Ok(None);
+    }
+    let source = store.open(name)?;
+    let source = if name.encrypted { Box::new(Decrypted::open(source, identities.clone())?) } else { source };
+    Bundle::open(source).map(Some)
 }
 
 /// Runs what blocks where it may.

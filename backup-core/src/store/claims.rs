@@ -8,6 +8,8 @@ use crate::{Error, Kind};
 /// What every claim's name begins with.
 pub const CLAIMS: &str = "orchestrator_claim_";
 const ENDING: &str = ".json";
+/// No epoch is higher: its name has no room for more digits.
+pub const LAST_EPOCH: u64 = 9_999_999_999;
 /// Digits of an epoch, so that names are in the order of epochs.
 const DIGITS: usize = 10;
 
@@ -39,7 +41,7 @@ impl FromStr for ClaimName {
         let name = Self { cluster: cluster.into(), epoch: epoch.parse().map_err(|_| NotAClaim)? };
         let hexadecimal = !cluster.is_empty() && cluster.bytes().all(|byte| byte.is_ascii_hexdigit());
         // One epoch has one name.
-        if hexadecimal && name.to_string() == text { Ok(name) } else { Err(NotAClaim) }
+        if hexadecimal && name.epoch <= LAST_EPOCH && name.to_string() == text { Ok(name) } else { Err(NotAClaim) }
     }
 }
 
@@ -70,6 +72,7 @@ mod tests {
             "orchestrator_claim__0000000012.json",
             "orchestrator_claim_../x_0000000012.json",
             "orchestrator_claim_0a1b_+000000012.json",
+            "orchestrator_claim_0a1b_18446744073709551615.json",
             "orchestrator_claim_0a1b_0000000012.json.part",
         ] {
             assert_eq!(bad.parse::<ClaimName>(), Err(NotAClaim), "{bad}");

@@ -1,9 +1,9 @@
 //! A directory of this machine as a store.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::iter;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -208,7 +208,8 @@ impl Store for Directory {
         self.make()?;
         let path = self.0.join(name.to_string());
         let doing = || format!("write {}", path.display());
-        let mut file = part(&self.0, CLAIM).map_err(|cause| self.unwritable(cause))?;
+        // Whoever else backs up into it must see it; nothing in it is secret.
+        let mut file = part_with_mode(&self.0, CLAIM, 0o644).map_err(|cause| self.unwritable(cause))?;
         file.write_all(content).and_then(|()| file.as_file().sync_all()).context(doing)?;
         match file.persist_noclobber(&path) {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
@@ -288,7 +289,16 @@ impl Upload for Part {
 
 /// A temporary file, of which a run that is killed leaves what the next one removes.
 fn part(directory: &Path, name: &str) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(PART_SUFFIX).tempfile_in(directory)
+    part_with_mode(directory, name, 0o600)
+}
+
+fn part_with_mode(directory: &Path, name: &str, mode: u32) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder
+        .permissions(Permissions::from_mode(mode))
+        .prefix(&format!(".{name}."))
+        .suffix(PART_SUFFIX)
+        .tempfile_in(directory)
 }
 
 /// The digest as `sha256sum -c` reads it, synced.

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+pub(crate) use access::open_stored;
 pub use access::{Access, blocking};
 pub use address::{Address, S3Address, SftpAddress};
-pub use claims::{CLAIMS, ClaimName, claims, is_taken};
+pub use claims::{CLAIMS, ClaimName, LAST_EPOCH, claims, is_taken};
 pub use local::{Directory, open_file};
 pub use memory::Memory;
 pub use options::{Retention, RetentionMode, S3Options, ServerEncryption, SftpOptions, StoreSettings};

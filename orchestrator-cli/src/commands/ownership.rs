@@ -7,10 +7,11 @@ use backup_core::cluster::hosts::{self, Record, ask_if_let_in};
 use backup_core::encryption::Identities;
 use backup_core::event::Event;
 use backup_core::finding::Finding;
-use backup_core::ownership::{self, Claim, Cluster, Heard, Met, Standing, not_asked};
+use backup_core::ownership::{self, Claim, Cluster, Heard, Met, Standing, all_asked, not_asked};
 use backup_core::settings::{self, Settings};
 use backup_core::store::Store;
 use backup_core::{Context, Error, Result};
+use chrono::DateTime;
 use serde_json::{Value, json};
 
 use super::confirm::confirm;
@@ -47,9 +48,17 @@ async fn look(
     }
     let seen = hosts::look(&names, settings.remote.login.port, context).await?;
     let record = Record::load(context)?;
-    for (seen, said) in ask_if_let_in(&seen, &settings.remote, record.as_ref(), context).await {
+    let answered = ask_if_let_in(&seen, &settings.remote, record.as_ref(), context).await;
+    let asked = answered.iter().filter(|(_, said)| said.is_ok()).count();
+    if asked < names.len() {
+        let message = format!("{asked} of {} could be asked", names.len());
+        let finding = Finding::info("hosts-not-asked", "machines", message);
+        context.observer.event(&Event::Finding(finding.hint("the others are down, or don't let us in over ssh")));
+    }
+    for (seen, said) in answered {
         if let Ok(Some(claim)) = said.map(|said| said.claim) {
-            standing.hear(&seen.host, &claim);
+            let foreign = standing.hear(&seen.host, &claim);
+            foreign.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
         }
     }
     Ok((standing, failed))
@@ -81,7 +90,7 @@ fn text(standing: &Standing, heard: Option<&Heard>) -> String {
     let here = if standing.owns() {
         "it owns the cluster".into()
     } else if standing.overtaking().is_some() {
-        "it has been overtaken: its backups and deploys refuse".into()
+        "it does not own the cluster: its backups and deploys refuse".into()
     } else {
         format!("it does not own the cluster; its first deploy takes epoch {}", standing.notes.epoch + 1)
     };
@@ -101,8 +110,10 @@ fn text(standing: &Standing, heard: Option<&Heard>) -> String {
 
 fn row(met: &Met) -> [String; 4] {
     let claim = &met.claim;
+    let known = claim.since > DateTime::UNIX_EPOCH;
+    let since = if known { claim.since.format("%F %T UTC").to_string() } else { "-".into() };
     let owner = if claim.released { format!("released by {}", claim.host) } else { claim.host.clone() };
-    [met.place.clone(), claim.epoch.to_string(), owner, claim.since.format("%F %T UTC").to_string()]
+    [met.place.clone(), claim.epoch.to_string(), owner, since]
 }
 
 fn as_json(standing: &Standing, heard: Option<&Heard>, unseen: &[Finding]) -> Value {
@@ -127,6 +138,8 @@ async fn change(change: Change, claiming: Claiming, output: &Output, context: &C
     let stores = ownership::stores(&settings, &claiming.without_store, context)?;
     let (standing, failed) = context.until_cancelled(look(&settings, &stores, context)).await?;
     all_asked(failed)?;
+    let missing = standing.without_claims(&stores);
+    missing.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     let claim = match change {
         Change::Claim => ownership::next(&standing, true, context)?,
         Change::Release => ownership::release(&standing, context)?,
@@ -137,8 +150,10 @@ async fn change(change: Change, claiming: Claiming, output: &Output, context: &C
     let warnings = ownership::take(&claim, &standing.cluster, &stores, context).await?;
     warnings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     let (state, then) = match change {
-        Change::Claim => ("claimed", "belongs to this machine; the other ones learn of it with the next deploy"),
-        Change::Release => ("released", "belongs to nobody; the next deploy takes it"),
+        Change::Claim => ("claimed", "belongs to this machine; those of the cluster learn of it with the next deploy"),
+        Change::Release => {
+            ("released", "belongs to nobody; restore its newest bundle where it is to go on, and deploy there")
+        }
     };
     let text = format!("{} {then} (epoch {})\n", standing.cluster.shown(), claim.epoch);
     output.result("ownership", &json!({ "state": state, "claim": claim, "warnings": warnings }), &plain(&text))?;
@@ -156,11 +171,4 @@ fn question(change: Change, claim: &Claim, standing: &Standing) -> String {
             "This machine claims {cluster} with epoch {epoch}. It belongs to {owner}, whose backups and deploys refuse from then on."
         ),
     }
-}
-
-/// One that does not answer may hold the claim of another orchestrator.
-fn all_asked(failed: Vec<(String, Error)>) -> Result<()> {
-    let Some((location, error)) = failed.into_iter().next() else { return Ok(()) };
-    let error = Error::new(error.kind(), format!("ask {location} who owns the cluster")).because(error);
-    Err(error.hint(format!("--without-store {location} goes on without it")))
 }

@@ -65,7 +65,9 @@ fn head(manifest: &Manifest, length: u64) -> String {
         "made",
         format!("{} by {} on {}", manifest.created.format("%Y-%m-%d %H:%M:%S UTC"), manifest.tool, source.host),
     );
-    line("cluster", source.cluster.clone().unwrap_or_else(|| "(no name)".into()));
+    let epoch = source.ownership.as_ref().filter(|ownership| ownership.epoch > 0);
+    let epoch = epoch.map_or_else(String::new, |ownership| format!(", epoch {}", ownership.epoch));
+    line("cluster", format!("{}{epoch}", source.cluster.as_deref().unwrap_or("(no name)")));
     line("release", source.release.clone().unwrap_or_else(|| "(unknown)".into()));
     if let Some(server) = &source.postgres {
         line("PostgreSQL", format!("{}, pg_dump {}", server.version, server.pg_dump));

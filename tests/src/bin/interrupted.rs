@@ -60,7 +60,7 @@ async fn main() -> Result<()> {
         }
         ["resume-deploy", config] => {
             let settings = settings::load(config.as_ref())?;
-            all_deployed(&deploy::resume(&Default::default(), &settings, &context).await?)
+            all_deployed(&deploy::resume(&deploy::Request::default(), &settings, &context).await?)
         }
         ["cleanup"] => restore::leftovers(&settings, &context).await?.drop_all(&context).await,
         _ => Err(Error::new(

@@ -140,7 +140,8 @@ fn script(agent: &Agent, address: &str) -> String {
     let sudo = if agent.sudo { "[ \"$(id -u)\" = 0 ] || sudo -n true 2> /dev/null; echo \"root $?\"\n" } else { "" };
     let version = command(&agent.version);
     let claim = quoted(&agent.claim());
-    let ports: String = agent.ports.iter().map(|port| format!("reach {port}; echo \"port-{port} $?\"\n")).collect();
+    let ports = agent.ports.iter().map(|port| format!("{{ reach {port}; echo \"port-{port} $?\"; }} &\n"));
+    let ports: String = ports.chain([String::from("wait\n")]).collect();
     format!(
         "main() {{\n\
          reach() {{\n\

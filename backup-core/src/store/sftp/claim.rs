@@ -46,7 +46,8 @@ impl Sftp {
         let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
         let mut file = connection
             .sftp
-            .open_mode(&path, flags, 0o600, OpenType::File)
+            // Whoever else backs up into it must see it; nothing in it is secret.
+            .open_mode(&path, flags, 0o644, OpenType::File)
             .map_err(|cause| self.failed("write", name, cause))?;
         if let Err(cause) = file.write_all(content) {
             let _ = connection.sftp.unlink(&path);

@@ -25,7 +25,8 @@ pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -
     let allowed =
         Allowed { unreachable: arguments.allow_unreachable.clone(), host_key: arguments.accept_host_key.clone() };
     if arguments.resume {
-        return done(&deploy::resume(&allowed, &settings, context).await?, output);
+        let request = Request { allowed, without: arguments.without_store, ..Request::default() };
+        return done(&deploy::resume(&request, &settings, context).await?, output);
     }
     let graph = match deploy::graph(&settings.cluster, &settings.components) {
         Ok(graph) => graph,
