@@ -180,6 +180,8 @@ fn read(text: &str, (before, after): (DateTime<Utc>, DateTime<Utc>)) -> Said {
             _ => {}
         }
     }
+    // They come as they are found.
+    said.unreached.sort_unstable();
     said
 }
 
