@@ -24,6 +24,7 @@ pub mod plan;
 pub mod preflight;
 mod random;
 pub mod restore;
+pub mod retention;
 mod sealed;
 pub mod settings;
 pub mod state;

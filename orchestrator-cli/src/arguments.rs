@@ -171,6 +171,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         reading: Reading,
     },
+    /// Delete bundles of this cluster that no rule of the settings keeps; each is shown with the reason
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli prune --dry-run\n  \
+        orchestrator-cli prune s3://bucket/prefix --yes")]
+    Prune(Prune),
     /// Keys that bundles are encrypted with
     #[command(subcommand)]
     Key(Key),
@@ -306,6 +311,26 @@ pub(crate) struct Claiming {
     /// Go on although this store can't be asked who owns the cluster; as often as needed
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) without_store: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Prune {
+    /// The stores: DIR, s3://bucket/prefix or sftp://user@host/path [default: the settings' stores]
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) config: Config,
+    #[command(flatten)]
+    pub(crate) identities: Identities,
+    /// Show what would be deleted and why, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// The newest bundle is well although it is much smaller than those before it
+    #[arg(long, value_name = "BUNDLE")]
+    pub(crate) accept: Vec<String>,
 }
 
 #[derive(Args)]

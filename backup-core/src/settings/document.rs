@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::cluster::hosts::SSH_PORT;
+use crate::retention::Policy;
 use crate::store::{S3Options, SftpOptions};
 use crate::{Error, Kind, Result};
 
@@ -23,6 +24,7 @@ pub(super) struct Document {
     pub(super) stores: Vec<StoreTable>,
     pub(super) encryption: EncryptionTable,
     pub(super) backup: BackupTable,
+    pub(super) retention: Option<Policy>,
     pub(super) restore: RestoreTable,
     pub(super) hosts: HostsTable,
     pub(super) drill: DrillTable,

@@ -15,6 +15,7 @@ use crate::cluster::hosts::Login;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
 use crate::deploy::{Assets, Components};
+use crate::retention::Policy;
 use crate::store::{Access, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
 use document::{AgentTable, DeployTable, Document, FilesTable, HostsTable, ReleaseTable, is_settings, parse, read};
@@ -81,6 +82,8 @@ pub struct Settings {
     pub recipients: Vec<String>,
     /// How bundles are reached.
     pub access: Access,
+    /// Which bundles are kept, where any are to be deleted.
+    pub retention: Option<Policy>,
     /// Compression level.
     pub level: u32,
     /// Connections that read rows at once, if it is said.
@@ -178,6 +181,7 @@ fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
         stores,
         recipients: document.encryption.recipients,
         access,
+        retention: retention(document.retention)?,
         level,
         jobs: check_jobs(document.backup.jobs)?,
         remote: remote(document.hosts, document.agent, &document.deploy)?,
@@ -273,6 +277,17 @@ fn agent(table: AgentTable) -> Result<Agent> {
         return Err(Error::new(Kind::Usage, "agent.version is empty"));
     }
     Ok(agent)
+}
+
+/// Rules that keep nothing are a slip: whoever wants that writes none.
+fn retention(policy: Option<Policy>) -> Result<Option<Policy>> {
+    match policy {
+        Some(policy) if policy.is_empty() => {
+            let error = Error::new(Kind::Usage, "retention: no rule keeps anything");
+            Err(error.hint("set at least one of last, days, daily, weekly, monthly and yearly"))
+        }
+        policy => Ok(policy),
+    }
 }
 
 fn tree(table: FilesTable) -> Result<Tree> {

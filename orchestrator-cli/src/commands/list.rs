@@ -69,13 +69,16 @@ struct Row {
 /// The bundles of one store.
 async fn one(address: &Address, access: &Access, identities: &Identities, context: &Context) -> Result<Vec<Listed>> {
     let store = access.store(address.clone(), context)?;
-    let identities = identities.clone();
-    // What is on this machine is read as fast as what would be kept of it.
-    let cache = match address {
+    let (identities, cache) = (identities.clone(), cache(address, context));
+    blocking(move || catalog::list(&*store, &identities, cache)).await
+}
+
+/// What is kept of a store far away; what is on this machine is read as fast.
+pub(super) fn cache(address: &Address, context: &Context) -> Option<Cache> {
+    match address {
         Address::Directory(_) => None,
         _ => Some(Cache::of(&address.to_string(), context)),
-    };
-    blocking(move || catalog::list(&*store, &identities, cache)).await
+    }
 }
 
 fn describe(bundles: &[Listed], place: &str, now: DateTime<Utc>) -> String {

@@ -12,6 +12,7 @@ mod key;
 mod list;
 mod nodes;
 mod ownership;
+mod prune;
 mod restore;
 mod shell;
 mod show;
@@ -42,6 +43,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             context.until_cancelled(nodes::run(query.as_deref(), &config, output, context)).await
         }
         Command::Ownership(ownership) => ownership::run(ownership, output, context).await,
+        Command::Prune(prune) => prune::run(prune, output, context).await,
         Command::Ssh(ssh) => context.until_cancelled(ssh::run(ssh, output, context)).await,
         Command::Restore(restore) => restore::run(restore, output, context).await,
         Command::List { addresses, reading } => {

@@ -1,0 +1,264 @@
+//! Which bundles of a store are kept and which are deleted: a function of what is there, and of nothing else.
+//!
+//! Ages count from the newest good bundle and not from a clock, so that a cluster which is no longer backed up loses nothing, and
+//! calendar periods are those of UTC. A bundle from the future shows that a clock was or is wrong; nothing is deleted then.
+
+mod prune;
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+pub use prune::Pruning;
+use serde::{Deserialize, Serialize};
+
+use crate::finding::{Finding, bytes};
+
+/// Clocks may differ by so much.
+const SKEW: TimeDelta = TimeDelta::minutes(10);
+/// Bundles before the newest that it is measured against.
+const MEASURE: usize = 7;
+
+/// What is kept. A bundle that any rule keeps is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// The newest ones.
+    pub last: usize,
+    /// Those that are not so many days older than the newest.
+    pub days: u32,
+    /// The newest one of each of the last days that have one.
+    pub daily: usize,
+    /// The same of weeks, which begin on Monday.
+    pub weekly: usize,
+    /// The same of months.
+    pub monthly: usize,
+    /// The same of years.
+    pub yearly: usize,
+}
+
+/// A bundle as it is judged.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Its file's name.
+    pub file: String,
+    /// When it was begun, by its name.
+    pub created: DateTime<Utc>,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Why it may not be judged at all: it can't be opened, or is another cluster's.
+    pub foreign: Option<String>,
+    /// Whether a drill has proved it.
+    pub proved: bool,
+    /// Until when its store keeps it from being deleted.
+    pub locked_until: Option<DateTime<Utc>>,
+}
+
+/// What becomes of a bundle, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// Its file's name.
+    pub file: String,
+    /// Whether it is kept.
+    pub kept: bool,
+    /// Every rule that keeps it; or why it is deleted.
+    pub why: String,
+}
+
+/// What becomes of all bundles of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Of each bundle, in the order in which they were given.
+    pub decisions: Vec<Decision>,
+    /// Why nothing is deleted although rules would have it so.
+    pub withheld: Vec<Finding>,
+}
+
+impl Policy {
+    /// Whether it keeps nothing, which no one means.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Judges all bundles of one store. `accepted` are names of bundles that an operator has found to be well although they are small.
+    pub fn judge(&self, bundles: &[Candidate], now: DateTime<Utc>, accepted: &[String]) -> Verdict {
+        let mut newest_first: Vec<usize> = (0..bundles.len()).filter(|at| bundles[*at].foreign.is_none()).collect();
+        newest_first
+            .sort_by(|a, b| (bundles[*b].created, &bundles[*b].file).cmp(&(bundles[*a].created, &bundles[*a].file)));
+        let reasons = self.reasons(bundles, &newest_first, now);
+        let mut withheld = Vec::new();
+        if newest_first.iter().any(|at| reasons[*at].is_empty()) {
+            withheld.extend(from_the_future(bundles, &newest_first, now));
+            withheld.extend(suspiciously_small(bundles, &newest_first, accepted));
+        }
+        let judged = bundles.iter().zip(reasons).map(|(bundle, reasons)| {
+            let (kept, why) = match &bundle.foreign {
+                Some(why) => (true, why.clone()),
+                None if !reasons.is_empty() => (true, reasons.join(", ")),
+                None if !withheld.is_empty() => (true, "nothing is deleted now".into()),
+                None => (false, "no rule keeps it".into()),
+            };
+            Decision { file: bundle.file.clone(), kept, why }
+        });
+        Verdict { decisions: judged.collect(), withheld }
+    }
+
+    /// Of each bundle every reason to keep it.
+    fn reasons(&self, bundles: &[Candidate], newest_first: &[usize], now: DateTime<Utc>) -> Vec<Vec<String>> {
+        let mut reasons: Vec<Vec<String>> = vec![Vec::new(); bundles.len()];
+        if let Some(newest) = newest_first.first() {
+            reasons[*newest].push("the newest".into());
+            let oldest = bundles[*newest].created - TimeDelta::days(self.days.into());
+            let young = newest_first.iter().filter(|at| self.days > 0 && bundles[**at].created > oldest);
+            young.for_each(|at| reasons[*at].push(format!("within {} days", self.days)));
+        }
+        if let Some(proved) = newest_first.iter().find(|at| bundles[**at].proved) {
+            reasons[*proved].push("the newest that a drill has proved".into());
+        }
+        newest_first.iter().take(self.last).for_each(|at| reasons[*at].push(format!("of the last {}", self.last)));
+        for at in newest_first {
+            if let Some(until) = bundles[*at].locked_until.filter(|until| *until > now) {
+                reasons[*at].push(format!("locked until {}", until.format("%F %T UTC")));
+            }
+        }
+        let mut of_each = |count: usize, period: &dyn Fn(DateTime<Utc>) -> String| {
+            let mut seen = BTreeSet::new();
+            for at in newest_first {
+                let period = period(bundles[*at].created);
+                if seen.len() < count && seen.insert(period.clone()) {
+                    reasons[*at].push(period);
+                }
+            }
+        };
+        of_each(self.daily, &|time| format!("of {}", time.format("%F")));
+        of_each(self.weekly, &|time| format!("of week {}", time.format("%G-W%V")));
+        of_each(self.monthly, &|time| format!("of {}", time.format("%Y-%m")));
+        of_each(self.yearly, &|time| format!("of {}", time.year()));
+        reasons
+    }
+}
+
+fn from_the_future(bundles: &[Candidate], newest_first: &[usize], now: DateTime<Utc>) -> Option<Finding> {
+    let ahead = newest_first.iter().map(|at| &bundles[*at]).find(|bundle| bundle.created > now + SKEW)?;
+    let message = format!("it is from the future, by this machine's clock ({})", now.format("%F %T UTC"));
+    let hint = "see to the clock; if it was wrong when the bundle was made, move that bundle elsewhere";
+    Some(Finding::warning("from-the-future", &ahead.file, message).hint(hint))
+}
+
+fn suspiciously_small(bundles: &[Candidate], newest_first: &[usize], accepted: &[String]) -> Option<Finding> {
+    let newest = &bundles[*newest_first.first()?];
+    let mut before: Vec<u64> = newest_first.iter().skip(1).take(MEASURE).map(|at| bundles[*at].length).collect();
+    before.sort_unstable();
+    let median = *before.get(before.len() / 2)?;
+    if newest.length >= median / 2 || accepted.contains(&newest.file) {
+        return None;
+    }
+    let (length, usual): (&dyn Display, &dyn Display) = (&bytes(newest.length), &bytes(median));
+    let message = format!("it has {length}, and those before it about {usual}: something may be missing");
+    let hint = format!("look what is in it; if all is well, --accept {}", newest.file);
+    Some(Finding::warning("newest-small", &newest.file, message).hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(hours: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_700_000_000, 0).expect("a time") + TimeDelta::hours(hours)
+    }
+
+    fn bundle(hours: i64) -> Candidate {
+        let created = at(hours);
+        let file = format!("b{hours}");
+        Candidate { file, created, length: 1000, foreign: None, proved: false, locked_until: None }
+    }
+
+    fn kept(verdict: &Verdict) -> Vec<&str> {
+        verdict.decisions.iter().filter(|one| one.kept).map(|one| one.file.as_str()).collect()
+    }
+
+    #[test]
+    fn each_rule_keeps_what_it_says() {
+        // One every twelve hours, for two years.
+        let bundles: Vec<Candidate> = (0..1460).map(|number| bundle(number * 12)).collect();
+        let now = at(1460 * 12);
+        let count = |policy: Policy| kept(&policy.judge(&bundles, now, &[])).len();
+        assert_eq!(count(Policy { last: 5, ..Policy::default() }), 5);
+        assert_eq!(count(Policy { days: 10, ..Policy::default() }), 20);
+        assert_eq!(count(Policy { daily: 7, ..Policy::default() }), 7);
+        assert_eq!(count(Policy { weekly: 4, ..Policy::default() }), 4);
+        assert_eq!(count(Policy { monthly: 12, ..Policy::default() }), 12);
+        // They lie in three years.
+        assert_eq!(count(Policy { yearly: 10, ..Policy::default() }), 3);
+        let all = Policy { last: 2, days: 2, daily: 7, weekly: 4, monthly: 6, yearly: 2 };
+        assert!((7 + 3 + 5..=2 + 4 + 7 + 4 + 6 + 2).contains(&count(all)));
+    }
+
+    #[test]
+    fn what_must_not_be_deleted_is_not() {
+        let policy = Policy { last: 1, ..Policy::default() };
+        let now = at(1000);
+        let mut bundles: Vec<Candidate> = (0..9).map(|number| bundle(number * 24)).collect();
+        bundles[0].foreign = Some("it is of cluster other".into());
+        bundles[1].locked_until = Some(at(2000));
+        bundles[2].locked_until = Some(at(10));
+        bundles[3].proved = true;
+        bundles[4].proved = true;
+        assert_eq!(kept(&policy.judge(&bundles, now, &[])), ["b0", "b24", "b96", "b192"]);
+        // A small one may lack something; whoever has looked says so.
+        bundles[8].length = 400;
+        let verdict = policy.judge(&bundles, now, &[]);
+        assert_eq!((kept(&verdict).len(), verdict.withheld[0].code.as_str()), (9, "newest-small"));
+        assert_eq!(kept(&policy.judge(&bundles, now, &["b192".into()])).len(), 4);
+        // A clock was wrong, or is.
+        let verdict = policy.judge(&bundles, at(100), &["b192".into()]);
+        assert_eq!((kept(&verdict).len(), verdict.withheld[0].code.as_str()), (9, "from-the-future"));
+    }
+
+    prop_compose! {
+        fn any_bundle()(hours in 0..20_000i64, length in 1..5000u64, foreign: bool, proved: bool, locked in proptest::option::of(0..30_000i64))
+            -> Candidate
+        {
+            let foreign = foreign.then(|| "foreign".to_owned());
+            Candidate { length, foreign, proved, locked_until: locked.map(at), ..bundle(hours) }
+        }
+    }
+
+    prop_compose! {
+        fn any_policy()(last in 0..4usize, days in 0..9u32, daily in 0..5usize, weekly in 0..4usize, monthly in 0..4usize, yearly in 0..3usize)
+            -> Policy
+        {
+            Policy { last, days, daily, weekly, monthly, yearly }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_newest_the_proved_the_locked_and_the_foreign_stay_and_what_is_left_is_left(
+            policy in any_policy(), all in proptest::collection::vec(any_bundle(), 0..40), now in 0..30_000i64,
+        ) {
+            let mut bundles = all;
+            bundles.sort_by_key(|bundle| bundle.created);
+            bundles.dedup_by_key(|bundle| bundle.created);
+            let now = at(now);
+            let verdict = policy.judge(&bundles, now, &[]);
+            let stays = |file: &str| verdict.decisions.iter().any(|one| one.file == file && one.kept);
+            let ours = || bundles.iter().filter(|bundle| bundle.foreign.is_none());
+            prop_assert!(ours().next_back().is_none_or(|newest| stays(&newest.file)));
+            prop_assert!(ours().rfind(|bundle| bundle.proved).is_none_or(|proved| stays(&proved.file)));
+            let untouched = bundles.iter().filter(|one| one.foreign.is_some() || one.locked_until.is_some_and(|until| until > now));
+            prop_assert!(untouched.into_iter().all(|bundle| stays(&bundle.file)));
+            // The order in which a store lists them means nothing, and nothing more goes the next time.
+            let mut other = bundles.clone();
+            other.reverse();
+            let mut same = policy.judge(&other, now, &[]).decisions;
+            same.reverse();
+            prop_assert_eq!(&same, &verdict.decisions);
+            let left: Vec<Candidate> = bundles.iter().filter(|bundle| stays(&bundle.file)).cloned().collect();
+            let again = policy.judge(&left, now, &[]);
+            prop_assert!(again.decisions.iter().all(|one| one.kept) || !verdict.withheld.is_empty());
+        }
+    }
+}

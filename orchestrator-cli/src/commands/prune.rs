@@ -1,0 +1,105 @@
+//! `prune`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use backup_core::encryption::Identities;
+use backup_core::finding::Finding;
+use backup_core::ownership::{Cluster, Standing, all_asked, refuse_if_overtaken};
+use backup_core::retention::{Decision, Pruning, Verdict};
+use backup_core::settings;
+use backup_core::store::{Store, blocking};
+use backup_core::{Context, Error, Kind, Result};
+use serde_json::{Value, json};
+
+use super::confirm::confirm;
+use super::list::cache;
+use super::{addresses, with};
+use crate::arguments::Prune;
+use crate::exit;
+use crate::findings::finding;
+use crate::human::{counted, plain};
+use crate::output::{Output, table};
+
+/// A store and what becomes of its bundles.
+type Judged = (Arc<dyn Store>, Verdict);
+
+pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Result<ExitCode> {
+    let settings = settings::load(&prune.config.config)?;
+    let Some(policy) = settings.retention.clone() else {
+        let error = Error::new(Kind::Usage, "prune: nothing says what is kept");
+        return Err(error.hint("say it in [retention] of the settings, such as daily = 7"));
+    };
+    let access = with(settings.access.clone(), prune.identities);
+    let mut places = addresses(&prune.addresses)?;
+    if places.is_empty() {
+        places.extend(access.stores.iter().map(|store| store.address.clone()));
+    }
+    let stores = places.iter().map(|address| access.store(address.clone(), context)).collect::<Result<Vec<_>>>()?;
+    let cluster = Cluster::of(&settings.cluster);
+    let pruning = Pruning {
+        policy,
+        cluster: cluster.name.clone(),
+        identities: Identities::read(&access.identities)?,
+        accepted: prune.accept,
+    };
+    let standing = Standing::noted(cluster, context)?;
+    let (_, failed) = context.until_cancelled(refuse_if_overtaken("prune", standing, &stores, context)).await?;
+    all_asked(failed)?;
+    let mut judged: Vec<Judged> = Vec::new();
+    for (store, address) in stores.into_iter().zip(&places) {
+        let (now, cache) = (context.now(), cache(address, context));
+        let (pruning, looked) = (pruning.clone(), store.clone());
+        let verdict = blocking(move || pruning.plan(&*looked, cache, now));
+        judged.push((store, context.until_cancelled(verdict).await?));
+    }
+    let withheld: Vec<&Finding> = judged.iter().flat_map(|(_, verdict)| &verdict.withheld).collect();
+    output.note(&withheld.iter().map(|one| finding(one)).collect::<String>());
+    let doomed = judged.iter().flat_map(|(_, verdict)| &verdict.decisions).filter(|one| !one.kept).count();
+    if prune.dry_run || doomed == 0 {
+        output.result("prune", &as_json(&judged, &[], &[]), &text(&judged))?;
+        return Ok(exit::done(!withheld.is_empty()));
+    }
+    output.note(&text(&judged));
+    let what = format!(
+        "{} deleted for good.",
+        if doomed == 1 { "1 bundle is".into() } else { format!("{doomed} bundles are") }
+    );
+    confirm(&what, prune.yes, output, context).await?;
+    let (mut deleted, mut failed) = (Vec::new(), Vec::new());
+    for (store, decision) in
+        judged.iter().flat_map(|(store, verdict)| verdict.decisions.iter().map(move |one| (store, one)))
+    {
+        if decision.kept {
+            continue;
+        }
+        let (pruning, place, file) = (pruning.clone(), store.clone(), decision.file.clone());
+        match context.until_cancelled(blocking(move || pruning.remove(&*place, &file))).await {
+            Ok(()) => deleted.push(decision.file.clone()),
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => failed.push(Finding::warning_from_error("not-deleted", &decision.file, &error)),
+        }
+    }
+    output.note(&failed.iter().map(finding).collect::<String>());
+    let done = format!("deleted {}\n", counted(deleted.len() as u64, "bundle"));
+    output.result("prune", &as_json(&judged, &deleted, &failed), &done)?;
+    Ok(exit::done(!withheld.is_empty() || !failed.is_empty()))
+}
+
+fn text(judged: &[Judged]) -> String {
+    let mut text = String::new();
+    for (store, verdict) in judged {
+        let row = |one: &Decision| [one.file.clone(), if one.kept { "keep" } else { "delete" }.into(), plain(&one.why)];
+        text.push_str(&format!("{}\n", plain(&store.location())));
+        let lines = table(&["BUNDLE", "", "WHY"], &[], verdict.decisions.iter().map(row));
+        lines.iter().for_each(|line| text.push_str(&format!("{}\n", line.trim_start())));
+    }
+    text
+}
+
+fn as_json(judged: &[Judged], deleted: &[String], failed: &[Finding]) -> Value {
+    let stores = judged.iter().map(|(store, verdict)| {
+        json!({ "store": store.location(), "decisions": verdict.decisions, "withheld": verdict.withheld })
+    });
+    json!({ "stores": stores.collect::<Vec<_>>(), "deleted": deleted, "failed": failed })
+}
