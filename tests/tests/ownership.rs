@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::{Command, Output, Stdio};
 
+use backup_core::bundle::name::BundleName;
+use chrono::Utc;
 use serde_json::Value;
 use system_tests::{Cluster, describe};
 
@@ -79,14 +81,14 @@ impl Orchestrators {
         serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["result"].take()
     }
 
-    /// Backs up, and gives the bundle.
+    /// Backs up, and gives the bundle once its second is over: the next one in it would have its name.
     fn backup(&self, who: Orchestrator) -> String {
         let made = self.json(who, &["backup"]);
-        self.cluster
-            .place
-            .path(&format!("{}/{}.tgz", who.store, made["name"].as_str().expect("a name")))
-            .display()
-            .to_string()
+        let name = made["name"].as_str().expect("a name");
+        while BundleName::at(Utc::now()).to_string() == name {
+            std::thread::yield_now();
+        }
+        self.cluster.place.path(&format!("{}/{name}.tgz", who.store)).display().to_string()
     }
 
     fn restore(&self, who: Orchestrator, bundle: &str) -> Output {
