@@ -24,7 +24,6 @@ use crate::destinations::{Abandon, Delivered, Destinations};
 use crate::encryption::{Envelope, Recipients};
 use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
-use crate::ownership::Standing;
 use crate::preflight::{DOING, Ready, preflight};
 use crate::settings::Settings;
 use crate::store::{Address, blocking};
@@ -176,12 +175,10 @@ async fn fill(
     found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
     warnings.extend(found);
     let (hosts, claims) = record_hosts(looking, &mut warnings, context).await;
-    if let Some(standing) = &mut ready.standing {
-        let foreign = claims.iter().filter_map(|(host, claim)| standing.hear(host, claim));
-        let foreign = foreign.map(|finding| Finding { severity: Severity::Warning, ..finding });
-        warnings.extend(foreign.inspect(|finding| context.observer.event(&Event::Finding(finding.clone()))));
-        standing.refuse(DOING, context)?;
-    }
+    let foreign = claims.iter().filter_map(|(host, claim)| ready.standing.hear(host, claim));
+    let foreign = foreign.map(|finding| finding.at_most(Severity::Warning));
+    warnings.extend(foreign.inspect(|finding| context.observer.event(&Event::Finding(finding.clone()))));
+    ready.standing.refuse(DOING, context)?;
     let needs = ready.needs.iter().cloned().chain(crate::sealed::of_hosts(&hosts)).collect();
     number_chunks(&mut tail.entries);
     let manifest = Manifest {
@@ -253,7 +250,7 @@ fn source(settings: &Settings, ready: &Ready, context: &Context) -> Source {
     Source {
         host: context.environment.host.clone(),
         cluster: settings.cluster.cluster_name.clone(),
-        ownership: ready.standing.as_ref().map(Standing::ownership),
+        ownership: Some(ready.standing.ownership()),
         cluster_conf: settings.cluster_conf.canonicalize().ok().filter(|path| path.to_str().is_some()),
         addresses: own_addresses(),
         release: Some(ready.release.version.clone()),

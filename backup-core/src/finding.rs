@@ -59,6 +59,11 @@ impl Finding {
         self
     }
 
+    /// The same finding, no more serious than that.
+    pub fn at_most(self, severity: Severity) -> Self {
+        Self { severity: self.severity.min(severity), ..self }
+    }
+
     /// The finding that an error amounts to, its causes joined into one message.
     pub fn from_error(code: &str, subject: impl Into<String>, error: &Error) -> Self {
         Self { hint: error.first_hint().map(Into::into), ..Self::error(code, subject, error.chain().join(": ")) }
@@ -66,7 +71,7 @@ impl Finding {
 
     /// The warning that an error amounts to where the work went on without what failed.
     pub fn warning_from_error(code: &str, subject: impl Into<String>, error: &Error) -> Self {
-        Self { severity: Severity::Warning, ..Self::from_error(code, subject, error) }
+        Self::from_error(code, subject, error).at_most(Severity::Warning)
     }
 }
 

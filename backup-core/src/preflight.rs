@@ -51,8 +51,8 @@ pub struct Ready {
     pub release: Release,
     /// What a restore will need beside the bundle; among the findings, too.
     pub needs: Vec<Finding>,
-    /// What is known of who owns the cluster, where this machine's notes can be read.
-    pub standing: Option<Standing>,
+    /// What is known of who owns the cluster.
+    pub standing: Standing,
 }
 
 /// What a preflight has to say.
@@ -102,11 +102,11 @@ pub async fn preflight(
     findings.all.extend(needs.iter().cloned());
     findings.all.extend(look_at_secrecy(&destinations, recipients));
     let error = findings.refusal();
-    let ready = match (postgres, release, error) {
-        (Some(postgres), Some(release), None) => {
+    let ready = match (postgres, release, standing, error) {
+        (Some(postgres), Some(release), Some(standing), None) => {
             Ok(Ready { postgres, destinations, refused, release, needs, standing })
         }
-        (_, _, error) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
+        (.., error) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
     };
     Preflight { ready, findings: findings.all }
 }
@@ -131,7 +131,7 @@ fn unseen(location: &str, error: &Error, sound: &[Destination], refused: &[Strin
     let written = sound.iter().any(|destination| destination.store.location() == location);
     let severity = if written { Severity::Warning } else { Severity::Info };
     let said = refused.iter().any(|why| why.starts_with(location));
-    (!said).then(|| Finding { severity, ..not_asked(location, error) })
+    (!said).then(|| not_asked(location, error).at_most(severity))
 }
 
 /// Whoever has been overtaken must not write over the head of the cluster's owner. What can't be asked does not hold a backup up.

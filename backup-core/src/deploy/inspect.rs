@@ -1,7 +1,7 @@
 //! What machines say of themselves before a deploy.
 
-use super::Plan;
 use crate::bundle::manifest::Host;
+use crate::cluster::agent::Remote;
 use crate::cluster::hosts::{Allowed, Record, Seen, ask_all, records};
 use crate::finding::{Finding, Severity};
 use crate::ownership::Standing;
@@ -11,7 +11,7 @@ use crate::{Context, Kind};
 /// be unreachable. What they say of their owner goes into `standing`. Gives what a bundle records of all, too.
 pub(super) async fn inspect(
     seen: &[Seen],
-    plan: &Plan,
+    remote: &Remote,
     record: Option<&Record>,
     allowed: &Allowed,
     standing: &mut Standing,
@@ -19,7 +19,7 @@ pub(super) async fn inspect(
 ) -> (Vec<Finding>, Vec<Host>) {
     let recorded = record.map_or(&[][..], |record| &record.hosts);
     let mut found = Vec::new();
-    let answered = ask_all(seen, &plan.remote, record, context).await;
+    let answered = ask_all(seen, remote, record, context).await;
     for (seen, said) in &answered {
         match said {
             Ok(said) => {

@@ -113,7 +113,13 @@ pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, conte
         not_asked(location, error).hint(format!("--without-store {location} goes on without it"))
     }));
     findings.extend(standing.without_claims(&stores));
-    let mut plan = Plan {
+    findings.extend(buried(&deploys, all));
+    context.phase("ask them over ssh");
+    let known = record.as_ref();
+    let (found, hosts) = inspect(&seen, &settings.remote, known, &request.allowed, &mut standing, context).await;
+    findings.extend(found);
+    standing.refuse(DOING, context)?;
+    let plan = Plan {
         all,
         cluster: standing.cluster.name.clone(),
         release,
@@ -122,12 +128,6 @@ pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, conte
         claim: ownership::next(&standing, false, context)?,
         without: request.without.clone(),
     };
-    findings.extend(buried(&deploys, &plan));
-    context.phase("ask them over ssh");
-    let (found, hosts) = inspect(&seen, &plan, record.as_ref(), &request.allowed, &mut standing, context).await;
-    findings.extend(found);
-    standing.refuse(DOING, context)?;
-    plan.claim = ownership::next(&standing, false, context)?;
     let owner = standing.highest().filter(|met| !met.claim.released && !standing.notes.is_own(&met.claim)).cloned();
     let hosts = all.then_some(hosts);
     Ok(Prepared { deploys, plan, findings, owner, hosts, record: accepted(record, &seen, &request.allowed) })
@@ -136,8 +136,8 @@ pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, conte
 const DOING: &str = "deploy";
 
 /// A deploy of all machines takes the place of one that is unfinished.
-fn buried(deploys: &Deploys, plan: &Plan) -> Option<Finding> {
-    let (_, head) = deploys.unfinished().ok().filter(|_| plan.all)?;
+fn buried(deploys: &Deploys, all: bool) -> Option<Finding> {
+    let (_, head) = deploys.unfinished().ok().filter(|_| all)?;
     let message = format!(
         "the deploy of release {} that began at {} is unfinished, and can't be gone on with after this one",
         head.plan.release,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Cluster;
+use super::{Cluster, machine};
 use crate::cluster::hosts::own_addresses;
 use crate::store::{ClaimName, LAST_EPOCH};
 use crate::{Context, Error, Kind, Result, random};
@@ -109,11 +109,7 @@ impl Claim {
 
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.host)?;
-        if !self.addresses.is_empty() {
-            let addresses: Vec<String> = self.addresses.iter().map(IpAddr::to_string).collect();
-            write!(f, " ({})", addresses.join(", "))?;
-        }
+        f.write_str(&machine(&self.host, &self.addresses))?;
         if self.since > DateTime::UNIX_EPOCH {
             write!(f, " since {}", self.since.format("%F %T UTC"))?;
         }

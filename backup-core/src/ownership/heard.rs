@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::machine;
 use crate::encryption::Identities;
 use crate::store::{Store, blocking, open_stored};
 use crate::{Result, bundle::name::FileName};
@@ -32,10 +33,9 @@ impl std::fmt::Display for Heard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} by {} in {}", self.time.format("%F %T UTC"), self.bundle, self.store)?;
         if let Some(host) = &self.host {
-            write!(f, " from {host}")?;
+            write!(f, " from {}", machine(host, &self.addresses))?;
         }
-        let addresses: Vec<String> = self.addresses.iter().map(IpAddr::to_string).collect();
-        if addresses.is_empty() { Ok(()) } else { write!(f, " ({})", addresses.join(", ")) }
+        Ok(())
     }
 }
 

@@ -10,6 +10,8 @@ mod notes;
 mod standing;
 mod take;
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -45,4 +47,10 @@ impl Cluster {
     pub fn shown(&self) -> String {
         if self.name.is_empty() { "the cluster".into() } else { format!("cluster {}", self.name) }
     }
+}
+
+/// A machine as messages call it, with its addresses.
+fn machine(host: &str, addresses: &[IpAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+    if addresses.is_empty() { host.into() } else { format!("{host} ({})", addresses.join(", ")) }
 }

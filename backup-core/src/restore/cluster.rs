@@ -87,8 +87,7 @@ async fn ask(
             Err(error) if error.kind() == Kind::Refused => Vec::new(),
             Err(error) => vec![Finding::from_error("login-failed", &seen.host, &error)],
         };
-        let warning = |one: Finding| Finding { severity: one.severity.min(Severity::Warning), ..one };
-        findings.all.extend(found.into_iter().map(warning));
+        findings.all.extend(found.into_iter().map(|finding| finding.at_most(Severity::Warning)));
     }
     claims
 }

@@ -46,11 +46,11 @@ pub(super) async fn look(
     }
     let mut stores = findings.keep("stores", "stores", stores(request, settings, context)).unwrap_or_default();
     for (location, error) in standing.look_in_stores(&stores).await {
-        findings.all.push(Finding { severity: Severity::Info, ..not_asked(&location, &error) });
+        findings.all.push(not_asked(&location, &error).at_most(Severity::Info));
         stores.retain(|store| store.location() != location);
     }
     let foreign: Vec<Finding> = claims.iter().filter_map(|(host, claim)| standing.hear(host, claim)).collect();
-    findings.all.extend(foreign.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
+    findings.all.extend(foreign.into_iter().map(|finding| finding.at_most(Severity::Warning)));
     if !standing.owns() {
         // What others own is brought back from what was made since they do.
         standing.notes.epoch = made_in(recorded.map_or(0, |recorded| recorded.epoch), &standing);

@@ -6,7 +6,6 @@
 mod prune;
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 pub use prune::Pruning;
@@ -153,7 +152,7 @@ fn suspiciously_small(bundles: &[Candidate], newest_first: &[usize], accepted: &
     if newest.length >= median / 2 || accepted.contains(&newest.file) {
         return None;
     }
-    let (length, usual): (&dyn Display, &dyn Display) = (&bytes(newest.length), &bytes(median));
+    let (length, usual) = (bytes(newest.length), bytes(median));
     let message = format!("it has {length}, and those before it about {usual}: something may be missing");
     let hint = format!("look what is in it; if all is well, --accept {}", newest.file);
     Some(Finding::warning("newest-small", &newest.file, message).hint(hint))

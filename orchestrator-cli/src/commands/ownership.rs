@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backup_core::cluster::hosts::{self, Record, ask_if_let_in};
 use backup_core::encryption::Identities;
 use backup_core::event::Event;
-use backup_core::finding::Finding;
+use backup_core::finding::{Finding, Severity};
 use backup_core::ownership::{self, Claim, Cluster, Heard, Met, Standing, all_asked, not_asked};
 use backup_core::settings::{self, Settings};
 use backup_core::store::Store;
@@ -69,14 +69,11 @@ async fn show(settings: &Settings, identities: &Identities, output: &Output, con
     let (standing, failed) = look(settings, &stores, context).await?;
     stores.retain(|store| !failed.iter().any(|(location, _)| *location == store.location()));
     let heard = ownership::heard(&stores, &standing.cluster.name, identities).await;
-    let unseen: Vec<Finding> = failed.iter().map(|(location, error)| warning(location, error)).collect();
+    let unseen = failed.iter().map(|(location, error)| not_asked(location, error).at_most(Severity::Warning));
+    let unseen: Vec<Finding> = unseen.collect();
     unseen.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     output.result("ownership", &as_json(&standing, heard.as_ref(), &unseen), &text(&standing, heard.as_ref()))?;
     Ok(exit::done(!unseen.is_empty() || standing.overtaking().is_some()))
-}
-
-fn warning(location: &str, error: &Error) -> Finding {
-    Finding { severity: backup_core::finding::Severity::Warning, ..not_asked(location, error) }
 }
 
 fn text(standing: &Standing, heard: Option<&Heard>) -> String {
