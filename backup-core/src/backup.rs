@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bundle::FORMAT;
@@ -13,11 +13,11 @@ use crate::bundle::manifest::{Host, Manifest, Server, Sha256Digest, Source, numb
 use crate::bundle::name::{BundleName, FileName};
 use crate::bundle::pack::cores;
 use crate::bundle::writer::{Tail, Writer};
+use crate::catalog::Series;
 use crate::cluster::agent::Remote;
 use crate::cluster::hosts::{self, Record, ask_if_let_in, own_addresses, records};
 use crate::component::files;
-use crate::component::postgres::{self, Capture};
-use crate::component::release::Origin;
+use crate::component::postgres::{self, Beside, Capture};
 use crate::context::Context;
 pub use crate::destinations::Destination;
 use crate::destinations::{Abandon, Delivered, Destinations};
@@ -30,8 +30,10 @@ use crate::store::{Address, blocking};
 use crate::{Error, ErrorContext, Kind, Result, TOOL};
 
 /// What is asked for beside the settings.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Request {
+    /// What the bundle is one of. The orchestrator's has release, `cluster.conf` and files in it, a component's databases alone.
+    pub series: Series,
     /// Stores that get the bundle; empty for those of the settings.
     pub to: Vec<Address>,
     /// Who can read the bundle, beside those of the settings.
@@ -49,7 +51,7 @@ pub struct Request {
 }
 
 /// What a backup made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// The bundle's name.
     pub name: String,
@@ -137,15 +139,15 @@ async fn fill(
     let destinations = destinations(settings, request, stream.is_some(), context)?;
     let recipients = recipients(settings, request)?;
     context.phase("check");
-    let release = request.release.clone().map(Origin::Given);
-    let checked = preflight(settings, release.as_ref(), &request.databases, &destinations, &recipients, context).await;
+    let checked = preflight(settings, request, &destinations, &recipients, context).await;
     let mut warnings: Vec<Finding> =
         checked.findings.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
     warnings.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
     let mut ready = checked.ready?;
-    let name = BundleName::at(context.now());
+    let name = name(&request.series, context)?;
     // Beside the capture, which takes longer than hosts that are down.
-    let hosts: Vec<String> = settings.cluster.hosts().into_iter().map(Into::into).collect();
+    let all = if request.series.is_orchestrators() { settings.cluster.hosts() } else { Vec::new() };
+    let hosts: Vec<String> = all.into_iter().map(Into::into).collect();
     let looking = {
         let (seen, remote, context) = (request.hosts.clone(), settings.remote.clone(), context.clone());
         AbortOnDropHandle::new(tokio::spawn(async move {
@@ -166,8 +168,7 @@ async fn fill(
     meter.total.store(ready.postgres.databases.iter().map(|database| database.size).sum(), Relaxed);
     let ticker = Ticker::start(meter.clone(), context.clone());
     let (writer, closing) = Writer::start(name.clone(), level, sink, meter.clone());
-    let jobs = request.jobs.or(settings.jobs).unwrap_or_else(cores);
-    let captured = capture(settings, &ready, &name, jobs, &writer, &meter, context).await;
+    let captured = capture(settings, request, &ready, &name, &writer, &meter, context).await;
     // A failure to write comes first: the capture's error then only says that there was one.
     let tail = closing.close(writer).await?;
     let (databases, found) = captured?;
@@ -175,10 +176,13 @@ async fn fill(
     found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
     warnings.extend(found);
     let (hosts, claims) = record_hosts(looking, &mut warnings, context).await;
-    let foreign = claims.iter().filter_map(|(host, claim)| ready.standing.hear(host, claim));
-    let foreign = foreign.map(|finding| finding.at_most(Severity::Warning));
-    warnings.extend(foreign.inspect(|finding| context.observer.event(&Event::Finding(finding.clone()))));
-    ready.standing.refuse(DOING, context)?;
+    if let Some(orchestrator) = &mut ready.orchestrator {
+        let standing = &mut orchestrator.standing;
+        let foreign = claims.iter().filter_map(|(host, claim)| standing.hear(host, claim));
+        let foreign = foreign.map(|finding| finding.at_most(Severity::Warning));
+        warnings.extend(foreign.inspect(|finding| context.observer.event(&Event::Finding(finding.clone()))));
+        standing.refuse(DOING, context)?;
+    }
     let needs = ready.needs.iter().cloned().chain(crate::sealed::of_hosts(&hosts)).collect();
     number_chunks(&mut tail.entries);
     let manifest = Manifest {
@@ -187,7 +191,7 @@ async fn fill(
         name: name.to_string(),
         created: name.time(),
         finished: context.now(),
-        source: source(settings, &ready, context),
+        source: source(settings, request, &ready, context),
         hosts,
         databases,
         warnings,
@@ -196,6 +200,12 @@ async fn fill(
     };
     abandon.disarm();
     Ok(Complete { manifest, tail, content: meter.read.load(Relaxed), _ticker: ticker })
+}
+
+fn name(series: &Series, context: &Context) -> Result<BundleName> {
+    let component = &series.component;
+    BundleName::of(component, context.now())
+        .map_err(|_| Error::new(Kind::Usage, format!("name the bundle: {component} is no name of a component")))
 }
 
 impl Complete {
@@ -246,14 +256,17 @@ async fn record_hosts(
     }
 }
 
-fn source(settings: &Settings, ready: &Ready, context: &Context) -> Source {
+fn source(settings: &Settings, request: &Request, ready: &Ready, context: &Context) -> Source {
+    let orchestrator = ready.orchestrator.as_ref();
+    let cluster_conf = orchestrator.and_then(|_| settings.cluster_conf.canonicalize().ok());
     Source {
+        group: request.series.group.clone(),
         host: context.environment.host.clone(),
         cluster: settings.cluster.cluster_name.clone(),
-        ownership: Some(ready.standing.ownership()),
-        cluster_conf: settings.cluster_conf.canonicalize().ok().filter(|path| path.to_str().is_some()),
+        ownership: orchestrator.map(|orchestrator| orchestrator.standing.ownership()),
+        cluster_conf: cluster_conf.filter(|path| path.to_str().is_some()),
         addresses: own_addresses(),
-        release: Some(ready.release.version.clone()),
+        release: orchestrator.map(|orchestrator| orchestrator.release.version.clone()),
         postgres: Some(Server {
             version: ready.postgres.server.version.clone(),
             version_number: ready.postgres.server.number,
@@ -276,9 +289,9 @@ struct Beginning<'b> {
 
 async fn capture(
     settings: &Settings,
+    request: &Request,
     ready: &Ready,
     name: &BundleName,
-    jobs: usize,
     writer: &Writer,
     meter: &Arc<Meter>,
     context: &Context,
@@ -286,26 +299,34 @@ async fn capture(
     let pairs: Vec<(String, String)> =
         ready.postgres.databases.iter().map(|facts| (facts.name.clone(), postgres::directory(&facts.name))).collect();
     let version = &ready.postgres.tools.version;
-    let readme = postgres::readme(&name.to_string(), &pairs, version, !settings.files.is_empty());
+    let beside = match &ready.orchestrator {
+        None => Beside::Nothing,
+        Some(_) if settings.files.is_empty() => Beside::Conf,
+        Some(_) => Beside::ConfAndFiles,
+    };
+    let readme = postgres::readme(&name.to_string(), &pairs, version, beside);
     writer.add("README.txt", readme.as_bytes()).await?;
     let beginning = Beginning {
         format: FORMAT,
         tool: TOOL,
         name: name.to_string(),
         created: name.time(),
-        source: source(settings, ready, context),
+        source: source(settings, request, ready, context),
         databases: ready.postgres.databases.iter().map(|facts| facts.name.as_str()).collect(),
     };
     writer.add("bundle.json", &json(&beginning)?).await?;
-    writer.add("release.json", &json(&ready.release)?).await?;
-    writer.add("cluster.conf", &settings.cluster_conf_bytes).await?;
-    let mut warnings = files::capture(&settings.files, writer, context).await?;
+    let mut warnings = Vec::new();
+    if let Some(orchestrator) = &ready.orchestrator {
+        writer.add("release.json", &json(&orchestrator.release)?).await?;
+        writer.add("cluster.conf", &settings.cluster_conf_bytes).await?;
+        warnings = files::capture(&settings.files, writer, context).await?;
+    }
     let what = Capture {
         parameters: &ready.postgres.parameters,
         server: &ready.postgres.server,
         tools: &ready.postgres.tools,
         databases: &ready.postgres.databases,
-        jobs,
+        jobs: request.jobs.or(settings.jobs).unwrap_or_else(cores),
         role_passwords: settings.role_passwords,
     };
     let (databases, found) = postgres::capture(&what, &ready.postgres.connection, writer, meter, context).await?;

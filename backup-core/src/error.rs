@@ -82,6 +82,13 @@ impl Error {
         self.chain().iter().any(|cause| cause.contains("No space left on device"))
     }
 
+    /// Whether a standby may have ended the work because its master's changes could not wait: it says so, or cuts a connection that
+    /// was just idle without a word.
+    pub fn is_recovery_conflict(&self) -> bool {
+        let marks = ["conflict with recovery", "connection closed", "closed the connection unexpectedly"];
+        self.chain().iter().any(|cause| marks.iter().any(|mark| cause.contains(mark)))
+    }
+
     /// Every layer's message, outermost first. A layer that only repeats the end of the one before is left out.
     pub fn chain(&self) -> Vec<String> {
         let mut messages: Vec<String> = Vec::new();

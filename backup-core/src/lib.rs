@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod cluster;
 pub mod component;
 pub mod context;
+pub mod databases;
 pub mod deploy;
 mod destinations;
 pub mod diff;

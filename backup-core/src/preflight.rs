@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use crate::backup::Request;
 use crate::component::files::Tree;
 use crate::component::postgres::connection::{Connection, Parameters, connect, connect_first};
 use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Tools};
@@ -47,10 +48,16 @@ pub struct Ready {
     pub destinations: Vec<Destination>,
     /// The others, each with its reason.
     pub refused: Vec<String>,
-    /// The release.
-    pub release: Release,
+    /// What the orchestrator's own backup has beside databases; none where a component's are backed up.
+    pub orchestrator: Option<ReadyOrchestrator>,
     /// What a restore will need beside the bundle; among the findings, too.
     pub needs: Vec<Finding>,
+}
+
+/// What the orchestrator's own backup has beside databases.
+pub struct ReadyOrchestrator {
+    /// The release.
+    pub release: Release,
     /// What is known of who owns the cluster.
     pub standing: Standing,
 }
@@ -66,24 +73,18 @@ pub struct Preflight {
 /// Looks at everything; `destinations` are the stores to be written.
 pub async fn preflight(
     settings: &Settings,
-    release: Option<&Origin>,
-    databases: &[String],
+    request: &Request,
     destinations: &[Destination],
     recipients: &Recipients,
     context: &Context,
 ) -> Preflight {
     let mut findings = Findings::default();
-    look_at_cluster(settings, &mut findings);
-    let (standing, unasked) = look_at_ownership(settings, destinations, context, &mut findings).await;
-    findings.all.extend(look_at_platform(settings));
-    let release = findings.keep("release", "release", release::find(release.or(settings.release.as_ref())).await);
-    if let Some(release) = &release {
-        findings.all.push(Finding::info("release", "release", format!("{} ({})", release.version, release.origin)));
+    let whole = request.series.is_orchestrators();
+    let (mut orchestrator, mut unasked) = (None, Vec::new());
+    if whole {
+        (orchestrator, unasked) = look_at_orchestrator(settings, request, destinations, context, &mut findings).await;
     }
-    for tree in &settings.files {
-        look_at_tree(&tree.path, &mut findings);
-    }
-    let wanted = if databases.is_empty() { &settings.databases } else { databases };
+    let wanted = if request.databases.is_empty() { &settings.databases } else { &request.databases };
     let postgres = look_at_postgres(settings, wanted, context, &mut findings).await;
     let databases = postgres.iter().flat_map(|postgres| &postgres.databases);
     let size = databases.map(|database| database.size).sum();
@@ -97,18 +98,42 @@ pub async fn preflight(
         }
     }
     let mut needs = postgres.as_ref().map_or_else(Vec::new, |postgres| postgres.needs.clone());
-    needs.extend(sealed::of_files(&settings.cluster, &settings.files));
+    if whole {
+        needs.extend(sealed::of_files(&settings.cluster, &settings.files));
+    }
     needs.extend(sealed::of_encryption(recipients));
     findings.all.extend(needs.iter().cloned());
     findings.all.extend(look_at_secrecy(&destinations, recipients));
     let error = findings.refusal();
-    let ready = match (postgres, release, standing, error) {
-        (Some(postgres), Some(release), Some(standing), None) => {
-            Ok(Ready { postgres, destinations, refused, release, needs, standing })
-        }
+    let ready = match (postgres, orchestrator.is_some() == whole, error) {
+        (Some(postgres), true, None) => Ok(Ready { postgres, destinations, refused, orchestrator, needs }),
         (.., error) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
     };
     Preflight { ready, findings: findings.all }
+}
+
+/// Looks at all but databases; what could not be asked who owns the cluster, too.
+async fn look_at_orchestrator(
+    settings: &Settings,
+    request: &Request,
+    destinations: &[Destination],
+    context: &Context,
+    findings: &mut Findings,
+) -> (Option<ReadyOrchestrator>, Vec<(String, Error)>) {
+    look_at_cluster(settings, findings);
+    let (standing, unasked) = look_at_ownership(settings, destinations, context, findings).await;
+    findings.all.extend(look_at_platform(settings));
+    let given = request.release.clone().map(Origin::Given);
+    let release =
+        findings.keep("release", "release", release::find(given.as_ref().or(settings.release.as_ref())).await);
+    if let Some(release) = &release {
+        findings.all.push(Finding::info("release", "release", format!("{} ({})", release.version, release.origin)));
+    }
+    for tree in &settings.files {
+        look_at_tree(&tree.path, findings);
+    }
+    let both = standing.zip(release);
+    (both.map(|(standing, release)| ReadyOrchestrator { release, standing }), unasked)
 }
 
 fn look_at_cluster(settings: &Settings, findings: &mut Findings) {

@@ -21,8 +21,6 @@ use crate::error::{Asked, status};
 use crate::guarantees;
 use crate::signature::SignedAs;
 
-/// What every bundle's key has before its time; the server need not list anything else.
-const NAMES: &str = "orchestrator_backup_";
 /// A name that no bundle will have, to try whether one could be written.
 pub(crate) const TRIAL: &str = "orchestrator_backup_19700101T000000Z.tgz";
 /// Nothing that lies beside a bundle is longer.
@@ -191,7 +189,7 @@ impl Bucket {
 
     /// The bundles, in the order of their names.
     pub(crate) async fn list(&self) -> Result<Vec<Stored>> {
-        self.list_all(NAMES).await.map(bundles)
+        self.list_all("").await.map(bundles)
     }
 
     /// Names and lengths of all objects whose names begin with `names`.
@@ -216,7 +214,7 @@ impl Bucket {
         let mut uploads = Vec::new();
         let (mut key, mut id) = (None::<String>, None::<String>);
         loop {
-            let request = self.client.list_multipart_uploads().bucket(&self.address.bucket).prefix(self.key(NAMES));
+            let request = self.client.list_multipart_uploads().bucket(&self.address.bucket).prefix(self.key(""));
             let page = request.set_key_marker(key.clone()).set_upload_id_marker(id.clone()).send().await;
             let page = page.map_err(|cause| asked.failed(cause))?;
             uploads.extend(page.uploads().iter().filter_map(|upload| self.leftover(upload)));

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::header::EntryKind;
+use super::name::BundleName;
 use super::path;
 use crate::Result;
 use crate::finding::Finding;
@@ -79,6 +80,9 @@ pub struct Source {
     /// The cluster's name from `cluster.conf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
+    /// The server group whose databases these are; none where the orchestrator is backed up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Where its `cluster.conf` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_conf: Option<PathBuf>,
@@ -359,6 +363,12 @@ impl Database {
 }
 
 impl Manifest {
+    /// The component whose databases alone are in it; none where it holds an orchestrator.
+    pub fn component(&self) -> Option<String> {
+        let name: BundleName = self.name.parse().ok()?;
+        (!name.is_orchestrators()).then(|| name.component().to_owned())
+    }
+
     /// Rows of all databases.
     pub fn rows(&self) -> u64 {
         self.databases.iter().map(Database::rows).fold(0, u64::saturating_add)

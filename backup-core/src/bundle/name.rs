@@ -1,18 +1,27 @@
-//! Names of bundles: `orchestrator_backup_<YYYYMMDDTHHMMSSZ>`.
+//! Names of bundles: `<component>_backup_<YYYYMMDDTHHMMSSZ>`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-const PREFIX: &str = "orchestrator_backup_";
+/// The component whose bundles hold the orchestrator itself.
+pub const ORCHESTRATOR: &str = "orchestrator";
+/// The longest name of a component.
+const LONGEST: usize = 64;
+const INFIX: &str = "_backup_";
 const ENDING: &str = ".tgz";
 const ENCRYPTED: &str = ".age";
 const TIME: &str = "%Y%m%dT%H%M%SZ";
+/// Characters of a time.
+const TIME_LENGTH: usize = 16;
 
-/// A bundle's name without its ending; it is also the name of the one directory inside.
+/// A bundle's name without its ending; it is also the name of the one directory inside. Older ones come first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BundleName(DateTime<Utc>);
+pub struct BundleName {
+    time: DateTime<Utc>,
+    component: String,
+}
 
 /// Why a text is not the name of a bundle.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,21 +29,43 @@ pub struct NotAName;
 
 impl fmt::Display for NotAName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a name of the form orchestrator_backup_YYYYMMDDTHHMMSSZ")
+        f.write_str("not a name of the form COMPONENT_backup_YYYYMMDDTHHMMSSZ")
     }
 }
 
 impl std::error::Error for NotAName {}
 
 impl BundleName {
-    /// The name of a bundle begun at `time`, to the second.
+    /// The name of a bundle of the orchestrator begun at `time`, to the second.
     pub fn at(time: DateTime<Utc>) -> Self {
-        Self(DateTime::from_timestamp(time.timestamp(), 0).unwrap_or(time))
+        Self { time: DateTime::from_timestamp(time.timestamp(), 0).unwrap_or(time), component: ORCHESTRATOR.into() }
+    }
+
+    /// The name of a bundle of a component begun at `time`.
+    ///
+    /// # Errors
+    /// [`NotAName`] where the component's name has other characters than small letters, digits and hyphens.
+    pub fn of(component: &str, time: DateTime<Utc>) -> Result<Self, NotAName> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let fits = component.bytes().next().is_some_and(|first| first.is_ascii_lowercase())
+            && component.bytes().all(plain)
+            && component.len() <= LONGEST;
+        if fits { Ok(Self { component: component.into(), ..Self::at(time) }) } else { Err(NotAName) }
     }
 
     /// When the bundle was begun.
     pub fn time(&self) -> DateTime<Utc> {
-        self.0
+        self.time
+    }
+
+    /// What it holds: the orchestrator, or the databases of a component.
+    pub fn component(&self) -> &str {
+        &self.component
+    }
+
+    /// Whether it holds the orchestrator itself.
+    pub fn is_orchestrators(&self) -> bool {
+        self.component == ORCHESTRATOR
     }
 }
 
@@ -69,6 +100,12 @@ impl FromStr for FileName {
     }
 }
 
+/// Whether a text begins with a bundle's name.
+pub(crate) fn begins_with_name(text: &str) -> bool {
+    let end = text.find(INFIX).map(|at| at + INFIX.len() + TIME_LENGTH);
+    end.and_then(|end| text.get(..end)).is_some_and(|name| name.parse::<BundleName>().is_ok())
+}
+
 /// A time as it stands in names, such as `20261120T191500Z`.
 pub fn timestamp(time: DateTime<Utc>) -> String {
     time.format(TIME).to_string()
@@ -76,7 +113,7 @@ pub fn timestamp(time: DateTime<Utc>) -> String {
 
 impl fmt::Display for BundleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}", timestamp(self.0))
+        write!(f, "{}{INFIX}{}", self.component, timestamp(self.time))
     }
 }
 
@@ -84,9 +121,9 @@ impl FromStr for BundleName {
     type Err = NotAName;
 
     fn from_str(text: &str) -> Result<Self, NotAName> {
-        let time = text.strip_prefix(PREFIX).ok_or(NotAName)?;
+        let (component, time) = text.split_once(INFIX).ok_or(NotAName)?;
         let parsed = NaiveDateTime::parse_from_str(time, TIME).map_err(|_| NotAName)?;
-        let name = Self(parsed.and_utc());
+        let name = Self::of(component, parsed.and_utc())?;
         // chrono accepts `1` for `01`; one time has one name.
         if name.to_string() == text { Ok(name) } else { Err(NotAName) }
     }
@@ -106,12 +143,22 @@ mod tests {
             let file_name = FileName { bundle: name.clone(), encrypted };
             assert_eq!((file_name.to_string().as_str(), file.parse()), (file, Ok(file_name)));
         }
+        let other: BundleName = "component-database_backup_20261120T191500Z".parse().expect("a good name");
+        assert_eq!(
+            (other.component(), other.is_orchestrators(), name.is_orchestrators()),
+            ("component-database", false, true)
+        );
+        assert_eq!(other.time(), name.time());
         assert_eq!("orchestrator_backup_20261120T191500Z.age".parse::<FileName>(), Err(NotAName));
         for bad in [
             "",
             "orchestrator_backup_",
             "orchestrator_backup_20261120T191500",
             "x_20261120T191500Z",
+            "_backup_20261120T191500Z",
+            "../x_backup_20261120T191500Z",
+            "X_backup_20261120T191500Z",
+            "-x_backup_20261120T191500Z",
             "orchestrator_backup_20261120T1915 0Z",
             "orchestrator_backup_20261320T191500Z",
         ] {

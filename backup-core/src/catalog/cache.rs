@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Facts;
-use crate::store::Stored;
+use crate::store::{Address, Stored};
 use crate::{Context, state};
 
 /// Facts of one store's bundles. What can't be read or written is as if it had not been kept.
@@ -26,8 +26,12 @@ struct Kept {
 }
 
 impl Cache {
-    /// What is kept of the store at a location.
-    pub fn of(location: &str, context: &Context) -> Self {
+    /// What is kept of a store; none of a directory, for what is on this machine is read as fast.
+    pub fn of(store: &Address, context: &Context) -> Option<Self> {
+        (!matches!(store, Address::Directory(_))).then(|| Self::at(&store.to_string(), context))
+    }
+
+    fn at(location: &str, context: &Context) -> Self {
         let environment = &context.environment;
         let base = environment.get("XDG_CACHE_HOME").map(PathBuf::from);
         let base = base.or_else(|| environment.home.as_ref().map(|home| home.join(".cache")));

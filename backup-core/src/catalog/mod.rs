@@ -2,6 +2,7 @@
 
 mod cache;
 
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use cache::Cache;
 
 use crate::bundle::manifest::Sha256Digest;
-use crate::bundle::name::FileName;
+use crate::bundle::name::{FileName, ORCHESTRATOR};
 use crate::bundle::reader::OpenBundle;
 use crate::encryption::Identities;
 use crate::restore::Drill;
@@ -23,6 +24,9 @@ use crate::{ErrorContext, Kind, Result};
 pub struct Facts {
     /// Cluster it came from.
     pub cluster: Option<String>,
+    /// The server group that it is of, where a component's databases are in it.
+    #[serde(default)]
+    pub group: Option<String>,
     /// Release that ran.
     pub release: Option<String>,
     /// Its databases.
@@ -42,6 +46,8 @@ pub struct Listed {
     pub name: String,
     /// Its file's name.
     pub file: String,
+    /// What it holds: the orchestrator, or a component's databases.
+    pub component: String,
     /// Whether it is encrypted.
     pub encrypted: bool,
     /// Whether what follows is known: not of an encrypted bundle without its identity.
@@ -61,6 +67,50 @@ pub struct Listed {
     pub problem: Option<String>,
     /// Whether that is damage; else it may only be closed to us, or of a newer format.
     pub damaged: bool,
+}
+
+/// What a bundle is one of: all bundles of one component, and of one server group where the cluster has several.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Series {
+    /// The component.
+    pub component: String,
+    /// The server group; none for the orchestrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+impl Series {
+    /// The orchestrator's own.
+    pub fn orchestrator() -> Self {
+        Self { component: ORCHESTRATOR.into(), group: None }
+    }
+
+    /// Whether it is the orchestrator's own.
+    pub fn is_orchestrators(&self) -> bool {
+        self.component == ORCHESTRATOR
+    }
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self::orchestrator()
+    }
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.group {
+            None => f.write_str(&self.component),
+            Some(group) => write!(f, "{} of {group}", self.component),
+        }
+    }
+}
+
+impl Listed {
+    /// What it is one of, as far as is known.
+    pub fn series(&self) -> Series {
+        Series { component: self.component.clone(), group: self.facts.group.clone() }
+    }
 }
 
 /// Lists a store, oldest bundle first. A bundle that can't be opened is listed with its problem. Where there is a cache,
@@ -101,6 +151,7 @@ fn describe(store: &dyn Store, identities: &Identities, stored: &Stored, known: 
     let mut listed = Listed {
         name: name.bundle.to_string(),
         file: name.to_string(),
+        component: name.bundle.component().into(),
         encrypted: name.encrypted,
         opened: known.is_some(),
         created: name.bundle.time(),
@@ -137,6 +188,7 @@ fn facts(bundle: &OpenBundle) -> Facts {
     let manifest = bundle.manifest();
     Facts {
         cluster: manifest.source.cluster.clone(),
+        group: manifest.source.group.clone(),
         release: manifest.source.release.clone(),
         databases: manifest.databases.iter().map(|database| database.name.clone()).collect(),
         rows: manifest.rows(),

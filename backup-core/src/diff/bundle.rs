@@ -13,10 +13,13 @@ use crate::{Error, ErrorContext, Kind, Result};
 pub fn of_bundle(bundle: &OpenBundle) -> Result<Picture> {
     let manifest = bundle.manifest();
     let mut picture = Picture::default();
-    let doing = || "read the bundle's cluster.conf".to_owned();
-    let text = String::from_utf8(bundle.content("cluster.conf")?)
-        .map_err(|cause| Error::new(Kind::Unsupported, doing()).because(cause))?;
-    picture.note_cluster(&ClusterConf::parse(&text).context(doing)?);
+    // A component's has none.
+    if manifest.component().is_none() {
+        let doing = || "read the bundle's cluster.conf".to_owned();
+        let text = String::from_utf8(bundle.content("cluster.conf")?)
+            .map_err(|cause| Error::new(Kind::Unsupported, doing()).because(cause))?;
+        picture.note_cluster(&ClusterConf::parse(&text).context(doing)?);
+    }
     if let Some(release) = &manifest.source.release {
         picture.note(Area::Release, "release", release);
     }

@@ -48,6 +48,11 @@ impl Recipients {
         &self.names
     }
 
+    /// The recipients as another machine can read them, which has none of their files.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.seen.iter().cloned().collect()
+    }
+
     pub(super) fn keys(&self) -> impl Iterator<Item = &dyn age::Recipient> {
         self.keys.iter().map(|key| &**key as &dyn age::Recipient)
     }

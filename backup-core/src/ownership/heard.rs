@@ -51,7 +51,8 @@ pub async fn heard(stores: &[Arc<dyn Store>], cluster: &str, identities: &Identi
 
 fn newest(store: &dyn Store, cluster: &str, identities: &Identities) -> Result<Option<Heard>> {
     let stored = store.list()?;
-    let newest = stored.iter().rev().take(LOOKED_AT);
+    // What database servers make says nothing of the orchestrator.
+    let newest = stored.iter().rev().filter(|stored| stored.name.bundle.is_orchestrators()).take(LOOKED_AT);
     Ok(newest.filter_map(|stored| look(store, &stored.name, cluster, identities)).next())
 }
 

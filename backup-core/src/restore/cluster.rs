@@ -101,6 +101,9 @@ pub(super) fn remember(plan: &Plan, context: &Context) -> Result<()> {
 
 /// Looks at the hosts once more, for those that answered when the restore began and don't any more.
 pub(super) async fn look_again(source: &Source, plan: &Plan, context: &Context) -> Result<Vec<Finding>> {
+    if source.manifest().component().is_some() {
+        return Ok(Vec::new());
+    }
     let mut hosts = hosts_of(&conf_of(source)?);
     hosts.retain(|host| !plan.hosts_down.contains(host));
     let seen = hosts::look(&hosts, plan.ssh_port, context).await?;

@@ -19,7 +19,7 @@ pub(super) fn look(
     context: &Context,
     findings: &mut Findings,
 ) -> Vec<Placement> {
-    if !request.files_wanted() {
+    if !request.files_wanted() || manifest.component().is_some() {
         return Vec::new();
     }
     if manifest.source.cluster_conf.is_none() && request.cluster_conf.is_none() {

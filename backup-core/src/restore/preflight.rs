@@ -58,8 +58,12 @@ pub(super) async fn preflight(
     let source = source::look(request, settings, &mut findings, context).await;
     let mut hosts = Hosts::default();
     if let Some(source) = &source {
-        release::look(source.manifest(), request, settings, &mut findings).await;
-        if !request.is_copy() {
+        let component = source.manifest().component();
+        if component.is_none() {
+            release::look(source.manifest(), request, settings, &mut findings).await;
+        }
+        // A component's databases say nothing of the machines, and give nobody the cluster.
+        if component.is_none() && !request.is_copy() {
             hosts = cluster::look(source, request, settings, context, &mut findings).await;
         }
     }

@@ -3,14 +3,18 @@
 //! Ages count from the newest good bundle and not from a clock, so that a cluster which is no longer backed up loses nothing, and
 //! calendar periods are those of UTC. A bundle from the future shows that a clock was or is wrong; nothing is deleted then.
 
+mod after;
 mod prune;
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
+pub use after::{Pruned, prune_after};
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 pub use prune::Pruning;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::Series;
 use crate::finding::{Finding, bytes};
 
 /// Clocks may differ by so much.
@@ -41,6 +45,8 @@ pub struct Policy {
 pub struct Candidate {
     /// Its file's name.
     pub file: String,
+    /// What it is one of; each series is judged for itself.
+    pub series: Series,
     /// When it was begun, by its name.
     pub created: DateTime<Utc>,
     /// Its length in bytes.
@@ -51,6 +57,15 @@ pub struct Candidate {
     pub proved: bool,
     /// Until when its store keeps it from being deleted.
     pub locked_until: Option<DateTime<Utc>>,
+}
+
+/// What is known beside the bundles.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Names of bundles that an operator has found to be well although they are small.
+    pub accepted: Vec<String>,
+    /// Series whose last backup failed, and when.
+    pub failed: Vec<(Series, DateTime<Utc>)>,
 }
 
 /// What becomes of a bundle, and why.
@@ -79,32 +94,42 @@ impl Policy {
         *self == Self::default()
     }
 
-    /// Judges all bundles of one store. `accepted` are names of bundles that an operator has found to be well although they are small.
-    pub fn judge(&self, bundles: &[Candidate], now: DateTime<Utc>, accepted: &[String]) -> Verdict {
-        let mut newest_first: Vec<usize> = (0..bundles.len()).filter(|at| bundles[*at].foreign.is_none()).collect();
-        newest_first
-            .sort_by(|a, b| (bundles[*b].created, &bundles[*b].file).cmp(&(bundles[*a].created, &bundles[*a].file)));
-        let reasons = self.reasons(bundles, &newest_first, now);
-        let mut withheld = Vec::new();
-        if newest_first.iter().any(|at| reasons[*at].is_empty()) {
-            withheld.extend(from_the_future(bundles, &newest_first, now));
-            withheld.extend(suspiciously_small(bundles, &newest_first, accepted));
+    /// Judges all bundles of one store, each series for itself.
+    pub fn judge(&self, bundles: &[Candidate], now: DateTime<Utc>, known: &Known) -> Verdict {
+        let mut by_series: BTreeMap<&Series, Vec<usize>> = BTreeMap::new();
+        for (at, bundle) in bundles.iter().enumerate().filter(|(_, bundle)| bundle.foreign.is_none()) {
+            by_series.entry(&bundle.series).or_default().push(at);
         }
-        let judged = bundles.iter().zip(reasons).map(|(bundle, reasons)| {
-            let (kept, why) = match &bundle.foreign {
-                Some(why) => (true, why.clone()),
-                None if !reasons.is_empty() => (true, reasons.join(", ")),
-                None if !withheld.is_empty() => (true, "nothing is deleted now".into()),
-                None => (false, "no rule keeps it".into()),
-            };
-            Decision { file: bundle.file.clone(), kept, why }
+        let mut why_kept: Vec<Option<String>> = bundles.iter().map(|bundle| bundle.foreign.clone()).collect();
+        let mut reasons = vec![Vec::new(); bundles.len()];
+        let mut withheld = Vec::new();
+        for (series, mut newest_first) in by_series {
+            newest_first.sort_by_key(|at| Reverse((bundles[*at].created, &bundles[*at].file)));
+            self.reasons(bundles, &newest_first, now, &mut reasons);
+            let mut doubts = Vec::new();
+            if newest_first.iter().any(|at| reasons[*at].is_empty()) {
+                doubts.extend(from_the_future(bundles, &newest_first, now));
+                doubts.extend(suspiciously_small(bundles, &newest_first, &known.accepted));
+                doubts.extend(last_failed(series, &bundles[newest_first[0]], &known.failed));
+            }
+            for at in newest_first {
+                why_kept[at] = match (reasons[at].is_empty(), doubts.is_empty()) {
+                    (false, _) => Some(reasons[at].join(", ")),
+                    (true, false) => Some("nothing is deleted now".into()),
+                    (true, true) => None,
+                };
+            }
+            withheld.append(&mut doubts);
+        }
+        let judged = bundles.iter().zip(why_kept).map(|(bundle, why)| {
+            let (file, kept) = (bundle.file.clone(), why.is_some());
+            Decision { file, kept, why: why.unwrap_or_else(|| "no rule keeps it".into()) }
         });
         Verdict { decisions: judged.collect(), withheld }
     }
 
-    /// Of each bundle every reason to keep it.
-    fn reasons(&self, bundles: &[Candidate], newest_first: &[usize], now: DateTime<Utc>) -> Vec<Vec<String>> {
-        let mut reasons: Vec<Vec<String>> = vec![Vec::new(); bundles.len()];
+    /// Of each bundle of a series every reason to keep it.
+    fn reasons(&self, bundles: &[Candidate], newest_first: &[usize], now: DateTime<Utc>, reasons: &mut [Vec<String>]) {
         if let Some(newest) = newest_first.first() {
             reasons[*newest].push("the newest".into());
             let oldest = bundles[*newest].created - TimeDelta::days(self.days.into());
@@ -133,7 +158,6 @@ impl Policy {
         of_each(self.weekly, &|time| format!("of week {}", time.format("%G-W%V")));
         of_each(self.monthly, &|time| format!("of {}", time.format("%Y-%m")));
         of_each(self.yearly, &|time| format!("of {}", time.year()));
-        reasons
     }
 }
 
@@ -142,6 +166,14 @@ fn from_the_future(bundles: &[Candidate], newest_first: &[usize], now: DateTime<
     let message = format!("it is from the future, by this machine's clock ({})", now.format("%F %T UTC"));
     let hint = "see to the clock; if it was wrong when the bundle was made, move that bundle elsewhere";
     Some(Finding::warning("from-the-future", &ahead.file, message).hint(hint))
+}
+
+/// What could not be backed up today may be lost tomorrow, and an older bundle may be what is needed then.
+fn last_failed(series: &Series, newest: &Candidate, failed: &[(Series, DateTime<Utc>)]) -> Option<Finding> {
+    let (_, time) = failed.iter().find(|(of, time)| of == series && *time >= newest.created)?;
+    let message = format!("its last backup failed, at {}", time.format("%F %T UTC"));
+    let hint = "make a good one first; where there is no room for it, `prune --after-failure` makes some";
+    Some(Finding::warning("last-failed", series.to_string(), message).hint(hint))
 }
 
 fn suspiciously_small(bundles: &[Candidate], newest_first: &[usize], accepted: &[String]) -> Option<Finding> {
@@ -171,7 +203,12 @@ mod tests {
     fn bundle(hours: i64) -> Candidate {
         let created = at(hours);
         let file = format!("b{hours}");
-        Candidate { file, created, length: 1000, foreign: None, proved: false, locked_until: None }
+        let series = Series::orchestrator();
+        Candidate { file, series, created, length: 1000, foreign: None, proved: false, locked_until: None }
+    }
+
+    fn accepted(file: &str) -> Known {
+        Known { accepted: vec![file.into()], ..Known::default() }
     }
 
     fn kept(verdict: &Verdict) -> Vec<&str> {
@@ -183,7 +220,7 @@ mod tests {
         // One every twelve hours, for two years.
         let bundles: Vec<Candidate> = (0..1460).map(|number| bundle(number * 12)).collect();
         let now = at(1460 * 12);
-        let count = |policy: Policy| kept(&policy.judge(&bundles, now, &[])).len();
+        let count = |policy: Policy| kept(&policy.judge(&bundles, now, &Known::default())).len();
         assert_eq!(count(Policy { last: 5, ..Policy::default() }), 5);
         assert_eq!(count(Policy { days: 10, ..Policy::default() }), 20);
         assert_eq!(count(Policy { daily: 7, ..Policy::default() }), 7);
@@ -205,23 +242,39 @@ mod tests {
         bundles[2].locked_until = Some(at(10));
         bundles[3].proved = true;
         bundles[4].proved = true;
-        assert_eq!(kept(&policy.judge(&bundles, now, &[])), ["b0", "b24", "b96", "b192"]);
+        assert_eq!(kept(&policy.judge(&bundles, now, &Known::default())), ["b0", "b24", "b96", "b192"]);
         // A small one may lack something; whoever has looked says so.
         bundles[8].length = 400;
-        let verdict = policy.judge(&bundles, now, &[]);
+        let verdict = policy.judge(&bundles, now, &Known::default());
         assert_eq!((kept(&verdict).len(), verdict.withheld[0].code.as_str()), (9, "newest-small"));
-        assert_eq!(kept(&policy.judge(&bundles, now, &["b192".into()])).len(), 4);
+        assert_eq!(kept(&policy.judge(&bundles, now, &accepted("b192"))).len(), 4);
         // A clock was wrong, or is.
-        let verdict = policy.judge(&bundles, at(100), &["b192".into()]);
+        let verdict = policy.judge(&bundles, at(100), &accepted("b192"));
         assert_eq!((kept(&verdict).len(), verdict.withheld[0].code.as_str()), (9, "from-the-future"));
     }
 
+    #[test]
+    fn each_series_is_judged_for_itself_and_none_after_a_failure() {
+        let policy = Policy { last: 1, ..Policy::default() };
+        let mut bundles: Vec<Candidate> = (0..8).map(|number| bundle(number * 24)).collect();
+        let other = |group: &str| Series { component: "monitoring".into(), group: Some(group.into()) };
+        for (at, group) in [(1, "east"), (3, "east"), (0, "west"), (2, "west")] {
+            bundles[at].series = other(group);
+        }
+        let known = |failed| Known { failed: vec![(other("east"), failed)], ..Known::default() };
+        assert_eq!(kept(&policy.judge(&bundles, at(1000), &Known::default())), ["b48", "b72", "b168"]);
+        assert_eq!(kept(&policy.judge(&bundles, at(1000), &known(at(71)))), ["b48", "b72", "b168"]);
+        let verdict = policy.judge(&bundles, at(1000), &known(at(73)));
+        assert_eq!((kept(&verdict).len(), verdict.withheld[0].code.as_str()), (4, "last-failed"));
+    }
+
     prop_compose! {
-        fn any_bundle()(hours in 0..20_000i64, length in 1..5000u64, foreign: bool, proved: bool, locked in proptest::option::of(0..30_000i64))
+        fn any_bundle()(hours in 0..20_000i64, series in 0..2, length in 1..5000u64, foreign: bool, proved: bool, locked in proptest::option::of(0..30_000i64))
             -> Candidate
         {
             let foreign = foreign.then(|| "foreign".to_owned());
-            Candidate { length, foreign, proved, locked_until: locked.map(at), ..bundle(hours) }
+            let series = Series { group: (series > 0).then(|| "east".to_owned()), ..Series::orchestrator() };
+            Candidate { series, length, foreign, proved, locked_until: locked.map(at), ..bundle(hours) }
         }
     }
 
@@ -242,21 +295,23 @@ mod tests {
             bundles.sort_by_key(|bundle| bundle.created);
             bundles.dedup_by_key(|bundle| bundle.created);
             let now = at(now);
-            let verdict = policy.judge(&bundles, now, &[]);
+            let verdict = policy.judge(&bundles, now, &Known::default());
             let stays = |file: &str| verdict.decisions.iter().any(|one| one.file == file && one.kept);
-            let ours = || bundles.iter().filter(|bundle| bundle.foreign.is_none());
-            prop_assert!(ours().next_back().is_none_or(|newest| stays(&newest.file)));
-            prop_assert!(ours().rfind(|bundle| bundle.proved).is_none_or(|proved| stays(&proved.file)));
+            for group in [None, Some("east".to_owned())] {
+                let ours = || bundles.iter().filter(|bundle| bundle.foreign.is_none() && bundle.series.group == group);
+                prop_assert!(ours().next_back().is_none_or(|newest| stays(&newest.file)));
+                prop_assert!(ours().rfind(|bundle| bundle.proved).is_none_or(|proved| stays(&proved.file)));
+            }
             let untouched = bundles.iter().filter(|one| one.foreign.is_some() || one.locked_until.is_some_and(|until| until > now));
             prop_assert!(untouched.into_iter().all(|bundle| stays(&bundle.file)));
             // The order in which a store lists them means nothing, and nothing more goes the next time.
             let mut other = bundles.clone();
             other.reverse();
-            let mut same = policy.judge(&other, now, &[]).decisions;
+            let mut same = policy.judge(&other, now, &Known::default()).decisions;
             same.reverse();
             prop_assert_eq!(&same, &verdict.decisions);
             let left: Vec<Candidate> = bundles.iter().filter(|bundle| stays(&bundle.file)).cloned().collect();
-            let again = policy.judge(&left, now, &[]);
+            let again = policy.judge(&left, now, &Known::default());
             prop_assert!(again.decisions.iter().all(|one| one.kept) || !verdict.withheld.is_empty());
         }
     }

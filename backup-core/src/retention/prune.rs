@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Candidate, Policy, Verdict};
+use super::{Candidate, Known, Policy, Verdict};
 use crate::bundle::name::FileName;
-use crate::catalog::{self, Cache, Listed};
+use crate::catalog::{self, Cache, Listed, Series};
 use crate::encryption::Identities;
 use crate::store::{Store, open_stored};
 use crate::{Error, Kind, Result};
@@ -18,8 +18,10 @@ pub struct Pruning {
     pub cluster: String,
     /// What opens encrypted bundles; one that can't be opened stays.
     pub identities: Identities,
-    /// Bundles that are well although they are small.
-    pub accepted: Vec<String>,
+    /// The one series that is looked at; none for all.
+    pub only: Option<Series>,
+    /// What an operator, or the journal of runs, knows of the bundles.
+    pub known: Known,
 }
 
 impl Pruning {
@@ -30,7 +32,10 @@ impl Pruning {
     pub fn plan(&self, store: &dyn Store, cache: Option<Cache>, now: DateTime<Utc>) -> Result<Verdict> {
         let listed = catalog::list(store, &self.identities, cache)?;
         let candidates: Vec<Candidate> = listed.iter().map(|listed| self.candidate(listed)).collect();
-        Ok(self.policy.judge(&candidates, now, &self.accepted))
+        let asked =
+            |one: &Candidate| one.foreign.is_some() || self.only.as_ref().is_none_or(|only| one.series == *only);
+        let candidates: Vec<Candidate> = candidates.into_iter().filter(asked).collect();
+        Ok(self.policy.judge(&candidates, now, &self.known))
     }
 
     fn candidate(&self, listed: &Listed) -> Candidate {
@@ -42,6 +47,7 @@ impl Pruning {
         };
         Candidate {
             file: listed.file.clone(),
+            series: listed.series(),
             created: listed.created,
             length: listed.length,
             foreign,

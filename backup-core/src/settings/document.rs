@@ -30,6 +30,17 @@ pub(super) struct Document {
     pub(super) drill: DrillTable,
     pub(super) deploy: DeployTable,
     pub(super) agent: AgentTable,
+    pub(super) databases: DatabasesTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DatabasesTable {
+    pub(super) directory: Option<PathBuf>,
+    pub(super) connection: String,
+    pub(super) user: Option<String>,
+    pub(super) command: Option<Vec<String>>,
+    pub(super) components: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -153,11 +164,17 @@ pub(super) fn is_settings(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "toml")
 }
 
-pub(super) fn parse(path: &Path) -> Result<Document> {
+/// Reads settings and their text.
+pub(super) fn parse(path: &Path) -> Result<(Document, String)> {
     let text = read(path, "read the settings")?;
     let text = String::from_utf8(text)
         .map_err(|_| Error::new(Kind::Usage, format!("read the settings {}: not UTF-8", path.display())))?;
-    toml::from_str(&text).map_err(|error| refused(path, &text, &error))
+    parse_text(path, &text).map(|document| (document, text))
+}
+
+/// Reads the text of settings; `path` is its name for messages.
+pub(super) fn parse_text(path: &Path, text: &str) -> Result<Document> {
+    toml::from_str(text).map_err(|error| refused(path, text, &error))
 }
 
 pub(super) fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {

@@ -12,14 +12,17 @@ use crate::bundle::block::LEVELS;
 use crate::cluster::ClusterConf;
 use crate::cluster::agent::{Agent, DEFAULT_AT_ONCE, Remote};
 use crate::cluster::hosts::Login;
+use crate::cluster::secret::Secret;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
+use crate::databases::{DatabaseSettings, Owners};
 use crate::deploy::{Assets, Components};
 use crate::retention::Policy;
-use crate::store::{Access, StoreSettings};
+use crate::store::{Access, Address, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
-use document::{AgentTable, DeployTable, Document, FilesTable, HostsTable, ReleaseTable, is_settings, parse, read};
+use document::{AgentTable, DatabasesTable, DeployTable, Document, FilesTable, HostsTable, ReleaseTable};
 pub use document::{Assertion, ReleaseRule};
+use document::{is_settings, parse, parse_text, read};
 
 /// Where the settings are unless something else is said.
 pub const DEFAULT_PATH: &str = "/etc/orchestrator/orchestrator.toml";
@@ -38,7 +41,7 @@ pub struct RestoreSettings {
     /// Where the `cluster.conf` belongs, if it is said.
     pub cluster_conf: Option<PathBuf>,
     /// A PostgreSQL connection string; empty for what the environment says. It may hold a password.
-    pub connection: crate::cluster::secret::Secret,
+    pub connection: Secret,
     /// Directory of `psql` and `pg_restore`.
     pub bin_dir: Option<PathBuf>,
     /// Where the release of this machine comes from.
@@ -56,7 +59,7 @@ pub struct RestoreSettings {
 }
 
 /// Everything that a run is told by its configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Path of the `cluster.conf`.
     pub cluster_conf: PathBuf,
@@ -65,7 +68,7 @@ pub struct Settings {
     /// What it says.
     pub cluster: ClusterConf,
     /// A PostgreSQL connection string; empty for what the environment says. It may hold a password.
-    pub connection: crate::cluster::secret::Secret,
+    pub connection: Secret,
     /// Databases to capture; empty for all that count.
     pub databases: Vec<String>,
     /// Directory of `pg_dump` and `pg_restore`.
@@ -78,6 +81,12 @@ pub struct Settings {
     pub files: Vec<Tree>,
     /// Stores that get bundles unless others are named.
     pub stores: Vec<StoreSettings>,
+    /// The store among them that is the bucket of `cluster.conf`, where it names one.
+    pub bucket: Option<Address>,
+    /// How components' databases are backed up.
+    pub component_databases: DatabaseSettings,
+    /// The text of the settings, for other machines. It may hold a password.
+    pub written: Option<Secret>,
     /// Who can read bundles, where they are encrypted.
     pub recipients: Vec<String>,
     /// How bundles are reached.
@@ -103,19 +112,44 @@ pub struct Settings {
 pub fn load(path: &Path) -> Result<Settings> {
     let shown = path.display();
     if !is_settings(path) {
-        return assemble(Document::default(), path.to_owned());
+        let bytes = read(path, "read the cluster.conf")?;
+        return assemble(Document::default(), path.to_owned(), bytes);
     }
-    let mut document = parse(path)?;
+    let (mut document, text) = parse(path)?;
     let Some(cluster_conf) = document.cluster_conf.take() else {
         return Err(Error::new(Kind::Usage, format!("read the settings {shown}: they name no cluster.conf"))
             .hint("add the line: cluster_conf = \"/home/orchestrator/cluster.conf\""));
     };
-    // A relative path counts from the file that names it, whatever the working directory is.
     let directory = path.parent().unwrap_or(Path::new(""));
+    count_from(directory, &mut document);
+    let doing = || format!("read the settings {shown}");
+    let cluster_conf = directory.join(cluster_conf);
+    let bytes = read(&cluster_conf, "read the cluster.conf").context(doing)?;
+    let settings = assemble(document, cluster_conf, bytes).context(doing)?;
+    Ok(Settings { written: Some(Secret::new(text)), ..settings })
+}
+
+/// Settings that another machine has sent, with the `cluster.conf` that they go with. Their paths are of that machine.
+///
+/// # Errors
+/// As [`load`].
+pub fn received(text: Option<&str>, cluster_conf: &str) -> Result<Settings> {
+    let usual = Path::new(DEFAULT_PATH);
+    let mut document = text.map(|text| parse_text(usual, text)).transpose()?.unwrap_or_default();
+    let from = document.cluster_conf.take().unwrap_or_else(|| "cluster.conf".into());
+    let directory = usual.parent().unwrap_or(Path::new(""));
+    count_from(directory, &mut document);
+    // Whoever sends them has read these, and sends what stands there.
+    document.encryption.recipients.clear();
+    document.encryption.identities.clear();
+    assemble(document, directory.join(from), cluster_conf.into())
+}
+
+/// A relative path counts from the file that names it, whatever the working directory is.
+fn count_from(directory: &Path, document: &mut Document) {
     let beside = |path: &mut PathBuf| *path = directory.join(&*path);
-    stores::count_from(directory, &mut document);
+    stores::count_from(directory, document);
     document.release.file.iter_mut().chain(&mut document.postgres.bin_dir).for_each(beside);
-    assemble(document, directory.join(cluster_conf)).context(|| format!("read the settings {shown}"))
 }
 
 /// Reads what a restore needs of the settings, which need name no `cluster.conf` that exists. Without a path the usual
@@ -138,7 +172,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
         let access = stores::of_restore(&Document::default(), Some(path))?;
         return Ok(RestoreSettings { cluster_conf: Some(plain(path)), access, ..RestoreSettings::default() });
     }
-    let mut document = parse(path)?;
+    let (mut document, _) = parse(path)?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let beside = |path: PathBuf| directory.join(path);
     stores::count_from(directory, &mut document);
@@ -149,7 +183,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
     table.file = table.file.map(beside);
     Ok(RestoreSettings {
         cluster_conf: cluster_conf.map(|path| plain(&path)),
-        connection: crate::cluster::secret::Secret::new(document.postgres.connection),
+        connection: Secret::new(document.postgres.connection),
         bin_dir: document.postgres.bin_dir.map(beside),
         release: release(table)?,
         release_rule: document.restore.release,
@@ -160,25 +194,28 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
     })
 }
 
-fn assemble(document: Document, cluster_conf: PathBuf) -> Result<Settings> {
-    let bytes = read(&cluster_conf, "read the cluster.conf")?;
+fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>) -> Result<Settings> {
     let doing = || format!("read the cluster.conf {}", cluster_conf.display());
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::new(Kind::Usage, format!("{}: not UTF-8", doing())))?;
     let cluster = ClusterConf::parse(text).context(doing)?;
     let level = document.backup.level.unwrap_or(DEFAULT_LEVEL);
     check_level(level)?;
     let (stores, access) = stores::of_backup(&document, &cluster)?;
+    let bucket = stores::bucket(&cluster, &stores)?;
     let files = document.files.into_iter().map(tree).collect::<Result<_>>()?;
     Ok(Settings {
         cluster,
         cluster_conf_bytes: bytes,
-        connection: crate::cluster::secret::Secret::new(document.postgres.connection),
+        connection: Secret::new(document.postgres.connection),
         databases: document.postgres.databases,
         bin_dir: document.postgres.bin_dir,
         role_passwords: document.postgres.role_passwords,
         release: release(document.release)?,
         files,
         stores,
+        bucket,
+        component_databases: databases(document.databases)?,
+        written: None,
         recipients: document.encryption.recipients,
         access,
         retention: retention(document.retention)?,
@@ -243,6 +280,25 @@ fn release(table: ReleaseTable) -> Result<Option<Origin>> {
 fn remote(hosts: HostsTable, table: AgentTable, deploy: &DeployTable) -> Result<Remote> {
     let login = Login { port: hosts.ssh_port, user: hosts.ssh_user };
     Ok(Remote { login, agent: agent(table)?, at_once: deploy.at_once.map_or(DEFAULT_AT_ONCE, NonZeroUsize::get) })
+}
+
+fn databases(table: DatabasesTable) -> Result<DatabaseSettings> {
+    let directory = table.directory.unwrap_or_else(|| DEFAULT_STORE.into());
+    if !directory.is_absolute() {
+        let shown = directory.display();
+        return Err(Error::new(Kind::Usage, format!("databases.directory: {shown} is no absolute path")));
+    }
+    let command = table.command.unwrap_or_else(|| vec!["orchestrator-cli".into()]);
+    if command.first().is_none_or(String::is_empty) {
+        return Err(Error::new(Kind::Usage, "databases.command is empty"));
+    }
+    Ok(DatabaseSettings {
+        directory,
+        connection: Secret::new(table.connection),
+        owners: Owners::with(&table.components)?,
+        user: Some(table.user.unwrap_or_else(|| "postgres".into())).filter(|user| !user.is_empty()),
+        command,
+    })
 }
 
 fn assets(table: DeployTable) -> Result<Option<Assets>> {

@@ -40,12 +40,8 @@ pub(super) fn of_backup(document: &Document, cluster: &ClusterConf) -> Result<(V
         stores.push(StoreSettings::new(Address::Directory(DEFAULT_STORE.into())));
     }
     if let Some(platform) = cluster.database_backups.as_ref().map(of_platform).transpose()?.flatten() {
-        let bucket = |store: &StoreSettings| match &store.address {
-            Address::S3(address) => Some(address.bucket.clone()),
-            _ => None,
-        };
         // Whoever names the bucket in the settings says more of it.
-        let named = stores.iter_mut().filter(|store| bucket(store) == bucket(&platform));
+        let named = stores.iter_mut().filter(|store| bucket_of(store) == bucket_of(&platform));
         let mut known = false;
         for store in named {
             let (own, there) = (&mut store.s3, &platform.s3);
@@ -61,6 +57,22 @@ pub(super) fn of_backup(document: &Document, cluster: &ClusterConf) -> Result<(V
     }
     let access = Access { stores: stores.clone(), identities: document.encryption.identities.clone() };
     Ok((stores, access))
+}
+
+/// The one of the stores that is the bucket of `cluster.conf`.
+pub(super) fn bucket(cluster: &ClusterConf, stores: &[StoreSettings]) -> Result<Option<Address>> {
+    let Some(platform) = cluster.database_backups.as_ref().map(of_platform).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let is = |store: &&StoreSettings| bucket_of(store) == bucket_of(&platform);
+    Ok(stores.iter().find(is).map(|store| store.address.clone()))
+}
+
+fn bucket_of(store: &StoreSettings) -> Option<&str> {
+    match &store.address {
+        Address::S3(address) => Some(&address.bucket),
+        _ => None,
+    }
 }
 
 /// How bundles are reached where there may be no `cluster.conf` yet.

@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{Access, OFlags, access, statvfs};
 use tempfile::NamedTempFile;
 
-use super::{BESIDE, ClaimName, DIGEST, Leftover, Published, Store, Stored, Upload};
-use super::{bundles, claims, digest_line, exists, is_taken};
+use super::{BESIDE, ClaimName, DIGEST, Leftover, PART, Published, Store, Stored, Upload};
+use super::{bundles, claims, digest_line, exists, is_part, is_taken};
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
@@ -20,8 +20,6 @@ use crate::lock::lock;
 use crate::{Error, ErrorContext, Kind, Result};
 
 const LOCK: &str = ".orchestrator-cli.lock";
-const PART_PREFIX: &str = ".orchestrator_backup_";
-const PART_SUFFIX: &str = ".part";
 /// What a claim is called until it is there: a backup removes what is left of it.
 const CLAIM: &str = "orchestrator_backup_claim";
 const GRANT: &str = "give the user that runs the backup write permission there, or name another place with --to";
@@ -69,7 +67,7 @@ impl Directory {
         let mut parts = Vec::new();
         for entry in fs::read_dir(&self.0).context(|| format!("read {}", self.0.display()))?.flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX) {
+            if is_part(&name) {
                 let begun = entry.metadata().and_then(|metadata| metadata.modified()).ok().map(DateTime::from);
                 parts.push(Leftover { name, begun });
             }
@@ -294,11 +292,7 @@ fn part(directory: &Path, name: &str) -> io::Result<NamedTempFile> {
 
 fn part_with_mode(directory: &Path, name: &str, mode: u32) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder
-        .permissions(Permissions::from_mode(mode))
-        .prefix(&format!(".{name}."))
-        .suffix(PART_SUFFIX)
-        .tempfile_in(directory)
+    builder.permissions(Permissions::from_mode(mode)).prefix(&format!(".{name}.")).suffix(PART).tempfile_in(directory)
 }
 
 /// The digest as `sha256sum -c` reads it, synced.

@@ -24,7 +24,7 @@ pub use options::{Retention, RetentionMode, S3Options, ServerEncryption, SftpOpt
 pub use sftp::Sftp;
 
 use crate::bundle::manifest::Sha256Digest;
-use crate::bundle::name::FileName;
+use crate::bundle::name::{FileName, begins_with_name};
 use crate::bundle::reader::ReadAt;
 use crate::finding::Finding;
 use crate::{Context, Error, Kind, Result};
@@ -35,6 +35,15 @@ pub const DIGEST: &str = ".sha256";
 pub const DRILL: &str = ".drill.json";
 /// All that may lie beside a bundle.
 pub const BESIDE: [&str; 2] = [DIGEST, DRILL];
+
+/// The ending of what is written under another name until it is complete.
+const PART: &str = ".part";
+
+/// Whether a file is what a run has left that was killed while it wrote.
+fn is_part(file: &str) -> bool {
+    let name = file.strip_prefix('.').and_then(|name| name.strip_suffix(PART));
+    name.is_some_and(|name| name.starts_with("orchestrator_backup_") || begins_with_name(name))
+}
 
 /// The content of a digest's file.
 pub fn digest_line(digest: &Sha256Digest, name: &FileName) -> String {

@@ -8,10 +8,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use backup_core::backup::{self, Outcome, Request, destinations, recipients};
-use backup_core::component::release::Origin;
+use backup_core::catalog::Series;
 use backup_core::finding::Finding;
 use backup_core::preflight::{Preflight, preflight};
+use backup_core::retention::{Pruned, prune_after};
 use backup_core::settings::{self, Settings};
+use backup_core::store::Address;
 use backup_core::{Context, Error, ErrorContext, Kind, Result, lock};
 use serde::Serialize;
 
@@ -24,6 +26,7 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
     let settings = settings::load(&arguments.config.config)?;
     let (streams, to): (Vec<PathBuf>, Vec<PathBuf>) = arguments.to.into_iter().partition(|to| to.as_os_str() == "-");
     let request = Request {
+        series: Series::orchestrator(),
         to: addresses(&to)?,
         recipients: arguments.recipient,
         databases: arguments.database,
@@ -40,8 +43,16 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
     let stream = if streams.is_empty() { None } else { Some(standard_output()?) };
     let begun = Instant::now();
     let outcome = backup::run(&settings, &request, stream, context).await?;
-    output.result("backup", &outcome, &text(&outcome, begun))?;
-    Ok(exit::done(!outcome.warnings.is_empty() || !outcome.failed.is_empty()))
+    let mut made = Made { outcome, pruned: Vec::new() };
+    if !arguments.no_prune {
+        let places: Vec<Address> = places(&settings, &request, !streams.is_empty());
+        let name = &made.outcome.name;
+        let (pruned, found) = prune_after(&request.series, name, &places, &settings, context).await;
+        made.pruned = pruned;
+        made.outcome.warnings.extend(found);
+    }
+    output.result("backup", &made, &text(&made, begun))?;
+    Ok(exit::done(!made.outcome.warnings.is_empty() || !made.outcome.failed.is_empty()))
 }
 
 /// Streams have no directory whose lock keeps two runs apart, so the configuration's file serves.
@@ -63,7 +74,24 @@ fn standard_output() -> Result<Box<dyn Write + Send>> {
     Ok(Box::new(File::from(file)))
 }
 
-fn text(outcome: &Outcome, begun: Instant) -> String {
+/// A backup, and what was deleted after it.
+#[derive(Serialize)]
+struct Made {
+    #[serde(flatten)]
+    outcome: Outcome,
+    pruned: Vec<Pruned>,
+}
+
+/// The stores that the bundle was written to, as they are called.
+fn places(settings: &Settings, request: &Request, stream: bool) -> Vec<Address> {
+    if request.to.is_empty() && !stream {
+        return settings.stores.iter().map(|store| store.address.clone()).collect();
+    }
+    request.to.clone()
+}
+
+fn text(made: &Made, begun: Instant) -> String {
+    let outcome = &made.outcome;
     let mut text = String::new();
     for place in &outcome.published {
         text.push_str(&format!("{place}\n"));
@@ -81,10 +109,17 @@ fn text(outcome: &Outcome, begun: Instant) -> String {
         let finding = Finding::warning("destination-failed", "not everywhere", failed.as_str());
         text.push_str(&findings::finding(&finding.hint("the other destinations have the bundle")));
     }
+    text.push_str(&pruned(&made.pruned));
     if !outcome.warnings.is_empty() {
         text.push_str(&format!("done with {}\n", human::counted(outcome.warnings.len() as u64, "warning")));
     }
     text
+}
+
+/// Says what was deleted.
+pub(super) fn pruned(pruned: &[Pruned]) -> String {
+    let line = |one: &Pruned| format!("deleted {} in {}: no rule keeps it\n", one.file, human::plain(&one.store));
+    pruned.iter().map(line).collect()
 }
 
 /// What `--dry-run` says.
@@ -107,14 +142,12 @@ async fn plan(
 ) -> Result<ExitCode> {
     let to = destinations(settings, request, stream, context)?;
     let recipients = recipients(settings, request)?;
-    let release = request.release.clone().map(Origin::Given);
-    let looked = preflight(settings, release.as_ref(), &request.databases, &to, &recipients, context).await;
-    let Preflight { ready, findings } = looked;
+    let Preflight { ready, findings } = preflight(settings, request, &to, &recipients, context).await;
     let ready = ready?;
     let plan = Plan {
         databases: ready.postgres.databases.iter().map(|database| database.name.clone()).collect(),
         bytes_on_disk: ready.postgres.databases.iter().map(|database| database.size).sum(),
-        release: ready.release.version.clone(),
+        release: ready.orchestrator.map(|orchestrator| orchestrator.release.version).unwrap_or_default(),
         files: settings.files.iter().map(|tree| tree.path.clone()).collect(),
         to: to.iter().map(|destination| destination.address.to_string()).collect(),
         findings,

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use backup_core::backup::{Request, destinations, recipients};
-use backup_core::component::release::Origin;
 use backup_core::finding::{Severity, worst};
 use backup_core::preflight::preflight;
 use backup_core::{Context, Result, settings};
@@ -17,9 +16,7 @@ pub(crate) async fn run(config: &Path, request: &Request, output: &Output, conte
     let settings = settings::load(config)?;
     let destinations = destinations(&settings, request, false, context)?;
     let recipients = recipients(&settings, request)?;
-    let release = request.release.clone().map(Origin::Given);
-    let findings =
-        preflight(&settings, release.as_ref(), &request.databases, &destinations, &recipients, context).await.findings;
+    let findings = preflight(&settings, request, &destinations, &recipients, context).await.findings;
     let text: String = findings.iter().map(findings::finding).collect();
     output.result("check", &json!({ "findings": findings }), &text)?;
     Ok(match worst(&findings) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use backup_core::diff::{Difference, diff, of_bundle, of_live};
-use backup_core::{Context, Result, settings};
+use backup_core::{Context, Error, Kind, Result, settings};
 use serde_json::json;
 
 use super::access;
@@ -25,7 +25,13 @@ pub(crate) async fn run(between: Between, output: &Output, context: &Context) ->
     let Between { bundle, other, config, identities } = between;
     let config = Some(config).filter(|config| other.is_none() || config.exists());
     let access = access(Reading { config: config.clone(), identities }, &[&bundle])?;
-    let picture = of_bundle(&access.open(&bundle, context).await?)?;
+    let opened = access.open(&bundle, context).await?;
+    if let Some(component) = opened.manifest().component().filter(|_| other.is_none()) {
+        let doing =
+            format!("compare {} with what is live: it holds the databases of {component} alone", bundle.display());
+        return Err(Error::new(Kind::Usage, doing).hint("name another bundle of the component to compare it with"));
+    }
+    let picture = of_bundle(&opened)?;
     let (name, other) = match (other, config) {
         (Some(other), _) => (other.display().to_string(), of_bundle(&access.open(&other, context).await?)?),
         (None, config) => {

@@ -69,16 +69,8 @@ struct Row {
 /// The bundles of one store.
 async fn one(address: &Address, access: &Access, identities: &Identities, context: &Context) -> Result<Vec<Listed>> {
     let store = access.store(address.clone(), context)?;
-    let (identities, cache) = (identities.clone(), cache(address, context));
+    let (identities, cache) = (identities.clone(), Cache::of(address, context));
     blocking(move || catalog::list(&*store, &identities, cache)).await
-}
-
-/// What is kept of a store far away; what is on this machine is read as fast.
-pub(super) fn cache(address: &Address, context: &Context) -> Option<Cache> {
-    match address {
-        Address::Directory(_) => None,
-        _ => Some(Cache::of(&address.to_string(), context)),
-    }
 }
 
 fn describe(bundles: &[Listed], place: &str, now: DateTime<Utc>) -> String {

@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod cleanup;
 mod confirm;
+mod databases;
 mod deploy;
 mod diff;
 mod drill;
@@ -33,6 +34,7 @@ use crate::output::Output;
 pub(crate) async fn run(command: Command, output: &Output, context: &Context) -> Result<ExitCode> {
     match command {
         Command::Backup(backup) => backup::run(backup, output, context).await,
+        Command::Databases(databases) => databases::run(databases, output, context).await,
         Command::Deploy(deploy) => deploy::run(deploy, output, context).await,
         Command::Diff { bundle, other, config, identities } => {
             let between = diff::Between { bundle, other, config: config.config, identities };

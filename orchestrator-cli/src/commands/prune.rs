@@ -3,17 +3,17 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use backup_core::catalog::Cache;
 use backup_core::encryption::Identities;
 use backup_core::finding::Finding;
 use backup_core::ownership::{Cluster, Standing, all_asked, refuse_if_overtaken};
-use backup_core::retention::{Decision, Pruning, Verdict};
+use backup_core::retention::{Decision, Known, Pruning, Verdict};
 use backup_core::settings;
 use backup_core::store::{Store, blocking};
 use backup_core::{Context, Error, Kind, Result};
 use serde_json::{Value, json};
 
 use super::confirm::confirm;
-use super::list::cache;
 use super::{addresses, with};
 use crate::arguments::Prune;
 use crate::exit;
@@ -41,14 +41,15 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
         policy,
         cluster: cluster.name.clone(),
         identities: Identities::read(&access.identities)?,
-        accepted: prune.accept,
+        only: None,
+        known: Known { accepted: prune.accept, failed: Vec::new() },
     };
     let standing = Standing::noted(cluster, context)?;
     let (_, failed) = context.until_cancelled(refuse_if_overtaken("prune", standing, &stores, context)).await?;
     all_asked(failed)?;
     let mut judged: Vec<Judged> = Vec::new();
     for (store, address) in stores.into_iter().zip(&places) {
-        let (now, cache) = (context.now(), cache(address, context));
+        let (now, cache) = (context.now(), Cache::of(address, context));
         let (pruning, looked) = (pruning.clone(), store.clone());
         let verdict = blocking(move || pruning.plan(&*looked, cache, now));
         judged.push((store, context.until_cancelled(verdict).await?));

@@ -68,7 +68,13 @@ fn head(manifest: &Manifest, length: u64) -> String {
     let epoch = source.ownership.as_ref().filter(|ownership| ownership.epoch > 0);
     let epoch = epoch.map_or_else(String::new, |ownership| format!(", epoch {}", ownership.epoch));
     line("cluster", format!("{}{epoch}", source.cluster.as_deref().unwrap_or("(no name)")));
-    line("release", source.release.clone().unwrap_or_else(|| "(unknown)".into()));
+    match manifest.component() {
+        None => line("release", source.release.clone().unwrap_or_else(|| "(unknown)".into())),
+        Some(component) => {
+            let group = source.group.as_ref().map_or_else(String::new, |group| format!(" of {group}"));
+            line("component", format!("{component}{group}"));
+        }
+    }
     if let Some(server) = &source.postgres {
         line("PostgreSQL", format!("{}, pg_dump {}", server.version, server.pg_dump));
     }

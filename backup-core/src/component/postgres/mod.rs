@@ -29,7 +29,7 @@ pub use load::{
     Load, Names, Script, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped,
 };
 pub use roles::roles_without_password;
-pub use scripts::readme;
+pub use scripts::{Beside, readme};
 pub use throwaway::Throwaway;
 pub use tools::{Tools, find as find_tools, find_server, know_restrict};
 
@@ -47,6 +47,9 @@ fn query_failed(doing: impl Into<String>, error: &tokio_postgres::Error) -> Erro
         }
         Some("55P03") => failure
             .hint("another session holds or waits for an exclusive lock on that table; try again when it is done"),
+        Some("40001") => failure.hint(
+            "on a standby, set hot_standby_feedback = on or raise max_standby_streaming_delay, so that long reads don't stand in the way",
+        ),
         Some("53200") => failure.hint("the server's lock table is full; raise max_locks_per_transaction there"),
         Some("57014" | "57P01") => failure.hint("the server or its administrator ended the session; try again"),
         Some("22021") => failure.hint(

@@ -21,9 +21,19 @@ pub(super) fn database(directory: &str, large_objects: u64, chunks: &[Written]) 
     script
 }
 
-/// `README.txt`: how to restore a bundle by hand. `databases` are directories below `databases/`; `files` says whether
-/// there are files beside them.
-pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, files: bool) -> String {
+/// What a bundle has beside databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing: it is of a component's databases.
+    Nothing,
+    /// `cluster.conf` and the release.
+    Conf,
+    /// `cluster.conf`, the release and files.
+    ConfAndFiles,
+}
+
+/// `README.txt`: how to restore a bundle by hand. `databases` are names and directories below `databases/`.
+pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, beside: Beside) -> String {
     let restore: String = databases
         .iter()
         .map(|(database, directory)| {
@@ -31,14 +41,21 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, files: 
         })
         .collect();
     // Copied from the unpacked tree, files would take the owner and mode that it has on `/` and `/home` along.
-    let files = if files {
+    let files = if beside == Beside::ConfAndFiles {
         format!(
-            "Put files back. They stand below files/ under the paths they had. Straight from the archive, as root, so\n   \
+            "4. Put files back. They stand below files/ under the paths they had. Straight from the archive, as root, so\n   \
              that directories which exist keep their owner and mode; files of the same names are replaced:\n\n       \
              tar xzpf {name}.tgz -C / --strip-components=2 --no-overwrite-dir {name}/files\n\n   "
         )
     } else {
-        String::new()
+        String::from("4. ")
+    };
+    let conf = "cluster.conf is the cluster's configuration, byte for byte; release.json names the release that ran.";
+    let rest = match beside {
+        Beside::Nothing => {
+            "4. These are the databases of one component alone; the orchestrator has bundles of its own.".into()
+        }
+        Beside::Conf | Beside::ConfAndFiles => format!("{files}{conf}"),
     };
     format!(
         "{name}\n\n\
@@ -57,7 +74,7 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, files: 
          as new, and of each version's minor releases one from August 2025 or later. An older psql stops at `\\restrict`: delete the lines\n   \
          that begin with \\restrict and \\unrestrict from the files in databases/, and it goes on.\n   \
          A script that stopped half way leaves a half-filled database: drop that one, then run the script again.\n\n\
-         4. {files}cluster.conf is the cluster's configuration, byte for byte; release.json names the release that ran.\n\n\
+         {rest}\n\n\
          5. To check the unpacked files against the manifest's digests, if python3 is there:\n\n       \
          python3 -c 'import json; [print(e[\"sha256\"] + \"  \" + e[\"path\"]) for e in json.load(open(\"manifest.json\"))[\"entries\"] \
          if e.get(\"type\", \"file\") == \"file\" and \"\\\\\" not in e[\"path\"]]' | sha256sum --check --quiet\n\n\

@@ -6,10 +6,10 @@ use std::path::Path;
 use ssh2::{OpenFlags, OpenType};
 
 use super::connect::Connection;
-use super::{NOT_THERE, PREFIX, SUFFIX, Sftp, failed};
+use super::{NOT_THERE, PREFIX, Sftp, failed};
 use crate::finding::Finding;
 use crate::random;
-use crate::store::{ClaimName, claims, is_taken, overwrites};
+use crate::store::{ClaimName, PART, claims, is_taken, overwrites};
 use crate::{Error, Kind, Result};
 
 impl Sftp {
@@ -42,7 +42,7 @@ impl Sftp {
 
     /// Writes a file beside its place and renames it; whether the server did that, or something is there.
     fn put(&self, connection: &Connection, name: &str, target: &Path, content: &[u8]) -> Result<bool> {
-        let path = connection.directory.join(format!("{PREFIX}{}{SUFFIX}", random::word()?));
+        let path = connection.directory.join(format!("{PREFIX}{}{PART}", random::word()?));
         let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
         let mut file = connection
             .sftp

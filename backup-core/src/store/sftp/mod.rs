@@ -15,14 +15,15 @@ use ssh2::{ErrorCode, OpenFlags, OpenType};
 use self::connect::Connection;
 use self::object::Object;
 use self::upload::Part;
-use super::{BESIDE, ClaimName, Leftover, SftpAddress, SftpOptions, Store, Stored, Upload, bundles, exists};
+use super::{BESIDE, ClaimName, Leftover, PART, SftpAddress, SftpOptions, Store, Stored, Upload};
+use super::{bundles, exists, is_part};
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::finding::{Finding, bytes};
 use crate::{Context, Error, Kind, Result};
 
+/// What begins the names of files that are soon to have another one, where it isn't a bundle's.
 const PREFIX: &str = ".orchestrator_backup_";
-const SUFFIX: &str = ".part";
 /// A part that was last written so long ago is nobody's any more.
 const ABANDONED: TimeDelta = TimeDelta::days(7);
 /// Nothing that lies beside a bundle is longer.
@@ -87,8 +88,7 @@ impl Sftp {
     }
 
     fn parts(&self, connection: &Connection) -> Result<Vec<Leftover>> {
-        let parts =
-            self.files(connection)?.into_iter().filter(|(name, _)| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
+        let parts = self.files(connection)?.into_iter().filter(|(name, _)| is_part(name));
         Ok(parts.map(|(name, stat)| Leftover { name, begun: written(&stat) }).collect())
     }
 
@@ -140,7 +140,7 @@ impl Sftp {
 
 /// The temporary name of a file.
 fn part_of(name: &str) -> String {
-    format!(".{name}{SUFFIX}")
+    format!(".{name}{PART}")
 }
 
 /// When a file was last written.
@@ -176,7 +176,7 @@ impl Store for Sftp {
             let there = connection.directory.ancestors().find(|path| connection.sftp.stat(path).is_ok());
             let there = there.unwrap_or(Path::new("/"));
             let new = if there == connection.directory { "" } else { "it does not exist and will be made; " };
-            let trial = there.join(format!("{PREFIX}trial-{:x}{SUFFIX}", std::process::id()));
+            let trial = there.join(format!("{PREFIX}trial-{:x}{PART}", std::process::id()));
             let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
             let opened = connection.sftp.open_mode(&trial, flags, 0o600, OpenType::File);
             opened.map_err(|cause| {

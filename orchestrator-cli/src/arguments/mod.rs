@@ -1,9 +1,15 @@
 //! Arguments of the command line.
 
+mod cluster;
+mod restore;
+
 use std::path::PathBuf;
 
 use backup_core::settings::DEFAULT_PATH;
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use cluster::{Claiming, Databases, DatabasesBackup, Deploy, Ownership, Ssh};
+pub(crate) use restore::{Restore, RestoreCommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 done with warnings, 10 not found, 11 locked, \
     12 damaged or unsupported, 13 refused by a check, 14 resume or rollback needed, 130 interrupted.";
@@ -62,6 +68,9 @@ pub(crate) enum Command {
         orchestrator-cli ssh router\n  \
         orchestrator-cli ssh 10.0.0.11 -- uptime")]
     Ssh(Ssh),
+    /// The databases of the cluster's components, on the machines that have them
+    #[command(subcommand)]
+    Databases(Databases),
     /// Who owns the cluster: the one orchestrator that may deploy it and back it up
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  \
@@ -248,69 +257,12 @@ pub(crate) struct Backup {
     /// Connections that read rows at once [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: Option<u16>,
+    /// Delete nothing afterwards, whatever the rules of the settings say
+    #[arg(long)]
+    pub(crate) no_prune: bool,
     /// Check everything, print what would be done, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
-}
-
-#[derive(Args)]
-pub(crate) struct Deploy {
-    #[command(flatten)]
-    pub(crate) config: Config,
-    /// Tell no machine anything: draw the graph, unpack the release's assets where the settings name some, and stop
-    #[arg(long, conflicts_with_all = ["only", "resume", "yes", "allow_unreachable", "accept_host_key", "without_store"])]
-    pub(crate) dry: bool,
-    /// The release [default: the settings']
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) release: Option<String>,
-    /// Where the picture goes; its name ends in .png, .svg or .dot [default: graph.png]
-    #[arg(long, value_name = "FILE", requires = "dry")]
-    pub(crate) graph: Option<PathBuf>,
-    /// Deploy these machines alone, by name, address or a part of them, zone or tag; several with commas, or as often as needed
-    #[arg(long, value_name = "HOST|TAG", value_delimiter = ',')]
-    pub(crate) only: Vec<String>,
-    /// Go on with the deploy that stopped half way, or in which machines failed
-    #[arg(long, conflicts_with_all = ["release", "only", "allow_unreachable"])]
-    pub(crate) resume: bool,
-    /// Don't ask before the agents are run
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// Go on although this machine is down; several with commas, or as often as needed
-    #[arg(long, value_name = "HOST", value_delimiter = ',')]
-    pub(crate) allow_unreachable: Vec<String>,
-    /// Go on although this machine's SSH key is another one than it was, or unknown; several with commas, or as often as needed
-    #[arg(long, value_name = "HOST", value_delimiter = ',')]
-    pub(crate) accept_host_key: Vec<String>,
-    /// Go on although this store can't be asked who owns the cluster; as often as needed
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) without_store: Vec<String>,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum Ownership {
-    /// Say who owns the cluster: by this machine's notes, the stores, and the machines that let us in
-    Show {
-        #[command(flatten)]
-        config: Config,
-        #[command(flatten)]
-        identities: Identities,
-    },
-    /// Make this machine the cluster's owner, whoever is; the machines learn of it with the next deploy
-    Claim(Claiming),
-    /// Give the cluster up, so that another orchestrator takes it over without a warning
-    Release(Claiming),
-}
-
-#[derive(Args)]
-pub(crate) struct Claiming {
-    #[command(flatten)]
-    pub(crate) config: Config,
-    /// Don't ask
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// Go on although this store can't be asked who owns the cluster; as often as needed
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) without_store: Vec<String>,
 }
 
 #[derive(Args)]
@@ -331,23 +283,9 @@ pub(crate) struct Prune {
     /// The newest bundle is well although it is much smaller than those before it
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) accept: Vec<String>,
-}
-
-#[derive(Args)]
-pub(crate) struct Ssh {
-    /// A name, an address or a part of them, a zone or a tag; where several machines match, the one to take is asked for
-    pub(crate) query: Option<String>,
-    #[command(flatten)]
-    pub(crate) config: Config,
-    /// Who to log in as [default: the settings', or what ssh's own configuration says]
-    #[arg(long, short = 'l', value_name = "USER")]
-    pub(crate) user: Option<String>,
-    /// Log in although the machine's key is another one than the restored bundle has; ssh asks as it always does
+    /// Delete although the last backup failed
     #[arg(long)]
-    pub(crate) accept_host_key: bool,
-    /// What to run there, after `--`
-    #[arg(last = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<std::ffi::OsString>,
+    pub(crate) after_failure: bool,
 }
 
 #[derive(Args)]
@@ -362,121 +300,4 @@ pub(crate) struct Drill {
     pub(crate) place: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) identities: Identities,
-}
-
-#[derive(Args)]
-pub(crate) struct Restore {
-    #[command(subcommand)]
-    pub(crate) command: Option<RestoreCommand>,
-    /// The same as --file
-    #[arg(value_name = "BUNDLE", value_parser = bundle, conflicts_with_all = ["file", "sql"])]
-    pub(crate) bundle: Option<PathBuf>,
-    /// The bundle; with --resume, where it is now if it was moved; with --rollback, which restore is meant
-    #[arg(long, value_name = "BUNDLE")]
-    pub(crate) file: Option<PathBuf>,
-    /// In place of a bundle, a script that `pg_dump orchestrator -f orchestrator.sql` made; its database is called
-    /// orchestrator unless --database says otherwise
-    #[arg(long, value_name = "SCRIPT", conflicts_with = "file")]
-    pub(crate) sql: Option<PathBuf>,
-    /// The cluster.conf that goes with the script; it is put where the settings say, if they do
-    #[arg(long, value_name = "FILE", requires = "sql", conflicts_with = "rollback")]
-    pub(crate) cluster_conf: Option<PathBuf>,
-    /// Settings with the PostgreSQL connection (a file whose name ends in .toml) [default: the usual ones, if they exist]
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Check everything, print the steps, and stop
-    #[arg(long, conflicts_with_all = ["resume", "rollback"])]
-    pub(crate) dry_run: bool,
-    /// Don't ask before databases step aside
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// Go on with the restore that stopped half way
-    #[arg(long, conflicts_with = "rollback")]
-    pub(crate) resume: bool,
-    /// Return to what was there before the last restore
-    #[arg(long)]
-    pub(crate) rollback: bool,
-    /// A database to bring back alone, as often as needed, under another name if one follows
-    /// [default: all of the bundle's, and files]
-    #[arg(long, value_name = "NAME[=NEWNAME]", value_parser = renamed, conflicts_with_all = ["resume", "rollback"])]
-    pub(crate) database: Vec<(String, Option<String>)>,
-    /// Bring back this part of the bundle alone
-    #[arg(long, value_name = "COMPONENT", conflicts_with_all = ["resume", "rollback"])]
-    pub(crate) only: Option<Component>,
-    /// Put files below this directory, as if it were `/`
-    #[arg(long, value_name = "DIR", default_value = "/", value_parser = absolute)]
-    pub(crate) root: PathBuf,
-    /// Go on although this host of the cluster is down; several with commas, or as often as needed
-    #[arg(long, value_name = "HOST", value_delimiter = ',', conflicts_with_all = ["resume", "rollback"])]
-    pub(crate) allow_unreachable: Vec<String>,
-    /// Go on although this host's SSH key is another one than it was, or unknown; several with commas, or as often
-    /// as needed
-    #[arg(long, value_name = "HOST", value_delimiter = ',', conflicts_with_all = ["resume", "rollback"])]
-    pub(crate) accept_host_key: Vec<String>,
-    /// The release of this machine
-    #[arg(long, value_name = "VERSION", conflicts_with_all = ["resume", "rollback"])]
-    pub(crate) release: Option<String>,
-    /// Connections that load rows at once [default: two for each core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    #[arg(conflicts_with_all = ["resume", "rollback"])]
-    pub(crate) jobs: Option<u16>,
-    #[command(flatten)]
-    pub(crate) identities: Identities,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum RestoreCommand {
-    /// Drop the databases, and delete the files, that stepped aside in restores; there is no rollback afterwards
-    Cleanup {
-        /// Settings with the PostgreSQL connection [default: the usual ones, if they exist]
-        #[arg(long, short, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// Don't ask
-        #[arg(long)]
-        yes: bool,
-        /// Forget the restores that can't be taken back from here: their server does not answer, or is another one, or what
-        /// stepped aside is gone; nothing is dropped
-        #[arg(long)]
-        forget: bool,
-    },
-}
-
-/// A bundle's path, and no flag that was meant.
-fn bundle(text: &str) -> Result<PathBuf, String> {
-    match text {
-        "resume" | "rollback" | "dry-run" => Err(format!("did you mean --{text}?")),
-        _ => Ok(text.into()),
-    }
-}
-
-/// A part of a bundle.
-#[derive(Clone, Copy, clap::ValueEnum)]
-pub(crate) enum Component {
-    /// PostgreSQL's databases and roles
-    Databases,
-    /// Captured files, and cluster.conf
-    Files,
-}
-
-impl From<Component> for backup_core::restore::Component {
-    fn from(component: Component) -> Self {
-        match component {
-            Component::Databases => Self::Databases,
-            Component::Files => Self::Files,
-        }
-    }
-}
-
-/// A path that does not depend on the working directory.
-fn absolute(text: &str) -> Result<PathBuf, String> {
-    std::path::absolute(text).map_err(|cause| cause.to_string())
-}
-
-/// `NAME` or `NAME=NEWNAME`.
-fn renamed(text: &str) -> Result<(String, Option<String>), String> {
-    let (name, other) = text.split_once('=').map_or((text, None), |(name, other)| (name, Some(other)));
-    if name.is_empty() || other.is_some_and(str::is_empty) {
-        return Err("a name is empty".into());
-    }
-    Ok((name.into(), other.map(Into::into)))
 }

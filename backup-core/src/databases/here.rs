@@ -1,0 +1,166 @@
+//! The databases of the machine that this runs on.
+
+use chrono::{DateTime, Utc};
+
+use super::{Done, Fate, Request, Role, Server, rule};
+use crate::backup::{self, Outcome};
+use crate::catalog::Series;
+use crate::encryption::Identities;
+use crate::event::Event;
+use crate::finding::Finding;
+use crate::preflight::find_postgres;
+use crate::retention::prune_after;
+use crate::settings::Settings;
+use crate::store::{Address, Store, blocking, open_stored};
+use crate::{Context, Error, ErrorContext, Kind, Result};
+
+/// Attempts at a dump that a standby's master gets in the way of.
+const ATTEMPTS: usize = 3;
+
+/// Backs up the databases of every component that this machine has, as `server` says. One that fails does not hold up the others.
+///
+/// # Errors
+/// Where PostgreSQL can't be looked at; [`Kind::Interrupted`].
+pub async fn back_up(server: &Server, settings: &Settings, request: &Request, context: &Context) -> Result<Vec<Done>> {
+    let settings = of_server(settings);
+    context.phase(format!("look at the databases of {}", server.host));
+    let found = find_postgres(&settings, context).await;
+    let found = found.context(|| format!("back up the databases of {}", server.host))?;
+    let role = if found.server.standby { Role::Standby } else { Role::Master };
+    let names: Vec<String> = found.databases.iter().map(|facts| facts.name.clone()).collect();
+    let (assigned, findings) = settings.component_databases.owners.assign(&server.components, &names);
+    // Its connection is not needed while others read.
+    drop(found);
+    findings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
+    let mut all = Vec::new();
+    for (component, databases) in assigned {
+        let series = Series { component, group: Some(server.group.clone()) };
+        let mut done = Done {
+            host: server.host.clone(),
+            series,
+            role: Some(role),
+            databases,
+            fate: Fate::Left { why: String::new() },
+            warnings: if all.is_empty() { findings.clone() } else { Vec::new() },
+            pruned: Vec::new(),
+        };
+        done.fate = match one(&done.series, role, &done.databases, &settings, request, context).await {
+            Ok(fate) => fate,
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => Fate::failed(&error),
+        };
+        if let (Fate::Made(outcome), false) = (&done.fate, request.keep_all) {
+            let to = rule::places(role, settings.bucket.as_ref(), &directory(&settings), false);
+            let (pruned, warnings) = prune_after(&done.series, &outcome.name, &to, &settings, context).await;
+            done.pruned = pruned;
+            done.warnings.extend(warnings);
+        }
+        all.push(done);
+    }
+    Ok(all)
+}
+
+/// The settings for databases that are not the orchestrator's own.
+fn of_server(settings: &Settings) -> Settings {
+    Settings {
+        connection: settings.component_databases.connection.clone(),
+        databases: Vec::new(),
+        files: Vec::new(),
+        ..settings.clone()
+    }
+}
+
+fn directory(settings: &Settings) -> Address {
+    Address::Directory(settings.component_databases.directory.clone())
+}
+
+async fn one(
+    series: &Series,
+    role: Role,
+    databases: &[String],
+    settings: &Settings,
+    request: &Request,
+    context: &Context,
+) -> Result<Fate> {
+    if databases.is_empty() {
+        let error = Error::new(Kind::NotFound, format!("back up {series}: no database of it is on this server"));
+        return Err(error.hint("say in [databases.components] of the settings what its databases are called"));
+    }
+    let directory = directory(settings);
+    let bucket = settings.bucket.as_ref();
+    let mut covered = false;
+    if let (Role::Standby, Some(bucket)) = (role, bucket) {
+        covered = is_covered(series, bucket, settings, context).await?;
+    }
+    let to = rule::places(role, bucket, &directory, covered);
+    if to.is_empty() {
+        return Ok(Fate::Left { why: "it is a standby, and the bucket has today's bundle".into() });
+    }
+    if request.dry_run {
+        return Ok(Fate::Would { to: to.iter().map(Address::to_string).collect() });
+    }
+    let wanted = backup::Request {
+        series: series.clone(),
+        to,
+        recipients: request.recipients.clone(),
+        databases: databases.to_vec(),
+        ..backup::Request::default()
+    };
+    dump(&wanted, role, settings, context).await.map(Fate::Made)
+}
+
+/// Makes the bundle. What a standby ends, because its master's changes can't wait, is tried again.
+async fn dump(wanted: &backup::Request, role: Role, settings: &Settings, context: &Context) -> Result<Outcome> {
+    for attempt in 1..=ATTEMPTS {
+        match backup::run(settings, wanted, None, context).await {
+            Err(error) if role == Role::Standby && error.is_recovery_conflict() => {
+                if attempt == ATTEMPTS {
+                    let doing = format!("dump the standby: it ended each of {ATTEMPTS} attempts");
+                    return Err(Error::new(Kind::Failed, doing).because(error).hint(
+                        "set hot_standby_feedback = on there, or raise max_standby_streaming_delay, so that its master's changes wait",
+                    ));
+                }
+                let message = format!("the standby ended attempt {attempt} of {ATTEMPTS}; it begins anew");
+                let message = format!("{message}: {}", error.chain().join(": "));
+                let finding = Finding::warning("recovery-conflict", wanted.series.to_string(), message);
+                context.observer.event(&Event::Finding(finding));
+            }
+            made => return made,
+        }
+    }
+    Err(Error::new(Kind::Failed, "dump the standby"))
+}
+
+/// Whether the bucket has a bundle of the series that was made today (UTC). One that can't be opened counts for nothing: whose
+/// it is can't be seen.
+async fn is_covered(series: &Series, bucket: &Address, settings: &Settings, context: &Context) -> Result<bool> {
+    let store = settings.access.store(bucket.clone(), context)?;
+    let identities = Identities::read(&settings.access.identities).unwrap_or_default();
+    let (series, cluster, now) = (series.clone(), settings.cluster.cluster_name.clone(), context.now());
+    let look = blocking(move || has_todays(&*store, &series, cluster.as_deref(), now, &identities));
+    context.until_cancelled(look).await.context(|| "look whether the master has backed up today".into())
+}
+
+fn has_todays(
+    store: &dyn Store,
+    series: &Series,
+    cluster: Option<&str>,
+    now: DateTime<Utc>,
+    identities: &Identities,
+) -> Result<bool> {
+    let today = |time: DateTime<Utc>| time.date_naive() == now.date_naive();
+    let listed = match store.list() {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(false),
+        listed => listed?,
+    };
+    let candidates = listed.iter().rev().map(|stored| &stored.name);
+    let mut candidates =
+        candidates.filter(|name| name.bundle.component() == series.component && today(name.bundle.time()));
+    Ok(candidates.any(|name| {
+        let opened = open_stored(store, identities, name).ok().flatten();
+        opened.is_some_and(|bundle| {
+            let source = &bundle.manifest().source;
+            source.cluster.as_deref() == cluster && source.group == series.group
+        })
+    }))
+}

@@ -1,0 +1,135 @@
+//! Backups of the components' databases, on the machines that have them.
+//!
+//! The rule is that of the platform's manual ("Backing Up and Restoring Platform Data"): where `database_backups` of `cluster.conf`
+//! names a bucket, bundles go there and the master of each server group keeps a copy; else every server keeps its own.
+
+mod assign;
+mod here;
+mod remote;
+mod rule;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use assign::Owners;
+pub use here::back_up;
+pub use remote::{Errand, back_up_all};
+pub use rule::Role;
+
+use crate::backup::Outcome;
+use crate::catalog::Series;
+use crate::cluster::secret::Secret;
+use crate::deploy::machines;
+use crate::finding::Finding;
+use crate::retention::Pruned;
+use crate::settings::Settings;
+
+/// How component databases are backed up.
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// Where a server keeps its own bundles.
+    pub directory: PathBuf,
+    /// The connection string of a server, from itself; empty for what the environment says. It may hold a password.
+    pub connection: Secret,
+    /// Which databases are which component's.
+    pub owners: Owners,
+    /// Who backs up on a server that is logged in to; none for who logs in.
+    pub user: Option<String>,
+    /// What is run there.
+    pub command: Vec<String>,
+}
+
+/// A machine with components that keep databases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Server {
+    /// Its name or address, as `cluster.conf` has it.
+    pub host: String,
+    /// Its server group: the zone that it stands in.
+    pub group: String,
+    /// Those components.
+    pub components: Vec<String>,
+}
+
+/// What is asked for beside the settings.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Request {
+    /// Who can read the bundles, beside those of the settings.
+    pub recipients: Vec<String>,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+    /// Delete nothing afterwards.
+    pub keep_all: bool,
+}
+
+/// How the databases of one component fared on one machine.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// The machine.
+    pub host: String,
+    /// What its bundles are.
+    pub series: Series,
+    /// Whether it is the master, as PostgreSQL says; none where it could not be asked.
+    pub role: Option<Role>,
+    /// The databases.
+    pub databases: Vec<String>,
+    /// What became of it.
+    pub fate: Fate,
+    /// What did not go as it should beside the backup.
+    pub warnings: Vec<Finding>,
+    /// What was deleted afterwards.
+    pub pruned: Vec<Pruned>,
+}
+
+/// What became of one component's backup.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Fate {
+    /// There is a bundle.
+    Made(Outcome),
+    /// There would be one in these places.
+    Would {
+        /// The places.
+        to: Vec<String>,
+    },
+    /// Nothing was to be done.
+    Left {
+        /// Why.
+        why: String,
+    },
+    /// There is none.
+    Failed {
+        /// Why.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+impl Fate {
+    fn failed(error: &crate::Error) -> Self {
+        Self::Failed { message: error.chain().join(": "), hint: error.first_hint().map(Into::into) }
+    }
+}
+
+/// The machines of a cluster that keep databases of components, by their tags.
+pub fn servers(settings: &Settings) -> Vec<Server> {
+    let (machines, _) = machines(&settings.cluster, &settings.components);
+    let mut servers: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for machine in machines {
+        let owning = machine.components.into_iter().filter(|tag| settings.component_databases.owners.has(tag));
+        servers.entry((machine.zone, machine.host)).or_default().extend(owning);
+    }
+    let servers = servers.into_iter().filter(|(_, components)| !components.is_empty());
+    servers.map(|((group, host), components)| Server { host, group, components }).collect()
+}
+
+/// The one of the servers that a machine is, by its addresses or its name.
+pub fn this_one<'s>(servers: &'s [Server], addresses: &[IpAddr], host: &str) -> Option<&'s Server> {
+    let is = |server: &&Server| {
+        server.host == host || server.host.parse().is_ok_and(|address: IpAddr| addresses.contains(&address))
+    };
+    servers.iter().find(is)
+}
