@@ -26,9 +26,12 @@ pub mod preflight;
 mod random;
 pub mod restore;
 pub mod retention;
+pub mod runs;
+pub mod schedule;
 mod sealed;
 pub mod settings;
 pub mod state;
+pub mod status;
 pub mod store;
 
 pub use context::Context;

@@ -20,7 +20,8 @@ pub(crate) fn count(number: u64) -> String {
 
 /// A count with its noun, such as `1 row` or `2 rows`.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
-    let many = noun.strip_suffix('y').map_or_else(|| format!("{noun}s"), |stem| format!("{stem}ies"));
+    let vowel = |stem: &&str| !stem.ends_with(['a', 'e', 'o', 'u']);
+    let many = noun.strip_suffix('y').filter(vowel).map_or_else(|| format!("{noun}s"), |stem| format!("{stem}ies"));
     format!("{} {}", count(number), if number == 1 { noun } else { &many })
 }
 
@@ -60,7 +61,8 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(u64::MAX)], ["0 B", "1023 B", "1.5 KiB", "16.0 EiB"]);
         assert_eq!([count(7), count(1234), count(1_234_567)], ["7", "1 234", "1 234 567"]);
-        assert_eq!([counted(1, "row"), counted(0, "row"), counted(2, "entry")], ["1 row", "0 rows", "2 entries"]);
+        assert_eq!([counted(1, "row"), counted(0, "row")], ["1 row", "0 rows"]);
+        assert_eq!([counted(2, "entry"), counted(2, "day")], ["2 entries", "2 days"]);
         assert_eq!(["/a/b.tgz", "it's"].map(|path| shell_word(Path::new(path))), ["/a/b.tgz", r"'it'\''s'"]);
         assert_eq!(plain("a\x1b[31m\nb"), "a\\u{1b}[31m\nb");
         assert_eq!(duration(Duration::from_secs(185)), "3 min 05 s");

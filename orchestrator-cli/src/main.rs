@@ -6,9 +6,12 @@ mod environment;
 mod exit;
 mod findings;
 mod human;
+mod notify;
 mod output;
 mod picture;
 mod progress;
+mod report;
+mod routine;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -117,6 +117,14 @@ impl Workplace {
     }
 }
 
+/// Waits until bundles have another name: they are named by their second.
+pub fn another_second() {
+    let now = chrono::Utc::now().timestamp();
+    while chrono::Utc::now().timestamp() == now {
+        std::thread::yield_now();
+    }
+}
+
 /// Keeps the surroundings' keys, servers and proxies from a command.
 fn forget_aws(command: &mut Command) {
     for (name, _) in std::env::vars_os() {

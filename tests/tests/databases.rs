@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use fixtures::s3::{BUCKET, KEYS, S3Server};
 use fixtures::{Network, Postgres};
 use serde_json::Value;
-use system_tests::{Cluster, Workplace, assert_same, describe};
+use system_tests::{Cluster, Workplace, another_second, assert_same, describe};
 
 const HOSTS: [&str; 2] = ["10.98.0.31", "10.98.0.32"];
 
@@ -166,7 +166,7 @@ fn the_rules_of_the_settings_hold_for_each_component_after_its_own_backup_alone(
     run(&mut back_up(&place, &server, HOSTS[0], &["--no-prune"]));
     let old = files(&place.path("own"), ".tgz");
     server.sql("postgres", "DROP DATABASE zabbix");
-    wait_for_another_second();
+    another_second();
     let output = back_up(&place, &server, HOSTS[0], &[]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
     let done = done(&output);
@@ -180,14 +180,6 @@ fn the_rules_of_the_settings_hold_for_each_component_after_its_own_backup_alone(
     // What could not be backed up keeps all that it has.
     let left = files(&place.path("own"), ".tgz");
     assert!(left.contains(&old[2]) && left.len() == 3, "{left:?}");
-}
-
-/// A bundle is named by its second.
-fn wait_for_another_second() {
-    let now = chrono::Utc::now().timestamp();
-    while chrono::Utc::now().timestamp() == now {
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -220,7 +212,7 @@ fn from_the_orchestrator_every_machine_is_asked_over_ssh_and_needs_no_settings_o
     // One machine that is down is said of each of its components, and holds nobody up.
     let mut cluster = cluster;
     cluster.network.take_down(HOSTS[0]);
-    wait_for_another_second();
+    another_second();
     let output = cluster.run(&["databases", "backup", "--config", "orchestrator.toml", "--all", "--json"]);
     assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
     let states = states(&done(&output));

@@ -31,6 +31,37 @@ pub(super) struct Document {
     pub(super) deploy: DeployTable,
     pub(super) agent: AgentTable,
     pub(super) databases: DatabasesTable,
+    pub(super) schedule: Option<ScheduleTable>,
+    pub(super) status: StatusTable,
+    pub(super) notify: NotifyTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ScheduleTable {
+    pub(super) backup: Option<String>,
+    pub(super) databases: Option<String>,
+    pub(super) drill: Option<String>,
+    pub(super) random_delay: Option<String>,
+    pub(super) limit: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct StatusTable {
+    pub(super) newest: Option<u32>,
+    pub(super) drill: Option<u32>,
+    pub(super) room: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NotifyTable {
+    pub(super) ping: Option<String>,
+    pub(super) webhook: Option<String>,
+    pub(super) mail: Vec<String>,
+    pub(super) sendmail: Option<PathBuf>,
+    pub(super) metrics: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,6 +1,7 @@
 //! Settings in TOML, and `--config FILE`, which names either such a file or a `cluster.conf`.
 
 mod document;
+mod routine;
 mod stores;
 
 use std::num::NonZeroUsize;
@@ -18,11 +19,14 @@ use crate::component::release::Origin;
 use crate::databases::{DatabaseSettings, Owners};
 use crate::deploy::{Assets, Components};
 use crate::retention::Policy;
+use crate::schedule::Schedule;
+use crate::status::Limits;
 use crate::store::{Access, Address, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
 use document::{AgentTable, DatabasesTable, DeployTable, Document, FilesTable, HostsTable, ReleaseTable};
 pub use document::{Assertion, ReleaseRule};
 use document::{is_settings, parse, parse_text, read};
+pub use routine::Notify;
 
 /// Where the settings are unless something else is said.
 pub const DEFAULT_PATH: &str = "/etc/orchestrator/orchestrator.toml";
@@ -87,6 +91,12 @@ pub struct Settings {
     pub component_databases: DatabaseSettings,
     /// The text of the settings, for other machines. It may hold a password.
     pub written: Option<Secret>,
+    /// When jobs run by themselves, if it is said.
+    pub schedule: Option<Schedule>,
+    /// What is still well.
+    pub limits: Limits,
+    /// Who is told of runs.
+    pub notify: Notify,
     /// Who can read bundles, where they are encrypted.
     pub recipients: Vec<String>,
     /// How bundles are reached.
@@ -216,6 +226,9 @@ fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>) -> Result
         bucket,
         component_databases: databases(document.databases)?,
         written: None,
+        schedule: document.schedule.map(routine::schedule).transpose()?,
+        limits: routine::limits(&document.status),
+        notify: routine::notify(document.notify)?,
         recipients: document.encryption.recipients,
         access,
         retention: retention(document.retention)?,

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod restore;
+mod routine;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use cluster::{Claiming, Databases, DatabasesBackup, Deploy, Ownership, Ssh};
 pub(crate) use restore::{Restore, RestoreCommand};
+pub(crate) use routine::{Install, RunJob, Schedule, Status};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 done with warnings, 10 not found, 11 locked, \
     12 damaged or unsupported, 13 refused by a check, 14 resume or rollback needed, 130 interrupted.";
@@ -185,6 +187,20 @@ pub(crate) enum Command {
         orchestrator-cli prune --dry-run\n  \
         orchestrator-cli prune s3://bucket/prefix --yes")]
     Prune(Prune),
+    /// Are we safe? One screen and one exit code: bundles, drills, runs, room, what is unfinished
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli status\n  \
+        orchestrator-cli status --history\n  \
+        orchestrator-cli status --html /var/www/html/backups.html --metrics /var/lib/prometheus/node-exporter/orchestrator.prom")]
+    Status(Status),
+    /// Jobs that run by themselves: systemd's timers, cron, or a loop in the foreground
+    #[command(subcommand)]
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli schedule install --user postgres\n  \
+        orchestrator-cli schedule show\n  \
+        orchestrator-cli schedule run backup\n  \
+        orchestrator-cli schedule run")]
+    Schedule(Schedule),
     /// Keys that bundles are encrypted with
     #[command(subcommand)]
     Key(Key),
@@ -290,8 +306,8 @@ pub(crate) struct Prune {
 
 #[derive(Args)]
 pub(crate) struct Drill {
-    /// The bundle
-    pub(crate) bundle: PathBuf,
+    /// The bundle [default: the newest of every component, wherever the settings say that there are some]
+    pub(crate) bundle: Option<PathBuf>,
     /// Settings with assertions (a file whose name ends in .toml) [default: the usual ones, if they exist]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -12,6 +12,7 @@ use backup_core::catalog::Series;
 use backup_core::finding::Finding;
 use backup_core::preflight::{Preflight, preflight};
 use backup_core::retention::{Pruned, prune_after};
+use backup_core::runs::{Job, Part, Report, record};
 use backup_core::settings::{self, Settings};
 use backup_core::store::Address;
 use backup_core::{Context, Error, ErrorContext, Kind, Result, lock};
@@ -42,15 +43,19 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
     let _lock = if streams.is_empty() { None } else { Some(lock(&settings)?) };
     let stream = if streams.is_empty() { None } else { Some(standard_output()?) };
     let begun = Instant::now();
-    let outcome = backup::run(&settings, &request, stream, context).await?;
-    let mut made = Made { outcome, pruned: Vec::new() };
-    if !arguments.no_prune {
-        let places: Vec<Address> = places(&settings, &request, !streams.is_empty());
-        let name = &made.outcome.name;
-        let (pruned, found) = prune_after(&request.series, name, &places, &settings, context).await;
-        made.pruned = pruned;
-        made.outcome.warnings.extend(found);
-    }
+    let places = places(&settings, &request, !streams.is_empty());
+    let work = async {
+        let outcome = backup::run(&settings, &request, stream, context).await?;
+        let mut made = Made { outcome, pruned: Vec::new() };
+        if !arguments.no_prune {
+            let name = &made.outcome.name;
+            let (pruned, found) = prune_after(&request.series, name, &places, &settings, context).await;
+            made.pruned = pruned;
+            made.outcome.warnings.extend(found);
+        }
+        Ok(made)
+    };
+    let made = record(Job::Backup, context, work, report).await?;
     output.result("backup", &made, &text(&made, begun))?;
     Ok(exit::done(!made.outcome.warnings.is_empty() || !made.outcome.failed.is_empty()))
 }
@@ -80,6 +85,21 @@ struct Made {
     #[serde(flatten)]
     outcome: Outcome,
     pruned: Vec<Pruned>,
+}
+
+/// What the journal of runs keeps of it.
+fn report(made: &Made) -> Report {
+    let Outcome { name, length, warnings, failed, .. } = &made.outcome;
+    let not_everywhere = failed.iter().map(|why| Finding::warning("destination-failed", "not everywhere", why));
+    Report {
+        parts: vec![Part {
+            series: Series::orchestrator(),
+            bundle: Some(name.clone()),
+            length: Some(*length),
+            failed: None,
+        }],
+        warnings: warnings.iter().cloned().chain(not_everywhere).collect(),
+    }
 }
 
 /// The stores that the bundle was written to, as they are called.

@@ -1,13 +1,20 @@
 //! `drill`.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use backup_core::bundle::name::{FileName, ORCHESTRATOR};
+use backup_core::catalog::Series;
 use backup_core::finding::Finding;
 use backup_core::restore::{self, Drill};
+use backup_core::runs::{Job, Part, Report, record as record_run};
+use backup_core::settings::{DEFAULT_PATH, RestoreSettings};
 use backup_core::store::{Access, blocking};
-use backup_core::{Context, Error, Kind, Result, catalog, settings};
+use backup_core::{Context, Error, Kind, Result, catalog, settings, status};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 
 use super::with;
 use crate::arguments;
@@ -15,19 +22,132 @@ use crate::output::Output;
 use crate::{exit, findings, human};
 
 pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &Context) -> Result<ExitCode> {
+    let place = arguments.place.unwrap_or_else(std::env::temp_dir);
     let mut settings = settings::load_restore(arguments.config.as_deref())?;
     settings.access = with(settings.access, arguments.identities);
-    let place = arguments.place.unwrap_or_else(std::env::temp_dir);
-    let work = restore::drill(&arguments.bundle, &place, &settings, context);
-    let drill = context.until_cancelled(work).await?;
-    let unrecorded = record(&arguments.bundle, &drill, &settings.access, context).await;
-    let mut text: String = drill.problems.iter().chain(&unrecorded).map(findings::finding).collect();
-    text.push_str(&last_line(&drill));
-    let mut value =
-        serde_json::to_value(&drill).map_err(|cause| Error::new(Kind::Failed, "print the result").because(cause))?;
-    value["passed"] = drill.passed().into();
-    output.result("drill", &value, &text)?;
-    Ok(if drill.passed() { exit::done(unrecorded.is_some()) } else { ExitCode::from(exit::of(Kind::Failed)) })
+    let all = arguments.bundle.is_none();
+    let work = async {
+        let bundles = match arguments.bundle {
+            Some(bundle) => vec![bundle],
+            None => newest(arguments.config.as_deref(), context).await?,
+        };
+        let mut drilled = Vec::new();
+        for bundle in bundles {
+            drilled.push(one(bundle, &place, &settings, all, context).await?);
+        }
+        Ok(drilled)
+    };
+    let drilled = record_run(Job::Drill, context, work, |drilled: &Vec<Drilled>| report(drilled)).await?;
+    let mut values = drilled.iter().map(Drilled::value).collect::<Result<Vec<_>>>()?;
+    let text: String = drilled.iter().map(Drilled::text).collect();
+    match values.pop() {
+        Some(value) if !all => output.result("drill", &value, &text)?,
+        last => {
+            values.extend(last);
+            output.result("drills", &json!({ "drills": values }), &text)?;
+        }
+    }
+    let passed = drilled.iter().all(Drilled::passed);
+    let warned = drilled.iter().any(|one| one.unrecorded.is_some());
+    Ok(if passed { exit::done(warned) } else { ExitCode::from(exit::of(Kind::Failed)) })
+}
+
+/// A bundle that was to be drilled.
+struct Drilled {
+    path: PathBuf,
+    /// What was shown, or why nothing could be.
+    drill: Result<Drill>,
+    /// Why `list` will not know of it, where it will not.
+    unrecorded: Option<Finding>,
+}
+
+impl Drilled {
+    fn passed(&self) -> bool {
+        self.drill.as_ref().is_ok_and(Drill::passed)
+    }
+
+    fn value(&self) -> Result<Value> {
+        let mut value = match &self.drill {
+            Ok(drill) => serde_json::to_value(drill)
+                .map_err(|cause| Error::new(Kind::Failed, "print the result").because(cause))?,
+            Err(error) => json!({ "bundle": self.path, "problems": [self.not_drilled(error)] }),
+        };
+        value["passed"] = self.passed().into();
+        Ok(value)
+    }
+
+    fn text(&self) -> String {
+        match &self.drill {
+            Ok(drill) => {
+                let text: String = drill.problems.iter().chain(&self.unrecorded).map(findings::finding).collect();
+                text + &last_line(drill)
+            }
+            Err(error) => findings::finding(&self.not_drilled(error)),
+        }
+    }
+
+    fn not_drilled(&self, error: &Error) -> Finding {
+        Finding::from_error("not-drilled", self.path.display().to_string(), error)
+    }
+}
+
+/// What the journal of runs keeps of it.
+fn report(drilled: &[Drilled]) -> Report {
+    let part = |one: &Drilled| {
+        let name = one.path.file_name().and_then(|name| name.to_str()?.parse::<FileName>().ok());
+        let component = name.map_or_else(|| ORCHESTRATOR.to_owned(), |name| name.bundle.component().into());
+        let why = match &one.drill {
+            Ok(drill) => drill.problems.first().map(|problem| problem.message.clone()),
+            Err(error) => Some(error.chain().join(": ")),
+        };
+        Part {
+            series: Series { component, group: None },
+            bundle: one.drill.as_ref().ok().map(|drill| drill.bundle.clone()),
+            length: None,
+            failed: why,
+        }
+    };
+    let warnings = drilled.iter().filter_map(|one| one.unrecorded.clone());
+    Report { parts: drilled.iter().map(part).collect(), warnings: warnings.collect() }
+}
+
+async fn one(
+    path: PathBuf,
+    place: &Path,
+    settings: &RestoreSettings,
+    go_on: bool,
+    context: &Context,
+) -> Result<Drilled> {
+    match context.until_cancelled(restore::drill(&path, place, settings, context)).await {
+        Ok(drill) => {
+            let unrecorded = record(&path, &drill, &settings.access, context).await;
+            Ok(Drilled { path, drill: Ok(drill), unrecorded })
+        }
+        // Of several, one that can't be drilled does not hold up the others.
+        Err(error) if go_on && error.kind() != Kind::Interrupted => {
+            Ok(Drilled { path, drill: Err(error), unrecorded: None })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The newest good bundle of every series, wherever the settings say that some are.
+async fn newest(config: Option<&Path>, context: &Context) -> Result<Vec<PathBuf>> {
+    let settings = settings::load(config.unwrap_or(Path::new(DEFAULT_PATH)))?;
+    let status = status::look(&settings, context).await?;
+    let mut newest: BTreeMap<&Series, (DateTime<Utc>, PathBuf)> = BTreeMap::new();
+    for there in &status.series {
+        let Some(last) = there.bundles.last() else { continue };
+        // Of two that are as new the first store's is taken: it is nearest.
+        if newest.get(&there.series).is_none_or(|(created, _)| *created < last.created) {
+            newest.insert(&there.series, (last.created, format!("{}/{}", there.store, last.file).into()));
+        }
+    }
+    if newest.is_empty() {
+        let error = Error::new(Kind::NotFound, "drill the newest bundle: there is none");
+        return Err(error.hint("`status` says what was looked at"));
+    }
+    Ok(newest.into_values().map(|(_, path)| path).collect())
 }
 
 fn last_line(drill: &Drill) -> String {

@@ -15,9 +15,11 @@ mod nodes;
 mod ownership;
 mod prune;
 mod restore;
+mod schedule;
 mod shell;
 mod show;
 mod ssh;
+mod status;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +48,8 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         }
         Command::Ownership(ownership) => ownership::run(ownership, output, context).await,
         Command::Prune(prune) => prune::run(prune, output, context).await,
+        Command::Schedule(schedule) => schedule::run(schedule, output, context).await,
+        Command::Status(status) => status::run(status, output, context).await,
         Command::Ssh(ssh) => context.until_cancelled(ssh::run(ssh, output, context)).await,
         Command::Restore(restore) => restore::run(restore, output, context).await,
         Command::List { addresses, reading } => {

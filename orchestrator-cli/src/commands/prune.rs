@@ -8,6 +8,7 @@ use backup_core::encryption::Identities;
 use backup_core::finding::Finding;
 use backup_core::ownership::{Cluster, Standing, all_asked, refuse_if_overtaken};
 use backup_core::retention::{Decision, Known, Pruning, Verdict};
+use backup_core::runs::Runs;
 use backup_core::settings;
 use backup_core::store::{Store, blocking};
 use backup_core::{Context, Error, Kind, Result};
@@ -42,7 +43,10 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
         cluster: cluster.name.clone(),
         identities: Identities::read(&access.identities)?,
         only: None,
-        known: Known { accepted: prune.accept, failed: Vec::new() },
+        known: Known {
+            accepted: prune.accept,
+            failed: if prune.after_failure { Vec::new() } else { Runs::of(context)?.failed()? },
+        },
     };
     let standing = Standing::noted(cluster, context)?;
     let (_, failed) = context.until_cancelled(refuse_if_overtaken("prune", standing, &stores, context)).await?;

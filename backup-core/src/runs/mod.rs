@@ -1,0 +1,243 @@
+//! The journal of runs: what was done when, and how it ended; also what should have been done and was not.
+
+mod kept;
+
+use std::fs::{self, File};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+pub use kept::Runs;
+
+use crate::catalog::Series;
+use crate::event::Event;
+use crate::finding::Finding;
+use crate::{Context, Error, Kind, Result, state};
+
+/// What is done again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Job {
+    /// A backup of the orchestrator.
+    Backup,
+    /// A backup of components' databases.
+    Databases,
+    /// A drill.
+    Drill,
+}
+
+impl Job {
+    /// Every job.
+    pub const ALL: [Self; 3] = [Self::Backup, Self::Databases, Self::Drill];
+
+    /// Its name in settings, units and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Databases => "databases",
+            Self::Drill => "drill",
+        }
+    }
+}
+
+/// How a run stands, worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It goes on.
+    Running,
+    /// All went well.
+    Done,
+    /// It did its work, and somebody should look at something.
+    Warned,
+    /// It was to begin while the one before it still went on.
+    Overlapped,
+    /// It was to begin and did not: nothing ran then.
+    Missed,
+    /// It was interrupted, by an operator or by a shutdown.
+    Interrupted,
+    /// It ended without a word: killed, or with its machine.
+    CutOff,
+    /// It took longer than it may, and was ended.
+    Hung,
+    /// It did not do its work.
+    Failed,
+}
+
+impl State {
+    /// What became of a run, as a sentence's verb.
+    pub fn said(self) -> &'static str {
+        match self {
+            Self::Running => "is running",
+            Self::Done => "went well",
+            Self::Warned => "went well, with warnings",
+            Self::Overlapped => "could not begin, for the one before it still ran",
+            Self::Missed => "did not begin",
+            Self::Interrupted => "was interrupted",
+            Self::CutOff => "was cut off",
+            Self::Hung => "took too long and was ended",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether the work was done.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Running | Self::Done | Self::Warned)
+    }
+}
+
+/// What a run did for one series.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The series.
+    pub series: Series,
+    /// The bundle that it made, or drilled; none where there is none.
+    pub bundle: Option<String>,
+    /// Its length in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
+    /// Why it failed, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// What it does.
+    pub job: Job,
+    /// When it began; of one that was missed, when it should have.
+    pub began: DateTime<Utc>,
+    /// When it ended, where it has.
+    pub ended: Option<DateTime<Utc>>,
+    /// How it stands.
+    pub state: State,
+    /// What it did, series by series.
+    #[serde(default)]
+    pub parts: Vec<Part>,
+    /// What it has to say, an error first.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// Whose run it is.
+    process: Option<Process>,
+}
+
+/// A process, told from a later one with its number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Process {
+    id: u32,
+    /// The system's word for when it began.
+    since: String,
+}
+
+impl Process {
+    fn own() -> Option<Self> {
+        let id = std::process::id();
+        Some(Self { id, since: since(id)? })
+    }
+
+    fn is_alive(&self) -> bool {
+        since(self.id).as_ref() == Some(&self.since)
+    }
+}
+
+/// When a process began, as Linux counts it, and the boot that it counts from.
+fn since(id: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The program's name, in parentheses, may hold anything; the time is the 20th field after it.
+    let ticks = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.to_owned();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(format!("{ticks} {}", boot.trim()))
+}
+
+/// What a run that ended has to say.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What it did, series by series.
+    pub parts: Vec<Part>,
+    /// What did not go as it should.
+    pub warnings: Vec<Finding>,
+}
+
+impl Run {
+    /// One that never began, or ended without a word.
+    pub fn of_state(job: Job, state: State, began: DateTime<Utc>, finding: Finding) -> Self {
+        Self { job, began, ended: Some(began), state, parts: Vec::new(), findings: vec![finding], process: None }
+    }
+
+    /// Whether it is the run of a process.
+    pub fn is_of(&self, process: u32) -> bool {
+        self.process.as_ref().is_some_and(|own| own.id == process)
+    }
+
+    fn beginning(job: Job, context: &Context) -> Self {
+        Self {
+            job,
+            began: context.now(),
+            ended: None,
+            state: State::Running,
+            parts: Vec::new(),
+            findings: Vec::new(),
+            process: Process::own(),
+        }
+    }
+
+    fn end(&mut self, result: Result<&Report, &Error>, now: DateTime<Utc>) {
+        self.ended = Some(now);
+        match result {
+            Ok(report) => {
+                self.parts.clone_from(&report.parts);
+                self.findings.clone_from(&report.warnings);
+                let failed = report.parts.iter().any(|part| part.failed.is_some());
+                self.state = match (failed, report.warnings.is_empty()) {
+                    (true, _) => State::Failed,
+                    (false, false) => State::Warned,
+                    (false, true) => State::Done,
+                };
+            }
+            Err(error) => {
+                self.state = if error.kind() == Kind::Interrupted { State::Interrupted } else { State::Failed };
+                self.findings = vec![Finding::from_error("failed", self.job.name(), error)];
+            }
+        }
+    }
+}
+
+/// Keeps other runs of a job off this machine for as long as the file is open.
+///
+/// # Errors
+/// [`Kind::Locked`] where one is running.
+pub fn hold(job: Job, context: &Context) -> Result<File> {
+    let directory = state::directory(context)?.join("jobs").join(job.name());
+    state::open_locked(&directory, "the job's directory", &format!("another run of {} goes on", job.name()))
+}
+
+/// Does a job's work, and keeps in the journal when it began and how it ended. Where the journal can't be written the work is done
+/// all the same, with a finding.
+///
+/// # Errors
+/// Those of the work.
+pub async fn record<T>(
+    job: Job,
+    context: &Context,
+    work: impl Future<Output = Result<T>>,
+    report: impl FnOnce(&T) -> Report,
+) -> Result<T> {
+    let mut run = Run::beginning(job, context);
+    note(&run, context);
+    let result = work.await;
+    match &result {
+        Ok(done) => run.end(Ok(&report(done)), context.now()),
+        Err(error) => run.end(Err(error), context.now()),
+    }
+    note(&run, context);
+    result
+}
+
+/// Puts a run into the journal, in place of what it said before.
+fn note(run: &Run, context: &Context) {
+    if let Err(error) = Runs::of(context).and_then(|runs| runs.put(run)) {
+        let finding = Finding::warning_from_error("run-not-recorded", run.job.name(), &error);
+        context.observer.event(&Event::Finding(finding));
+    }
+}

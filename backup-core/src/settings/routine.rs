@@ -1,0 +1,99 @@
+//! What runs by itself, and who is told of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::document::{NotifyTable, ScheduleTable, StatusTable};
+use crate::cluster::secret::Secret;
+use crate::runs::Job;
+use crate::schedule::Schedule;
+use crate::status::Limits;
+use crate::{Error, ErrorContext, Kind, Result};
+
+/// What runs are spread over unless something else is said.
+const RANDOM_DELAY: &str = "15min";
+/// What a run may take unless something else is said.
+const LIMIT: &str = "6h";
+
+/// Who is told of runs. Addresses often have a token in them, and never print.
+#[derive(Debug, Clone, Default)]
+pub struct Notify {
+    /// A URL that is asked for when a run begins (`/start` is added), has ended well, and has failed (`/fail`).
+    pub ping: Option<Secret>,
+    /// A URL that a run's end is posted to, in JSON.
+    pub webhook: Option<Secret>,
+    /// Addresses that a run which is not all well is mailed to.
+    pub mail: Vec<String>,
+    /// The program that mails.
+    pub sendmail: PathBuf,
+    /// A file for Prometheus' node exporter.
+    pub metrics: Option<PathBuf>,
+}
+
+impl Default for Schedule {
+    /// The usual times.
+    fn default() -> Self {
+        // What stands here as text is a calendar; a test says so.
+        schedule(ScheduleTable::default()).unwrap_or(Self {
+            jobs: Vec::new(),
+            random_delay: Duration::ZERO,
+            limit: Duration::ZERO,
+        })
+    }
+}
+
+/// When jobs run; an empty text turns one off.
+pub(super) fn schedule(table: ScheduleTable) -> Result<Schedule> {
+    let of = |job: Job, text: Option<String>, usual: &str| {
+        let text = text.unwrap_or_else(|| usual.into());
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(|calendar| Some((job, calendar))).context(|| format!("schedule.{}", job.name()))
+    };
+    let jobs = [
+        of(Job::Backup, table.backup, "02:30")?,
+        of(Job::Databases, table.databases, "")?,
+        of(Job::Drill, table.drill, "Sun 04:30")?,
+    ];
+    let duration = |key: &str, text: Option<String>, usual: &str| {
+        let text = text.unwrap_or_else(|| usual.into());
+        humantime::parse_duration(&text).map_err(|cause| {
+            let error = Error::new(Kind::Usage, format!("schedule.{key}: {text:?}")).because(cause);
+            error.hint("such as \"90min\" or \"6h\"")
+        })
+    };
+    Ok(Schedule {
+        jobs: jobs.into_iter().flatten().collect(),
+        random_delay: duration("random_delay", table.random_delay, RANDOM_DELAY)?,
+        limit: duration("limit", table.limit, LIMIT)?,
+    })
+}
+
+pub(super) fn limits(table: &StatusTable) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        newest: table.newest.unwrap_or(usual.newest),
+        drill: table.drill.unwrap_or(usual.drill),
+        room: table.room.unwrap_or(usual.room),
+    }
+}
+
+pub(super) fn notify(table: NotifyTable) -> Result<Notify> {
+    let url = |key: &str, text: Option<String>| match text {
+        Some(text) if !(text.starts_with("https://") || text.starts_with("http://")) => {
+            Err(Error::new(Kind::Usage, format!("notify.{key}: no URL of http or https")))
+        }
+        text => Ok(text.map(Secret::new)),
+    };
+    if let Some(odd) = table.mail.iter().find(|address| address.starts_with('-') || !address.contains('@')) {
+        return Err(Error::new(Kind::Usage, format!("notify.mail: {odd} is no address")));
+    }
+    Ok(Notify {
+        ping: url("ping", table.ping)?,
+        webhook: url("webhook", table.webhook)?,
+        mail: table.mail,
+        sendmail: table.sendmail.unwrap_or_else(|| "/usr/sbin/sendmail".into()),
+        metrics: table.metrics,
+    })
+}

@@ -1,0 +1,233 @@
+//! Looks at stores, the journal of runs and the schedule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, Local, TimeDelta, Utc};
+use rustix::fs::statvfs;
+
+use super::{Good, InStore, JobState, LastDrill, Status, StoreState, judge};
+use crate::bundle::name::BundleName;
+use crate::catalog::{self, Cache, Listed, Series};
+use crate::cluster::hosts::own_addresses;
+use crate::databases;
+use crate::encryption::Identities;
+use crate::restore;
+use crate::runs::{Job, Run, Runs, State};
+use crate::schedule::{Schedule, missed};
+use crate::settings::Settings;
+use crate::store::{Address, blocking};
+use crate::{Context, Error, Kind, Result};
+
+/// Days whose bundles say how much a day brings.
+const DAYS: i64 = 7;
+/// How late a run may be beside its random delay.
+const GRACE: Duration = Duration::from_secs(15 * 60);
+
+/// Looks at everything. What can't be seen is a finding.
+///
+/// # Errors
+/// Where the journal of runs can't be read; [`Kind::Interrupted`].
+pub async fn look(settings: &Settings, context: &Context) -> Result<Status> {
+    let identities = Identities::read(&settings.access.identities).unwrap_or_default();
+    let wanted = expected(settings, context);
+    let cluster = settings.cluster.cluster_name.clone().unwrap_or_default();
+    let now = context.now();
+    let looked = wanted.iter().map(|(address, series)| one(address, series, &cluster, &identities, settings, context));
+    let looked = context.until_cancelled(async { Ok(futures_util::future::join_all(looked).await) }).await?;
+    let (mut series, mut stores) = (Vec::new(), Vec::new());
+    for (state, found) in looked {
+        stores.push(state);
+        series.extend(found);
+    }
+    let runs = Runs::of(context)?.all()?;
+    series.extend(on_their_servers(settings, &runs, context));
+    let unfinished = match restore::unfinished(context) {
+        Ok(progress) => progress.map(|_| "a restore is unfinished".to_owned()),
+        Err(error) if error.kind() == Kind::Locked => Some("a restore is running".to_owned()),
+        Err(error) => Some(format!("whether a restore is unfinished can't be seen: {}", error.chain().join(": "))),
+    };
+    let mut status = Status {
+        time: now,
+        host: context.environment.host.clone(),
+        cluster,
+        series,
+        stores,
+        jobs: jobs(settings.schedule.as_ref(), &runs, now),
+        unfinished,
+        findings: Vec::new(),
+    };
+    status.findings = judge(&status, &settings.limits);
+    Ok(status)
+}
+
+/// The stores that are looked at, and the series that each should have.
+fn expected(settings: &Settings, context: &Context) -> Vec<(Address, BTreeSet<Series>)> {
+    let scheduled = |job| settings.schedule.as_ref().is_none_or(|schedule| schedule.of(job).is_some());
+    let mut wanted: Vec<(Address, BTreeSet<Series>)> = Vec::new();
+    let mut want = |address: &Address, series: Vec<Series>| match wanted.iter_mut().find(|(other, _)| other == address)
+    {
+        Some((_, there)) => there.extend(series),
+        None => wanted.push((address.clone(), series.into_iter().collect())),
+    };
+    let own = if scheduled(Job::Backup) { vec![Series::orchestrator()] } else { Vec::new() };
+    for store in settings.stores.iter().filter(|_| scheduled(Job::Backup)) {
+        want(&store.address, own.clone());
+    }
+    if settings.schedule.is_some() && scheduled(Job::Databases) {
+        let servers = databases::servers(settings);
+        let of = |server: &databases::Server| -> Vec<Series> {
+            let series =
+                |component: &String| Series { component: component.clone(), group: Some(server.group.clone()) };
+            server.components.iter().map(series).collect()
+        };
+        if let Some(bucket) = &settings.bucket {
+            want(bucket, servers.iter().flat_map(of).collect());
+        }
+        // Where a bucket has them all, whether there must be a copy is the master's matter.
+        let this = databases::this_one(&servers, &own_addresses(), &context.environment.host);
+        if let Some(this) = this {
+            let directory = Address::Directory(settings.component_databases.directory.clone());
+            want(&directory, if settings.bucket.is_some() { Vec::new() } else { of(this) });
+        }
+    }
+    wanted
+}
+
+/// The series that lie on other machines alone, as far as the runs from here know of them.
+fn on_their_servers(settings: &Settings, runs: &[Run], context: &Context) -> Vec<InStore> {
+    let scheduled = settings.schedule.as_ref().is_some_and(|schedule| schedule.of(Job::Databases).is_some());
+    let servers = databases::servers(settings);
+    let here = databases::this_one(&servers, &own_addresses(), &context.environment.host).is_some();
+    if !scheduled || here || settings.bucket.is_some() {
+        return Vec::new();
+    }
+    let mut found: BTreeMap<Series, InStore> = BTreeMap::new();
+    for server in &servers {
+        for component in &server.components {
+            let series = Series { component: component.clone(), group: Some(server.group.clone()) };
+            found.entry(series.clone()).or_insert_with(|| InStore {
+                series,
+                store: "the servers' own disks".into(),
+                expected: true,
+                bundles: Vec::new(),
+                bad: 0,
+                drill: None,
+            });
+        }
+    }
+    for part in runs.iter().filter(|run| run.job == Job::Databases).flat_map(|run| &run.parts) {
+        let name = part.bundle.as_ref().and_then(|name| name.parse::<BundleName>().ok());
+        if let (Some(there), Some(name)) = (found.get_mut(&part.series), name) {
+            there.bundles.push(Good {
+                file: format!("{name}.tgz"),
+                created: name.time(),
+                length: part.length.unwrap_or(0),
+            });
+        }
+    }
+    found.into_values().collect()
+}
+
+async fn one(
+    address: &Address,
+    expected: &BTreeSet<Series>,
+    cluster: &str,
+    identities: &Identities,
+    settings: &Settings,
+    context: &Context,
+) -> (StoreState, Vec<InStore>) {
+    let store = settings.access.store(address.clone(), context);
+    let (identities, cache) = (identities.clone(), Cache::of(address, context));
+    let listed = blocking(move || catalog::list(&*store?, &identities, cache)).await;
+    let (listed, problem) = match listed {
+        Ok(listed) => (listed, None),
+        // A directory that no backup has made yet is an empty one.
+        Err(error) if error.kind() == Kind::NotFound && matches!(address, Address::Directory(_)) => (Vec::new(), None),
+        Err(error) => (Vec::new(), Some(said(&error))),
+    };
+    let place = address.to_string();
+    let free = match address {
+        Address::Directory(path) => path.ancestors().find(|path| path.exists()).and_then(|path| statvfs(path).ok()),
+        _ => None,
+    };
+    let since = context.now() - TimeDelta::days(DAYS);
+    let recent: u64 = listed.iter().filter(|one| one.created > since).map(|one| one.length).sum();
+    let free = free.map(|stat| stat.f_bavail * stat.f_frsize);
+    let state = StoreState { store: place.clone(), problem, free, daily: recent / DAYS.unsigned_abs() };
+    (state, by_series(&listed, expected, cluster, &place))
+}
+
+fn said(error: &Error) -> String {
+    error.chain().join(": ")
+}
+
+/// The bundles of this cluster, by series; also of series that are expected and have none.
+fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, cluster: &str, store: &str) -> Vec<InStore> {
+    let empty = |series: &Series| InStore {
+        series: series.clone(),
+        store: store.into(),
+        expected: expected.contains(series),
+        bundles: Vec::new(),
+        bad: 0,
+        drill: None,
+    };
+    let mut found: BTreeMap<Series, InStore> = expected.iter().map(|series| (series.clone(), empty(series))).collect();
+    for bundle in listed {
+        let other = bundle.opened && bundle.facts.cluster.as_deref().unwrap_or_default() != cluster;
+        if other {
+            continue;
+        }
+        let series = series_of(bundle, expected);
+        let there = found.entry(series.clone()).or_insert_with(|| empty(&series));
+        if bundle.problem.is_some() {
+            there.bad += 1;
+            continue;
+        }
+        there.bundles.push(Good { file: bundle.file.clone(), created: bundle.created, length: bundle.length });
+        if let Some(drill) = &bundle.drill {
+            let this = LastDrill {
+                file: bundle.file.clone(),
+                time: drill.time,
+                seconds: drill.seconds,
+                passed: drill.passed(),
+            };
+            if there.drill.as_ref().is_none_or(|other| other.time < this.time) {
+                there.drill = Some(this);
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+/// What a bundle is one of. An encrypted one does not say its group; where only one is expected, it is of that.
+fn series_of(bundle: &Listed, expected: &BTreeSet<Series>) -> Series {
+    let mut same = expected.iter().filter(|series| series.component == bundle.component);
+    match (bundle.opened, same.next(), same.next()) {
+        (false, Some(only), None) => only.clone(),
+        _ => bundle.series(),
+    }
+}
+
+fn jobs(schedule: Option<&Schedule>, runs: &[Run], now: DateTime<Utc>) -> Vec<JobState> {
+    let state = |job: Job| {
+        let of_job = || runs.iter().rev().filter(move |run| run.job == job);
+        let calendar = schedule.and_then(|schedule| schedule.of(job));
+        let grace = schedule.map_or(GRACE, |schedule| schedule.random_delay + GRACE);
+        // What could not begin says nothing of the one that ran.
+        let last = of_job().find(|run| run.state != State::Overlapped);
+        let next = calendar.and_then(|calendar| calendar.next_after(&now.with_timezone(&Local)));
+        let missed =
+            calendar.zip(last).map_or(0, |(calendar, last)| missed(calendar, last.began, grace, now, &Local).len());
+        JobState {
+            job,
+            schedule: calendar.map(ToString::to_string),
+            next: next.map(|next| next.with_timezone(&Utc)),
+            missed,
+            last: last.cloned(),
+            last_failure: of_job().find(|run| !run.state.is_good()).cloned(),
+        }
+    };
+    let states = Job::ALL.map(state).into_iter();
+    states.filter(|state| state.schedule.is_some() || state.last.is_some()).collect()
+}

@@ -1,0 +1,198 @@
+//! What of a status is not as it should be: a function of it.
+
+use chrono::TimeDelta;
+
+use super::{InStore, JobState, Status, StoreState};
+use crate::finding::{Finding, age};
+
+/// What is still well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Hours that the newest good bundle may be old.
+    pub newest: u32,
+    /// Days that the last drill may be old.
+    pub drill: u32,
+    /// Days that a store must have room for.
+    pub room: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { newest: 26, drill: 8, room: 7 }
+    }
+}
+
+/// Everything that is not as it should be, errors first: without a good bundle nobody is safe, all else is to be looked at.
+pub fn judge(status: &Status, limits: &Limits) -> Vec<Finding> {
+    let series = status.series.iter().flat_map(|series| of_series(series, limits, status));
+    let stores = status.stores.iter().flat_map(|store| of_store(store, limits));
+    let jobs = status.jobs.iter().flat_map(of_job);
+    let unfinished = status.unfinished.as_ref().map(|what| {
+        Finding::warning("unfinished", "restore", what).hint("`restore --resume` goes on, `restore --rollback` returns")
+    });
+    let mut findings: Vec<Finding> = series.chain(stores).chain(jobs).chain(unfinished).collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
+}
+
+fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
+    let subject = format!("{} in {}", of.series, of.store);
+    let mut findings = Vec::new();
+    // What can't be looked at is said once, of the store.
+    let unseen = status.stores.iter().any(|store| store.store == of.store && store.problem.is_some());
+    match of.bundles.last() {
+        _ if unseen => {}
+        None if of.expected => {
+            findings
+                .push(Finding::error("no-bundle", &subject, "there is no good bundle").hint("make one now: `backup`"));
+        }
+        Some(newest) if of.expected && status.time - newest.created > TimeDelta::hours(limits.newest.into()) => {
+            let old = age((status.time - newest.created).to_std().unwrap_or_default());
+            let message = format!("the newest good bundle is {old} old, and may be {} hours", limits.newest);
+            let hint = "`status --history` says what became of the runs since then";
+            findings.push(Finding::error("bundle-old", &subject, message).hint(hint));
+        }
+        Some(newest) if newest.created > status.time + TimeDelta::minutes(10) => {
+            let message = format!("{} is from the future, by this machine's clock", newest.file);
+            findings.push(Finding::warning("from-the-future", &subject, message).hint("see to the clock"));
+        }
+        _ => {}
+    }
+    if of.bad > 0 {
+        let message =
+            format!("{} can't be opened", if of.bad == 1 { "a bundle".into() } else { format!("{} bundles", of.bad) });
+        findings.push(Finding::warning("bundle-bad", &subject, message).hint("`list` says which, and why"));
+    }
+    findings.extend(of_drill(of, limits, status, &subject).filter(|_| of.expected && !of.bundles.is_empty()));
+    findings
+}
+
+fn of_drill(of: &InStore, limits: &Limits, status: &Status, subject: &str) -> Option<Finding> {
+    // One store's drill proves the bundle in all of them.
+    let same = status.series.iter().filter(|other| other.series == of.series);
+    let last = same.filter_map(|other| other.drill.as_ref()).max_by_key(|drill| drill.time);
+    let hint = "`drill` restores the newest one into a throw-away PostgreSQL";
+    match last {
+        None => Some(Finding::warning("never-drilled", subject, "no bundle of it was ever restored").hint(hint)),
+        Some(drill) if !drill.passed => {
+            let message = format!("{} failed its drill of {}", drill.file, drill.time.format("%F %T UTC"));
+            Some(Finding::error("drill-failed", subject, message).hint("drill another one, and find out what is wrong"))
+        }
+        Some(drill) if status.time - drill.time > TimeDelta::days(limits.drill.into()) => {
+            let old = age((status.time - drill.time).to_std().unwrap_or_default());
+            Some(Finding::warning("drill-old", subject, format!("the last drill was {old} ago")).hint(hint))
+        }
+        Some(_) => None,
+    }
+}
+
+fn of_store(store: &StoreState, limits: &Limits) -> Option<Finding> {
+    if let Some(problem) = &store.problem {
+        return Some(Finding::error("store-unseen", &store.store, problem).hint("nothing is known of what is in it"));
+    }
+    let days = store.days_left().filter(|days| *days < u64::from(limits.room))?;
+    let message = format!("it has room for {days} more days of bundles");
+    Some(Finding::warning("room", &store.store, message).hint("make room, or keep fewer: [retention] of the settings"))
+}
+
+fn of_job(job: &JobState) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let name = job.job.name();
+    if let Some(last) = job.last.as_ref().filter(|last| !last.state.is_good()) {
+        let said = last.findings.first().map_or_else(String::new, |finding| format!(": {}", finding.message));
+        let how = last.state.said();
+        let message = format!("its last run, of {}, {how}{said}", last.began.format("%F %T UTC"));
+        let finding = Finding::warning("last-run", name, message);
+        findings.push(finding.hint("put it right, then run it by hand: `schedule run` with its name"));
+    }
+    if job.missed > 0 {
+        let times = if job.missed == 1 { "once".into() } else { format!("{} times", job.missed) };
+        let message = format!("it should have run {times} since its last run");
+        let hint = "see whether its timer is on: `systemctl list-timers`, or the crontab";
+        findings.push(Finding::warning("missed", name, message).hint(hint));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::super::{Good, LastDrill};
+    use super::*;
+    use crate::catalog::Series;
+    use crate::runs::{Job, Run, State};
+
+    fn at(hours: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).expect("a time") + TimeDelta::hours(hours)
+    }
+
+    fn good() -> Status {
+        let bundle = |hours| Good { file: format!("b{hours}"), created: at(hours), length: 1000 };
+        let drill = LastDrill { file: "b-24".into(), time: at(-30), seconds: 4.0, passed: true };
+        let series = |store: &str| InStore {
+            series: Series::orchestrator(),
+            store: store.into(),
+            expected: true,
+            bundles: vec![bundle(-48), bundle(-24)],
+            bad: 0,
+            drill: (store == "a").then(|| drill.clone()),
+        };
+        let store = |store: &str| StoreState { store: store.into(), problem: None, free: Some(100_000), daily: 1000 };
+        Status {
+            time: at(0),
+            host: "vm".into(),
+            cluster: "example".into(),
+            series: vec![series("a"), series("b")],
+            stores: vec![store("a"), store("b")],
+            jobs: vec![JobState {
+                job: Job::Backup,
+                schedule: Some("02:30".into()),
+                next: Some(at(1)),
+                missed: 0,
+                last: None,
+                last_failure: None,
+            }],
+            unfinished: None,
+            findings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn all_that_is_not_as_it_should_be_is_said_and_nothing_else() {
+        type Spoil = fn(&mut Status);
+        let cases: [(Spoil, &[&str]); 14] = [
+            (|_| {}, &[]),
+            (|s| s.series[1].bundles.clear(), &["no-bundle"]),
+            (|s| s.time = at(3), &["bundle-old", "bundle-old"]),
+            (|s| s.series[0].bundles[1].created = at(5), &["from-the-future"]),
+            (|s| s.series[0].bad = 2, &["bundle-bad"]),
+            (|s| s.series[0].drill = None, &["never-drilled", "never-drilled"]),
+            (|s| s.series[0].drill.as_mut().expect("one").passed = false, &["drill-failed", "drill-failed"]),
+            (|s| s.series[0].drill.as_mut().expect("one").time = at(-24 * 9), &["drill-old", "drill-old"]),
+            (|s| s.stores[0].problem = Some("gone".into()), &["store-unseen"]),
+            (|s| s.stores[0].free = Some(6999), &["room"]),
+            (|s| s.stores[0].daily = 0, &[]),
+            (|s| s.jobs[0].missed = 3, &["missed"]),
+            (|s| s.unfinished = Some("a restore".into()), &["unfinished"]),
+            (
+                |s| {
+                    let finding = Finding::error("failed", "backup", "the disk is full");
+                    s.jobs[0].last = Some(Run::of_state(Job::Backup, State::Failed, at(-1), finding));
+                },
+                &["last-run"],
+            ),
+        ];
+        for (spoil, expected) in cases {
+            let mut status = good();
+            spoil(&mut status);
+            let codes: Vec<String> = judge(&status, &Limits::default()).into_iter().map(|one| one.code).collect();
+            assert_eq!(codes, expected);
+        }
+        // What only happens to lie there need not be new.
+        let mut status = good();
+        status.time = at(1000);
+        status.series.iter_mut().for_each(|series| series.expected = false);
+        assert!(judge(&status, &Limits::default()).is_empty());
+    }
+}

@@ -1,0 +1,114 @@
+//! "Are we safe?": what is there, what ran, what comes next, and what of it is not as it should be.
+
+mod gather;
+mod judge;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+pub use gather::look;
+pub use judge::{Limits, judge};
+
+use crate::catalog::Series;
+use crate::finding::Finding;
+use crate::runs::{Job, Run};
+
+/// Everything at one moment.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The moment.
+    pub time: DateTime<Utc>,
+    /// This machine.
+    pub host: String,
+    /// The cluster; empty where it has no name.
+    pub cluster: String,
+    /// Every series in every store that should have it, or has it.
+    pub series: Vec<InStore>,
+    /// The stores.
+    pub stores: Vec<StoreState>,
+    /// The jobs that run by themselves, or have run.
+    pub jobs: Vec<JobState>,
+    /// What is unfinished, in words.
+    pub unfinished: Option<String>,
+    /// What is not as it should be; nothing where all is well.
+    pub findings: Vec<Finding>,
+}
+
+/// A series in a store.
+#[derive(Debug, Clone, Serialize)]
+pub struct InStore {
+    /// The series.
+    #[serde(flatten)]
+    pub series: Series,
+    /// The store.
+    pub store: String,
+    /// Whether it should have a new bundle again and again.
+    pub expected: bool,
+    /// The good bundles, oldest first.
+    pub bundles: Vec<Good>,
+    /// Bundles that can't be opened.
+    pub bad: usize,
+    /// The last drill of one of them.
+    pub drill: Option<LastDrill>,
+}
+
+/// A bundle that opened.
+#[derive(Debug, Clone, Serialize)]
+pub struct Good {
+    /// Its file's name.
+    pub file: String,
+    /// When it was begun.
+    pub created: DateTime<Utc>,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// A drill.
+#[derive(Debug, Clone, Serialize)]
+pub struct LastDrill {
+    /// The bundle's file.
+    pub file: String,
+    /// When it was.
+    pub time: DateTime<Utc>,
+    /// The time to service, in seconds.
+    pub seconds: f64,
+    /// Whether the bundle was proved.
+    pub passed: bool,
+}
+
+/// A store.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoreState {
+    /// Where it is.
+    pub store: String,
+    /// Why it can't be looked at, where it can't.
+    pub problem: Option<String>,
+    /// Bytes that are free there, where that can be seen.
+    pub free: Option<u64>,
+    /// Bytes that came in each of the last days, on average.
+    pub daily: u64,
+}
+
+impl StoreState {
+    /// Days until it is full, if nothing is deleted.
+    pub fn days_left(&self) -> Option<u64> {
+        self.free?.checked_div(self.daily)
+    }
+}
+
+/// A job.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobState {
+    /// The job.
+    pub job: Job,
+    /// When it runs, as the settings say it.
+    pub schedule: Option<String>,
+    /// Its next time.
+    pub next: Option<DateTime<Utc>>,
+    /// Times since its last run at which nothing ran.
+    pub missed: usize,
+    /// Its last run.
+    pub last: Option<Run>,
+    /// Its last run that did not do its work.
+    pub last_failure: Option<Run>,
+}

@@ -1,0 +1,175 @@
+//! `schedule`.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use backup_core::finding::Finding;
+use backup_core::runs::{Job, Runs};
+use backup_core::schedule::Schedule;
+use backup_core::settings::{self, Settings};
+use backup_core::{Context, Error, ErrorContext, Kind, Result};
+use chrono::{DateTime, Local};
+use serde_json::json;
+
+use crate::arguments::{Install, RunJob, Schedule as Arguments};
+use crate::output::{Output, table};
+use crate::routine::{Begun, CRONTAB, crontab, forever, is_ours, once, supervise, units};
+use crate::{exit, findings};
+
+/// Where systemd looks for the units of this machine's administrator.
+const UNITS: &str = "/etc/systemd/system";
+/// It is there where systemd runs.
+const SYSTEMD: &str = "/run/systemd/system";
+/// Times that are shown of each job.
+const SHOWN: usize = 3;
+
+pub(crate) async fn run(arguments: Arguments, output: &Output, context: &Context) -> Result<ExitCode> {
+    match arguments {
+        Arguments::Install(install) => self::install(&install, output),
+        Arguments::Show { config } => show(&settings::load(&config.config)?, output, context),
+        Arguments::Remove { directory } => remove(directory.as_deref(), output),
+        Arguments::Run(run) => run_jobs(run, output, context).await,
+    }
+}
+
+async fn run_jobs(arguments: RunJob, output: &Output, context: &Context) -> Result<ExitCode> {
+    let config = std::path::absolute(&arguments.config.config).context(|| "find the settings".into())?;
+    let settings = settings::load(&config)?;
+    let schedule = schedule(&settings);
+    let both = (&settings, &schedule);
+    match arguments.job {
+        Some(job) => supervise(job.into(), &config, both, output, context).await,
+        // Jobs that have never run are due at their next time, so the first round only notes when it was.
+        None if arguments.due => {
+            let since = Runs::of(context)?.watched_since(context.now())?;
+            once(since, &config, both, output, context).await.map(|(_, code)| code)
+        }
+        None => forever(&config, both, output, context).await,
+    }
+}
+
+/// The schedule of the settings, or the usual one.
+fn schedule(settings: &Settings) -> Schedule {
+    settings.schedule.clone().unwrap_or_default()
+}
+
+fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
+    let config = std::path::absolute(&arguments.config.config).context(|| "find the settings".into())?;
+    let settings = settings::load(&config)?;
+    let program = std::env::current_exe().context(|| "find this program".into())?;
+    let begun = Begun { program: &program, config: &config, user: &arguments.user };
+    let systemd = !arguments.cron && (arguments.directory.is_some() || Path::new(SYSTEMD).exists());
+    let mut written = Vec::new();
+    if systemd {
+        let directory = arguments.directory.clone().unwrap_or_else(|| UNITS.into());
+        for unit in units(&schedule(&settings), &settings, &begun) {
+            let path = directory.join(&unit.name);
+            write(&path, &unit.content)?;
+            written.push(path);
+        }
+        if arguments.directory.is_none() {
+            systemctl(&["daemon-reload"])?;
+            let timers = written.iter().filter(|path| path.extension().is_some_and(|extension| extension == "timer"));
+            for timer in timers {
+                systemctl(&["enable", "--now", &timer.file_name().unwrap_or_default().to_string_lossy()])?;
+            }
+        }
+    } else {
+        let path = arguments.directory.as_ref().map_or_else(|| CRONTAB.into(), |there| there.join("orchestrator-cli"));
+        write(&path, &crontab(&begun))?;
+        written.push(path);
+    }
+    let mut text: String = written.iter().map(|path| format!("{}\n", path.display())).collect();
+    text.push_str("`schedule show` says what comes next, `schedule run backup` tries it now\n");
+    output.result("schedule-install", &json!({ "written": written }), &text)?;
+    Ok(exit::done(false))
+}
+
+/// Writes a file unless somebody else's is there.
+fn write(path: &Path, content: &str) -> Result<()> {
+    let doing = || format!("write {}", path.display());
+    if path.exists() && !is_ours(path) {
+        let error =
+            Error::new(Kind::Refused, doing()).because("a file is there that `schedule install` has not written");
+        return Err(error.hint("move it away; to change a unit of ours use a drop-in: `systemctl edit`"));
+    }
+    fs::write(path, content).map_err(|cause| {
+        let denied = cause.kind() == ErrorKind::PermissionDenied;
+        let error = Error::new(Kind::Failed, doing()).because(cause);
+        if denied { error.hint("run it as root") } else { error }
+    })
+}
+
+fn systemctl(arguments: &[&str]) -> Result<()> {
+    let doing = || format!("systemctl {}", arguments.join(" "));
+    let output = Command::new("systemctl").args(arguments).output().context(doing)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Failed, doing()).because(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+fn remove(directory: Option<&Path>, output: &Output) -> Result<ExitCode> {
+    let names = Job::ALL
+        .iter()
+        .flat_map(|job| ["timer", "service"].map(|kind| format!("orchestrator-cli-{}.{kind}", job.name())));
+    let units: Vec<PathBuf> = names.map(|name| directory.unwrap_or(Path::new(UNITS)).join(name)).collect();
+    let crontab = directory.map_or_else(|| CRONTAB.into(), |there| there.join("orchestrator-cli"));
+    let mut removed = Vec::new();
+    for path in units.into_iter().chain([crontab]).filter(|path| is_ours(path)) {
+        let timer = path.extension().is_some_and(|extension| extension == "timer");
+        if timer && directory.is_none() && Path::new(SYSTEMD).exists() {
+            systemctl(&["disable", "--now", &path.file_name().unwrap_or_default().to_string_lossy()])?;
+        }
+        fs::remove_file(&path).context(|| format!("remove {}", path.display()))?;
+        removed.push(path);
+    }
+    if !removed.is_empty() && directory.is_none() && Path::new(SYSTEMD).exists() {
+        systemctl(&["daemon-reload"])?;
+    }
+    let mut text: String = removed.iter().map(|path| format!("removed {}\n", path.display())).collect();
+    if removed.is_empty() {
+        text.push_str("nothing of ours is there\n");
+    }
+    output.result("schedule-remove", &json!({ "removed": removed }), &text)?;
+    Ok(exit::done(false))
+}
+
+fn show(settings: &Settings, output: &Output, context: &Context) -> Result<ExitCode> {
+    let schedule = schedule(settings);
+    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    for (job, calendar) in &schedule.jobs {
+        let mut moment = context.now().with_timezone(&Local);
+        let next = std::iter::from_fn(|| {
+            moment = calendar.next_after(&moment)?;
+            Some(moment)
+        });
+        let next: Vec<DateTime<Local>> = next.take(SHOWN).collect();
+        let shown: Vec<String> = next.iter().map(|time| time.format("%a %F %H:%M %Z").to_string()).collect();
+        rows.push([job.name().into(), calendar.to_string(), shown.join(", ")]);
+        values.push(json!({ "job": job, "schedule": calendar.to_string(), "on_calendar": calendar.on_calendar(), "next": next }));
+    }
+    let installed = installed();
+    let mut text: String = table(&["JOB", "WHEN", "NEXT"], &[], rows.into_iter())
+        .iter()
+        .map(|line| format!("{}\n", line.trim_start()))
+        .collect();
+    if installed.is_empty() {
+        let finding = Finding::warning("not-installed", "schedule", "nothing on this machine runs them");
+        text.push_str(&findings::finding(&finding.hint("`schedule install`, or `schedule run` in a container")));
+    }
+    installed.iter().for_each(|path| text.push_str(&format!("by {}\n", path.display())));
+    output.result("schedule", &json!({ "jobs": values, "installed": installed }), &text)?;
+    Ok(exit::done(installed.is_empty()))
+}
+
+/// What runs the jobs: timers of the administrator or of a package, or cron.
+fn installed() -> Vec<PathBuf> {
+    let of_package = "/usr/lib/systemd/system";
+    let timers = Job::ALL.iter().flat_map(|job| {
+        [UNITS, of_package].map(|place| Path::new(place).join(format!("orchestrator-cli-{}.timer", job.name())))
+    });
+    timers.chain([PathBuf::from(CRONTAB)]).filter(|path| path.exists()).collect()
+}

@@ -1,0 +1,34 @@
+//! `status`.
+
+use std::process::ExitCode;
+
+use backup_core::finding::{Severity, worst};
+use backup_core::runs::Runs;
+use backup_core::{Context, ErrorContext, Result, settings, status};
+use serde_json::json;
+
+use crate::arguments::Status;
+use crate::output::Output;
+use crate::{exit, report, routine};
+
+pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -> Result<ExitCode> {
+    if arguments.history {
+        let runs = Runs::of(context)?.all()?;
+        output.result("history", &json!({ "runs": runs }), &report::history(&runs))?;
+        return Ok(exit::done(false));
+    }
+    let settings = settings::load(&arguments.config.config)?;
+    let status = status::look(&settings, context).await?;
+    if let Some(path) = &arguments.metrics {
+        routine::write_metrics(path, &status)?;
+    }
+    if let Some(path) = &arguments.html {
+        let page = report::page(&status, &Runs::of(context)?.all()?);
+        std::fs::write(path, page).context(|| format!("write {}", path.display()))?;
+    }
+    output.result("status", &status, &report::screen(&status))?;
+    Ok(match worst(&status.findings) {
+        Some(Severity::Error) => ExitCode::from(exit::REFUSED),
+        worst => exit::done(worst == Some(Severity::Warning)),
+    })
+}

@@ -1,0 +1,46 @@
+//! Mail through the local sendmail.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use backup_core::{Error, Kind, Result};
+
+use super::Told;
+
+/// A letter with its headers.
+pub(super) fn letter(told: &Told<'_>, to: &[String]) -> String {
+    // A header is one line, whatever a name holds.
+    let line = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    format!(
+        "To: {}\nSubject: {}\nAuto-Submitted: auto-generated\nContent-Type: text/plain; charset=utf-8\n\n{}",
+        line(&to.join(", ")),
+        line(&told.subject()),
+        told.text()
+    )
+}
+
+/// Gives it to sendmail, which keeps it until it can be delivered.
+///
+/// # Errors
+/// Where it is not there or does not take it.
+pub(super) fn send(program: &Path, to: &[String], letter: &str) -> Result<()> {
+    let doing = || format!("mail by {}", program.display());
+    let failed = |cause: std::io::Error| {
+        Error::new(Kind::Failed, doing()).because(cause).hint("install a mail system, or name its sendmail in [notify]")
+    };
+    let mut command = Command::new(program);
+    command.args(["-i", "--"]).args(to).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that ends before it has read all says why by its exit.
+        let _ = input.write_all(letter.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let cause = if said.is_empty() { format!("it ended with {}", output.status) } else { said };
+    Err(Error::new(Kind::Failed, doing()).because(cause).hint("send a mail by hand: `echo test | sendmail ADDRESS`"))
+}

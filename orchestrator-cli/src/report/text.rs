@@ -1,0 +1,121 @@
+//! A status on one screen, and the runs before it.
+
+use std::time::Duration;
+
+use backup_core::finding::{Severity, age, worst};
+use backup_core::runs::{Run, State};
+use backup_core::status::{InStore, JobState, Status};
+use chrono::{DateTime, Local, Utc};
+
+use crate::findings::{GREEN, RED, YELLOW, finding};
+use crate::human::{bytes, counted, duration, plain};
+use crate::output::table;
+
+/// One screen.
+pub(crate) fn screen(status: &Status) -> String {
+    let place =
+        if status.cluster.is_empty() { status.host.clone() } else { format!("{} on {}", status.cluster, status.host) };
+    let verdict = match worst(&status.findings) {
+        Some(Severity::Error) => format!("{RED}NOT SAFE{RED:#}"),
+        Some(Severity::Warning) => format!("{YELLOW}safe, look at the warnings{YELLOW:#}"),
+        _ => format!("{GREEN}safe{GREEN:#}"),
+    };
+    let mut text = format!("{}: {verdict}\n\n", plain(&place));
+    let header = ["COMPONENT", "STORE", "NEWEST", "SIZE", "BUNDLES", "LAST DRILL"];
+    let rows = status.series.iter().map(|one| series(one, status));
+    push(&mut text, table(&header, &[3, 4], rows));
+    if !status.jobs.is_empty() {
+        text.push('\n');
+        let rows = status.jobs.iter().map(|job| of_job(job, status.time));
+        push(&mut text, table(&["JOB", "WHEN", "NEXT", "LAST RUN", "LAST FAILURE"], &[], rows));
+    }
+    text.push('\n');
+    let rows = status.stores.iter().map(|store| {
+        let free = store.free.map_or_else(|| "unknown".into(), bytes);
+        let days = store.days_left().map_or_else(|| "-".into(), |days| counted(days, "day"));
+        [plain(&store.store), free, days]
+    });
+    push(&mut text, table(&["STORE", "FREE", "ENOUGH FOR"], &[1, 2], rows));
+    if !status.findings.is_empty() {
+        text.push('\n');
+        status.findings.iter().for_each(|one| text.push_str(&finding(one)));
+    }
+    text
+}
+
+fn push(text: &mut String, lines: Vec<String>) {
+    lines.iter().for_each(|line| text.push_str(&format!("{}\n", line.trim_start())));
+}
+
+fn series(one: &InStore, status: &Status) -> [String; 6] {
+    let ago = |time: DateTime<Utc>| match (status.time - time).to_std() {
+        Ok(since) => format!("{} ago", age(since)),
+        Err(_) => "in the future".into(),
+    };
+    let newest = one.bundles.last();
+    let drill = one.drill.as_ref().map_or_else(
+        || "never".into(),
+        |drill| {
+            let time = duration(Duration::try_from_secs_f64(drill.seconds).unwrap_or_default());
+            if drill.passed { format!("{}, in {time}", ago(drill.time)) } else { format!("FAILED {}", ago(drill.time)) }
+        },
+    );
+    [
+        plain(&one.series.to_string()),
+        plain(&one.store),
+        newest.map_or_else(|| "none".into(), |newest| ago(newest.created)),
+        newest.map_or_else(String::new, |newest| bytes(newest.length)),
+        one.bundles.len().to_string(),
+        drill,
+    ]
+}
+
+/// A moment on the clock of this machine's wall.
+fn at(time: DateTime<Utc>) -> String {
+    time.with_timezone(&Local).format("%F %H:%M %Z").to_string()
+}
+
+fn of_job(job: &JobState, now: DateTime<Utc>) -> [String; 5] {
+    let run = |run: &Run| {
+        let since = (now - run.began).to_std().map(age).unwrap_or_default();
+        format!("{since} ago: {}", run.state.said())
+    };
+    [
+        job.job.name().into(),
+        job.schedule.clone().unwrap_or_else(|| "by hand".into()),
+        job.next.map_or_else(String::new, at),
+        job.last.as_ref().map_or_else(|| "never".into(), run),
+        job.last_failure.as_ref().map_or_else(|| "none".into(), |run| at(run.began)),
+    ]
+}
+
+/// The runs, newest first.
+pub(crate) fn history(runs: &[Run]) -> String {
+    if runs.is_empty() {
+        return "nothing has run yet\n".into();
+    }
+    let row = |run: &Run| {
+        let took = run.ended.and_then(|ended| (ended - run.began).to_std().ok());
+        let took = took.filter(|_| !matches!(run.state, State::Missed | State::Overlapped));
+        let bundles: Vec<&str> = run.parts.iter().filter_map(|part| part.bundle.as_deref()).collect();
+        let failed = run.parts.iter().filter_map(|part| part.failed.clone());
+        let said: Vec<String> = failed.chain(run.findings.iter().map(|one| one.message.clone())).collect();
+        [
+            at(run.began),
+            run.job.name().into(),
+            run.state.said().into(),
+            took.map_or_else(String::new, duration),
+            plain(
+                &[bundles.join(", "), said.join("; ")]
+                    .iter()
+                    .filter(|text| !text.is_empty())
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            ),
+        ]
+    };
+    let mut text = String::new();
+    push(&mut text, table(&["BEGAN", "JOB", "", "TOOK", "WHAT"], &[3], runs.iter().rev().map(row)));
+    text
+}

@@ -1,0 +1,43 @@
+//! Jobs that run by themselves: under a supervisor that outlives them, by systemd's timers, cron, or a loop of its own.
+
+mod crontab;
+mod round;
+mod supervise;
+mod units;
+
+pub(crate) use crontab::{CRONTAB, crontab};
+pub(crate) use round::{forever, once};
+pub(crate) use supervise::{is_ours, supervise, write_metrics};
+pub(crate) use units::units;
+
+use std::path::Path;
+
+use backup_core::settings::Settings;
+use backup_core::store::Address;
+
+/// What begins every file that `schedule install` writes; it overwrites and removes no other.
+pub(crate) const MARK: &str = "# Written by `orchestrator-cli schedule install`; `schedule remove` removes it.";
+
+/// How a job is begun.
+pub(crate) struct Begun<'b> {
+    /// This program.
+    pub(crate) program: &'b Path,
+    /// The settings.
+    pub(crate) config: &'b Path,
+    /// Who it runs as.
+    pub(crate) user: &'b str,
+}
+
+/// Directories that jobs write to.
+fn written(settings: &Settings) -> Vec<&Path> {
+    let stores = settings.stores.iter().filter_map(|store| match &store.address {
+        Address::Directory(path) => Some(path.as_path()),
+        _ => None,
+    });
+    let metrics = settings.notify.metrics.as_deref().and_then(Path::parent);
+    let mut paths: Vec<&Path> =
+        stores.chain([settings.component_databases.directory.as_path()]).chain(metrics).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}

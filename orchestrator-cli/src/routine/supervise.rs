@@ -1,0 +1,191 @@
+//! One run of a job, begun by a supervisor that outlives it: it keeps a second one off, ends what hangs, notices what was missed or
+//! killed, and tells whoever is to know.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use backup_core::finding::Finding;
+use backup_core::runs::{Job, Run, Runs, State, hold};
+use backup_core::schedule::{Schedule, missed};
+use backup_core::settings::Settings;
+use backup_core::{Context, Error, ErrorContext, Kind, Result, status};
+use chrono::Local;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use super::MARK;
+use crate::output::Output;
+use crate::{findings, notify, report};
+
+/// How late a run may be beside its random delay.
+const GRACE: Duration = Duration::from_secs(15 * 60);
+/// A run that is asked to end has so long to clean up.
+const FAREWELL: Duration = Duration::from_secs(60);
+
+/// Runs a job.
+///
+/// # Errors
+/// [`Kind::Locked`] where one is running; where it can't be begun.
+pub(crate) async fn supervise(
+    job: Job,
+    config: &Path,
+    (settings, schedule): (&Settings, &Schedule),
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let runs = Runs::of(context)?;
+    let _held = match hold(job, context) {
+        Ok(held) => held,
+        Err(error) if error.kind() == Kind::Locked => {
+            let run = Run::of_state(
+                job,
+                State::Overlapped,
+                context.now(),
+                Finding::from_error("overlapped", job.name(), &error),
+            );
+            end(run, settings, output, context).await;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
+    note_missed(job, schedule, &runs, context)?;
+    say(&notify::begun(settings, context).await, output);
+    let mut child = begin(job, config, context)?;
+    let id = child.id().unwrap_or(0);
+    let (code, ended) = wait(&mut child, schedule.limit, context).await?;
+    let run = runs.all()?.into_iter().rev().find(|run| run.job == job && run.is_of(id));
+    let run = close(job, run, ended, code, context);
+    let good = run.state.is_good();
+    end(run, settings, output, context).await;
+    Ok(match code {
+        Some(code) => ExitCode::from(code),
+        None if good => ExitCode::SUCCESS,
+        None => ExitCode::from(crate::exit::of(Kind::Failed)),
+    })
+}
+
+/// Keeps in the journal that nothing ran when something should have.
+fn note_missed(job: Job, schedule: &Schedule, runs: &Runs, context: &Context) -> Result<()> {
+    let Some((calendar, last)) = schedule.of(job).zip(runs.last(job)?) else { return Ok(()) };
+    let times = missed(calendar, last.began, schedule.random_delay + GRACE, context.now(), &Local);
+    let Some(latest) = times.last() else { return Ok(()) };
+    let many = if times.len() == 1 { "once".into() } else { format!("{} times", times.len()) };
+    let message = format!("it should have run {many} since {}, and nothing ran", last.began.format("%F %T UTC"));
+    let finding = Finding::warning("missed", job.name(), message).hint("see whether the machine was off, or its timer");
+    runs.put(&Run::of_state(job, State::Missed, *latest, finding))
+}
+
+fn begin(job: Job, config: &Path, context: &Context) -> Result<Child> {
+    let program = std::env::current_exe().context(|| "find this program".into())?;
+    let mut command = Command::new(program);
+    command.args(match job {
+        Job::Backup => &["backup"][..],
+        Job::Databases => &["databases", "backup"],
+        Job::Drill => &["drill"],
+    });
+    command.arg("--config").arg(config).arg("--quiet").stdin(std::process::Stdio::null());
+    if let Some(directory) = context.environment.get("STATE_DIRECTORY") {
+        command.env("STATE_DIRECTORY", directory);
+    }
+    command.spawn().context(|| format!("begin {}", job.name()))
+}
+
+/// Waits for the end, and brings it about where it takes too long, or where we are to end ourselves. Gives the exit code, none for one
+/// that was killed, and the state that this means.
+async fn wait(child: &mut Child, limit: Duration, context: &Context) -> Result<(Option<u8>, Option<State>)> {
+    let doing = || "wait for the run".to_owned();
+    let (status, state) = tokio::select! {
+        status = child.wait() => (status.context(doing)?, None),
+        () = tokio::time::sleep(limit) => (farewell(child).await?, Some(State::Hung)),
+        () = context.cancel.cancelled() => (farewell(child).await?, Some(State::Interrupted)),
+    };
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok((code, state.or(code.is_none().then_some(State::CutOff))))
+}
+
+/// Asks it to end, and ends it.
+async fn farewell(child: &mut Child) -> Result<std::process::ExitStatus> {
+    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        // One that is gone already needs no signal.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    if let Ok(status) = tokio::time::timeout(FAREWELL, child.wait()).await {
+        return status.context(|| "wait for the run".into());
+    }
+    child.kill().await.context(|| "end the run".into())?;
+    child.wait().await.context(|| "wait for the run".into())
+}
+
+/// The run as it is to stand in the journal: as itself has said, or as its end says where it could not.
+fn close(job: Job, run: Option<Run>, ended: Option<State>, code: Option<u8>, context: &Context) -> Run {
+    let message = match (ended, code) {
+        (Some(State::Hung), _) => "it took longer than schedule.limit and was ended".to_owned(),
+        (Some(State::Interrupted), _) => "it was asked to end".to_owned(),
+        (_, Some(code)) => format!("it ended with exit code {code} before it could begin; its output says why"),
+        (_, None) => "it was killed".to_owned(),
+    };
+    let finding = Finding::error("ended", job.name(), message);
+    let Some(mut run) = run else {
+        return Run::of_state(job, ended.unwrap_or(State::Failed), context.now(), finding);
+    };
+    if let Some(state) = ended.filter(|state| *state != State::CutOff || !run.state.is_good() || run.ended.is_none()) {
+        run.state = state;
+        run.ended = Some(context.now());
+        run.findings.insert(0, finding);
+    }
+    run
+}
+
+/// Keeps the run, writes the metrics, tells whoever is to know. What of this fails is said, and fails nothing.
+async fn end(mut run: Run, settings: &Settings, output: &Output, context: &Context) {
+    let kept = keep(&run, context);
+    let looked = status::look(settings, context).await;
+    let mut trouble: Vec<Finding> = kept.err().iter().map(|error| trouble_of("journal", error)).collect();
+    let whole = match &looked {
+        // Of this run all has been said.
+        Ok(status) => {
+            let own = |one: &Finding| one.code == "last-run" && one.subject == run.job.name();
+            status.findings.iter().filter(|one| !own(one)).cloned().collect()
+        }
+        Err(error) => vec![trouble_of("status", error)],
+    };
+    if let (Some(path), Ok(status)) = (&settings.notify.metrics, &looked) {
+        trouble.extend(write_metrics(path, status).err().iter().map(|error| trouble_of("metrics", error)));
+    }
+    trouble.extend(notify::ended(&run, &whole, settings, context).await);
+    say(&trouble, output);
+    if !trouble.is_empty() {
+        run.findings.extend(trouble);
+        if run.state == State::Done {
+            run.state = State::Warned;
+        }
+        // It was said above already where this can't be done.
+        let _ = keep(&run, context);
+    }
+}
+
+fn keep(run: &Run, context: &Context) -> Result<()> {
+    Runs::of(context)?.put(run)
+}
+
+fn trouble_of(what: &str, error: &Error) -> Finding {
+    Finding::warning_from_error("not-told", what, error)
+}
+
+fn say(found: &[Finding], output: &Output) {
+    output.note(&found.iter().map(findings::finding).collect::<String>());
+}
+
+/// Writes the metrics where the node exporter finds them, all at once.
+pub(crate) fn write_metrics(path: &Path, status: &status::Status) -> Result<()> {
+    let doing = || format!("write {}", path.display());
+    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    std::fs::write(&beside, report::metrics(status)).context(doing)?;
+    std::fs::rename(&beside, path).context(doing)
+}
+
+/// Whether a file was written by `schedule install`.
+pub(crate) fn is_ours(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.starts_with(MARK))
+}
