@@ -25,6 +25,8 @@ use crate::encryption::{Envelope, Recipients};
 use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
 use crate::preflight::{DOING, Ready, preflight};
+use crate::retention::{Pruned, prune_after};
+use crate::runs::{Job, Part, Report, record};
 use crate::settings::Settings;
 use crate::store::{Address, blocking};
 use crate::{Error, ErrorContext, Kind, Result, TOOL};
@@ -118,6 +120,52 @@ pub async fn run(
     let complete = context.until_cancelled(fill(settings, request, stream, context)).await?;
     // What becomes visible can't be taken back, so from here on nobody is told that the run was interrupted.
     complete.publish(context).await
+}
+
+/// A backup, and what was deleted after it.
+#[derive(Debug, Serialize)]
+pub struct Made {
+    /// The bundle.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// What no rule keeps any more.
+    pub pruned: Vec<Pruned>,
+}
+
+/// Backs the orchestrator up, deletes what no rule of the settings keeps then, unless all is to be kept, and notes the run.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_and_prune(
+    settings: &Settings,
+    request: &Request,
+    stream: Option<Box<dyn Write + Send>>,
+    keep_all: bool,
+    context: &Context,
+) -> Result<Made> {
+    let places: Vec<Address> = match request.to.is_empty() && stream.is_none() {
+        true => settings.stores.iter().map(|store| store.address.clone()).collect(),
+        false => request.to.clone(),
+    };
+    let work = async {
+        let mut outcome = run(settings, request, stream, context).await?;
+        let mut pruned = Vec::new();
+        if !keep_all {
+            let (deleted, found) = prune_after(&request.series, &outcome.name, &places, settings, context).await;
+            pruned = deleted;
+            outcome.warnings.extend(found);
+        }
+        Ok(Made { outcome, pruned })
+    };
+    record(Job::Backup, context, work, |made: &Made| report(&request.series, &made.outcome)).await
+}
+
+/// What the journal of runs keeps of it.
+fn report(series: &Series, outcome: &Outcome) -> Report {
+    let Outcome { name, length, warnings, failed, .. } = outcome;
+    let not_everywhere = failed.iter().map(|why| Finding::warning("destination-failed", "not everywhere", why));
+    let part = Part { series: series.clone(), bundle: Some(name.clone()), length: Some(*length), failed: None };
+    Report { parts: vec![part], warnings: warnings.iter().cloned().chain(not_everywhere).collect() }
 }
 
 /// A bundle that lacks its manifest and its name.

@@ -21,7 +21,12 @@ const ATTEMPTS: usize = 3;
 ///
 /// # Errors
 /// Where PostgreSQL can't be looked at; [`Kind::Interrupted`].
-pub async fn back_up(server: &Server, settings: &Settings, request: &Request, context: &Context) -> Result<Vec<Done>> {
+pub(super) async fn back_up(
+    server: &Server,
+    settings: &Settings,
+    request: &Request,
+    context: &Context,
+) -> Result<Vec<Done>> {
     let settings = of_server(settings);
     context.phase(format!("look at the databases of {}", server.host));
     let found = find_postgres(&settings, context).await;

@@ -15,8 +15,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use assign::Owners;
-pub use here::back_up;
-pub use remote::{Errand, back_up_all};
+pub use remote::Errand;
 pub use rule::Role;
 
 use crate::backup::Outcome;
@@ -25,7 +24,9 @@ use crate::cluster::secret::Secret;
 use crate::deploy::machines;
 use crate::finding::Finding;
 use crate::retention::Pruned;
+use crate::runs::{Job, Part, Report, record};
 use crate::settings::Settings;
+use crate::{Context, Result};
 
 /// How component databases are backed up.
 #[derive(Debug, Clone)]
@@ -112,6 +113,56 @@ impl Fate {
     fn failed(error: &crate::Error) -> Self {
         Self::Failed { message: error.chain().join(": "), hint: error.first_hint().map(Into::into) }
     }
+}
+
+/// Backs up the databases of this machine, or over ssh those of all `servers`, and notes the run. One that fails does not hold up the
+/// others.
+///
+/// # Errors
+/// Where PostgreSQL, or the hosts, can't be looked at; [`crate::Kind::Interrupted`].
+pub async fn back_up(
+    here: Option<&Server>,
+    servers: &[Server],
+    settings: &Settings,
+    request: &Request,
+    context: &Context,
+) -> Result<Vec<Done>> {
+    let work = async {
+        match here {
+            Some(server) => here::back_up(server, settings, request, context).await,
+            None => remote::back_up(servers, settings, request, context).await,
+        }
+    };
+    if request.dry_run {
+        work.await
+    } else {
+        record(Job::Databases, context, work, |done: &Vec<Done>| report(done)).await
+    }
+}
+
+/// What the journal of runs keeps of it.
+fn report(done: &[Done]) -> Report {
+    let mut report = Report::default();
+    for one in done {
+        let mut part = Part { series: one.series.clone(), bundle: None, length: None, failed: None };
+        match &one.fate {
+            Fate::Made(outcome) => {
+                part.bundle = Some(outcome.name.clone());
+                part.length = Some(outcome.length);
+                report.warnings.extend(outcome.warnings.iter().cloned());
+                let failed = outcome
+                    .failed
+                    .iter()
+                    .map(|why| Finding::warning("destination-failed", one.series.to_string(), why));
+                report.warnings.extend(failed);
+            }
+            Fate::Failed { message, .. } => part.failed = Some(format!("{}: {message}", one.host)),
+            Fate::Left { .. } | Fate::Would { .. } => continue,
+        }
+        report.warnings.extend(one.warnings.iter().cloned());
+        report.parts.push(part);
+    }
+    report
 }
 
 /// The machines of a cluster that keep databases of components, by their tags.

@@ -37,7 +37,7 @@ pub struct Errand {
 ///
 /// # Errors
 /// Where the hosts can't be looked at; [`Kind::Interrupted`]. What becomes of each is in its answer.
-pub async fn back_up_all(
+pub(super) async fn back_up(
     servers: &[Server],
     settings: &Settings,
     request: &Request,

@@ -27,9 +27,23 @@ struct Kept {
     claims: BTreeMap<ClaimName, Vec<u8>>,
     /// Whether somebody writes.
     locked: bool,
+    /// What it is called; nothing where it is the only one.
+    location: String,
+    /// The most bytes that a bundle may have, where the room is small.
+    room: Option<usize>,
 }
 
 impl Memory {
+    /// One of several, which is called so.
+    pub fn at(location: impl Into<String>) -> Self {
+        Self(Arc::new(Mutex::new(Kept { location: location.into(), ..Kept::default() })))
+    }
+
+    /// From now on bundles of more bytes find it full.
+    pub fn make_room(&self, room: Option<usize>) {
+        self.kept().room = room;
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,7 +51,8 @@ impl Memory {
 
 impl Store for Memory {
     fn location(&self) -> String {
-        "memory".into()
+        let kept = self.kept();
+        if kept.location.is_empty() { "memory".into() } else { kept.location.clone() }
     }
 
     fn has_lock(&self) -> bool {
@@ -141,6 +156,9 @@ struct Growing {
 
 impl Write for Growing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.store.kept().room.is_some_and(|room| self.bytes.len() + bytes.len() > room) {
+            return Err(io::Error::from(rustix::io::Errno::NOSPC));
+        }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }

@@ -7,14 +7,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use backup_core::backup::{self, Outcome, Request, destinations, recipients};
+use backup_core::backup::{self, Made, Request, destinations, recipients};
 use backup_core::catalog::Series;
 use backup_core::finding::Finding;
 use backup_core::preflight::{Preflight, preflight};
-use backup_core::retention::{Pruned, prune_after};
-use backup_core::runs::{Job, Part, Report, record};
+use backup_core::retention::Pruned;
 use backup_core::settings::{self, Settings};
-use backup_core::store::Address;
 use backup_core::{Context, Error, ErrorContext, Kind, Result, lock};
 use serde::Serialize;
 
@@ -43,19 +41,7 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
     let _lock = if streams.is_empty() { None } else { Some(lock(&settings)?) };
     let stream = if streams.is_empty() { None } else { Some(standard_output()?) };
     let begun = Instant::now();
-    let places = places(&settings, &request, !streams.is_empty());
-    let work = async {
-        let outcome = backup::run(&settings, &request, stream, context).await?;
-        let mut made = Made { outcome, pruned: Vec::new() };
-        if !arguments.no_prune {
-            let name = &made.outcome.name;
-            let (pruned, found) = prune_after(&request.series, name, &places, &settings, context).await;
-            made.pruned = pruned;
-            made.outcome.warnings.extend(found);
-        }
-        Ok(made)
-    };
-    let made = record(Job::Backup, context, work, report).await?;
+    let made = backup::run_and_prune(&settings, &request, stream, arguments.no_prune, context).await?;
     output.result("backup", &made, &text(&made, begun))?;
     Ok(exit::done(!made.outcome.warnings.is_empty() || !made.outcome.failed.is_empty()))
 }
@@ -77,37 +63,6 @@ fn standard_output() -> Result<Box<dyn Write + Send>> {
     let descriptor = std::io::stdout().as_fd().try_clone_to_owned();
     let file = descriptor.context(|| "write the bundle to standard output".into())?;
     Ok(Box::new(File::from(file)))
-}
-
-/// A backup, and what was deleted after it.
-#[derive(Serialize)]
-struct Made {
-    #[serde(flatten)]
-    outcome: Outcome,
-    pruned: Vec<Pruned>,
-}
-
-/// What the journal of runs keeps of it.
-fn report(made: &Made) -> Report {
-    let Outcome { name, length, warnings, failed, .. } = &made.outcome;
-    let not_everywhere = failed.iter().map(|why| Finding::warning("destination-failed", "not everywhere", why));
-    Report {
-        parts: vec![Part {
-            series: Series::orchestrator(),
-            bundle: Some(name.clone()),
-            length: Some(*length),
-            failed: None,
-        }],
-        warnings: warnings.iter().cloned().chain(not_everywhere).collect(),
-    }
-}
-
-/// The stores that the bundle was written to, as they are called.
-fn places(settings: &Settings, request: &Request, stream: bool) -> Vec<Address> {
-    if request.to.is_empty() && !stream {
-        return settings.stores.iter().map(|store| store.address.clone()).collect();
-    }
-    request.to.clone()
 }
 
 fn text(made: &Made, begun: Instant) -> String {

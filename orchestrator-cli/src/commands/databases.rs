@@ -4,9 +4,8 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use backup_core::cluster::hosts::own_addresses;
-use backup_core::databases::{Done, Errand, Fate, Request, Server, back_up, back_up_all, servers, this_one};
+use backup_core::databases::{Done, Errand, Fate, Request, Server, back_up, servers, this_one};
 use backup_core::finding::Finding;
-use backup_core::runs::{Job, Part, Report, record};
 use backup_core::settings::{self, Settings};
 use backup_core::store::blocking;
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
@@ -25,13 +24,7 @@ pub(crate) async fn run(databases: Databases, output: &Output, context: &Context
     let (settings, host, all, request) = asked(arguments, context).await?;
     let servers = servers(&settings);
     let here = here(&servers, host.as_deref(), all, context)?;
-    let work = async {
-        match here {
-            Some(server) => back_up(server, &settings, &request, context).await,
-            None => back_up_all(&servers, &settings, &request, context).await,
-        }
-    };
-    let done = if request.dry_run { work.await? } else { record(Job::Databases, context, work, report).await? };
+    let done = back_up(here, &servers, &settings, &request, context).await?;
     output.result("databases", &json!({ "done": done }), &text(&done))?;
     let failed = done.iter().filter(|done| matches!(done.fate, Fate::Failed { .. })).count();
     let warned = done.iter().any(|done| !done.warnings.is_empty() || is_warned(&done.fate));
@@ -39,31 +32,6 @@ pub(crate) async fn run(databases: Databases, output: &Output, context: &Context
         0 => exit::done(warned),
         _ => ExitCode::from(exit::of(Kind::Failed)),
     })
-}
-
-/// What the journal of runs keeps of it.
-fn report(done: &Vec<Done>) -> Report {
-    let mut report = Report::default();
-    for one in done {
-        let mut part = Part { series: one.series.clone(), bundle: None, length: None, failed: None };
-        match &one.fate {
-            Fate::Made(outcome) => {
-                part.bundle = Some(outcome.name.clone());
-                part.length = Some(outcome.length);
-                report.warnings.extend(outcome.warnings.iter().cloned());
-                let failed = outcome
-                    .failed
-                    .iter()
-                    .map(|why| Finding::warning("destination-failed", one.series.to_string(), why));
-                report.warnings.extend(failed);
-            }
-            Fate::Failed { message, .. } => part.failed = Some(format!("{}: {message}", one.host)),
-            Fate::Left { .. } | Fate::Would { .. } => continue,
-        }
-        report.warnings.extend(one.warnings.iter().cloned());
-        report.parts.push(part);
-    }
-    report
 }
 
 /// What is asked for: by arguments, or by an orchestrator.
