@@ -24,10 +24,11 @@ test-live: setup
 # Ratios of other ways to dump a database to ours.
 bench: setup
 	deploy/setup-bench.sh
-	cargo build --release --locked --package orchestrator-cli --package fixtures
+	cargo build --release --locked --package orchestrator-cli --package fixtures --package system-tests
 	fixtures/bench.sh
 	fixtures/bench-restore.sh
 	fixtures/bench-stores.sh
+	fixtures/bench-many.sh
 
 # Licences, advisories and needless dependencies; it fetches the list of advisories.
 audit:
