@@ -1,4 +1,4 @@
-.PHONY: setup demo test test-live bench audit
+.PHONY: setup demo test test-live package bench audit
 
 # Installs what building and testing need.
 setup:
@@ -20,6 +20,11 @@ test: setup
 test-live: setup
 	deploy/setup-live.sh
 	cargo test --locked --package system-tests --test live -- --ignored --test-threads 1
+
+# The Debian package, below target/package.
+package: setup
+	cargo build --release --locked --package orchestrator-cli
+	deploy/package/build.sh target/release/orchestrator-cli target/package deb
 
 # Ratios of other ways to dump a database to ours.
 bench: setup

@@ -25,6 +25,11 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {}", count(number), if number == 1 { noun } else { &many })
 }
 
+/// Days that something is enough for; of very many nobody wants the number.
+pub(crate) fn days(days: u64) -> String {
+    if days > 3650 { "over 10 years".into() } else { counted(days, "day") }
+}
+
 /// A text from outside, whose control characters would speak to the terminal; line ends stay.
 pub(crate) fn plain(text: &str) -> String {
     let control = |c: char| c.is_control() && c != '\n';

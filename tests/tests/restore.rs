@@ -163,7 +163,7 @@ fn a_dry_run_prints_the_steps_and_leaves_no_trace() {
     }
     assert_eq!(last_line(&output), "nothing was changed");
     assert_eq!(state(&target), before);
-    assert!(!place.path("state").exists());
+    assert!(!place.path("state/restores").exists());
 }
 
 #[test]

@@ -47,8 +47,8 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
                 .push(Finding::error("no-bundle", &subject, "there is no good bundle").hint("make one now: `backup`"));
         }
         Some(newest) if of.expected && status.time - newest.created > TimeDelta::hours(limits.newest.into()) => {
-            let old = age((status.time - newest.created).to_std().unwrap_or_default());
-            let message = format!("the newest good bundle is {old} old, and may be {} hours", limits.newest);
+            let old = (status.time - newest.created).num_hours();
+            let message = format!("the newest good bundle is {old} hours old, and may be {}", limits.newest);
             let hint = "`status --history` says what became of the runs since then";
             findings.push(Finding::error("bundle-old", &subject, message).hint(hint));
         }

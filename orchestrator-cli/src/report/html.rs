@@ -8,7 +8,7 @@ use backup_core::runs::{Job, Run, State};
 use backup_core::status::{InStore, JobState, Status};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::human::{bytes, counted, duration};
+use crate::human::{bytes, days, duration};
 
 const STYLE: &str = include_str!("page.css");
 /// Days that pictures show.
@@ -131,20 +131,20 @@ fn series(status: &Status) -> String {
         let none = || if one.expected { "<span class=\"bad\">none</span>".into() } else { "none".into() };
         [
             escaped(&one.series.to_string()),
-            escaped(&one.store),
             newest.map_or_else(none, |newest| ago(status, newest.created)),
             newest.map_or_else(String::new, |newest| bytes(newest.length)),
             one.bundles.len().to_string(),
             drill,
+            escaped(&one.store),
         ]
     };
     let columns = [
         ("Component", ""),
-        ("Store", "free"),
         ("Newest", ""),
         ("Size", "number"),
         ("Bundles", "number"),
         ("Last drill", ""),
+        ("Store", "free"),
     ];
     table(columns, status.series.iter().map(row))
 }
@@ -180,7 +180,7 @@ fn jobs(status: &Status) -> String {
 fn stores(status: &Status) -> String {
     let rows = status.stores.iter().map(|store| {
         let free = store.free.map_or_else(|| "unknown".into(), bytes);
-        let days = store.days_left().map_or_else(|| "–".into(), |days| counted(days, "day"));
+        let days = store.days_left().map_or_else(|| "–".into(), days);
         let problem = store
             .problem
             .as_deref()

@@ -8,7 +8,7 @@ use backup_core::status::{InStore, JobState, Status};
 use chrono::{DateTime, Local, Utc};
 
 use crate::findings::{GREEN, RED, YELLOW, finding};
-use crate::human::{bytes, counted, duration, plain};
+use crate::human::{bytes, days, duration, plain};
 use crate::output::table;
 
 /// One screen.
@@ -32,7 +32,7 @@ pub(crate) fn screen(status: &Status) -> String {
     text.push('\n');
     let rows = status.stores.iter().map(|store| {
         let free = store.free.map_or_else(|| "unknown".into(), bytes);
-        let days = store.days_left().map_or_else(|| "-".into(), |days| counted(days, "day"));
+        let days = store.days_left().map_or_else(|| "-".into(), days);
         [plain(&store.store), free, days]
     });
     push(&mut text, table(&["STORE", "FREE", "ENOUGH FOR"], &[1, 2], rows));

@@ -59,6 +59,8 @@ pub(crate) async fn supervise(
     let good = run.state.is_good();
     end(run, settings, output, context).await;
     Ok(match code {
+        // Done with warnings is done for whoever began it, be it cron or Kubernetes; who is to know of them has been told.
+        Some(crate::exit::WARNINGS) => ExitCode::SUCCESS,
         Some(code) => ExitCode::from(code),
         None if good => ExitCode::SUCCESS,
         None => ExitCode::from(crate::exit::of(Kind::Failed)),

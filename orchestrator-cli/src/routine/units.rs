@@ -67,17 +67,15 @@ fn what(job: Job) -> &'static str {
 
 fn service(job: Job, schedule: &Schedule, settings: &Settings, begun: &Begun<'_>) -> String {
     let mut text = format!("{MARK}\n[Unit]\nDescription={}\nDocumentation=man:orchestrator-cli(1)\n", what(job));
-    text.push_str(
-        "Wants=network-online.target\nAfter=network-online.target postgresql.service\n\n[Service]\nType=oneshot\n",
-    );
+    text.push_str("Wants=network-online.target\nAfter=network-online.target postgresql.service\n");
     let word = |path: &std::path::Path| quoted(&path.display().to_string());
+    let _ = writeln!(text, "ConditionPathExists={}\n\n[Service]\nType=oneshot", word(begun.config));
     let _ =
         writeln!(text, "ExecStart={} schedule run {} --config {}", word(begun.program), job.name(), word(begun.config));
     let _ = writeln!(text, "User={}", begun.user);
     // The supervisor ends what takes too long, and says so; this is for the supervisor itself.
     let _ = writeln!(text, "TimeoutStartSec={}", schedule.limit.as_secs() + 600);
-    // Done with warnings is done: who is to know of them is told.
-    text.push_str("SuccessExitStatus=3\nStateDirectory=orchestrator-cli\nStateDirectoryMode=0755\nCacheDirectory=orchestrator-cli\n");
+    text.push_str("StateDirectory=orchestrator-cli\nStateDirectoryMode=0755\nCacheDirectory=orchestrator-cli\n");
     text.push_str("Environment=XDG_CACHE_HOME=/var/cache/orchestrator-cli\nNice=10\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n");
     text.push_str(HARDENING);
     // The throw-away PostgreSQL of a drill may compile queries.

@@ -1,0 +1,166 @@
+//! The packages install on a clean system, and leave alone what is not theirs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use system_tests::{binary, describe};
+use tempfile::TempDir;
+
+const JOBS: [&str; 3] = ["backup", "databases", "drill"];
+
+/// A clean Debian root, and the packages.
+struct Clean {
+    directory: TempDir,
+}
+
+impl Clean {
+    fn new(kind: &str) -> Self {
+        let clean = Self { directory: tempfile::tempdir().expect("a directory") };
+        done(&mut as_root(&[&repository("fixtures/debian-root.sh"), &clean.root()]));
+        let mut build = Command::new(repository("deploy/package/build.sh"));
+        // The program of a test is large, and need not be made small.
+        build.env("DPKG_DEB_COMPRESSOR_TYPE", "none");
+        done(build.arg(binary()).arg(clean.directory.path()).arg(kind));
+        clean
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    fn package(&self, ending: &str) -> PathBuf {
+        let entries = fs::read_dir(self.directory.path()).expect("a directory").flatten().map(|entry| entry.path());
+        entries
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|extension| extension == ending))
+            .expect("a package")
+    }
+
+    /// Runs a script in the root.
+    fn run(&self, script: &str) -> String {
+        let script = format!("export PATH=/usr/sbin:/usr/bin:/sbin:/bin; {script}");
+        let output = done(&mut as_root(&[
+            Path::new("chroot"),
+            &self.root(),
+            Path::new("/bin/sh"),
+            Path::new("-ec"),
+            Path::new(&script),
+        ]));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// Puts a file of whoever runs the test into the root.
+    fn put(&self, file: &Path, place: &str) {
+        done(&mut as_root(&[Path::new("cp"), file, &self.root().join(place)]));
+    }
+}
+
+impl Drop for Clean {
+    fn drop(&mut self) {
+        // Most of it is root's.
+        done(&mut as_root(&[Path::new("rm"), Path::new("-rf"), &self.root()]));
+    }
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn as_root(words: &[&Path]) -> Command {
+    let mut command = fixtures::as_root("env");
+    command.args(words);
+    command
+}
+
+fn done(command: &mut Command) -> Output {
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{command:?}: {}", describe(&output));
+    output
+}
+
+#[test]
+fn the_deb_installs_on_a_clean_system_and_takes_nothing_of_others_along() {
+    let clean = Clean::new("deb");
+    clean.run("groupadd postgres; groupadd orchestrator");
+    clean.put(&clean.package("deb"), "package.deb");
+    let said = clean.run("dpkg -i /package.deb");
+    assert!(said.contains("CREATE ROLE \"orchestrator-cli\""), "{said}");
+    let found = clean.run(
+        "orchestrator-cli --version; id -nG orchestrator-cli; stat -c '%U %a' /var/lib/postgresql/backups; \
+         ls /etc/systemd/system/timers.target.wants; ls /usr/share/man/man1 /usr/share/bash-completion/completions; \
+         ls /usr/share/doc/orchestrator-cli/examples",
+    );
+    for expected in [
+        "orchestrator-cli 0",
+        "orchestrator-cli postgres orchestrator",
+        "orchestrator-cli 700",
+        "orchestrator-cli-backup.timer\norchestrator-cli-drill.timer",
+        "orchestrator-cli.1.gz",
+        "orchestrator.toml",
+    ] {
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+    for job in JOBS {
+        let units = ["service", "timer"].map(|kind| format!("orchestrator-cli-{job}.{kind}"));
+        let mut verify = fixtures::as_root("systemd-analyze");
+        verify.arg("verify").arg("--man=no").arg(format!("--root={}", clean.root().display())).args(units);
+        let verified = done(&mut verify);
+        assert_eq!(String::from_utf8_lossy(&verified.stderr), "", "{job}");
+    }
+    let unit = clean.run("cat /usr/lib/systemd/system/orchestrator-cli-backup.service");
+    assert!(
+        unit.contains(
+            "ExecStart=/usr/bin/orchestrator-cli schedule run backup --config /etc/orchestrator/orchestrator.toml\n"
+        ),
+        "{unit}"
+    );
+    assert!(unit.contains("User=orchestrator-cli\n") && !unit.contains("/tmp"), "{unit}");
+    // An upgrade changes nothing that somebody has set; neither a removal nor a purge takes settings, bundles or claims.
+    let kept = "cat /etc/orchestrator/orchestrator.toml /var/lib/postgresql/backups/bundle /var/lib/orchestrator-cli/ownership.json";
+    clean.run(
+        "echo settings > /etc/orchestrator/orchestrator.toml; echo bundle > /var/lib/postgresql/backups/bundle; \
+         echo claim > /var/lib/orchestrator-cli/ownership.json; systemctl disable -q orchestrator-cli-drill.timer",
+    );
+    let again = clean.run("dpkg -i /package.deb");
+    assert!(!again.contains("CREATE ROLE"), "{again}");
+    assert_eq!(clean.run("ls /etc/systemd/system/timers.target.wants"), "orchestrator-cli-backup.timer\n");
+    for removal in ["dpkg -r orchestrator-cli", "dpkg -P orchestrator-cli"] {
+        clean.run(removal);
+        assert_eq!(clean.run(kept), "settings\nbundle\nclaim\n", "{removal}");
+        assert_eq!(clean.run("ls /etc/systemd/system/timers.target.wants 2> /dev/null || :"), "", "{removal}");
+        assert_eq!(clean.run("command -v orchestrator-cli || echo gone"), "gone\n");
+    }
+}
+
+#[test]
+fn the_rpm_brings_the_same_and_its_scripts_run() {
+    let clean = Clean::new("rpm");
+    let package = clean.package("rpm");
+    let listed = done(Command::new("rpm").args(["-qlp", "--nosignature"]).arg(&package));
+    let listed = String::from_utf8(listed.stdout).expect("UTF-8");
+    for file in [
+        "/usr/bin/orchestrator-cli\n",
+        "/usr/lib/systemd/system/orchestrator-cli-backup.timer\n",
+        "/usr/share/man/man1/orchestrator-cli.1.gz\n",
+        "/usr/share/zsh/site-functions/_orchestrator-cli\n",
+        "/usr/share/doc/orchestrator-cli/examples/orchestrator.toml\n",
+    ] {
+        assert!(listed.contains(file), "{file}: {listed}");
+    }
+    // Its requirements are packages of other distributions, which this root has by other names.
+    let rpm = |arguments: &[&str]| {
+        let mut command = fixtures::as_root("rpm");
+        done(command.arg("--root").arg(clean.root()).arg("--nodeps").args(arguments));
+    };
+    rpm(&["--nosignature", "-i", &package.display().to_string()]);
+    assert!(clean.run("id -nG orchestrator-cli; orchestrator-cli --version").contains("orchestrator-cli 0"));
+    assert!(clean.run("ls /etc/systemd/system/timers.target.wants").contains("orchestrator-cli-backup.timer"));
+    clean.run("echo bundle > /var/lib/postgresql/backups/bundle");
+    rpm(&["-e", "orchestrator-cli"]);
+    assert_eq!(
+        clean.run("cat /var/lib/postgresql/backups/bundle; command -v orchestrator-cli || echo gone"),
+        "bundle\ngone\n"
+    );
+    assert_eq!(clean.run("ls /etc/systemd/system/timers.target.wants 2> /dev/null || :"), "");
+}
