@@ -148,9 +148,10 @@ pub async fn run_and_prune(
         false => request.to.clone(),
     };
     let work = async {
-        let mut outcome = run(settings, request, stream, context).await?;
+        let mut outcome = Box::pin(run(settings, request, stream, context)).await?;
         let mut pruned = Vec::new();
-        if !keep_all {
+        // A bundle of some databases must not take the place of one that has all.
+        if !keep_all && request.databases.is_empty() {
             let (deleted, found) = prune_after(&request.series, &outcome.name, &places, settings, context).await;
             pruned = deleted;
             outcome.warnings.extend(found);

@@ -85,7 +85,12 @@ impl Error {
     /// Whether a standby may have ended the work because its master's changes could not wait: it says so, or cuts a connection that
     /// was just idle without a word.
     pub fn is_recovery_conflict(&self) -> bool {
-        let marks = ["conflict with recovery", "connection closed", "closed the connection unexpectedly"];
+        let marks = [
+            "conflict with recovery",
+            "connection closed",
+            "closed the connection unexpectedly",
+            "invalid snapshot identifier",
+        ];
         self.chain().iter().any(|cause| marks.iter().any(|mark| cause.contains(mark)))
     }
 

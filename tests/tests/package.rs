@@ -125,6 +125,9 @@ fn the_deb_installs_on_a_clean_system_and_takes_nothing_of_others_along() {
     let again = clean.run("dpkg -i /package.deb");
     assert!(!again.contains("CREATE ROLE"), "{again}");
     assert_eq!(clean.run("ls /etc/systemd/system/timers.target.wants"), "orchestrator-cli-backup.timer\n");
+    // What was on is on again when it comes back.
+    clean.run("dpkg -r orchestrator-cli; dpkg -i /package.deb");
+    assert_eq!(clean.run("ls /etc/systemd/system/timers.target.wants"), "orchestrator-cli-backup.timer\n");
     for removal in ["dpkg -r orchestrator-cli", "dpkg -P orchestrator-cli"] {
         clean.run(removal);
         assert_eq!(clean.run(kept), "settings\nbundle\nclaim\n", "{removal}");

@@ -156,10 +156,16 @@ impl World {
         command
     }
 
+    /// Runs a step, with the bundle that an earlier one has chosen, as in one session of a shell.
     fn run(&self, step: &Step) -> Output {
         // Bundles are named by their second.
         another_second();
-        self.machine(&step.machine, &step.command).output().expect("it runs")
+        let script = format!(
+            "if [ -e /root/chosen ]; then BUNDLE=$(cat /root/chosen); fi\n\
+             trap 'echo \"${{BUNDLE:-}}\" > /root/chosen' EXIT\n{}\n",
+            step.command
+        );
+        self.machine(&step.machine, &script).output().expect("it runs")
     }
 
     fn follow(&self, runbook: &str) {

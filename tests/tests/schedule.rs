@@ -184,6 +184,8 @@ fn every_channel_tells_a_failure_and_one_that_fails_fails_no_backup() {
         )
     };
     place.write("o.toml", notify(&pinged, &posted, &sendmail(&place, 0)));
+    let old = Run::of_state(Job::Backup, State::Done, Utc::now() - TimeDelta::days(3), Finding::info("x", "x", "x"));
+    runs(&place).put(&old).expect("written");
     let good = run(&mut job(&place, &server, "backup"));
     assert_eq!(good.status.code(), Some(0), "{}", describe(&good));
     let bad = run(job(&place, &server, "backup").env("PGHOST", "/nowhere"));
@@ -202,7 +204,7 @@ fn every_channel_tells_a_failure_and_one_that_fails_fails_no_backup() {
         ]
     );
     assert!(asked[4].contains("/nowhere"), "{}", asked[4]);
-    next(&posts);
+    assert!(next(&posts).contains("it should have run"));
     let post = next(&posts);
     let post: serde_json::Value = serde_json::from_str(post.split_once('\n').expect("a body").1).expect("JSON");
     assert_eq!((&post["run"]["state"], &post["cluster"]), (&"failed".into(), &"example".into()));
@@ -248,9 +250,11 @@ fn units_are_written_for_every_job_and_are_what_systemd_takes() {
     let service = fs::read_to_string(Path::new(&there).join("orchestrator-cli-databases.service")).expect("a unit");
     // As the user postgres it would take the live server's memory away.
     assert!(!service.contains("RemoveIPC"));
-    for (job, calendar) in
-        [("backup", "*-*-* 02:30:00"), ("databases", "Mon..Fri *-*-* 03:15:00"), ("drill", "Sun *-*-* 04:30:00")]
-    {
+    for (job, calendar) in [
+        ("backup", "*-*-* 02:30:00"),
+        ("databases", "Mon,Tue,Wed,Thu,Fri *-*-* 03:15:00"),
+        ("drill", "Sun *-*-* 04:30:00"),
+    ] {
         let unit = Path::new(&there).join(format!("orchestrator-cli-{job}"));
         let timer = fs::read_to_string(unit.with_extension("timer")).expect("a unit");
         assert!(timer.contains(&format!("OnCalendar={calendar}\n")), "{timer}");
@@ -286,7 +290,10 @@ fn without_systemd_cron_asks_what_is_due_and_a_loop_does_it_in_a_container() {
     assert!(install.status.success(), "{}", describe(&install));
     let crontab = fs::read_to_string(Path::new(&there).join("orchestrator-cli")).expect("a crontab");
     let line = crontab.lines().last().expect("a line");
-    assert!(line.starts_with("*/5 * * * * postgres /") && line.contains(" schedule run --due --config /"), "{line}");
+    assert!(
+        line.starts_with("*/5 * * * * orchestrator-cli /") && line.contains(" schedule run --due --config /"),
+        "{line}"
+    );
     let due = || run(place.cli(&["schedule", "run", "--due", "--config", "o.toml"]).envs(server.variables()));
     // What was never run is due at its next time; one that was missed is made up for once.
     let nothing = due();

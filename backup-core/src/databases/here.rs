@@ -114,17 +114,14 @@ async fn one(
     dump(&wanted, role, settings, context).await.map(Fate::Made)
 }
 
-/// Makes the bundle. What a standby ends, because its master's changes can't wait, is tried again.
+/// Makes the bundle. What a standby ends, because its master's changes can't wait, shows in many ways; so what fails there is tried again.
 async fn dump(wanted: &backup::Request, role: Role, settings: &Settings, context: &Context) -> Result<Outcome> {
-    for attempt in 1..=ATTEMPTS {
-        match backup::run(settings, wanted, None, context).await {
-            Err(error) if role == Role::Standby && error.is_recovery_conflict() => {
-                if attempt == ATTEMPTS {
-                    let doing = format!("dump the standby: it ended each of {ATTEMPTS} attempts");
-                    return Err(Error::new(Kind::Failed, doing).because(error).hint(
-                        "set hot_standby_feedback = on there, or raise max_standby_streaming_delay, so that its master's changes wait",
-                    ));
-                }
+    let again = |error: &Error| role == Role::Standby && error.kind() == Kind::Failed && !error.is_full_disk();
+    // Large futures go onto the heap: of several one would hold all.
+    let run = || Box::pin(backup::run(settings, wanted, None, context));
+    for attempt in 1..ATTEMPTS {
+        match run().await {
+            Err(error) if again(&error) => {
                 let message = format!("the standby ended attempt {attempt} of {ATTEMPTS}; it begins anew");
                 let message = format!("{message}: {}", error.chain().join(": "));
                 let finding = Finding::warning("recovery-conflict", wanted.series.to_string(), message);
@@ -133,7 +130,15 @@ async fn dump(wanted: &backup::Request, role: Role, settings: &Settings, context
             made => return made,
         }
     }
-    Err(Error::new(Kind::Failed, "dump the standby"))
+    run().await.map_err(|error| {
+        if !again(&error) || !error.is_recovery_conflict() {
+            return error;
+        }
+        let doing = format!("dump the standby: it ended each of {ATTEMPTS} attempts");
+        Error::new(Kind::Failed, doing).because(error).hint(
+            "set hot_standby_feedback = on there, or raise max_standby_streaming_delay, so that its master's changes wait",
+        )
+    })
 }
 
 /// Whether the bucket has a bundle of the series that was made today (UTC). One that can't be opened counts for nothing: whose

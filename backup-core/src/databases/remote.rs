@@ -58,7 +58,11 @@ pub(super) async fn back_up(
         let is_standby = |(server, _): &(&Server, &Seen)| roles.get(&*server.host) == Some(&Some(Role::Standby));
         let (standbys, masters): (Vec<_>, Vec<_>) = all.into_iter().partition(is_standby);
         context.phase("back the masters up");
-        let mut done = over.each(&masters, request).await;
+        // Bundles are named by their second, and groups share the bucket: one group after another.
+        let mut done = Vec::new();
+        for group in masters.chunk_by(|(one, _), (other, _)| one.group == other.group) {
+            done.extend(over.each(group, request).await);
+        }
         context.phase("back the standbys up");
         done.extend(over.each(&standbys, request).await);
         Ok(done)
@@ -90,7 +94,7 @@ impl Over<'_> {
         let errand = Errand {
             host: server.host.clone(),
             cluster_conf: String::from_utf8_lossy(&self.settings.cluster_conf_bytes).into_owned(),
-            settings: self.settings.written.as_ref().map(|text| text.expose().to_owned()),
+            settings: self.settings.written.as_ref().map(|text| needed(text.expose())).transpose()?,
             request: Request { recipients: self.recipients(request)?, ..request.clone() },
         };
         let errand = serde_json::to_vec(&errand).context(|| "write JSON".into())?;
@@ -174,6 +178,17 @@ fn answer(said: &[u8], complaints: &str, code: Option<i32>) -> Result<Vec<Done>>
             Err(Error::new(Kind::Failed, if end.is_empty() { ended } else { end.into() }))
         }
     }
+}
+
+/// The settings without what is the orchestrator's own: who is told of runs, its own database, agents.
+fn needed(text: &str) -> Result<String> {
+    let mut table: toml::Table = toml::from_str(text).context(|| "read the settings".into())?;
+    for key in
+        ["notify", "postgres", "schedule", "status", "release", "files", "deploy", "agent", "hosts", "drill", "restore"]
+    {
+        table.remove(key);
+    }
+    toml::to_string(&table).context(|| "write the settings".into())
 }
 
 fn failed(server: &Server, component: &str, error: &Error) -> Done {

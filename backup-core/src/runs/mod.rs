@@ -165,6 +165,13 @@ impl Run {
         Self { job, began, ended: Some(began), state, parts: Vec::new(), findings: vec![finding], process: None }
     }
 
+    /// Says that somebody should look at it, where all went well.
+    pub fn warn(&mut self) {
+        if self.state == State::Done {
+            self.state = State::Warned;
+        }
+    }
+
     /// Whether it is the run of a process.
     pub fn is_of(&self, process: u32) -> bool {
         self.process.as_ref().is_some_and(|own| own.id == process)

@@ -32,9 +32,10 @@ impl Calendar {
     /// The expression as systemd's `OnCalendar=` takes it.
     pub fn on_calendar(&self) -> String {
         let [minute, hour, day, month, weekday] = &self.fields;
-        let weekdays = if weekday == "*" { String::new() } else { format!("{} ", of_systemd(weekday, &named_day)) };
-        let number = |field: &str| of_systemd(field, &|number| format!("{number:0>2}"));
-        format!("{weekdays}*-{}-{} {}:{}:00", number(month), number(day), number(hour), number(minute))
+        let weekdays = if weekday == "*" { String::new() } else { format!("{} ", named_days(weekday)) };
+        let number = |field: &str, first: &str| of_systemd(field, first);
+        let (month, day) = (number(month, "01"), number(day, "01"));
+        format!("{weekdays}*-{month}-{day} {}:{}:00", number(hour, "00"), number(minute, "00"))
     }
 }
 
@@ -62,8 +63,12 @@ impl FromStr for Calendar {
         };
         let fields: [String; 5] =
             fields.ok_or_else(|| refused("it is neither a calendar expression nor one of cron"))?;
-        if !fields.iter().all(|field| field.chars().all(|c| c.is_ascii_alphanumeric() || "*,-/".contains(c))) {
-            return Err(refused("only numbers, names, * , - and / may stand in it"));
+        let plain = |place: usize, field: &String| {
+            let letters = place == 4;
+            field.chars().all(|c| c.is_ascii_digit() || "*,-/".contains(c) || letters && c.is_ascii_alphabetic())
+        };
+        if !fields.iter().enumerate().all(|(place, field)| plain(place, field)) {
+            return Err(refused("only numbers, * , - and / may stand in it, and names of days"));
         }
         // cron takes either of both, systemd only where both hold.
         if fields[2] != "*" && fields[4] != "*" {
@@ -71,6 +76,9 @@ impl FromStr for Calendar {
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
         let cron = parser.parse(&fields.join(" ")).map_err(|cause| refused(&cause.to_string()))?;
+        if cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false).is_err() {
+            return Err(refused("this time never comes"));
+        }
         Ok(Self { text: text.into(), fields, cron })
     }
 }
@@ -111,31 +119,40 @@ fn of_calendar(words: &[&str]) -> Option<[String; 5]> {
         ["*", month, day] | [month, day] => (month, day),
         _ => return None,
     };
-    Some([of_cron(minute), of_cron(hour), of_cron(day), of_cron(month), of_cron(weekday.unwrap_or("*"))])
+    let weekday = weekday.unwrap_or("*");
+    Some([
+        of_cron(minute, 0, 59),
+        of_cron(hour, 0, 23),
+        of_cron(day, 1, 31),
+        of_cron(month, 1, 12),
+        of_cron(weekday, 0, 6),
+    ])
 }
 
 fn words_of(text: &str) -> Option<[String; 5]> {
     text.split(' ').map(Into::into).collect::<Vec<String>>().try_into().ok()
 }
 
-/// A field of a calendar expression as cron writes it: ranges have a hyphen, and steps begin somewhere.
-fn of_cron(field: &str) -> String {
+/// A field of a calendar expression as cron writes it, whose numbers go from `first` to `last`: ranges have a hyphen, and steps a range.
+fn of_cron(field: &str, first: u32, last: u32) -> String {
     let part = |part: &str| match part.split_once('/') {
-        Some((from, step)) if from != "*" && !from.contains("..") => {
-            let from = from.trim_start_matches('0');
-            format!("{}/{step}", if from.is_empty() { "*" } else { from })
-        }
+        Some((from, step)) if from != "*" && !from.contains("..") => match from.parse::<u32>() {
+            Ok(from) if from != first => format!("{from}-{last}/{step}"),
+            Ok(_) => format!("*/{step}"),
+            Err(_) => part.into(),
+        },
         _ => part.replace("..", "-"),
     };
     field.split(',').map(part).collect::<Vec<_>>().join(",")
 }
 
-/// A field of cron as a calendar expression writes it; `name` writes its numbers.
-fn of_systemd(field: &str, name: &dyn Fn(&str) -> String) -> String {
+/// A field of numbers of cron as a calendar expression writes it; steps from `*` begin with the `first`.
+fn of_systemd(field: &str, first: &str) -> String {
+    let name = |number: &str| format!("{number:0>2}");
     let part = |part: &str| {
         let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
         let range = match range.split_once('-') {
-            _ if range == "*" && step.is_some() => name("0"),
+            _ if range == "*" && step.is_some() => first.into(),
             _ if range == "*" => range.into(),
             Some((from, to)) => format!("{}..{}", name(from), name(to)),
             None => name(range),
@@ -145,9 +162,24 @@ fn of_systemd(field: &str, name: &dyn Fn(&str) -> String) -> String {
     field.split(',').map(part).collect::<Vec<_>>().join(",")
 }
 
-/// A day of the week by its number, of which cron has 0 and 7 for Sunday.
-fn named_day(day: &str) -> String {
-    day.parse::<usize>().map_or_else(|_| day.into(), |number| DAYS[number % 7].into())
+/// The days of the week of a field of cron: each by its name, for systemd's week begins on Monday, and has no steps.
+fn named_days(field: &str) -> String {
+    let number = |day: &str| {
+        let named = DAYS.iter().position(|name| day.eq_ignore_ascii_case(name));
+        named.or_else(|| day.parse().ok()).unwrap_or(0)
+    };
+    let mut days = [false; 8];
+    for part in field.split(',') {
+        let (range, step) = part.split_once('/').map_or((part, 1), |(range, step)| (range, step.parse().unwrap_or(1)));
+        let (from, to) = match range.split_once('-') {
+            _ if range == "*" => (0, 6),
+            Some((from, to)) => (number(from), number(to)),
+            None => (number(range), number(range)),
+        };
+        (from..=to.min(7)).step_by(step.max(1)).for_each(|day| days[day] = true);
+    }
+    let is = |day: usize| days[day] || day == 0 && days[7];
+    (1..=7).map(|day| day % 7).filter(|day| is(*day)).map(|day| DAYS[day]).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -172,7 +204,9 @@ mod tests {
             ("02:30", "30 2 * * *", "*-*-* 02:30:00"),
             ("daily", "0 0 * * *", "*-*-* 00:00:00"),
             ("Sun 04:00", "0 4 * * 7", "Sun *-*-* 04:00:00"),
-            ("Mon..Fri 02:30", "30 2 * * 1-5", "Mon..Fri *-*-* 02:30:00"),
+            ("Mon..Fri 02:30", "30 2 * * 1-5", "Mon,Tue,Wed,Thu,Fri *-*-* 02:30:00"),
+            ("Mon,Tue,Wed,Sun", "0 0 * * 0-3", "Mon,Tue,Wed,Sun *-*-* 00:00:00"),
+            ("*-*-01/2 03:00", "0 3 */2 * *", "*-*-01/2 03:00:00"),
             ("Mon,Thu 22:05:00", "5 22 * * 1,4", "Mon,Thu *-*-* 22:05:00"),
             ("*-*-01 03:00", "0 3 1 * *", "*-*-01 03:00:00"),
             ("*-01,07-15", "0 0 15 1,7 *", "*-01,07-15 00:00:00"),
@@ -214,6 +248,8 @@ mod tests {
             "02:30 03:30",
             "@daily",
             "02:30;",
+            "*-02-30 02:30",
+            "0 0 L * *",
         ] {
             let error = bad.parse::<Calendar>().expect_err(bad);
             assert_eq!(error.kind(), Kind::Usage, "{bad}");

@@ -309,7 +309,7 @@ fn databases(table: DatabasesTable) -> Result<DatabaseSettings> {
         directory,
         connection: Secret::new(table.connection),
         owners: Owners::with(&table.components)?,
-        user: Some(table.user.unwrap_or_else(|| "postgres".into())).filter(|user| !user.is_empty()),
+        user: Some(table.user.unwrap_or_else(|| "orchestrator-cli".into())).filter(|user| !user.is_empty()),
         command,
     })
 }

@@ -63,10 +63,15 @@ pub(super) fn schedule(table: ScheduleTable) -> Result<Schedule> {
             error.hint("such as \"90min\" or \"6h\"")
         })
     };
+    let limit = duration("limit", table.limit, LIMIT)?;
+    if limit < Duration::from_secs(1) {
+        let error = Error::new(Kind::Usage, "schedule.limit is too short for any run");
+        return Err(error.hint("such as \"90min\" or \"6h\""));
+    }
     Ok(Schedule {
         jobs: jobs.into_iter().flatten().collect(),
         random_delay: duration("random_delay", table.random_delay, RANDOM_DELAY)?,
-        limit: duration("limit", table.limit, LIMIT)?,
+        limit,
     })
 }
 
@@ -79,10 +84,17 @@ pub(super) fn limits(table: &StatusTable) -> Limits {
     }
 }
 
+/// Whether a text is a URL with a host, and nothing that a URL can't hold.
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(|c| c.is_ascii_graphic()))
+}
+
 pub(super) fn notify(table: NotifyTable) -> Result<Notify> {
     let url = |key: &str, text: Option<String>| match text {
-        Some(text) if !(text.starts_with("https://") || text.starts_with("http://")) => {
-            Err(Error::new(Kind::Usage, format!("notify.{key}: no URL of http or https")))
+        Some(text) if !is_url(&text) => {
+            let error = Error::new(Kind::Usage, format!("notify.{key}: no URL of http or https"));
+            Err(error.hint("such as https://hc.example.com/UUID"))
         }
         text => Ok(text.map(Secret::new)),
     };

@@ -71,7 +71,7 @@ fn expected(settings: &Settings, context: &Context) -> Vec<(Address, BTreeSet<Se
         None => wanted.push((address.clone(), series.into_iter().collect())),
     };
     let own = if scheduled(Job::Backup) { vec![Series::orchestrator()] } else { Vec::new() };
-    for store in settings.stores.iter().filter(|_| scheduled(Job::Backup)) {
+    for store in &settings.stores {
         want(&store.address, own.clone());
     }
     if settings.schedule.is_some() && scheduled(Job::Databases) {
@@ -110,6 +110,7 @@ fn on_their_servers(settings: &Settings, runs: &[Run], context: &Context) -> Vec
                 series,
                 store: "the servers' own disks".into(),
                 expected: true,
+                elsewhere: true,
                 bundles: Vec::new(),
                 bad: 0,
                 drill: None,
@@ -168,6 +169,7 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, cluster: &str, stor
         series: series.clone(),
         store: store.into(),
         expected: expected.contains(series),
+        elsewhere: false,
         bundles: Vec::new(),
         bad: 0,
         drill: None,

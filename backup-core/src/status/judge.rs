@@ -27,10 +27,14 @@ pub fn judge(status: &Status, limits: &Limits) -> Vec<Finding> {
     let series = status.series.iter().flat_map(|series| of_series(series, limits, status));
     let stores = status.stores.iter().flat_map(|store| of_store(store, limits));
     let jobs = status.jobs.iter().flat_map(of_job);
+    let nothing = (!status.series.iter().any(|series| series.expected)).then(|| {
+        Finding::error("nothing-expected", "schedule", "no job makes bundles here")
+            .hint("set schedule.backup or schedule.databases in the settings, then `schedule install`")
+    });
     let unfinished = status.unfinished.as_ref().map(|what| {
         Finding::warning("unfinished", "restore", what).hint("`restore --resume` goes on, `restore --rollback` returns")
     });
-    let mut findings: Vec<Finding> = series.chain(stores).chain(jobs).chain(unfinished).collect();
+    let mut findings: Vec<Finding> = series.chain(stores).chain(jobs).chain(nothing).chain(unfinished).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
@@ -43,8 +47,9 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
     match of.bundles.last() {
         _ if unseen => {}
         None if of.expected => {
-            findings
-                .push(Finding::error("no-bundle", &subject, "there is no good bundle").hint("make one now: `backup`"));
+            let how = if of.series.is_orchestrators() { "`backup`" } else { "`databases backup`" };
+            let finding = Finding::error("no-bundle", &subject, "there is no good bundle");
+            findings.push(finding.hint(format!("make one now: {how}")));
         }
         Some(newest) if of.expected && status.time - newest.created > TimeDelta::hours(limits.newest.into()) => {
             let old = (status.time - newest.created).num_hours();
@@ -63,7 +68,9 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
             format!("{} can't be opened", if of.bad == 1 { "a bundle".into() } else { format!("{} bundles", of.bad) });
         findings.push(Finding::warning("bundle-bad", &subject, message).hint("`list` says which, and why"));
     }
-    findings.extend(of_drill(of, limits, status, &subject).filter(|_| of.expected && !of.bundles.is_empty()));
+    findings.extend(
+        of_drill(of, limits, status, &subject).filter(|_| of.expected && !of.elsewhere && !of.bundles.is_empty()),
+    );
     findings
 }
 
@@ -134,6 +141,7 @@ mod tests {
             series: Series::orchestrator(),
             store: store.into(),
             expected: true,
+            elsewhere: false,
             bundles: vec![bundle(-48), bundle(-24)],
             bad: 0,
             drill: (store == "a").then(|| drill.clone()),
@@ -189,10 +197,9 @@ mod tests {
             let codes: Vec<String> = judge(&status, &Limits::default()).into_iter().map(|one| one.code).collect();
             assert_eq!(codes, expected);
         }
-        // What only happens to lie there need not be new.
+        // What only happens to lie there need not be new; but something should be.
         let mut status = good();
-        status.time = at(1000);
         status.series.iter_mut().for_each(|series| series.expected = false);
-        assert!(judge(&status, &Limits::default()).is_empty());
+        assert_eq!(judge(&status, &Limits::default())[0].code, "nothing-expected");
     }
 }

@@ -44,6 +44,8 @@ pub struct InStore {
     pub store: String,
     /// Whether it should have a new bundle again and again.
     pub expected: bool,
+    /// Whether it lies where it can't be looked at from here, and only runs tell of it.
+    pub elsewhere: bool,
     /// The good bundles, oldest first.
     pub bundles: Vec<Good>,
     /// Bundles that can't be opened.

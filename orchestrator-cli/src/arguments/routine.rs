@@ -45,7 +45,7 @@ pub(crate) struct Install {
     #[command(flatten)]
     pub(crate) config: Config,
     /// Who jobs run as
-    #[arg(long, value_name = "USER", default_value = "postgres", value_parser = user)]
+    #[arg(long, value_name = "USER", default_value = "orchestrator-cli", value_parser = user)]
     pub(crate) user: String,
     /// Write a crontab though there is systemd
     #[arg(long)]

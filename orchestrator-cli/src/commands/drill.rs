@@ -136,7 +136,7 @@ async fn newest(config: Option<&Path>, context: &Context) -> Result<Vec<PathBuf>
     let settings = settings::load(config.unwrap_or(Path::new(DEFAULT_PATH)))?;
     let status = status::look(&settings, context).await?;
     let mut newest: BTreeMap<&Series, (DateTime<Utc>, PathBuf)> = BTreeMap::new();
-    for there in &status.series {
+    for there in status.series.iter().filter(|there| !there.elsewhere) {
         let Some(last) = there.bundles.last() else { continue };
         // Of two that are as new the first store's is taken: it is nearest.
         if newest.get(&there.series).is_none_or(|(created, _)| *created < last.created) {

@@ -62,6 +62,7 @@ fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
     let begun = Begun { program: &program, config: &config, user: &arguments.user };
     let systemd = !arguments.cron && (arguments.directory.is_some() || Path::new(SYSTEMD).exists());
     let mut written = Vec::new();
+    let before = ours(arguments.directory.as_deref());
     if systemd {
         let directory = arguments.directory.clone().unwrap_or_else(|| UNITS.into());
         for unit in units(&schedule(&settings), &settings, &begun) {
@@ -81,9 +82,16 @@ fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
         write(&path, &crontab(&begun))?;
         written.push(path);
     }
+    let stale: Vec<PathBuf> = before.into_iter().filter(|path| !written.contains(path)).collect();
+    take_away(&stale, arguments.directory.is_none())?;
+    let gone: String = stale.iter().map(|path| format!("removed {}\n", path.display())).collect();
     let mut text: String = written.iter().map(|path| format!("{}\n", path.display())).collect();
-    text.push_str("`schedule show` says what comes next, `schedule run backup` tries it now\n");
-    output.result("schedule-install", &json!({ "written": written }), &text)?;
+    text.push_str(&gone);
+    text.push_str(match systemd {
+        true => "`schedule show` says what comes next, `systemctl start orchestrator-cli-backup` tries it now\n",
+        false => "`schedule show` says what comes next\n",
+    });
+    output.result("schedule-install", &json!({ "written": written, "removed": stale }), &text)?;
     Ok(exit::done(false))
 }
 
@@ -111,27 +119,40 @@ fn systemctl(arguments: &[&str]) -> Result<()> {
     Err(Error::new(Kind::Failed, doing()).because(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
-fn remove(directory: Option<&Path>, output: &Output) -> Result<ExitCode> {
+/// The files that `schedule install` has written.
+fn ours(directory: Option<&Path>) -> Vec<PathBuf> {
     let names = Job::ALL
         .iter()
         .flat_map(|job| ["timer", "service"].map(|kind| format!("orchestrator-cli-{}.{kind}", job.name())));
-    let units: Vec<PathBuf> = names.map(|name| directory.unwrap_or(Path::new(UNITS)).join(name)).collect();
+    let units = names.map(|name| directory.unwrap_or(Path::new(UNITS)).join(name));
     let crontab = directory.map_or_else(|| CRONTAB.into(), |there| there.join("orchestrator-cli"));
-    let mut removed = Vec::new();
-    for path in units.into_iter().chain([crontab]).filter(|path| is_ours(path)) {
-        let timer = path.extension().is_some_and(|extension| extension == "timer");
-        if timer && directory.is_none() && Path::new(SYSTEMD).exists() {
+    units.chain([crontab]).filter(|path| is_ours(path)).collect()
+}
+
+/// Removes files of ours; `live` where systemd looks at them.
+fn take_away(files: &[PathBuf], live: bool) -> Result<()> {
+    let live = live && Path::new(SYSTEMD).exists();
+    for path in files {
+        if live && path.extension().is_some_and(|extension| extension == "timer") {
             systemctl(&["disable", "--now", &path.file_name().unwrap_or_default().to_string_lossy()])?;
         }
-        fs::remove_file(&path).context(|| format!("remove {}", path.display()))?;
-        removed.push(path);
+        fs::remove_file(path).context(|| format!("remove {}", path.display()))?;
     }
-    if !removed.is_empty() && directory.is_none() && Path::new(SYSTEMD).exists() {
-        systemctl(&["daemon-reload"])?;
-    }
+    if live && !files.is_empty() { systemctl(&["daemon-reload"]) } else { Ok(()) }
+}
+
+fn remove(directory: Option<&Path>, output: &Output) -> Result<ExitCode> {
+    let removed = ours(directory);
+    take_away(&removed, directory.is_none())?;
     let mut text: String = removed.iter().map(|path| format!("removed {}\n", path.display())).collect();
     if removed.is_empty() {
-        text.push_str("nothing of ours is there\n");
+        text.push_str("nothing that `schedule install` wrote is there\n");
+    }
+    let of_package = installed();
+    if directory.is_none() {
+        of_package.iter().for_each(|path| {
+            text.push_str(&format!("left: {}; `systemctl disable --now` switches it off\n", path.display()))
+        });
     }
     output.result("schedule-remove", &json!({ "removed": removed }), &text)?;
     Ok(exit::done(false))

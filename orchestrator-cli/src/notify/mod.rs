@@ -6,7 +6,6 @@ mod web;
 use backup_core::finding::Finding;
 use backup_core::runs::{Run, State};
 use backup_core::settings::{Notify, Settings};
-use backup_core::store::blocking;
 use backup_core::{Context, Result};
 use serde_json::{Value, json};
 
@@ -45,7 +44,7 @@ pub(crate) async fn ended(run: &Run, findings: &[Finding], settings: &Settings, 
             return Ok(());
         }
         let (letter, program, to) = (mail::letter(&told, mail), sendmail.clone(), mail.clone());
-        blocking(move || mail::send(&program, &to, &letter)).await
+        mail::send(&program, &to, &letter).await
     };
     let (pinged, posted, mailed) = tokio::join!(pinged, posted, mailed);
     failures([("ping", pinged), ("webhook", posted), ("mail", mailed)])

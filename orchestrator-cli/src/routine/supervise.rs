@@ -1,6 +1,8 @@
 //! One run of a job, begun by a supervisor that outlives it: it keeps a second one off, ends what hangs, notices what was missed or
 //! killed, and tells whoever is to know.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,15 +49,29 @@ pub(crate) async fn supervise(
             end(run, settings, output, context).await;
             return Err(error);
         }
-        Err(error) => return Err(error),
+        Err(error) => return give_up(job, error, settings, output, context).await,
     };
-    note_missed(job, schedule, &runs, context)?;
+    // What the journal can't tell or take holds no backup up.
+    let missed = note_missed(job, schedule, &runs, context).unwrap_or_else(|error| Some(trouble_of("journal", &error)));
     say(&notify::begun(settings, context).await, output);
-    let mut child = begin(job, config, context)?;
+    let since = context.now();
+    let mut child = match begin(job, config, context) {
+        Ok(child) => child,
+        Err(error) => return give_up(job, error, settings, output, context).await,
+    };
     let id = child.id().unwrap_or(0);
-    let (code, ended) = wait(&mut child, schedule.limit, context).await?;
-    let run = runs.all()?.into_iter().rev().find(|run| run.job == job && run.is_of(id));
-    let run = close(job, run, ended, code, context);
+    let (code, ended) = match wait(&mut child, schedule.limit, context).await {
+        Ok(ended) => ended,
+        Err(error) => return give_up(job, error, settings, output, context).await,
+    };
+    // In a container processes have the same number every day.
+    let is_this = |run: &Run| run.job == job && run.is_of(id) && run.began >= since;
+    let run = runs.all().ok().and_then(|runs| runs.into_iter().rev().find(is_this));
+    let mut run = close(job, run, ended, code, context);
+    if let Some(missed) = missed {
+        run.findings.push(missed);
+        run.warn();
+    }
     let good = run.state.is_good();
     end(run, settings, output, context).await;
     Ok(match code {
@@ -67,15 +83,23 @@ pub(crate) async fn supervise(
     })
 }
 
-/// Keeps in the journal that nothing ran when something should have.
-fn note_missed(job: Job, schedule: &Schedule, runs: &Runs, context: &Context) -> Result<()> {
-    let Some((calendar, last)) = schedule.of(job).zip(runs.last(job)?) else { return Ok(()) };
+/// Tells that a job could not even be begun.
+async fn give_up(job: Job, error: Error, settings: &Settings, output: &Output, context: &Context) -> Result<ExitCode> {
+    let run = Run::of_state(job, State::Failed, context.now(), Finding::from_error("not-begun", job.name(), &error));
+    end(run, settings, output, context).await;
+    Err(error)
+}
+
+/// Keeps in the journal that nothing ran when something should have, and says it.
+fn note_missed(job: Job, schedule: &Schedule, runs: &Runs, context: &Context) -> Result<Option<Finding>> {
+    let Some((calendar, last)) = schedule.of(job).zip(runs.last(job)?) else { return Ok(None) };
     let times = missed(calendar, last.began, schedule.random_delay + GRACE, context.now(), &Local);
-    let Some(latest) = times.last() else { return Ok(()) };
+    let Some(latest) = times.last() else { return Ok(None) };
     let many = if times.len() == 1 { "once".into() } else { format!("{} times", times.len()) };
     let message = format!("it should have run {many} since {}, and nothing ran", last.began.format("%F %T UTC"));
     let finding = Finding::warning("missed", job.name(), message).hint("see whether the machine was off, or its timer");
-    runs.put(&Run::of_state(job, State::Missed, *latest, finding))
+    runs.put(&Run::of_state(job, State::Missed, *latest, finding.clone()))?;
+    Ok(Some(finding))
 }
 
 fn begin(job: Job, config: &Path, context: &Context) -> Result<Child> {
@@ -141,6 +165,8 @@ fn close(job: Job, run: Option<Run>, ended: Option<State>, code: Option<u8>, con
 
 /// Keeps the run, writes the metrics, tells whoever is to know. What of this fails is said, and fails nothing.
 async fn end(mut run: Run, settings: &Settings, output: &Output, context: &Context) {
+    // Whoever asked us to end is to be told of it, too.
+    let context = &Context { cancel: Default::default(), ..context.clone() };
     let kept = keep(&run, context);
     let looked = status::look(settings, context).await;
     let mut trouble: Vec<Finding> = kept.err().iter().map(|error| trouble_of("journal", error)).collect();
@@ -159,9 +185,7 @@ async fn end(mut run: Run, settings: &Settings, output: &Output, context: &Conte
     say(&trouble, output);
     if !trouble.is_empty() {
         run.findings.extend(trouble);
-        if run.state == State::Done {
-            run.state = State::Warned;
-        }
+        run.warn();
         // It was said above already where this can't be done.
         let _ = keep(&run, context);
     }
@@ -184,6 +208,8 @@ pub(crate) fn write_metrics(path: &Path, status: &status::Status) -> Result<()> 
     let doing = || format!("write {}", path.display());
     let beside = path.with_extension(format!("{}.new", std::process::id()));
     std::fs::write(&beside, report::metrics(status)).context(doing)?;
+    // Another user reads them.
+    std::fs::set_permissions(&beside, Permissions::from_mode(0o644)).context(doing)?;
     std::fs::rename(&beside, path).context(doing)
 }
 

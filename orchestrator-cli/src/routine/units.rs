@@ -18,7 +18,6 @@ pub(crate) struct Unit {
 /// and sends pings, for which it has the one capability. `RemoveIPC=` must not be here: as the user postgres it would take the live server's
 /// shared memory away.
 const HARDENING: &str = "\
-NoNewPrivileges=yes
 AmbientCapabilities=CAP_NET_RAW
 CapabilityBoundingSet=CAP_NET_RAW
 ProtectSystem=strict
@@ -36,7 +35,6 @@ ProtectProc=invisible
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes
-RestrictSUIDSGID=yes
 LockPersonality=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
@@ -78,6 +76,12 @@ fn service(job: Job, schedule: &Schedule, settings: &Settings, begun: &Begun<'_>
     text.push_str("StateDirectory=orchestrator-cli\nStateDirectoryMode=0755\nCacheDirectory=orchestrator-cli\n");
     text.push_str("Environment=XDG_CACHE_HOME=/var/cache/orchestrator-cli\nNice=10\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n");
     text.push_str(HARDENING);
+    // A sendmail is given its queue by a program with rights of its own.
+    if settings.notify.mail.is_empty() {
+        text.push_str("NoNewPrivileges=yes\nRestrictSUIDSGID=yes\n");
+    } else {
+        text.push_str("ReadWritePaths=-/var/spool\n");
+    }
     // The throw-away PostgreSQL of a drill may compile queries.
     if job != Job::Drill {
         text.push_str("MemoryDenyWriteExecute=yes\n");
