@@ -75,6 +75,18 @@ pub struct Outcome {
     pub needs: Vec<Finding>,
 }
 
+impl Outcome {
+    /// The destinations that failed, as warnings about a subject.
+    pub fn not_everywhere(&self, subject: &str) -> impl Iterator<Item = Finding> {
+        self.failed.iter().map(move |why| Finding::warning("destination-failed", subject, why))
+    }
+
+    /// What the journal of runs keeps of it.
+    pub(crate) fn part(&self, series: &Series) -> Part {
+        Part { series: series.clone(), bundle: Some(self.name.clone()), length: Some(self.length), failed: None }
+    }
+}
+
 /// The stores that a backup would be written to, each once, whatever it is called.
 ///
 /// # Errors
@@ -163,10 +175,8 @@ pub async fn run_and_prune(
 
 /// What the journal of runs keeps of it.
 fn report(series: &Series, outcome: &Outcome) -> Report {
-    let Outcome { name, length, warnings, failed, .. } = outcome;
-    let not_everywhere = failed.iter().map(|why| Finding::warning("destination-failed", "not everywhere", why));
-    let part = Part { series: series.clone(), bundle: Some(name.clone()), length: Some(*length), failed: None };
-    Report { parts: vec![part], warnings: warnings.iter().cloned().chain(not_everywhere).collect() }
+    let warnings = outcome.warnings.iter().cloned().chain(outcome.not_everywhere("not everywhere"));
+    Report { parts: vec![outcome.part(series)], warnings: warnings.collect() }
 }
 
 /// A bundle that lacks its manifest and its name.

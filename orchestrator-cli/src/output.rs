@@ -167,3 +167,8 @@ pub(crate) fn table<const N: usize>(
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
+
+/// The text of a table whose first column begins with the line.
+pub(crate) fn flush_left(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{}\n", line.trim_start())).collect()
+}

@@ -39,7 +39,7 @@ pub(super) async fn back_up(
     findings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     let mut all = Vec::new();
     for (component, databases) in assigned {
-        let series = Series { component, group: Some(server.group.clone()) };
+        let series = server.series(&component);
         let mut done = Done {
             host: server.host.clone(),
             series,

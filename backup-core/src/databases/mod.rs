@@ -54,6 +54,18 @@ pub struct Server {
     pub components: Vec<String>,
 }
 
+impl Server {
+    /// What bundles of one of its components are.
+    pub(crate) fn series(&self, component: &str) -> Series {
+        Series { component: component.into(), group: Some(self.group.clone()) }
+    }
+
+    /// What bundles of all its components are.
+    pub(crate) fn all_series(&self) -> impl Iterator<Item = Series> {
+        self.components.iter().map(|component| self.series(component))
+    }
+}
+
 /// What is asked for beside the settings.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Request {
@@ -144,23 +156,19 @@ pub async fn back_up(
 fn report(done: &[Done]) -> Report {
     let mut report = Report::default();
     for one in done {
-        let mut part = Part { series: one.series.clone(), bundle: None, length: None, failed: None };
-        match &one.fate {
+        report.parts.push(match &one.fate {
             Fate::Made(outcome) => {
-                part.bundle = Some(outcome.name.clone());
-                part.length = Some(outcome.length);
                 report.warnings.extend(outcome.warnings.iter().cloned());
-                let failed = outcome
-                    .failed
-                    .iter()
-                    .map(|why| Finding::warning("destination-failed", one.series.to_string(), why));
-                report.warnings.extend(failed);
+                report.warnings.extend(outcome.not_everywhere(&one.series.to_string()));
+                outcome.part(&one.series)
             }
-            Fate::Failed { message, .. } => part.failed = Some(format!("{}: {message}", one.host)),
+            Fate::Failed { message, .. } => {
+                let failed = Some(format!("{}: {message}", one.host));
+                Part { series: one.series.clone(), bundle: None, length: None, failed }
+            }
             Fate::Left { .. } | Fate::Would { .. } => continue,
-        }
+        });
         report.warnings.extend(one.warnings.iter().cloned());
-        report.parts.push(part);
     }
     report
 }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Done, Fate, Request, Role, Server};
-use crate::catalog::Series;
 use crate::cluster::agent;
 use crate::cluster::hosts::{self, Record, Seen, known_hosts};
 use crate::encryption::Recipients;
@@ -192,10 +191,9 @@ fn needed(text: &str) -> Result<String> {
 }
 
 fn failed(server: &Server, component: &str, error: &Error) -> Done {
-    let series = Series { component: component.into(), group: Some(server.group.clone()) };
     Done {
         host: server.host.clone(),
-        series,
+        series: server.series(component),
         role: None,
         databases: Vec::new(),
         fate: Fate::failed(error),

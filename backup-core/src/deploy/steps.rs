@@ -76,8 +76,7 @@ impl Step for Backup<'_> {
                     "the databases are backed up",
                 )));
             }
-            let failed = made.failed.iter().map(|why| Finding::warning("destination-failed", "backup", why));
-            self.0.warn(made.warnings.into_iter().chain(failed).collect());
+            self.0.warn(made.warnings.iter().cloned().chain(made.not_everywhere("backup")).collect());
             Ok(())
         }
         .boxed_local()

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Known, Pruning};
+use super::{Decision, Known, Pruning};
+use crate::bundle::name::FileName;
 use crate::catalog::{Cache, Series};
 use crate::encryption::Identities;
 use crate::event::Event;
@@ -67,11 +68,12 @@ fn prune(
     cache: Option<Cache>,
     now: DateTime<Utc>,
 ) -> Result<(Vec<String>, Vec<Finding>)> {
-    // The place that did not get it keeps all that it has.
-    if !store.list()?.iter().any(|stored| stored.name.bundle.to_string() == bundle) {
+    let verdict = pruning.plan(store, cache, now)?;
+    // A place that did not get it keeps all that it has.
+    let is_it = |one: &Decision| one.file.parse::<FileName>().is_ok_and(|name| name.bundle.to_string() == bundle);
+    if !verdict.decisions.iter().any(is_it) {
         return Ok((Vec::new(), Vec::new()));
     }
-    let verdict = pruning.plan(store, cache, now)?;
     let (mut deleted, mut findings) = (Vec::new(), verdict.withheld);
     for decision in verdict.decisions.into_iter().filter(|decision| !decision.kept) {
         match pruning.remove(store, &decision.file) {

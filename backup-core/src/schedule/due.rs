@@ -33,12 +33,12 @@ pub fn due<Z: TimeZone>(
 ) -> Due {
     let Some(next) = calendar.next_after(&last.with_timezone(zone)) else { return Due::Never };
     let next = next.with_timezone(&Utc);
-    let begin = next + chrono_delay(delay, seed, next);
+    let begin = next + share_of(delay, seed, next);
     if begin <= now { Due::Now(next) } else { Due::At(begin) }
 }
 
 /// A part of the delay that is always the same for one machine and time, so that a restart changes nothing.
-fn chrono_delay(delay: Duration, seed: &str, time: DateTime<Utc>) -> chrono::TimeDelta {
+fn share_of(delay: Duration, seed: &str, time: DateTime<Utc>) -> chrono::TimeDelta {
     let digest = Sha256::new().chain_update(seed).chain_update(time.timestamp().to_be_bytes()).finalize();
     let share = digest.iter().take(8).fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
     let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
@@ -48,7 +48,7 @@ fn chrono_delay(delay: Duration, seed: &str, time: DateTime<Utc>) -> chrono::Tim
 
 /// The times between a run's beginning and now that nothing ran at, but the last one, which this run is for. `grace` is how late a
 /// run may be that is not missed.
-pub fn missed<Z: TimeZone>(
+pub(super) fn missed<Z: TimeZone>(
     calendar: &Calendar,
     last: DateTime<Utc>,
     grace: Duration,
@@ -103,9 +103,9 @@ mod tests {
         #[test]
         fn a_delay_is_within_its_bound_and_always_the_same(seconds in 0..7200u64, seed: String, time in 0..4_000_000_000i64) {
             let (delay, time) = (Duration::from_secs(seconds), DateTime::from_timestamp(time, 0).expect("a time"));
-            let one = chrono_delay(delay, &seed, time);
+            let one = share_of(delay, &seed, time);
             prop_assert!(one >= chrono::TimeDelta::zero() && one.to_std().expect("not negative") <= delay);
-            prop_assert_eq!(one, chrono_delay(delay, &seed, time));
+            prop_assert_eq!(one, share_of(delay, &seed, time));
         }
     }
 }

@@ -6,7 +6,9 @@ mod due;
 use std::time::Duration;
 
 pub use calendar::Calendar;
-pub use due::{Due, due, missed};
+use chrono::{DateTime, Local, Utc};
+use due::missed;
+pub use due::{Due, due};
 
 use crate::runs::Job;
 
@@ -21,7 +23,17 @@ pub struct Schedule {
     pub limit: Duration,
 }
 
+/// How late a run may be beside its random delay.
+const GRACE: Duration = Duration::from_secs(15 * 60);
+
 impl Schedule {
+    /// The times of a job between its last run and now that nothing ran at, on this machine's clock; none of one that does not run by
+    /// itself.
+    pub fn missed(&self, job: Job, last: DateTime<Utc>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        let grace = self.random_delay + GRACE;
+        self.of(job).map_or_else(Vec::new, |calendar| missed(calendar, last, grace, now, &Local))
+    }
+
     /// When a job runs, if it does by itself.
     pub fn of(&self, job: Job) -> Option<&Calendar> {
         self.jobs.iter().find(|(other, _)| *other == job).map(|(_, calendar)| calendar)

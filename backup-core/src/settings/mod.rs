@@ -16,14 +16,14 @@ use crate::cluster::hosts::Login;
 use crate::cluster::secret::Secret;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
-use crate::databases::{DatabaseSettings, Owners};
+use crate::databases::DatabaseSettings;
 use crate::deploy::{Assets, Components};
 use crate::retention::Policy;
 use crate::schedule::Schedule;
 use crate::status::Limits;
 use crate::store::{Access, Address, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
-use document::{AgentTable, DatabasesTable, DeployTable, Document, FilesTable, HostsTable, ReleaseTable};
+use document::{AgentTable, DeployTable, Document, FilesTable, HostsTable, ReleaseTable};
 pub use document::{Assertion, ReleaseRule};
 use document::{is_settings, parse, parse_text, read};
 pub use routine::Notify;
@@ -224,14 +224,14 @@ fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>) -> Result
         files,
         stores,
         bucket,
-        component_databases: databases(document.databases)?,
+        component_databases: routine::databases(document.databases)?,
         written: None,
         schedule: document.schedule.map(routine::schedule).transpose()?,
         limits: routine::limits(&document.status),
         notify: routine::notify(document.notify)?,
         recipients: document.encryption.recipients,
         access,
-        retention: retention(document.retention)?,
+        retention: routine::retention(document.retention)?,
         level,
         jobs: check_jobs(document.backup.jobs)?,
         remote: remote(document.hosts, document.agent, &document.deploy)?,
@@ -295,25 +295,6 @@ fn remote(hosts: HostsTable, table: AgentTable, deploy: &DeployTable) -> Result<
     Ok(Remote { login, agent: agent(table)?, at_once: deploy.at_once.map_or(DEFAULT_AT_ONCE, NonZeroUsize::get) })
 }
 
-fn databases(table: DatabasesTable) -> Result<DatabaseSettings> {
-    let directory = table.directory.unwrap_or_else(|| DEFAULT_STORE.into());
-    if !directory.is_absolute() {
-        let shown = directory.display();
-        return Err(Error::new(Kind::Usage, format!("databases.directory: {shown} is no absolute path")));
-    }
-    let command = table.command.unwrap_or_else(|| vec!["orchestrator-cli".into()]);
-    if command.first().is_none_or(String::is_empty) {
-        return Err(Error::new(Kind::Usage, "databases.command is empty"));
-    }
-    Ok(DatabaseSettings {
-        directory,
-        connection: Secret::new(table.connection),
-        owners: Owners::with(&table.components)?,
-        user: Some(table.user.unwrap_or_else(|| "orchestrator-cli".into())).filter(|user| !user.is_empty()),
-        command,
-    })
-}
-
 fn assets(table: DeployTable) -> Result<Option<Assets>> {
     let usual = || PathBuf::from(DEFAULT_ASSETS);
     let Some(archive) = table.assets else { return Ok(None) };
@@ -346,17 +327,6 @@ fn agent(table: AgentTable) -> Result<Agent> {
         return Err(Error::new(Kind::Usage, "agent.version is empty"));
     }
     Ok(agent)
-}
-
-/// Rules that keep nothing are a slip: whoever wants that writes none.
-fn retention(policy: Option<Policy>) -> Result<Option<Policy>> {
-    match policy {
-        Some(policy) if policy.is_empty() => {
-            let error = Error::new(Kind::Usage, "retention: no rule keeps anything");
-            Err(error.hint("set at least one of last, days, daily, weekly, monthly and yearly"))
-        }
-        policy => Ok(policy),
-    }
 }
 
 fn tree(table: FilesTable) -> Result<Tree> {

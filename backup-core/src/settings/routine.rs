@@ -1,10 +1,13 @@
-//! What runs by itself, and who is told of it.
+//! What runs by itself, what it keeps, and who is told of it.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::document::{NotifyTable, ScheduleTable, StatusTable};
+use super::DEFAULT_STORE;
+use super::document::{DatabasesTable, NotifyTable, ScheduleTable, StatusTable};
 use crate::cluster::secret::Secret;
+use crate::databases::{DatabaseSettings, Owners};
+use crate::retention::Policy;
 use crate::runs::Job;
 use crate::schedule::Schedule;
 use crate::status::Limits;
@@ -108,4 +111,47 @@ pub(super) fn notify(table: NotifyTable) -> Result<Notify> {
         sendmail: table.sendmail.unwrap_or_else(|| "/usr/sbin/sendmail".into()),
         metrics: table.metrics,
     })
+}
+
+pub(super) fn databases(table: DatabasesTable) -> Result<DatabaseSettings> {
+    let directory = table.directory.unwrap_or_else(|| DEFAULT_STORE.into());
+    if !directory.is_absolute() {
+        let shown = directory.display();
+        return Err(Error::new(Kind::Usage, format!("databases.directory: {shown} is no absolute path")));
+    }
+    let command = table.command.unwrap_or_else(|| vec!["orchestrator-cli".into()]);
+    if command.first().is_none_or(String::is_empty) {
+        return Err(Error::new(Kind::Usage, "databases.command is empty"));
+    }
+    Ok(DatabaseSettings {
+        directory,
+        connection: Secret::new(table.connection),
+        owners: Owners::with(&table.components)?,
+        user: Some(table.user.unwrap_or_else(|| "orchestrator-cli".into())).filter(|user| !user.is_empty()),
+        command,
+    })
+}
+
+/// Rules that keep nothing are a slip: whoever wants that writes none.
+pub(super) fn retention(policy: Option<Policy>) -> Result<Option<Policy>> {
+    match policy {
+        Some(policy) if policy.is_empty() => {
+            let error = Error::new(Kind::Usage, "retention: no rule keeps anything");
+            Err(error.hint("set at least one of last, days, daily, weekly, monthly and yearly"))
+        }
+        policy => Ok(policy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_word_there_are_backups_and_drills() {
+        let usual = Schedule::default();
+        let jobs: Vec<Job> = usual.jobs.iter().map(|(job, _)| *job).collect();
+        assert_eq!(jobs, [Job::Backup, Job::Drill]);
+        assert!(usual.random_delay < usual.limit);
+    }
 }

@@ -1,7 +1,6 @@
 //! Looks at stores, the journal of runs and the schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use chrono::{DateTime, Local, TimeDelta, Utc};
 use rustix::fs::statvfs;
@@ -10,19 +9,17 @@ use super::{Good, InStore, JobState, LastDrill, Status, StoreState, judge};
 use crate::bundle::name::BundleName;
 use crate::catalog::{self, Cache, Listed, Series};
 use crate::cluster::hosts::own_addresses;
-use crate::databases;
+use crate::databases::{self, Server};
 use crate::encryption::Identities;
 use crate::restore;
 use crate::runs::{Job, Run, Runs, State};
-use crate::schedule::{Schedule, missed};
+use crate::schedule::Schedule;
 use crate::settings::Settings;
 use crate::store::{Address, blocking};
 use crate::{Context, Error, Kind, Result};
 
 /// Days whose bundles say how much a day brings.
 const DAYS: i64 = 7;
-/// How late a run may be beside its random delay.
-const GRACE: Duration = Duration::from_secs(15 * 60);
 
 /// Looks at everything. What can't be seen is a finding.
 ///
@@ -30,7 +27,8 @@ const GRACE: Duration = Duration::from_secs(15 * 60);
 /// Where the journal of runs can't be read; [`Kind::Interrupted`].
 pub async fn look(settings: &Settings, context: &Context) -> Result<Status> {
     let identities = Identities::read(&settings.access.identities).unwrap_or_default();
-    let wanted = expected(settings, context);
+    let servers = Servers::of(settings, context);
+    let wanted = expected(settings, &servers);
     let cluster = settings.cluster.cluster_name.clone().unwrap_or_default();
     let now = context.now();
     let looked = wanted.iter().map(|(address, series)| one(address, series, &cluster, &identities, settings, context));
@@ -41,7 +39,7 @@ pub async fn look(settings: &Settings, context: &Context) -> Result<Status> {
         series.extend(found);
     }
     let runs = Runs::of(context)?.all()?;
-    series.extend(on_their_servers(settings, &runs, context));
+    series.extend(on_their_servers(settings, &servers, &runs));
     let unfinished = match restore::unfinished(context) {
         Ok(progress) => progress.map(|_| "a restore is unfinished".to_owned()),
         Err(error) if error.kind() == Kind::Locked => Some("a restore is running".to_owned()),
@@ -61,62 +59,61 @@ pub async fn look(settings: &Settings, context: &Context) -> Result<Status> {
     Ok(status)
 }
 
+/// The servers whose databases are backed up by the clock, and the one of them that this machine is.
+struct Servers {
+    all: Vec<Server>,
+    here: Option<Server>,
+}
+
+impl Servers {
+    fn of(settings: &Settings, context: &Context) -> Self {
+        let scheduled = settings.schedule.as_ref().is_some_and(|schedule| schedule.of(Job::Databases).is_some());
+        let all = if scheduled { databases::servers(settings) } else { Vec::new() };
+        let here = databases::this_one(&all, &own_addresses(), &context.environment.host).cloned();
+        Self { all, here }
+    }
+}
+
 /// The stores that are looked at, and the series that each should have.
-fn expected(settings: &Settings, context: &Context) -> Vec<(Address, BTreeSet<Series>)> {
-    let scheduled = |job| settings.schedule.as_ref().is_none_or(|schedule| schedule.of(job).is_some());
+fn expected(settings: &Settings, servers: &Servers) -> Vec<(Address, BTreeSet<Series>)> {
     let mut wanted: Vec<(Address, BTreeSet<Series>)> = Vec::new();
     let mut want = |address: &Address, series: Vec<Series>| match wanted.iter_mut().find(|(other, _)| other == address)
     {
         Some((_, there)) => there.extend(series),
         None => wanted.push((address.clone(), series.into_iter().collect())),
     };
-    let own = if scheduled(Job::Backup) { vec![Series::orchestrator()] } else { Vec::new() };
+    let whole = settings.schedule.as_ref().is_none_or(|schedule| schedule.of(Job::Backup).is_some());
+    let own = if whole { vec![Series::orchestrator()] } else { Vec::new() };
     for store in &settings.stores {
         want(&store.address, own.clone());
     }
-    if settings.schedule.is_some() && scheduled(Job::Databases) {
-        let servers = databases::servers(settings);
-        let of = |server: &databases::Server| -> Vec<Series> {
-            let series =
-                |component: &String| Series { component: component.clone(), group: Some(server.group.clone()) };
-            server.components.iter().map(series).collect()
-        };
-        if let Some(bucket) = &settings.bucket {
-            want(bucket, servers.iter().flat_map(of).collect());
-        }
+    if let Some(bucket) = settings.bucket.as_ref().filter(|_| !servers.all.is_empty()) {
+        want(bucket, servers.all.iter().flat_map(Server::all_series).collect());
+    }
+    if let Some(here) = &servers.here {
+        let directory = Address::Directory(settings.component_databases.directory.clone());
         // Where a bucket has them all, whether there must be a copy is the master's matter.
-        let this = databases::this_one(&servers, &own_addresses(), &context.environment.host);
-        if let Some(this) = this {
-            let directory = Address::Directory(settings.component_databases.directory.clone());
-            want(&directory, if settings.bucket.is_some() { Vec::new() } else { of(this) });
-        }
+        want(&directory, if settings.bucket.is_some() { Vec::new() } else { here.all_series().collect() });
     }
     wanted
 }
 
 /// The series that lie on other machines alone, as far as the runs from here know of them.
-fn on_their_servers(settings: &Settings, runs: &[Run], context: &Context) -> Vec<InStore> {
-    let scheduled = settings.schedule.as_ref().is_some_and(|schedule| schedule.of(Job::Databases).is_some());
-    let servers = databases::servers(settings);
-    let here = databases::this_one(&servers, &own_addresses(), &context.environment.host).is_some();
-    if !scheduled || here || settings.bucket.is_some() {
+fn on_their_servers(settings: &Settings, servers: &Servers, runs: &[Run]) -> Vec<InStore> {
+    if servers.here.is_some() || settings.bucket.is_some() {
         return Vec::new();
     }
-    let mut found: BTreeMap<Series, InStore> = BTreeMap::new();
-    for server in &servers {
-        for component in &server.components {
-            let series = Series { component: component.clone(), group: Some(server.group.clone()) };
-            found.entry(series.clone()).or_insert_with(|| InStore {
-                series,
-                store: "the servers' own disks".into(),
-                expected: true,
-                elsewhere: true,
-                bundles: Vec::new(),
-                bad: 0,
-                drill: None,
-            });
-        }
-    }
+    let unseen = |series: Series| InStore {
+        series,
+        store: "the servers' own disks".into(),
+        expected: true,
+        elsewhere: true,
+        bundles: Vec::new(),
+        bad: 0,
+        drill: None,
+    };
+    let all = servers.all.iter().flat_map(Server::all_series);
+    let mut found: BTreeMap<Series, InStore> = all.map(|series| (series.clone(), unseen(series))).collect();
     for part in runs.iter().filter(|run| run.job == Job::Databases).flat_map(|run| &run.parts) {
         let name = part.bundle.as_ref().and_then(|name| name.parse::<BundleName>().ok());
         if let (Some(there), Some(name)) = (found.get_mut(&part.series), name) {
@@ -215,12 +212,10 @@ fn jobs(schedule: Option<&Schedule>, runs: &[Run], now: DateTime<Utc>) -> Vec<Jo
     let state = |job: Job| {
         let of_job = || runs.iter().rev().filter(move |run| run.job == job);
         let calendar = schedule.and_then(|schedule| schedule.of(job));
-        let grace = schedule.map_or(GRACE, |schedule| schedule.random_delay + GRACE);
         // What could not begin says nothing of the one that ran.
         let last = of_job().find(|run| run.state != State::Overlapped);
         let next = calendar.and_then(|calendar| calendar.next_after(&now.with_timezone(&Local)));
-        let missed =
-            calendar.zip(last).map_or(0, |(calendar, last)| missed(calendar, last.began, grace, now, &Local).len());
+        let missed = schedule.zip(last).map_or(0, |(schedule, last)| schedule.missed(job, last.began, now).len());
         JobState {
             job,
             schedule: calendar.map(ToString::to_string),

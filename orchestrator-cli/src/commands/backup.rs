@@ -80,8 +80,7 @@ fn text(made: &Made, begun: Instant) -> String {
         outcome.sha256,
     ));
     text.push_str(&findings::needs(&outcome.needs));
-    for failed in &outcome.failed {
-        let finding = Finding::warning("destination-failed", "not everywhere", failed.as_str());
+    for finding in outcome.not_everywhere("not everywhere") {
         text.push_str(&findings::finding(&finding.hint("the other destinations have the bundle")));
     }
     text.push_str(&pruned(&made.pruned));

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::backup::pruned;
 use crate::arguments::{Databases, DatabasesBackup};
-use crate::output::{Output, table};
+use crate::output::{Output, flush_left, table};
 use crate::{exit, findings, human};
 
 /// More than that is no errand.
@@ -89,7 +89,7 @@ fn text(done: &[Done]) -> String {
         ]
     };
     let lines = table(&["HOST", "COMPONENT", "ROLE", "DATABASES", "BUNDLE"], &[], done.iter().map(row));
-    let mut text: String = lines.iter().map(|line| format!("{}\n", line.trim_start())).collect();
+    let mut text = flush_left(&lines);
     for done in done {
         text.push_str(&details(done));
     }
@@ -123,10 +123,7 @@ fn details(done: &Done) -> String {
         text.push_str(&findings::finding(&hint.iter().fold(finding, |finding, hint| finding.hint(hint))));
     }
     if let Fate::Made(outcome) = &done.fate {
-        for failed in &outcome.failed {
-            let finding = Finding::warning("destination-failed", "not everywhere", failed);
-            text.push_str(&findings::finding(&finding));
-        }
+        outcome.not_everywhere("not everywhere").for_each(|finding| text.push_str(&findings::finding(&finding)));
     }
     text
 }

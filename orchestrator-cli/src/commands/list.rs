@@ -79,7 +79,7 @@ fn describe(bundles: &[Listed], place: &str, now: DateTime<Utc>) -> String {
     }
     let header = ["BUNDLE", "SIZE", "ROWS", "CLUSTER", "RELEASE", "DATABASES", "RESTORED", "NOTE"];
     let lines = output::table(&header, &[1, 2], bundles.iter().map(|bundle| row(bundle, now)));
-    lines.iter().map(|line| format!("{}\n", line.trim_start())).collect()
+    output::flush_left(&lines)
 }
 
 fn row(bundle: &Listed, now: DateTime<Utc>) -> [String; 8] {

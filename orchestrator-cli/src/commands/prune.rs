@@ -20,7 +20,7 @@ use crate::arguments::Prune;
 use crate::exit;
 use crate::findings::finding;
 use crate::human::{counted, plain};
-use crate::output::{Output, table};
+use crate::output::{Output, flush_left, table};
 
 /// A store and what becomes of its bundles.
 type Judged = (Arc<dyn Store>, Verdict);
@@ -97,7 +97,7 @@ fn text(judged: &[Judged]) -> String {
         let row = |one: &Decision| [one.file.clone(), if one.kept { "keep" } else { "delete" }.into(), plain(&one.why)];
         text.push_str(&format!("{}\n", plain(&store.location())));
         let lines = table(&["BUNDLE", "", "WHY"], &[], verdict.decisions.iter().map(row));
-        lines.iter().for_each(|line| text.push_str(&format!("{}\n", line.trim_start())));
+        text.push_str(&flush_left(&lines));
     }
     text
 }

@@ -14,7 +14,7 @@ use chrono::{DateTime, Local};
 use serde_json::json;
 
 use crate::arguments::{Install, RunJob, Schedule as Arguments};
-use crate::output::{Output, table};
+use crate::output::{Output, flush_left, table};
 use crate::routine::{Begun, CRONTAB, crontab, forever, is_ours, once, supervise, units};
 use crate::{exit, findings};
 
@@ -173,10 +173,7 @@ fn show(settings: &Settings, output: &Output, context: &Context) -> Result<ExitC
         values.push(json!({ "job": job, "schedule": calendar.to_string(), "on_calendar": calendar.on_calendar(), "next": next }));
     }
     let installed = installed();
-    let mut text: String = table(&["JOB", "WHEN", "NEXT"], &[], rows.into_iter())
-        .iter()
-        .map(|line| format!("{}\n", line.trim_start()))
-        .collect();
+    let mut text = flush_left(&table(&["JOB", "WHEN", "NEXT"], &[], rows.into_iter()));
     if installed.is_empty() {
         let finding = Finding::warning("not-installed", "schedule", "nothing on this machine runs them");
         text.push_str(&findings::finding(&finding.hint("`schedule install`, or `schedule run` in a container")));

@@ -13,8 +13,7 @@ use crate::output::JSON_VERSION;
 
 /// Says that a run begins.
 pub(crate) async fn begun(settings: &Settings, context: &Context) -> Vec<Finding> {
-    let ping = settings.notify.ping.clone();
-    let told = match ping {
+    let told = match &settings.notify.ping {
         Some(url) => web::ask(format!("{}/start", url.expose().trim_end_matches('/')), None, context).await,
         None => Ok(()),
     };
@@ -43,8 +42,7 @@ pub(crate) async fn ended(run: &Run, findings: &[Finding], settings: &Settings, 
         if mail.is_empty() || (run.state == State::Done && findings.is_empty()) {
             return Ok(());
         }
-        let (letter, program, to) = (mail::letter(&told, mail), sendmail.clone(), mail.clone());
-        mail::send(&program, &to, &letter).await
+        mail::send(sendmail, mail, &mail::letter(&told, mail)).await
     };
     let (pinged, posted, mailed) = tokio::join!(pinged, posted, mailed);
     failures([("ping", pinged), ("webhook", posted), ("mail", mailed)])

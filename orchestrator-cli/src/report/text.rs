@@ -9,7 +9,7 @@ use chrono::{DateTime, Local, Utc};
 
 use crate::findings::{GREEN, RED, YELLOW, finding};
 use crate::human::{bytes, days, duration, plain};
-use crate::output::table;
+use crate::output::{flush_left, table};
 
 /// One screen.
 pub(crate) fn screen(status: &Status) -> String {
@@ -23,11 +23,11 @@ pub(crate) fn screen(status: &Status) -> String {
     let mut text = format!("{}: {verdict}\n\n", plain(&place));
     let header = ["COMPONENT", "STORE", "NEWEST", "SIZE", "BUNDLES", "LAST DRILL"];
     let rows = status.series.iter().map(|one| series(one, status));
-    push(&mut text, table(&header, &[3, 4], rows));
+    text.push_str(&flush_left(&table(&header, &[3, 4], rows)));
     if !status.jobs.is_empty() {
         text.push('\n');
         let rows = status.jobs.iter().map(|job| of_job(job, status.time));
-        push(&mut text, table(&["JOB", "WHEN", "NEXT", "LAST RUN", "LAST FAILURE"], &[], rows));
+        text.push_str(&flush_left(&table(&["JOB", "WHEN", "NEXT", "LAST RUN", "LAST FAILURE"], &[], rows)));
     }
     text.push('\n');
     let rows = status.stores.iter().map(|store| {
@@ -35,16 +35,12 @@ pub(crate) fn screen(status: &Status) -> String {
         let days = store.days_left().map_or_else(|| "-".into(), days);
         [plain(&store.store), free, days]
     });
-    push(&mut text, table(&["STORE", "FREE", "ENOUGH FOR"], &[1, 2], rows));
+    text.push_str(&flush_left(&table(&["STORE", "FREE", "ENOUGH FOR"], &[1, 2], rows)));
     if !status.findings.is_empty() {
         text.push('\n');
         status.findings.iter().for_each(|one| text.push_str(&finding(one)));
     }
     text
-}
-
-fn push(text: &mut String, lines: Vec<String>) {
-    lines.iter().for_each(|line| text.push_str(&format!("{}\n", line.trim_start())));
 }
 
 fn series(one: &InStore, status: &Status) -> [String; 6] {
@@ -116,6 +112,6 @@ pub(crate) fn history(runs: &[Run]) -> String {
         ]
     };
     let mut text = String::new();
-    push(&mut text, table(&["BEGAN", "JOB", "", "TOOK", "WHAT"], &[3], runs.iter().rev().map(row)));
+    text.push_str(&flush_left(&table(&["BEGAN", "JOB", "", "TOOK", "WHAT"], &[3], runs.iter().rev().map(row))));
     text
 }

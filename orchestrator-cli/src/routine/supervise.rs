@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use backup_core::finding::Finding;
 use backup_core::runs::{Job, Run, Runs, State, hold};
-use backup_core::schedule::{Schedule, missed};
+use backup_core::schedule::Schedule;
 use backup_core::settings::Settings;
 use backup_core::{Context, Error, ErrorContext, Kind, Result, status};
-use chrono::Local;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
@@ -20,8 +19,6 @@ use super::MARK;
 use crate::output::Output;
 use crate::{findings, notify, report};
 
-/// How late a run may be beside its random delay.
-const GRACE: Duration = Duration::from_secs(15 * 60);
 /// A run that is asked to end has so long to clean up.
 const FAREWELL: Duration = Duration::from_secs(60);
 
@@ -55,7 +52,7 @@ pub(crate) async fn supervise(
     let missed = note_missed(job, schedule, &runs, context).unwrap_or_else(|error| Some(trouble_of("journal", &error)));
     say(&notify::begun(settings, context).await, output);
     let since = context.now();
-    let mut child = match begin(job, config, context) {
+    let mut child = match begin(job, config) {
         Ok(child) => child,
         Err(error) => return give_up(job, error, settings, output, context).await,
     };
@@ -92,8 +89,8 @@ async fn give_up(job: Job, error: Error, settings: &Settings, output: &Output, c
 
 /// Keeps in the journal that nothing ran when something should have, and says it.
 fn note_missed(job: Job, schedule: &Schedule, runs: &Runs, context: &Context) -> Result<Option<Finding>> {
-    let Some((calendar, last)) = schedule.of(job).zip(runs.last(job)?) else { return Ok(None) };
-    let times = missed(calendar, last.began, schedule.random_delay + GRACE, context.now(), &Local);
+    let Some(last) = runs.last(job)? else { return Ok(None) };
+    let times = schedule.missed(job, last.began, context.now());
     let Some(latest) = times.last() else { return Ok(None) };
     let many = if times.len() == 1 { "once".into() } else { format!("{} times", times.len()) };
     let message = format!("it should have run {many} since {}, and nothing ran", last.began.format("%F %T UTC"));
@@ -102,7 +99,7 @@ fn note_missed(job: Job, schedule: &Schedule, runs: &Runs, context: &Context) ->
     Ok(Some(finding))
 }
 
-fn begin(job: Job, config: &Path, context: &Context) -> Result<Child> {
+fn begin(job: Job, config: &Path) -> Result<Child> {
     let program = std::env::current_exe().context(|| "find this program".into())?;
     let mut command = Command::new(program);
     command.args(match job {
@@ -111,9 +108,6 @@ fn begin(job: Job, config: &Path, context: &Context) -> Result<Child> {
         Job::Drill => &["drill"],
     });
     command.arg("--config").arg(config).arg("--quiet").stdin(std::process::Stdio::null());
-    if let Some(directory) = context.environment.get("STATE_DIRECTORY") {
-        command.env("STATE_DIRECTORY", directory);
-    }
     command.spawn().context(|| format!("begin {}", job.name()))
 }
 
