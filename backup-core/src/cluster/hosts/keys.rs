@@ -1,4 +1,5 @@
-//! SSH host keys, asked for with `ssh-keyscan`, which talks to many hosts at once and needs no account on any.
+//! SSH host keys, asked for with `ssh-keyscan`, which needs no account on any host. It connects to many hosts at once, and exchanges keys
+//! with one after another; so there are several of it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -17,8 +19,12 @@ use crate::{Context, Error, ErrorContext, Kind, Result};
 const DOING: &str = "ask the hosts for their SSH keys with ssh-keyscan";
 /// Seconds that one host gets.
 const PATIENCE: &str = "2";
-/// All of it ends then, whatever ssh-keyscan waits for.
+/// One of it ends then, whatever it waits for.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Hosts that one of it asks.
+const HOSTS_OF_ONE: usize = 8;
+/// As many run at once.
+const AT_ONCE: usize = 8;
 
 /// A public key of a host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,9 +48,13 @@ impl fmt::Display for HostKey {
 
 /// Every key that each of `addresses` presents, in order. One that presents none is left out.
 pub(super) async fn scan(addresses: &[IpAddr], port: u16, context: &Context) -> Result<HashMap<IpAddr, Vec<HostKey>>> {
-    if addresses.is_empty() {
-        return Ok(HashMap::new());
-    }
+    let some = addresses.chunks(HOSTS_OF_ONE).map(|some| scan_some(some, port, context));
+    // Collected first: the compiler takes no stream that borrows from a closure.
+    let some: Vec<_> = some.collect();
+    stream::iter(some).buffer_unordered(AT_ONCE).try_concat().await
+}
+
+async fn scan_some(addresses: &[IpAddr], port: u16, context: &Context) -> Result<HashMap<IpAddr, Vec<HostKey>>> {
     let mut command = Command::new("ssh-keyscan");
     command.args(["-T", PATIENCE, "-p", &port.to_string(), "-t", "ed25519,ecdsa,rsa", "-f", "-"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
