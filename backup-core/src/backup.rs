@@ -52,6 +52,13 @@ pub struct Request {
     pub hosts: Option<Vec<Host>>,
 }
 
+impl Request {
+    /// Whether it asks for some of the orchestrator's databases alone.
+    fn is_partial(&self) -> bool {
+        self.series.is_orchestrators() && !self.databases.is_empty()
+    }
+}
+
 /// What a backup made.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
@@ -83,7 +90,7 @@ impl Outcome {
 
     /// What the journal of runs keeps of it.
     pub(crate) fn part(&self, series: &Series) -> Part {
-        Part { series: series.clone(), bundle: Some(self.name.clone()), length: Some(self.length), failed: None }
+        Part { bundle: Some(self.name.clone()), length: Some(self.length), ..Part::of(series) }
     }
 }
 
@@ -162,21 +169,21 @@ pub async fn run_and_prune(
     let work = async {
         let mut outcome = Box::pin(run(settings, request, stream, context)).await?;
         let mut pruned = Vec::new();
-        // A bundle of some databases must not take the place of one that has all.
-        if !keep_all && request.databases.is_empty() {
+        if !keep_all && !request.is_partial() {
             let (deleted, found) = prune_after(&request.series, &outcome.name, &places, settings, context).await;
             pruned = deleted;
             outcome.warnings.extend(found);
         }
         Ok(Made { outcome, pruned })
     };
-    record(Job::Backup, context, work, |made: &Made| report(&request.series, &made.outcome)).await
+    record(Job::Backup, context, work, |made: &Made| report(request, &made.outcome)).await
 }
 
 /// What the journal of runs keeps of it.
-fn report(series: &Series, outcome: &Outcome) -> Report {
+fn report(request: &Request, outcome: &Outcome) -> Report {
     let warnings = outcome.warnings.iter().cloned().chain(outcome.not_everywhere("not everywhere"));
-    Report { parts: vec![outcome.part(series)], warnings: warnings.collect() }
+    let part = Part { partial: request.is_partial(), ..outcome.part(&request.series) };
+    Report { parts: vec![part], warnings: warnings.collect() }
 }
 
 /// A bundle that lacks its manifest and its name.
@@ -320,6 +327,7 @@ fn source(settings: &Settings, request: &Request, ready: &Ready, context: &Conte
     let cluster_conf = orchestrator.and_then(|_| settings.cluster_conf.canonicalize().ok());
     Source {
         group: request.series.group.clone(),
+        partial: request.is_partial(),
         host: context.environment.host.clone(),
         cluster: settings.cluster.cluster_name.clone(),
         ownership: orchestrator.map(|orchestrator| orchestrator.standing.ownership()),

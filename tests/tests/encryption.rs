@@ -68,6 +68,24 @@ fn every_recipient_reads_the_bundle_and_nobody_else_does() {
 }
 
 #[test]
+fn without_an_identity_nothing_is_deleted_and_that_is_said() {
+    let server = Postgres::start();
+    let place = Workplace::default();
+    let recipient = key(&place);
+    let bundle = bundle_for(&place, &server, &[&recipient]);
+    place
+        .write("settings.toml", "cluster_conf = 'cluster.conf'\n[[stores]]\npath = 'bundles'\n[retention]\nlast = 1\n");
+    let prune = |more: &[&str]| {
+        let output = place.cli(&[&["prune", "-c", "settings.toml", "--yes"], more].concat()).output().expect("it runs");
+        (output.status.code(), describe(&output))
+    };
+    let (code, text) = prune(&[]);
+    assert!(code == Some(3) && text.contains("no identity here opens it"), "{text}");
+    assert!(bundle.exists());
+    assert_eq!(prune(&["--identity", "key"]).0, Some(0));
+}
+
+#[test]
 fn age_and_tar_alone_unpack_it() {
     let server = Postgres::start();
     server.load_sample(100);

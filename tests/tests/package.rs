@@ -37,16 +37,12 @@ impl Clean {
             .expect("a package")
     }
 
-    /// Runs a script in the root.
+    /// Runs a script in the root, with a `/proc` that is gone afterwards.
     fn run(&self, script: &str) -> String {
         let script = format!("export PATH=/usr/sbin:/usr/bin:/sbin:/bin; {script}");
-        let output = done(&mut as_root(&[
-            Path::new("chroot"),
-            &self.root(),
-            Path::new("/bin/sh"),
-            Path::new("-ec"),
-            Path::new(&script),
-        ]));
+        let enter = "mount -t proc proc \"$0/proc\"; exec chroot \"$0\" /bin/sh -ec \"$1\"";
+        let words = ["unshare", "--mount", "sh", "-ec", enter].map(Path::new);
+        let output = done(&mut as_root(&[&words[..], &[&self.root(), Path::new(&script)]].concat()));
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
@@ -116,6 +112,22 @@ fn the_deb_installs_on_a_clean_system_and_takes_nothing_of_others_along() {
         "{unit}"
     );
     assert!(unit.contains("User=orchestrator-cli\n") && !unit.contains("/tmp"), "{unit}");
+    // What jobs lack is said while somebody is there.
+    let lacks = clean.run(
+        "echo 'cluster_name = example' > /root/cluster.conf; mkdir -p /etc/cron.d; \
+         printf \"cluster_conf = 'cluster.conf'\\n[[stores]]\\npath = '/srv/bundles'\\n\" > /root/o.toml; \
+         orchestrator-cli schedule install -c /root/o.toml --user nobody-here 2>&1 || echo code $?; ls /etc/cron.d; \
+         orchestrator-cli schedule install -c /root/o.toml 2>&1 || echo code $?; orchestrator-cli schedule remove; rm /root/*",
+    );
+    let (stranger, missing) = lacks.split_once("code 10\n").unwrap_or_else(|| panic!("{lacks}"));
+    assert!(
+        stranger.contains("this machine has no such user") && !missing.starts_with("orchestrator-cli\n"),
+        "{lacks}"
+    );
+    assert!(
+        missing.contains("install -d -o orchestrator-cli -m 700 /srv/bundles") && missing.contains("code 3"),
+        "{lacks}"
+    );
     // An upgrade changes nothing that somebody has set; neither a removal nor a purge takes settings, bundles or claims.
     let kept = "cat /etc/orchestrator/orchestrator.toml /var/lib/postgresql/backups/bundle /var/lib/orchestrator-cli/ownership.json";
     clean.run(

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Output;
 
-use backup_core::bundle::manifest::Manifest;
+use backup_core::bundle::manifest::{Manifest, Source};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::writer::Writer;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,6 +13,10 @@ use system_tests::{Workplace, describe, manifest_of};
 
 /// Makes a bundle of a cluster that holds `size` bytes, and gives its file's name.
 async fn bundle(place: &Workplace, cluster: &str, days: i64, size: usize) -> String {
+    bundle_from(place, Source { cluster: Some(cluster.into()), ..Source::default() }, days, size).await
+}
+
+async fn bundle_from(place: &Workplace, source: Source, days: i64, size: usize) -> String {
     let newest: DateTime<Utc> = "2026-11-20T19:15:00Z".parse().expect("a time");
     let name = BundleName::at(newest - TimeDelta::days(days));
     let file = format!("{name}.tgz");
@@ -28,7 +32,7 @@ async fn bundle(place: &Workplace, cluster: &str, days: i64, size: usize) -> Str
     writer.add("cluster.conf", &content).await.expect("added");
     let mut tail = closing.close(writer).await.expect("closed").expect("a tail");
     let mut manifest: Manifest = manifest_of(&name, std::mem::take(&mut tail.entries));
-    manifest.source.cluster = Some(cluster.into());
+    manifest.source = source;
     tail.seal(&manifest).expect("sealed");
     file
 }
@@ -115,6 +119,19 @@ async fn what_is_not_surely_ours_stays_and_nothing_goes_while_the_newest_is_doub
     assert!(
         !left.contains(&old) && [newest, other, damaged, "notes.tgz".into()].iter().all(|file| left.contains(file))
     );
+}
+
+#[tokio::test]
+async fn a_bundle_of_some_databases_takes_the_place_of_no_other_and_goes_by_hand_alone() {
+    let place = workplace();
+    settings(&place, "last = 1");
+    let some = Source { cluster: Some("example".into()), partial: true, ..Source::default() };
+    let before = bundle(&place, "example", 2, 5000).await;
+    let whole = bundle(&place, "example", 1, 5000).await;
+    let partial = bundle_from(&place, some, 0, 10).await;
+    let pruned = prune(&place, &["--yes"]);
+    assert!(pruned.status.success(), "{}", describe(&pruned));
+    assert!(!names(&place).contains(&before) && names(&place) == [whole, partial], "{:?}", names(&place));
 }
 
 #[test]

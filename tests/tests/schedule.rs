@@ -230,6 +230,32 @@ fn every_channel_tells_a_failure_and_one_that_fails_fails_no_backup() {
 }
 
 #[test]
+fn a_backup_of_some_databases_makes_nobody_safe_and_a_slip_is_no_failed_drill() {
+    let server = Postgres::start();
+    server.sql("postgres", "CREATE TABLE t ()");
+    let place = place("");
+    let failed = run(job(&place, &server, "backup").env("PGHOST", "/nowhere"));
+    assert_eq!(failed.status.code(), Some(1), "{}", describe(&failed));
+    let mut some = place.cli(&["backup", "--config", "o.toml", "--database", "postgres"]);
+    let some = run(some.envs(server.variables()));
+    assert!(some.status.success() && place.bundles().len() == 1, "{}", describe(&some));
+    let slip = run(&mut place.cli(&["drill", "bundles/orchestrator_backup_20200101T000000Z.tgz"]));
+    assert_eq!(slip.status.code(), Some(10), "{}", describe(&slip));
+    let codes = || {
+        let status = run(&mut place.cli(&["status", "--config", "o.toml", "--json"]));
+        let value: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
+        let findings = value["result"]["findings"].as_array().expect("findings").clone();
+        let codes = findings.iter().filter(|one| one["severity"] != "info").map(|one| one["code"].clone());
+        codes.map(|code| code.as_str().expect("a code").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(), ["no-bundle", "last-run"]);
+    another_second();
+    assert!(run(&mut job(&place, &server, "backup")).status.success());
+    assert_eq!(codes(), ["never-drilled"]);
+    assert!(describe(&run(&mut place.cli(&["list", "bundles"]))).contains("some databases alone"));
+}
+
+#[test]
 fn units_are_written_for_every_job_and_are_what_systemd_takes() {
     let place = place("[schedule]\ndatabases = 'Mon..Fri 03:15'\ndrill = '30 4 * * 0'\n");
     let there = place.path("units").display().to_string();

@@ -83,6 +83,9 @@ pub struct Source {
     /// The server group whose databases these are; none where the orchestrator is backed up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Whether it was asked for some of the databases alone: such a bundle never counts as the newest one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// Where its `cluster.conf` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_conf: Option<PathBuf>,

@@ -27,6 +27,9 @@ pub struct Facts {
     /// The server group that it is of, where a component's databases are in it.
     #[serde(default)]
     pub group: Option<String>,
+    /// Whether it was asked for some of the databases alone.
+    #[serde(default)]
+    pub partial: bool,
     /// Release that ran.
     pub release: Option<String>,
     /// Its databases.
@@ -189,6 +192,7 @@ fn facts(bundle: &OpenBundle) -> Facts {
     Facts {
         cluster: manifest.source.cluster.clone(),
         group: manifest.source.group.clone(),
+        partial: manifest.source.partial,
         release: manifest.source.release.clone(),
         databases: manifest.databases.iter().map(|database| database.name.clone()).collect(),
         rows: manifest.rows(),

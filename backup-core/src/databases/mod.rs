@@ -163,8 +163,7 @@ fn report(done: &[Done]) -> Report {
                 outcome.part(&one.series)
             }
             Fate::Failed { message, .. } => {
-                let failed = Some(format!("{}: {message}", one.host));
-                Part { series: one.series.clone(), bundle: None, length: None, failed }
+                Part { failed: Some(format!("{}: {message}", one.host)), ..Part::of(&one.series) }
             }
             Fate::Left { .. } | Fate::Would { .. } => continue,
         });

@@ -51,7 +51,7 @@ pub struct Candidate {
     pub created: DateTime<Utc>,
     /// Its length in bytes.
     pub length: u64,
-    /// Why it may not be judged at all: it can't be opened, or is another cluster's.
+    /// Why it may not be judged at all: it can't be opened, is another cluster's, or does not have all that the others have.
     pub foreign: Option<String>,
     /// Whether a drill has proved it.
     pub proved: bool,

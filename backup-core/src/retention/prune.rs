@@ -6,6 +6,7 @@ use super::{Candidate, Known, Policy, Verdict};
 use crate::bundle::name::FileName;
 use crate::catalog::{self, Cache, Listed, Series};
 use crate::encryption::Identities;
+use crate::finding::Finding;
 use crate::store::{Store, open_stored};
 use crate::{Error, Kind, Result};
 
@@ -35,7 +36,25 @@ impl Pruning {
         let asked =
             |one: &Candidate| one.foreign.is_some() || self.only.as_ref().is_none_or(|only| one.series == *only);
         let candidates: Vec<Candidate> = candidates.into_iter().filter(asked).collect();
-        Ok(self.policy.judge(&candidates, now, &self.known))
+        let mut verdict = self.policy.judge(&candidates, now, &self.known);
+        verdict.withheld.extend(self.unopened(&listed, &store.location()));
+        Ok(verdict)
+    }
+
+    /// Encrypted bundles that nobody here can judge, which stay for ever unless somebody knows.
+    fn unopened(&self, listed: &[Listed], store: &str) -> Option<Finding> {
+        let asked = |one: &&Listed| self.only.as_ref().is_none_or(|only| one.component == only.component);
+        let closed = |one: &&Listed| one.encrypted && !one.opened && one.problem.is_none();
+        let many = listed.iter().filter(asked).filter(closed).count();
+        let message = match many {
+            0 => return None,
+            1 => "a bundle is encrypted, and no identity here opens it: whose it is can't be seen, so it stays".into(),
+            _ => format!(
+                "{many} bundles are encrypted, and no identity here opens them: whose they are can't be seen, so they stay"
+            ),
+        };
+        let hint = "name one in [encryption].identities; where there is to be none, leave [retention] out and `prune` elsewhere";
+        Some(Finding::warning("not-opened", store, message).hint(hint))
     }
 
     fn candidate(&self, listed: &Listed) -> Candidate {
@@ -43,6 +62,7 @@ impl Pruning {
         let foreign = match &listed.problem {
             Some(problem) => Some(problem.clone()),
             None if !listed.opened => Some("it is encrypted, and no identity opens it".into()),
+            None if listed.facts.partial => Some("it has some of the databases alone".into()),
             None => self.foreign(cluster),
         };
         Candidate {

@@ -2,11 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::{Job, Run, State};
+use super::{Job, Part, Run, State};
 use crate::catalog::Series;
 use crate::finding::Finding;
 use crate::{Context, Error, ErrorContext, Kind, Result, state};
@@ -27,6 +27,11 @@ impl Runs {
     /// Where there is no place for it.
     pub fn of(context: &Context) -> Result<Self> {
         state::directory(context).map(|directory| Self(directory.join("runs.json")))
+    }
+
+    /// Its file, which need not exist.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Every run that is kept, oldest first. One whose process is gone counts as cut off.
@@ -84,7 +89,7 @@ impl Runs {
     /// # Errors
     /// As [`Runs::all`].
     pub fn last(&self, job: Job) -> Result<Option<Run>> {
-        Ok(self.all()?.into_iter().rev().find(|run| run.job == job))
+        Ok(self.all()?.into_iter().rev().find(|run| run.job == job && !run.is_partial()))
     }
 
     /// Since when jobs are watched here that have never run: since this was first asked.
@@ -110,7 +115,7 @@ impl Runs {
         let mut last: Vec<(Series, DateTime<Utc>, bool)> = Vec::new();
         for run in self.all()?.iter().filter(|run| run.job != Job::Drill && run.state != State::Overlapped) {
             let of_run: Vec<(Series, bool)> = match run.parts.is_empty() {
-                false => run.parts.iter().map(|part| (part.series.clone(), part.failed.is_some())).collect(),
+                false => whole(run).map(|part| (part.series.clone(), part.failed.is_some())).collect(),
                 true if run.state.is_good() => Vec::new(),
                 true if run.job == Job::Backup => vec![(Series::orchestrator(), true)],
                 true => last
@@ -128,9 +133,14 @@ impl Runs {
     }
 }
 
+/// What a run did of series as a whole: a bundle of some databases does not make good that there is none of all.
+fn whole(run: &Run) -> impl Iterator<Item = &Part> {
+    run.parts.iter().filter(|part| !part.partial)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{Part, Report, record};
+    use super::super::{Report, record};
     use super::*;
     use crate::context::Environment;
 
@@ -141,7 +151,7 @@ mod tests {
 
     fn part(component: &str, failed: bool) -> Part {
         let series = Series { component: component.into(), group: None };
-        Part { series, bundle: None, length: None, failed: failed.then(|| "why".to_owned()) }
+        Part { failed: failed.then(|| "why".to_owned()), ..Part::of(&series) }
     }
 
     #[tokio::test]

@@ -96,9 +96,19 @@ pub struct Part {
     /// Its length in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
+    /// Whether some of the databases alone were asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// Why it failed, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
+}
+
+impl Part {
+    /// One without a bundle.
+    pub fn of(series: &Series) -> Self {
+        Self { series: series.clone(), bundle: None, length: None, partial: false, failed: None }
+    }
 }
 
 /// One run.
@@ -170,6 +180,11 @@ impl Run {
         if self.state == State::Done {
             self.state = State::Warned;
         }
+    }
+
+    /// Whether it was asked for some databases alone.
+    pub fn is_partial(&self) -> bool {
+        !self.parts.is_empty() && self.parts.iter().all(|part| part.partial)
     }
 
     /// Whether it is the run of a process.

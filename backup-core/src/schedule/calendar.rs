@@ -75,7 +75,9 @@ impl FromStr for Calendar {
             return Err(refused("it names days of the month and of the week"));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
-        let cron = parser.parse(&fields.join(" ")).map_err(|cause| refused(&cause.to_string()))?;
+        let parsed = parser.parse(&fields.join(" "));
+        let cron =
+            parsed.map_err(|_| refused("a number, a name or a range in it does not exist, such as the hour 24"))?;
         if cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false).is_err() {
             return Err(refused("this time never comes"));
         }

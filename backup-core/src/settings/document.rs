@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::DEFAULT_PATH;
 use crate::cluster::hosts::SSH_PORT;
 use crate::retention::Policy;
 use crate::store::{S3Options, SftpOptions};
@@ -212,6 +213,9 @@ pub(super) fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {
     fs::read(path).map_err(|cause| {
         let missing = cause.kind() == ErrorKind::NotFound;
         let hint = match cause.kind() {
+            ErrorKind::NotFound if path == Path::new(DEFAULT_PATH) => {
+                "write settings there, from deploy/orchestrator.toml or /usr/share/doc/orchestrator-cli/examples; or name others with --config"
+            }
             ErrorKind::NotFound => "name an existing file with --config, or as cluster_conf in the settings",
             ErrorKind::PermissionDenied => "run as a user that may read it",
             _ => "name a file that can be read",
@@ -243,12 +247,16 @@ fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     }
 }
 
+/// Names less alike are no slip of the fingers.
+const ALIKE: f64 = 0.8;
+
 /// The known key nearest to the unknown one, both taken from the parser's message.
 fn suggestion(message: &str) -> Option<&str> {
     let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
     quoted
         .map(|known| (strsim::jaro_winkler(unknown, known), known))
+        .filter(|(near, _)| *near > ALIKE)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| known)
 }

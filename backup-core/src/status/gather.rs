@@ -183,6 +183,10 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, cluster: &str, stor
             there.bad += 1;
             continue;
         }
+        // It is no bundle that one could go back to.
+        if bundle.facts.partial {
+            continue;
+        }
         there.bundles.push(Good { file: bundle.file.clone(), created: bundle.created, length: bundle.length });
         if let Some(drill) = &bundle.drill {
             let this = LastDrill {
@@ -212,8 +216,8 @@ fn jobs(schedule: Option<&Schedule>, runs: &[Run], now: DateTime<Utc>) -> Vec<Jo
     let state = |job: Job| {
         let of_job = || runs.iter().rev().filter(move |run| run.job == job);
         let calendar = schedule.and_then(|schedule| schedule.of(job));
-        // What could not begin says nothing of the one that ran.
-        let last = of_job().find(|run| run.state != State::Overlapped);
+        // What could not begin says nothing of the one that ran, nor does a bundle of some databases.
+        let last = of_job().find(|run| run.state != State::Overlapped && !run.is_partial());
         let next = calendar.and_then(|calendar| calendar.next_after(&now.with_timezone(&Local)));
         let missed = schedule.zip(last).map_or(0, |(schedule, last)| schedule.missed(job, last.began, now).len());
         JobState {

@@ -26,6 +26,10 @@ pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &
     let mut settings = settings::load_restore(arguments.config.as_deref())?;
     settings.access = with(settings.access, arguments.identities);
     let all = arguments.bundle.is_none();
+    if let Some(bundle) = &arguments.bundle {
+        // A slip of the fingers is no drill that failed.
+        context.until_cancelled(settings.access.open(bundle, context)).await?;
+    }
     let work = async {
         let bundles = match arguments.bundle {
             Some(bundle) => vec![bundle],
@@ -101,10 +105,9 @@ fn report(drilled: &[Drilled]) -> Report {
             Err(error) => Some(error.chain().join(": ")),
         };
         Part {
-            series: Series { component, group: None },
             bundle: one.drill.as_ref().ok().map(|drill| drill.bundle.clone()),
-            length: None,
             failed: why,
+            ..Part::of(&Series { component, group: None })
         }
     };
     let warnings = drilled.iter().filter_map(|one| one.unrecorded.clone());

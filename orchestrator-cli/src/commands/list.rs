@@ -104,7 +104,8 @@ fn note(bundle: &Listed) -> String {
     let locked = bundle.locked_until.map(|time| format!("locked until {}", time.format("%F")));
     let warnings = (bundle.facts.warnings > 0).then(|| human::counted(bundle.facts.warnings as u64, "warning"));
     let encrypted = bundle.encrypted.then(|| "encrypted".to_owned());
-    [encrypted, locked, warnings, problem].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let partial = bundle.facts.partial.then(|| "some databases alone".to_owned());
+    [encrypted, partial, locked, warnings, problem].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// What the last drill has shown.

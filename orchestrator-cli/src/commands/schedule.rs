@@ -14,12 +14,11 @@ use chrono::{DateTime, Local};
 use serde_json::json;
 
 use crate::arguments::{Install, RunJob, Schedule as Arguments};
+use crate::human::shell_word;
 use crate::output::{Output, flush_left, table};
-use crate::routine::{Begun, CRONTAB, crontab, forever, is_ours, once, supervise, units};
+use crate::routine::{Begun, CRONTAB, UNITS, crontab, forever, installed, is_ours, once, supervise, units, written};
 use crate::{exit, findings};
 
-/// Where systemd looks for the units of this machine's administrator.
-const UNITS: &str = "/etc/systemd/system";
 /// It is there where systemd runs.
 const SYSTEMD: &str = "/run/systemd/system";
 /// Times that are shown of each job.
@@ -38,6 +37,7 @@ async fn run_jobs(arguments: RunJob, output: &Output, context: &Context) -> Resu
     let config = std::path::absolute(&arguments.config.config).context(|| "find the settings".into())?;
     let settings = settings::load(&config)?;
     let schedule = schedule(&settings);
+    let settings = Settings { schedule: Some(schedule.clone()), ..settings };
     let both = (&settings, &schedule);
     match arguments.job {
         Some(job) => supervise(job.into(), &config, both, output, context).await,
@@ -58,6 +58,7 @@ fn schedule(settings: &Settings) -> Schedule {
 fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
     let config = std::path::absolute(&arguments.config.config).context(|| "find the settings".into())?;
     let settings = settings::load(&config)?;
+    let findings = if arguments.directory.is_some() { Vec::new() } else { lacking(&settings, &arguments.user)? };
     let program = std::env::current_exe().context(|| "find this program".into())?;
     let begun = Begun { program: &program, config: &config, user: &arguments.user };
     let systemd = !arguments.cron && (arguments.directory.is_some() || Path::new(SYSTEMD).exists());
@@ -87,12 +88,39 @@ fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
     let gone: String = stale.iter().map(|path| format!("removed {}\n", path.display())).collect();
     let mut text: String = written.iter().map(|path| format!("{}\n", path.display())).collect();
     text.push_str(&gone);
-    text.push_str(match systemd {
-        true => "`schedule show` says what comes next, `systemctl start orchestrator-cli-backup` tries it now\n",
-        false => "`schedule show` says what comes next\n",
-    });
-    output.result("schedule-install", &json!({ "written": written, "removed": stale }), &text)?;
-    Ok(exit::done(false))
+    text.push_str(&findings.iter().map(findings::finding).collect::<String>());
+    text.push_str(&next_steps(&schedule(&settings), systemd));
+    let value = json!({ "written": written, "removed": stale, "findings": findings });
+    output.result("schedule-install", &value, &text)?;
+    Ok(exit::done(!findings.is_empty()))
+}
+
+fn next_steps(schedule: &Schedule, systemd: bool) -> String {
+    match (schedule.jobs.first(), systemd) {
+        (None, _) => "no job has a time: nothing runs by itself\n".into(),
+        (Some((job, _)), true) => {
+            let job = job.name();
+            format!("`schedule show` says what comes next, `systemctl start orchestrator-cli-{job}` tries it now\n")
+        }
+        (Some(_), false) => "`schedule show` says what comes next\n".into(),
+    }
+}
+
+/// What the user that jobs run as does not have here yet. A job may make no directory that is not its own.
+fn lacking(settings: &Settings, user: &str) -> Result<Vec<Finding>> {
+    let doing = || format!("look for the user {user}");
+    let known = Command::new("id").args(["-u", "--", user]).output().context(doing)?;
+    if !known.status.success() {
+        let error = Error::new(Kind::NotFound, doing()).because("this machine has no such user");
+        return Err(error.hint("the packages make orchestrator-cli; --user names another one, such as postgres"));
+    }
+    let missing = written(settings).into_iter().filter(|path| !path.is_dir());
+    let finding = |path: &Path| {
+        let make = format!("install -d -o {user} -m 700 {}", shell_word(path));
+        Finding::warning("no-directory", path.display().to_string(), "jobs write there, and it does not exist")
+            .hint(make)
+    };
+    Ok(missing.map(finding).collect())
 }
 
 /// Writes a file unless somebody else's is there.
@@ -104,9 +132,12 @@ fn write(path: &Path, content: &str) -> Result<()> {
         return Err(error.hint("move it away; to change a unit of ours use a drop-in: `systemctl edit`"));
     }
     fs::write(path, content).map_err(|cause| {
-        let denied = cause.kind() == ErrorKind::PermissionDenied;
-        let error = Error::new(Kind::Failed, doing()).because(cause);
-        if denied { error.hint("run it as root") } else { error }
+        let hint = match cause.kind() {
+            ErrorKind::PermissionDenied => Some("run it as root"),
+            ErrorKind::NotFound => Some("make the directory first"),
+            _ => None,
+        };
+        hint.into_iter().fold(Error::new(Kind::Failed, doing()).because(cause), |error, hint| error.hint(hint))
     })
 }
 
@@ -181,13 +212,4 @@ fn show(settings: &Settings, output: &Output, context: &Context) -> Result<ExitC
     installed.iter().for_each(|path| text.push_str(&format!("by {}\n", path.display())));
     output.result("schedule", &json!({ "jobs": values, "installed": installed }), &text)?;
     Ok(exit::done(installed.is_empty()))
-}
-
-/// What runs the jobs: timers of the administrator or of a package, or cron.
-fn installed() -> Vec<PathBuf> {
-    let of_package = "/usr/lib/systemd/system";
-    let timers = Job::ALL.iter().flat_map(|job| {
-        [UNITS, of_package].map(|place| Path::new(place).join(format!("orchestrator-cli-{}.timer", job.name())))
-    });
-    timers.chain([PathBuf::from(CRONTAB)]).filter(|path| path.exists()).collect()
 }

@@ -78,6 +78,9 @@ fn head(manifest: &Manifest, length: u64) -> String {
     if let Some(server) = &source.postgres {
         line("PostgreSQL", format!("{}, pg_dump {}", server.version, server.pg_dump));
     }
+    if source.partial {
+        line("partial", "some of the databases alone, as was asked for".into());
+    }
     line("size", format!("{} for {} of content", human::bytes(length), human::bytes(manifest.content())));
     text
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use backup_core::finding::{Severity, worst};
+use backup_core::finding::{Finding, Severity, worst};
 use backup_core::runs::Runs;
 use backup_core::{Context, ErrorContext, Result, settings, status};
 use serde_json::json;
@@ -13,12 +13,22 @@ use crate::{exit, report, routine};
 
 pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -> Result<ExitCode> {
     if arguments.history {
-        let runs = Runs::of(context)?.all()?;
-        output.result("history", &json!({ "runs": runs }), &report::history(&runs))?;
+        let journal = Runs::of(context)?;
+        let runs = journal.all()?;
+        output.result("history", &json!({ "runs": runs }), &report::history(&runs, journal.path()))?;
         return Ok(exit::done(false));
     }
-    let settings = settings::load(&arguments.config.config)?;
-    let status = status::look(&settings, context).await?;
+    let mut settings = settings::load(&arguments.config.config)?;
+    let installed = routine::installed();
+    if !installed.is_empty() {
+        settings.schedule.get_or_insert_default();
+    }
+    let mut status = status::look(&settings, context).await?;
+    if installed.is_empty() {
+        let finding = Finding::info("not-installed", "schedule", "no timer and no crontab of this machine runs jobs");
+        let hint = "`schedule install`; a container's `schedule run` or a CronJob needs neither";
+        status.findings.push(finding.hint(hint));
+    }
     if let Some(path) = &arguments.metrics {
         routine::write_metrics(path, &status)?;
     }

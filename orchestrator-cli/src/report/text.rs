@@ -1,5 +1,6 @@
 //! A status on one screen, and the runs before it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use backup_core::finding::{Severity, age, worst};
@@ -85,10 +86,13 @@ fn of_job(job: &JobState, now: DateTime<Utc>) -> [String; 5] {
     ]
 }
 
-/// The runs, newest first.
-pub(crate) fn history(runs: &[Run]) -> String {
+/// The runs of a journal, newest first.
+pub(crate) fn history(runs: &[Run], journal: &Path) -> String {
     if runs.is_empty() {
-        return "nothing has run yet\n".into();
+        let journal = journal.display();
+        return format!(
+            "no run is noted in {journal}; every user has a journal of his own, and STATE_DIRECTORY names another\n"
+        );
     }
     let row = |run: &Run| {
         let took = run.ended.and_then(|ended| (ended - run.began).to_std().ok());
@@ -111,7 +115,5 @@ pub(crate) fn history(runs: &[Run]) -> String {
             ),
         ]
     };
-    let mut text = String::new();
-    text.push_str(&flush_left(&table(&["BEGAN", "JOB", "", "TOOK", "WHAT"], &[3], runs.iter().rev().map(row))));
-    text
+    flush_left(&table(&["BEGAN", "JOB", "", "TOOK", "WHAT"], &[3], runs.iter().rev().map(row)))
 }

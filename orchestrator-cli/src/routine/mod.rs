@@ -10,13 +10,19 @@ pub(crate) use round::{forever, once};
 pub(crate) use supervise::{is_ours, supervise, write_metrics};
 pub(crate) use units::units;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use backup_core::runs::Job;
 use backup_core::settings::Settings;
 use backup_core::store::Address;
 
 /// What begins every file that `schedule install` writes; it overwrites and removes no other.
 pub(crate) const MARK: &str = "# Written by `orchestrator-cli schedule install`; `schedule remove` removes it.";
+
+/// Where systemd looks for the units of this machine's administrator.
+pub(crate) const UNITS: &str = "/etc/systemd/system";
+/// Where it looks for those of packages.
+const UNITS_OF_PACKAGES: &str = "/usr/lib/systemd/system";
 
 /// How a job is begun.
 pub(crate) struct Begun<'b> {
@@ -29,7 +35,7 @@ pub(crate) struct Begun<'b> {
 }
 
 /// Directories that jobs write to.
-fn written(settings: &Settings) -> Vec<&Path> {
+pub(crate) fn written(settings: &Settings) -> Vec<&Path> {
     let stores = settings.stores.iter().filter_map(|store| match &store.address {
         Address::Directory(path) => Some(path.as_path()),
         _ => None,
@@ -40,4 +46,13 @@ fn written(settings: &Settings) -> Vec<&Path> {
     paths.sort_unstable();
     paths.dedup();
     paths
+}
+
+/// What runs the jobs on this machine: timers of its administrator or of a package, or cron.
+pub(crate) fn installed() -> Vec<PathBuf> {
+    let timers = Job::ALL.iter().flat_map(|job| {
+        let timer = format!("orchestrator-cli-{}.timer", job.name());
+        [UNITS, UNITS_OF_PACKAGES].map(|place| Path::new(place).join(&timer))
+    });
+    timers.chain([PathBuf::from(CRONTAB)]).filter(|path| path.exists()).collect()
 }
