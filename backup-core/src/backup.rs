@@ -26,7 +26,7 @@ use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
 use crate::preflight::{DOING, Ready, preflight};
 use crate::retention::{Pruned, prune_after};
-use crate::runs::{Job, Part, Report, record};
+use crate::runs::{Job, Part, Report, Run, record};
 use crate::settings::Settings;
 use crate::store::{Address, blocking};
 use crate::{Error, ErrorContext, Kind, Result, TOOL};
@@ -147,6 +147,8 @@ pub struct Made {
     /// The bundle.
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// Whether it has some databases alone, and counts for nothing.
+    pub partial: bool,
     /// What no rule keeps any more.
     pub pruned: Vec<Pruned>,
 }
@@ -174,16 +176,16 @@ pub async fn run_and_prune(
             pruned = deleted;
             outcome.warnings.extend(found);
         }
-        Ok(Made { outcome, pruned })
+        Ok(Made { outcome, partial: request.is_partial(), pruned })
     };
-    record(Job::Backup, context, work, |made: &Made| report(request, &made.outcome)).await
+    let run = Run { partial: request.is_partial(), ..Run::beginning(Job::Backup, context) };
+    record(run, context, work, |made: &Made| report(&request.series, &made.outcome)).await
 }
 
 /// What the journal of runs keeps of it.
-fn report(request: &Request, outcome: &Outcome) -> Report {
+fn report(series: &Series, outcome: &Outcome) -> Report {
     let warnings = outcome.warnings.iter().cloned().chain(outcome.not_everywhere("not everywhere"));
-    let part = Part { partial: request.is_partial(), ..outcome.part(&request.series) };
-    Report { parts: vec![part], warnings: warnings.collect() }
+    Report { parts: vec![outcome.part(series)], warnings: warnings.collect() }
 }
 
 /// A bundle that lacks its manifest and its name.

@@ -85,7 +85,7 @@ fn the_deb_installs_on_a_clean_system_and_takes_nothing_of_others_along() {
     let found = clean.run(
         "orchestrator-cli --version; id -nG orchestrator-cli; stat -c '%U %a' /var/lib/postgresql/backups; \
          ls /etc/systemd/system/timers.target.wants; ls /usr/share/man/man1 /usr/share/bash-completion/completions; \
-         ls /usr/share/doc/orchestrator-cli/examples",
+         ls /usr/share/doc/orchestrator-cli/examples /usr/share/doc/orchestrator-cli/runbooks",
     );
     for expected in [
         "orchestrator-cli 0",
@@ -94,6 +94,7 @@ fn the_deb_installs_on_a_clean_system_and_takes_nothing_of_others_along() {
         "orchestrator-cli-backup.timer\norchestrator-cli-drill.timer",
         "orchestrator-cli.1.gz",
         "orchestrator.toml",
+        "lost-vm.md",
     ] {
         assert!(found.contains(expected), "{expected}: {found}");
     }
@@ -116,14 +117,13 @@ fn the_deb_installs_on_a_clean_system_and_takes_nothing_of_others_along() {
     let lacks = clean.run(
         "echo 'cluster_name = example' > /root/cluster.conf; mkdir -p /etc/cron.d; \
          printf \"cluster_conf = 'cluster.conf'\\n[[stores]]\\npath = '/srv/bundles'\\n\" > /root/o.toml; \
-         orchestrator-cli schedule install -c /root/o.toml --user nobody-here 2>&1 || echo code $?; ls /etc/cron.d; \
+         orchestrator-cli schedule install -c /root/o.toml --user nobody-here 2>&1 || echo code $?; \
+         test ! -e /etc/cron.d/orchestrator-cli; orchestrator-cli status -c /root/o.toml 2>&1 || echo code $?; \
          orchestrator-cli schedule install -c /root/o.toml 2>&1 || echo code $?; orchestrator-cli schedule remove; rm /root/*",
     );
     let (stranger, missing) = lacks.split_once("code 10\n").unwrap_or_else(|| panic!("{lacks}"));
-    assert!(
-        stranger.contains("this machine has no such user") && !missing.starts_with("orchestrator-cli\n"),
-        "{lacks}"
-    );
+    assert!(stranger.contains("this machine has no such user"), "{lacks}");
+    assert!(missing.contains("no timer and no crontab of this machine runs jobs"), "{lacks}");
     assert!(
         missing.contains("install -d -o orchestrator-cli -m 700 /srv/bundles") && missing.contains("code 3"),
         "{lacks}"

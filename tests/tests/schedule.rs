@@ -252,6 +252,10 @@ fn a_backup_of_some_databases_makes_nobody_safe_and_a_slip_is_no_failed_drill() 
     another_second();
     assert!(run(&mut job(&place, &server, "backup")).status.success());
     assert_eq!(codes(), ["never-drilled"]);
+    let mut typo = place.cli(&["backup", "--config", "o.toml", "--database", "postgrse"]);
+    let typo = run(typo.envs(server.variables()));
+    assert!(!typo.status.success(), "{}", describe(&typo));
+    assert_eq!(codes(), ["never-drilled"]);
     assert!(describe(&run(&mut place.cli(&["list", "bundles"]))).contains("some databases alone"));
 }
 

@@ -28,7 +28,6 @@ pub struct Facts {
     #[serde(default)]
     pub group: Option<String>,
     /// Whether it was asked for some of the databases alone.
-    #[serde(default)]
     pub partial: bool,
     /// Release that ran.
     pub release: Option<String>,

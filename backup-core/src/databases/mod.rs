@@ -24,7 +24,7 @@ use crate::cluster::secret::Secret;
 use crate::deploy::machines;
 use crate::finding::Finding;
 use crate::retention::Pruned;
-use crate::runs::{Job, Part, Report, record};
+use crate::runs::{Job, Part, Report, Run, record};
 use crate::settings::Settings;
 use crate::{Context, Result};
 
@@ -148,7 +148,7 @@ pub async fn back_up(
     if request.dry_run {
         work.await
     } else {
-        record(Job::Databases, context, work, |done: &Vec<Done>| report(done)).await
+        record(Run::beginning(Job::Databases, context), context, work, |done: &Vec<Done>| report(done)).await
     }
 }
 

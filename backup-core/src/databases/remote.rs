@@ -90,11 +90,17 @@ impl Over<'_> {
     }
 
     async fn send(&self, server: &Server, seen: &Seen, request: &Request) -> Result<Vec<Done>> {
+        let recipients = self.recipients(request)?;
         let errand = Errand {
             host: server.host.clone(),
             cluster_conf: String::from_utf8_lossy(&self.settings.cluster_conf_bytes).into_owned(),
             settings: self.settings.written.as_ref().map(|text| needed(text.expose())).transpose()?,
-            request: Request { recipients: self.recipients(request)?, ..request.clone() },
+            request: Request {
+                // No identity goes along, and without one nothing could be judged there.
+                keep_all: request.keep_all || !recipients.is_empty(),
+                recipients,
+                ..request.clone()
+            },
         };
         let errand = serde_json::to_vec(&errand).context(|| "write JSON".into())?;
         let doing = || format!("back up the databases of {}", server.host);

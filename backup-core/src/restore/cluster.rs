@@ -54,7 +54,8 @@ pub(super) async fn look(
         None => None,
     };
     // Who brings a part back takes nobody's place.
-    let ownership = ownership.filter(|_| request.databases.is_empty() && request.databases_wanted());
+    let whole = request.databases.is_empty() && request.databases_wanted() && !manifest.source.partial;
+    let ownership = ownership.filter(|_| whole);
     Hosts { down, known: Some(record.hosts), ownership }
 }
 

@@ -58,6 +58,11 @@ pub(super) async fn preflight(
     let source = source::look(request, settings, &mut findings, context).await;
     let mut hosts = Hosts::default();
     if let Some(source) = &source {
+        if source.manifest().source.partial {
+            let message = "it has some of the databases alone, as was asked for when it was made";
+            let hint = "`list` notes which bundles are so; take another one to bring back all";
+            findings.all.push(Finding::warning("partial", &source.manifest().name, message).hint(hint));
+        }
         let component = source.manifest().component();
         if component.is_none() {
             release::look(source.manifest(), request, settings, &mut findings).await;

@@ -34,10 +34,18 @@ pub async fn prune_after(
     let (mut pruned, mut warnings) = (Vec::new(), Vec::new());
     let Some(policy) = settings.retention.clone() else { return (pruned, warnings) };
     context.phase("prune");
+    let identities = match Identities::read(&settings.access.identities) {
+        Ok(identities) => identities,
+        Err(error) => {
+            let finding = Finding::warning_from_error("not-pruned", series.to_string(), &error);
+            context.observer.event(&Event::Finding(finding.clone()));
+            return (pruned, vec![finding]);
+        }
+    };
     let pruning = Pruning {
         policy,
         cluster: settings.cluster.cluster_name.clone().unwrap_or_default(),
-        identities: Identities::read(&settings.access.identities).unwrap_or_default(),
+        identities,
         only: Some(series.clone()),
         known: Known::default(),
     };

@@ -84,7 +84,7 @@ pub struct Decision {
 pub struct Verdict {
     /// Of each bundle, in the order in which they were given.
     pub decisions: Vec<Decision>,
-    /// Why nothing is deleted although rules would have it so.
+    /// Why something is not deleted that rules might have deleted.
     pub withheld: Vec<Finding>,
 }
 

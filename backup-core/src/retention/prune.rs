@@ -10,6 +10,9 @@ use crate::finding::Finding;
 use crate::store::{Store, open_stored};
 use crate::{Error, Kind, Result};
 
+/// Why no rule is for it.
+const PARTIAL: &str = "it has some of the databases alone";
+
 /// Whose bundles are deleted, and by which rules.
 #[derive(Clone)]
 pub struct Pruning {
@@ -44,16 +47,14 @@ impl Pruning {
     /// Encrypted bundles that nobody here can judge, which stay for ever unless somebody knows.
     fn unopened(&self, listed: &[Listed], store: &str) -> Option<Finding> {
         let asked = |one: &&Listed| self.only.as_ref().is_none_or(|only| one.component == only.component);
-        let closed = |one: &&Listed| one.encrypted && !one.opened && one.problem.is_none();
+        let closed = |one: &&Listed| one.encrypted && !one.opened && !one.damaged;
         let many = listed.iter().filter(asked).filter(closed).count();
         let message = match many {
             0 => return None,
-            1 => "a bundle is encrypted, and no identity here opens it: whose it is can't be seen, so it stays".into(),
-            _ => format!(
-                "{many} bundles are encrypted, and no identity here opens them: whose they are can't be seen, so they stay"
-            ),
+            1 => "an encrypted bundle can't be opened here: whose it is can't be seen, so it stays".into(),
+            _ => format!("{many} encrypted bundles can't be opened here: whose they are can't be seen, so they stay"),
         };
-        let hint = "name one in [encryption].identities; where there is to be none, leave [retention] out and `prune` elsewhere";
+        let hint = "name their identity in [encryption].identities; where there is to be none, leave [retention] out and `prune` elsewhere";
         Some(Finding::warning("not-opened", store, message).hint(hint))
     }
 
@@ -62,7 +63,7 @@ impl Pruning {
         let foreign = match &listed.problem {
             Some(problem) => Some(problem.clone()),
             None if !listed.opened => Some("it is encrypted, and no identity opens it".into()),
-            None if listed.facts.partial => Some("it has some of the databases alone".into()),
+            None if listed.facts.partial => Some(PARTIAL.into()),
             None => self.foreign(cluster),
         };
         Candidate {
@@ -91,8 +92,10 @@ impl Pruning {
         let name: FileName = file.parse().map_err(|_| refused("it is not called as bundles are".into()))?;
         let bundle = open_stored(store, &self.identities, &name)?;
         let bundle = bundle.ok_or_else(|| refused("it can't be opened".into()))?;
-        match self.foreign(bundle.manifest().source.cluster.as_deref().unwrap_or_default()) {
+        let source = &bundle.manifest().source;
+        match self.foreign(source.cluster.as_deref().unwrap_or_default()) {
             Some(why) => Err(refused(why)),
+            None if source.partial => Err(refused(PARTIAL.into())),
             None => store.remove(&name),
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::{Job, Part, Run, State};
+use super::{Job, Run, State};
 use crate::catalog::Series;
 use crate::finding::Finding;
 use crate::{Context, Error, ErrorContext, Kind, Result, state};
@@ -89,7 +89,7 @@ impl Runs {
     /// # Errors
     /// As [`Runs::all`].
     pub fn last(&self, job: Job) -> Result<Option<Run>> {
-        Ok(self.all()?.into_iter().rev().find(|run| run.job == job && !run.is_partial()))
+        Ok(self.all()?.into_iter().rev().find(|run| run.job == job && !run.partial))
     }
 
     /// Since when jobs are watched here that have never run: since this was first asked.
@@ -113,9 +113,10 @@ impl Runs {
     /// As [`Runs::all`].
     pub fn failed(&self) -> Result<Vec<(Series, DateTime<Utc>)>> {
         let mut last: Vec<(Series, DateTime<Utc>, bool)> = Vec::new();
-        for run in self.all()?.iter().filter(|run| run.job != Job::Drill && run.state != State::Overlapped) {
+        let counts = |run: &&Run| run.job != Job::Drill && run.state != State::Overlapped && !run.partial;
+        for run in self.all()?.iter().filter(counts) {
             let of_run: Vec<(Series, bool)> = match run.parts.is_empty() {
-                false => whole(run).map(|part| (part.series.clone(), part.failed.is_some())).collect(),
+                false => run.parts.iter().map(|part| (part.series.clone(), part.failed.is_some())).collect(),
                 true if run.state.is_good() => Vec::new(),
                 true if run.job == Job::Backup => vec![(Series::orchestrator(), true)],
                 true => last
@@ -133,14 +134,9 @@ impl Runs {
     }
 }
 
-/// What a run did of series as a whole: a bundle of some databases does not make good that there is none of all.
-fn whole(run: &Run) -> impl Iterator<Item = &Part> {
-    run.parts.iter().filter(|part| !part.partial)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Report, record};
+    use super::super::{Part, Report, record};
     use super::*;
     use crate::context::Environment;
 
@@ -164,9 +160,9 @@ mod tests {
             assert_eq!(runs.all().expect("runs")[0].state, State::Running);
             Ok(())
         };
-        record(Job::Backup, &context, during, report).await.expect("it is done");
+        record(Run::beginning(Job::Backup, &context), &context, during, report).await.expect("it is done");
         let failing = async { Err::<(), _>(Error::new(Kind::Failed, "the disk is full")) };
-        assert!(record(Job::Backup, &context, failing, |_| Report::default()).await.is_err());
+        assert!(record(Run::beginning(Job::Backup, &context), &context, failing, |_| Report::default()).await.is_err());
         let states = || runs.all().expect("runs").iter().map(|run| run.state).collect::<Vec<_>>();
         assert_eq!(states(), [State::Done, State::Failed]);
         assert_eq!(runs.failed().expect("runs").len(), 1);
@@ -187,7 +183,9 @@ mod tests {
             let context = context.clone();
             async move {
                 let report = |_: &()| Report { parts, warnings: Vec::new() };
-                record(Job::Databases, &context, async { Ok(()) }, report).await.expect("it is done");
+                record(Run::beginning(Job::Databases, &context), &context, async { Ok(()) }, report)
+                    .await
+                    .expect("it is done");
             }
         };
         databases(vec![part("monitoring", false), part("auditlog-database", true)]).await;
@@ -195,7 +193,9 @@ mod tests {
         databases(vec![part("auditlog-database", false)]).await;
         assert!(failed().is_empty());
         let failing = async { Err::<(), _>(Error::new(Kind::Failed, "no PostgreSQL")) };
-        assert!(record(Job::Databases, &context, failing, |_| Report::default()).await.is_err());
+        assert!(
+            record(Run::beginning(Job::Databases, &context), &context, failing, |_| Report::default()).await.is_err()
+        );
         assert_eq!(failed().len(), 2);
     }
 }

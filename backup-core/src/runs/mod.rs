@@ -96,9 +96,6 @@ pub struct Part {
     /// Its length in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
-    /// Whether some of the databases alone were asked for.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub partial: bool,
     /// Why it failed, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
@@ -107,7 +104,7 @@ pub struct Part {
 impl Part {
     /// One without a bundle.
     pub fn of(series: &Series) -> Self {
-        Self { series: series.clone(), bundle: None, length: None, partial: false, failed: None }
+        Self { series: series.clone(), bundle: None, length: None, failed: None }
     }
 }
 
@@ -122,6 +119,9 @@ pub struct Run {
     pub ended: Option<DateTime<Utc>>,
     /// How it stands.
     pub state: State,
+    /// Whether some databases alone were asked for: it says nothing of the job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// What it did, series by series.
     #[serde(default)]
     pub parts: Vec<Part>,
@@ -129,12 +129,12 @@ pub struct Run {
     #[serde(default)]
     pub findings: Vec<Finding>,
     /// Whose run it is.
-    process: Option<Process>,
+    pub(crate) process: Option<Process>,
 }
 
 /// A process, told from a later one with its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Process {
+pub(crate) struct Process {
     id: u32,
     /// The system's word for when it began.
     since: String,
@@ -172,7 +172,8 @@ pub struct Report {
 impl Run {
     /// One that never began, or ended without a word.
     pub fn of_state(job: Job, state: State, began: DateTime<Utc>, finding: Finding) -> Self {
-        Self { job, began, ended: Some(began), state, parts: Vec::new(), findings: vec![finding], process: None }
+        let (ended, findings) = (Some(began), vec![finding]);
+        Self { job, began, ended, state, partial: false, parts: Vec::new(), findings, process: None }
     }
 
     /// Says that somebody should look at it, where all went well.
@@ -182,22 +183,19 @@ impl Run {
         }
     }
 
-    /// Whether it was asked for some databases alone.
-    pub fn is_partial(&self) -> bool {
-        !self.parts.is_empty() && self.parts.iter().all(|part| part.partial)
-    }
-
     /// Whether it is the run of a process.
     pub fn is_of(&self, process: u32) -> bool {
         self.process.as_ref().is_some_and(|own| own.id == process)
     }
 
-    fn beginning(job: Job, context: &Context) -> Self {
+    /// One of this process that begins now.
+    pub fn beginning(job: Job, context: &Context) -> Self {
         Self {
             job,
             began: context.now(),
             ended: None,
             state: State::Running,
+            partial: false,
             parts: Vec::new(),
             findings: Vec::new(),
             process: Process::own(),
@@ -240,12 +238,11 @@ pub fn hold(job: Job, context: &Context) -> Result<File> {
 /// # Errors
 /// Those of the work.
 pub async fn record<T>(
-    job: Job,
+    mut run: Run,
     context: &Context,
     work: impl Future<Output = Result<T>>,
     report: impl FnOnce(&T) -> Report,
 ) -> Result<T> {
-    let mut run = Run::beginning(job, context);
     note(&run, context);
     let result = work.await;
     match &result {

@@ -76,8 +76,9 @@ impl FromStr for Calendar {
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
         let parsed = parser.parse(&fields.join(" "));
-        let cron =
-            parsed.map_err(|_| refused("a number, a name or a range in it does not exist, such as the hour 24"))?;
+        let cron = parsed.map_err(|_| {
+            refused("a number, a name or a range in it is incomplete or does not exist, as the hour 24")
+        })?;
         if cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false).is_err() {
             return Err(refused("this time never comes"));
         }

@@ -104,6 +104,9 @@ pub(super) fn notify(table: NotifyTable) -> Result<Notify> {
     if let Some(odd) = table.mail.iter().find(|address| address.starts_with('-') || !address.contains('@')) {
         return Err(Error::new(Kind::Usage, format!("notify.mail: {odd} is no address")));
     }
+    if let Some(path) = table.metrics.as_ref().filter(|path| !path.is_absolute()) {
+        return Err(Error::new(Kind::Usage, format!("notify.metrics: {} is no absolute path", path.display())));
+    }
     Ok(Notify {
         ping: url("ping", table.ping)?,
         webhook: url("webhook", table.webhook)?,

@@ -31,14 +31,16 @@ pub async fn look(settings: &Settings, context: &Context) -> Result<Status> {
     let wanted = expected(settings, &servers);
     let cluster = settings.cluster.cluster_name.clone().unwrap_or_default();
     let now = context.now();
-    let looked = wanted.iter().map(|(address, series)| one(address, series, &cluster, &identities, settings, context));
+    let runs = Runs::of(context)?.all()?;
+    let partial = partial(&runs);
+    let known = Known { cluster: &cluster, identities: &identities, partial: &partial };
+    let looked = wanted.iter().map(|(address, series)| one(address, series, &known, settings, context));
     let looked = context.until_cancelled(async { Ok(futures_util::future::join_all(looked).await) }).await?;
     let (mut series, mut stores) = (Vec::new(), Vec::new());
     for (state, found) in looked {
         stores.push(state);
         series.extend(found);
     }
-    let runs = Runs::of(context)?.all()?;
     series.extend(on_their_servers(settings, &servers, &runs));
     let unfinished = match restore::unfinished(context) {
         Ok(progress) => progress.map(|_| "a restore is unfinished".to_owned()),
@@ -127,16 +129,28 @@ fn on_their_servers(settings: &Settings, servers: &Servers, runs: &[Run]) -> Vec
     found.into_values().collect()
 }
 
+/// What is known of bundles before they are looked at.
+struct Known<'k> {
+    cluster: &'k str,
+    identities: &'k Identities,
+    /// Names of bundles that have some databases alone; an encrypted one does not say so itself.
+    partial: &'k BTreeSet<&'k str>,
+}
+
+fn partial(runs: &[Run]) -> BTreeSet<&str> {
+    let partial = runs.iter().filter(|run| run.partial).flat_map(|run| &run.parts);
+    partial.filter_map(|part| part.bundle.as_deref()).collect()
+}
+
 async fn one(
     address: &Address,
     expected: &BTreeSet<Series>,
-    cluster: &str,
-    identities: &Identities,
+    known: &Known<'_>,
     settings: &Settings,
     context: &Context,
 ) -> (StoreState, Vec<InStore>) {
     let store = settings.access.store(address.clone(), context);
-    let (identities, cache) = (identities.clone(), Cache::of(address, context));
+    let (identities, cache) = (known.identities.clone(), Cache::of(address, context));
     let listed = blocking(move || catalog::list(&*store?, &identities, cache)).await;
     let (listed, problem) = match listed {
         Ok(listed) => (listed, None),
@@ -153,7 +167,7 @@ async fn one(
     let recent: u64 = listed.iter().filter(|one| one.created > since).map(|one| one.length).sum();
     let free = free.map(|stat| stat.f_bavail * stat.f_frsize);
     let state = StoreState { store: place.clone(), problem, free, daily: recent / DAYS.unsigned_abs() };
-    (state, by_series(&listed, expected, cluster, &place))
+    (state, by_series(&listed, expected, known, &place))
 }
 
 fn said(error: &Error) -> String {
@@ -161,7 +175,7 @@ fn said(error: &Error) -> String {
 }
 
 /// The bundles of this cluster, by series; also of series that are expected and have none.
-fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, cluster: &str, store: &str) -> Vec<InStore> {
+fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, known: &Known<'_>, store: &str) -> Vec<InStore> {
     let empty = |series: &Series| InStore {
         series: series.clone(),
         store: store.into(),
@@ -173,18 +187,15 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, cluster: &str, stor
     };
     let mut found: BTreeMap<Series, InStore> = expected.iter().map(|series| (series.clone(), empty(series))).collect();
     for bundle in listed {
-        let other = bundle.opened && bundle.facts.cluster.as_deref().unwrap_or_default() != cluster;
-        if other {
+        let other = bundle.opened && bundle.facts.cluster.as_deref().unwrap_or_default() != known.cluster;
+        // What has some databases alone is no bundle that one could go back to.
+        if other || bundle.facts.partial || known.partial.contains(bundle.name.as_str()) {
             continue;
         }
         let series = series_of(bundle, expected);
         let there = found.entry(series.clone()).or_insert_with(|| empty(&series));
         if bundle.problem.is_some() {
             there.bad += 1;
-            continue;
-        }
-        // It is no bundle that one could go back to.
-        if bundle.facts.partial {
             continue;
         }
         there.bundles.push(Good { file: bundle.file.clone(), created: bundle.created, length: bundle.length });
@@ -214,10 +225,10 @@ fn series_of(bundle: &Listed, expected: &BTreeSet<Series>) -> Series {
 
 fn jobs(schedule: Option<&Schedule>, runs: &[Run], now: DateTime<Utc>) -> Vec<JobState> {
     let state = |job: Job| {
-        let of_job = || runs.iter().rev().filter(move |run| run.job == job);
+        let of_job = || runs.iter().rev().filter(move |run| run.job == job && !run.partial);
         let calendar = schedule.and_then(|schedule| schedule.of(job));
-        // What could not begin says nothing of the one that ran, nor does a bundle of some databases.
-        let last = of_job().find(|run| run.state != State::Overlapped && !run.is_partial());
+        // What could not begin says nothing of the one that ran.
+        let last = of_job().find(|run| run.state != State::Overlapped);
         let next = calendar.and_then(|calendar| calendar.next_after(&now.with_timezone(&Local)));
         let missed = schedule.zip(last).map_or(0, |(schedule, last)| schedule.missed(job, last.began, now).len());
         JobState {

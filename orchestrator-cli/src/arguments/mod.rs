@@ -261,7 +261,8 @@ pub(crate) struct Backup {
     /// encrypted then. Those of the settings can read it too
     #[arg(long, value_name = "RECIPIENT")]
     pub(crate) recipient: Vec<String>,
-    /// A database to capture, as often as needed [default: all but templates and an untouched postgres]
+    /// A database to capture, as often as needed; `status` does not count such a bundle [default: all but templates
+    /// and an untouched postgres]
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Vec<String>,
     /// The release that runs here

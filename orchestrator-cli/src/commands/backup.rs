@@ -79,6 +79,11 @@ fn text(made: &Made, begun: Instant) -> String {
         human::duration(begun.elapsed()),
         outcome.sha256,
     ));
+    if made.partial {
+        text.push_str(
+            "it has some databases alone: `status` does not count it, and no rule of [retention] is for it\n",
+        );
+    }
     text.push_str(&findings::needs(&outcome.needs));
     for finding in outcome.not_everywhere("not everywhere") {
         text.push_str(&findings::finding(&finding.hint("the other destinations have the bundle")));

@@ -9,7 +9,7 @@ use backup_core::bundle::name::{FileName, ORCHESTRATOR};
 use backup_core::catalog::Series;
 use backup_core::finding::Finding;
 use backup_core::restore::{self, Drill};
-use backup_core::runs::{Job, Part, Report, record as record_run};
+use backup_core::runs::{Job, Part, Report, Run, record as record_run};
 use backup_core::settings::{DEFAULT_PATH, RestoreSettings};
 use backup_core::store::{Access, blocking};
 use backup_core::{Context, Error, Kind, Result, catalog, settings, status};
@@ -28,7 +28,10 @@ pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &
     let all = arguments.bundle.is_none();
     if let Some(bundle) = &arguments.bundle {
         // A slip of the fingers is no drill that failed.
-        context.until_cancelled(settings.access.open(bundle, context)).await?;
+        match context.until_cancelled(settings.access.open(bundle, context)).await {
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Usage) => return Err(error),
+            _ => {}
+        }
     }
     let work = async {
         let bundles = match arguments.bundle {
@@ -41,7 +44,9 @@ pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &
         }
         Ok(drilled)
     };
-    let drilled = record_run(Job::Drill, context, work, |drilled: &Vec<Drilled>| report(drilled)).await?;
+    let drilled =
+        record_run(Run::beginning(Job::Drill, context), context, work, |drilled: &Vec<Drilled>| report(drilled))
+            .await?;
     let mut values = drilled.iter().map(Drilled::value).collect::<Result<Vec<_>>>()?;
     let text: String = drilled.iter().map(Drilled::text).collect();
     match values.pop() {

@@ -16,11 +16,11 @@ use serde_json::json;
 use crate::arguments::{Install, RunJob, Schedule as Arguments};
 use crate::human::shell_word;
 use crate::output::{Output, flush_left, table};
-use crate::routine::{Begun, CRONTAB, UNITS, crontab, forever, installed, is_ours, once, supervise, units, written};
+use crate::routine::{
+    Begun, CRONTAB, SYSTEMD, UNITS, crontab, forever, installed, is_ours, once, supervise, units, written,
+};
 use crate::{exit, findings};
 
-/// It is there where systemd runs.
-const SYSTEMD: &str = "/run/systemd/system";
 /// Times that are shown of each job.
 const SHOWN: usize = 3;
 
@@ -58,7 +58,8 @@ fn schedule(settings: &Settings) -> Schedule {
 fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
     let config = std::path::absolute(&arguments.config.config).context(|| "find the settings".into())?;
     let settings = settings::load(&config)?;
-    let findings = if arguments.directory.is_some() { Vec::new() } else { lacking(&settings, &arguments.user)? };
+    let live = arguments.directory.is_none();
+    let findings = if live { lacking(&settings, &arguments.user)? } else { Vec::new() };
     let program = std::env::current_exe().context(|| "find this program".into())?;
     let begun = Begun { program: &program, config: &config, user: &arguments.user };
     let systemd = !arguments.cron && (arguments.directory.is_some() || Path::new(SYSTEMD).exists());
@@ -89,14 +90,14 @@ fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
     let mut text: String = written.iter().map(|path| format!("{}\n", path.display())).collect();
     text.push_str(&gone);
     text.push_str(&findings.iter().map(findings::finding).collect::<String>());
-    text.push_str(&next_steps(&schedule(&settings), systemd));
+    text.push_str(&next_steps(&schedule(&settings), systemd && live));
     let value = json!({ "written": written, "removed": stale, "findings": findings });
     output.result("schedule-install", &value, &text)?;
     Ok(exit::done(!findings.is_empty()))
 }
 
-fn next_steps(schedule: &Schedule, systemd: bool) -> String {
-    match (schedule.jobs.first(), systemd) {
+fn next_steps(schedule: &Schedule, by_systemd: bool) -> String {
+    match (schedule.jobs.first(), by_systemd) {
         (None, _) => "no job has a time: nothing runs by itself\n".into(),
         (Some((job, _)), true) => {
             let job = job.name();
@@ -114,9 +115,13 @@ fn lacking(settings: &Settings, user: &str) -> Result<Vec<Finding>> {
         let error = Error::new(Kind::NotFound, doing()).because("this machine has no such user");
         return Err(error.hint("the packages make orchestrator-cli; --user names another one, such as postgres"));
     }
-    let missing = written(settings).into_iter().filter(|path| !path.is_dir());
+    let schedule = schedule(settings);
+    let missing = written(&schedule, settings).into_iter().filter(|path| !path.is_dir());
+    let metrics = settings.notify.metrics.as_deref().and_then(Path::parent);
     let finding = |path: &Path| {
-        let make = format!("install -d -o {user} -m 700 {}", shell_word(path));
+        // Metrics are for others to read.
+        let mode = if Some(path) == metrics { 755 } else { 700 };
+        let make = format!("install -d -o {user} -m {mode} {}", shell_word(path));
         Finding::warning("no-directory", path.display().to_string(), "jobs write there, and it does not exist")
             .hint(make)
     };

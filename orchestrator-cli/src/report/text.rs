@@ -102,7 +102,7 @@ pub(crate) fn history(runs: &[Run], journal: &Path) -> String {
         let said: Vec<String> = failed.chain(run.findings.iter().map(|one| one.message.clone())).collect();
         [
             at(run.began),
-            run.job.name().into(),
+            if run.partial { format!("{}, partial", run.job.name()) } else { run.job.name().into() },
             run.state.said().into(),
             took.map_or_else(String::new, duration),
             plain(

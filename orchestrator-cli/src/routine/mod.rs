@@ -13,6 +13,7 @@ pub(crate) use units::units;
 use std::path::{Path, PathBuf};
 
 use backup_core::runs::Job;
+use backup_core::schedule::Schedule;
 use backup_core::settings::Settings;
 use backup_core::store::Address;
 
@@ -21,8 +22,8 @@ pub(crate) const MARK: &str = "# Written by `orchestrator-cli schedule install`;
 
 /// Where systemd looks for the units of this machine's administrator.
 pub(crate) const UNITS: &str = "/etc/systemd/system";
-/// Where it looks for those of packages.
-const UNITS_OF_PACKAGES: &str = "/usr/lib/systemd/system";
+/// It is there where systemd runs.
+pub(crate) const SYSTEMD: &str = "/run/systemd/system";
 
 /// How a job is begun.
 pub(crate) struct Begun<'b> {
@@ -34,25 +35,28 @@ pub(crate) struct Begun<'b> {
     pub(crate) user: &'b str,
 }
 
-/// Directories that jobs write to.
-pub(crate) fn written(settings: &Settings) -> Vec<&Path> {
+/// Directories that the jobs of a schedule write to.
+pub(crate) fn written<'s>(schedule: &Schedule, settings: &'s Settings) -> Vec<&'s Path> {
     let stores = settings.stores.iter().filter_map(|store| match &store.address {
         Address::Directory(path) => Some(path.as_path()),
         _ => None,
     });
     let metrics = settings.notify.metrics.as_deref().and_then(Path::parent);
-    let mut paths: Vec<&Path> =
-        stores.chain([settings.component_databases.directory.as_path()]).chain(metrics).collect();
+    let databases = schedule.of(Job::Databases).map(|_| settings.component_databases.directory.as_path());
+    let mut paths: Vec<&Path> = stores.chain(databases).chain(metrics).collect();
     paths.sort_unstable();
     paths.dedup();
     paths
 }
 
-/// What runs the jobs on this machine: timers of its administrator or of a package, or cron.
+/// What runs the jobs on this machine: timers that are switched on, of its administrator or of a package, or cron.
 pub(crate) fn installed() -> Vec<PathBuf> {
-    let timers = Job::ALL.iter().flat_map(|job| {
-        let timer = format!("orchestrator-cli-{}.timer", job.name());
-        [UNITS, UNITS_OF_PACKAGES].map(|place| Path::new(place).join(&timer))
-    });
-    timers.chain([PathBuf::from(CRONTAB)]).filter(|path| path.exists()).collect()
+    let switched_on = |job: Job| {
+        let (units, name) = (Path::new(UNITS), format!("orchestrator-cli-{}.timer", job.name()));
+        let is_masked = units.join(&name).canonicalize().is_ok_and(|there| there == Path::new("/dev/null"));
+        let unit = units.join("timers.target.wants").join(name).canonicalize().ok()?;
+        (!is_masked && Path::new(SYSTEMD).exists()).then_some(unit)
+    };
+    let crontab = Some(PathBuf::from(CRONTAB)).filter(|path| path.exists());
+    Job::ALL.into_iter().filter_map(switched_on).chain(crontab).collect()
 }

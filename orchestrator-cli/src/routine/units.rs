@@ -86,7 +86,7 @@ fn service(job: Job, schedule: &Schedule, settings: &Settings, begun: &Begun<'_>
     if job != Job::Drill {
         text.push_str("MemoryDenyWriteExecute=yes\n");
     }
-    for path in written(settings) {
+    for path in written(schedule, settings) {
         let _ = writeln!(text, "ReadWritePaths=-{}", word(path));
     }
     text
