@@ -136,9 +136,16 @@ pub async fn run(
     stream: Option<Box<dyn Write + Send>>,
     context: &Context,
 ) -> Result<Outcome> {
-    let complete = context.until_cancelled(fill(settings, request, stream, context)).await?;
+    let filled = context.until_cancelled(fill(settings, request, stream, context)).await;
     // What becomes visible can't be taken back, so from here on nobody is told that the run was interrupted.
-    complete.publish(context).await
+    let published = match filled {
+        Ok(complete) => complete.publish(context).await,
+        Err(error) => Err(error),
+    };
+    published.map_err(|error| match error.is_full_disk() && error.first_hint().is_none() {
+        true => error.hint("make room, as by `prune --after-failure`, or name another place with --to"),
+        false => error,
+    })
 }
 
 /// A backup, and what was deleted after it.

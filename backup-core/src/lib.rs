@@ -19,6 +19,7 @@ pub mod encryption;
 pub mod error;
 pub mod event;
 pub mod finding;
+mod handover;
 pub mod lock;
 pub mod ownership;
 pub mod plan;

@@ -1,14 +1,14 @@
 //! Where what this machine must remember is kept.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::{Context, Error, ErrorContext, Kind, Result, lock};
+use crate::{Context, Error, ErrorContext, Kind, Result, handover, lock};
 
-/// Root's usual place.
-pub(crate) const MACHINE: &str = "/var/lib/orchestrator-cli";
+/// Root's usual place, and that of the jobs which run by themselves, whoever they run as.
+pub const MACHINE: &str = "/var/lib/orchestrator-cli";
 
 /// Where a service is told to keep its state, else root's usual place or the user's own. It need not exist.
 ///
@@ -36,13 +36,13 @@ pub fn directory(context: &Context) -> Result<PathBuf> {
 /// [`Kind::Locked`] with the message `held` where another run holds it.
 pub(crate) fn open_locked(directory: &Path, what: &str, held: &str) -> Result<File> {
     let doing = || format!("open {what} {}", directory.display());
-    make(directory).map_err(|cause| {
+    handover::make(directory).map_err(|cause| {
         Error::new(Kind::Failed, doing())
             .because(cause)
             .hint("run as a user that may write there, or name another place with XDG_STATE_HOME or STATE_DIRECTORY")
     })?;
     let path = directory.join(".lock");
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).context(doing)?;
+    let file = handover::open_to_lock(&path).context(doing)?;
     lock::lock(file, &path, || held.into())
 }
 
@@ -55,15 +55,11 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 /// The same with a mode, for what others may read.
 pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    make(directory)?;
+    handover::make(directory)?;
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(directory)?;
+    handover::give(file.as_file(), directory)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(directory)?.sync_all()
-}
-
-/// Makes a directory for its owner alone where it is missing.
-pub(crate) fn make(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }

@@ -76,10 +76,12 @@ fn a_good_bundle_is_proved_and_listed_so_and_nothing_is_left() {
 fn what_the_operator_asks_must_be_true() {
     let server = Postgres::start();
     server.load_sample(50);
+    server.sql("orchestrator", "CREATE TABLE named AS SELECT 1 AS i");
     let (place, inside) = (Workplace::default(), reachable());
     let bundle = place.make_bundle(&server);
     let settings = "cluster_conf = 'missing'\n[[drill.assert]]\ndatabase = 'orchestrator'\nsql = 'SELECT 1 = 2'\n\
-        [[drill.assert]]\ndatabase = 'orchestrator'\nsql = 'SELECT nonsense'\n";
+        [[drill.assert]]\ndatabase = 'orchestrator'\nsql = 'SELECT nonsense'\n\
+        [[drill.assert]]\ndatabase = 'orchestrator'\nsql = 'SELECT count(*) = 1 FROM named'\n";
     place.write("settings.toml", settings);
     let output = drill(&place, &server, &bundle, inside.path(), &["--config", "settings.toml"]).output();
     let output = output.expect("it runs");
@@ -87,6 +89,7 @@ fn what_the_operator_asks_must_be_true() {
     for word in ["SELECT 1 = 2: it is not true", "column \"nonsense\" does not exist", "FAILED, do not rely on it"] {
         assert!(describe(&output).contains(word), "{word}: {}", describe(&output));
     }
+    assert!(!describe(&output).contains("named"), "{}", describe(&output));
     assert!(list(&place).contains("FAILED"), "{}", list(&place));
     assert_eq!((left(inside.path()), servers(inside.path())), (vec![], String::new()));
 }

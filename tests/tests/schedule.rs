@@ -260,6 +260,33 @@ fn a_backup_of_some_databases_makes_nobody_safe_and_a_slip_is_no_failed_drill() 
 }
 
 #[test]
+fn what_root_does_by_hand_holds_up_no_job_of_another_user() {
+    let server = Postgres::start();
+    server.sql("postgres", "CREATE TABLE t ()");
+    let place = place("");
+    let all = place.path(".");
+    fs::set_permissions(&all, fs::Permissions::from_mode(0o755)).expect("a mode");
+    // Whoever runs PostgreSQL here is not root.
+    let user = fixtures::server_user();
+    let mut give = fixtures::as_root("install");
+    give.args(["-d", "-o", &user]).args([place.path("state"), place.path("bundles")]);
+    assert!(run(&mut give).status.success());
+    let backup = job(&place, &server, "backup");
+    let done = |mut by: Command| {
+        by.arg(backup.get_program()).args(backup.get_args()).current_dir(&all);
+        by.envs(backup.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let done = run(&mut by);
+        assert!(done.status.success(), "{}", describe(&done));
+    };
+    done(fixtures::as_root("env"));
+    another_second();
+    let mut by_user = fixtures::as_root("setpriv");
+    by_user.args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
+    done(by_user);
+    assert_eq!(states(&place), [State::Done, State::Done]);
+}
+
+#[test]
 fn units_are_written_for_every_job_and_are_what_systemd_takes() {
     let place = place("[schedule]\ndatabases = 'Mon..Fri 03:15'\ndrill = '30 4 * * 0'\n");
     let there = place.path("units").display().to_string();

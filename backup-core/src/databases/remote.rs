@@ -177,6 +177,7 @@ fn answer(said: &[u8], complaints: &str, code: Option<i32>) -> Result<Vec<Done>>
             Err(failure.hint.into_iter().fold(error, |error, hint| error.hint(hint)))
         }
         _ => {
+            let complaints = complaints.replace('\r', "");
             let complaints = complaints.trim();
             let end = &complaints[complaints.ceil_char_boundary(complaints.len().saturating_sub(SHOWN))..];
             let ended = code.map_or_else(|| "ssh was ended".into(), |code| format!("ssh ended with exit code {code}"));

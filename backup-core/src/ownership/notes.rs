@@ -59,7 +59,7 @@ impl Notes {
         let path = path(context)?;
         let doing = || format!("note in {} who owns the cluster", path.display());
         let directory = state::directory(context)?;
-        state::make(&directory).context(doing)?;
+        crate::handover::make(&directory).context(doing)?;
         if directory == Path::new(state::MACHINE) {
             fs::set_permissions(&directory, Permissions::from_mode(0o711)).context(doing)?;
         }

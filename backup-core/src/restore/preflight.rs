@@ -61,7 +61,7 @@ pub(super) async fn preflight(
         if source.manifest().source.partial {
             let message = "it has some of the databases alone, as was asked for when it was made";
             let hint = "`list` notes which bundles are so; take another one to bring back all";
-            findings.all.push(Finding::warning("partial", &source.manifest().name, message).hint(hint));
+            findings.all.push(Finding::info("partial", &source.manifest().name, message).hint(hint));
         }
         let component = source.manifest().component();
         if component.is_none() {

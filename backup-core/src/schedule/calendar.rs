@@ -61,8 +61,9 @@ impl FromStr for Calendar {
             5 => words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>().try_into().ok(),
             _ => of_calendar(&words),
         };
-        let fields: [String; 5] =
+        let mut fields: [String; 5] =
             fields.ok_or_else(|| refused("it is neither a calendar expression nor one of cron"))?;
+        fields[4] = with_short_days(&fields[4]);
         let plain = |place: usize, field: &String| {
             let letters = place == 4;
             field.chars().all(|c| c.is_ascii_digit() || "*,-/".contains(c) || letters && c.is_ascii_alphabetic())
@@ -75,15 +76,30 @@ impl FromStr for Calendar {
             return Err(refused("it names days of the month and of the week"));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
-        let parsed = parser.parse(&fields.join(" "));
-        let cron = parsed.map_err(|_| {
-            refused("a number, a name or a range in it is incomplete or does not exist, as the hour 24")
-        })?;
+        let cron = parser.parse(&fields.join(" ")).map_err(|_| refused(&what_is_wrong(&parser, &fields)))?;
         if cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false).is_err() {
             return Err(refused("this time never comes"));
         }
         Ok(Self { text: text.into(), fields, cron })
     }
+}
+
+/// The first field that means nothing.
+fn what_is_wrong(parser: &CronParser, fields: &[String; 5]) -> String {
+    let names = ["minute", "hour", "day of the month", "month", "day of the week"];
+    let alone = |place: usize| {
+        let mut alone = ["*"; 5];
+        alone[place] = &fields[place];
+        alone.join(" ")
+    };
+    let wrong = (0..5).find(|place| parser.parse(&alone(*place)).is_err());
+    wrong.map_or_else(|| "it means nothing".into(), |place| format!("{} is no {}", fields[place], names[place]))
+}
+
+/// Days of the week by the names that cron knows; systemd takes whole ones, too.
+fn with_short_days(field: &str) -> String {
+    const WHOLE: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
+    WHOLE.iter().fold(field.to_ascii_lowercase(), |field, whole| field.replace(whole, &whole[..3]))
 }
 
 /// The fields of `[WEEKDAYS] [DATE] [TIME]`, or of a word.
@@ -208,7 +224,7 @@ mod tests {
             ("daily", "0 0 * * *", "*-*-* 00:00:00"),
             ("Sun 04:00", "0 4 * * 7", "Sun *-*-* 04:00:00"),
             ("Mon..Fri 02:30", "30 2 * * 1-5", "Mon,Tue,Wed,Thu,Fri *-*-* 02:30:00"),
-            ("Mon,Tue,Wed,Sun", "0 0 * * 0-3", "Mon,Tue,Wed,Sun *-*-* 00:00:00"),
+            ("Monday,tuesday,Wed,Sun", "0 0 * * 0-3", "Mon,Tue,Wed,Sun *-*-* 00:00:00"),
             ("*-*-01/2 03:00", "0 3 */2 * *", "*-*-01/2 03:00:00"),
             ("Mon,Thu 22:05:00", "5 22 * * 1,4", "Mon,Thu *-*-* 22:05:00"),
             ("*-*-01 03:00", "0 3 1 * *", "*-*-01 03:00:00"),
@@ -256,6 +272,12 @@ mod tests {
         ] {
             let error = bad.parse::<Calendar>().expect_err(bad);
             assert_eq!(error.kind(), Kind::Usage, "{bad}");
+        }
+        for (bad, why) in
+            [("25:00", "25 is no hour"), ("Sonday 04:00", "sonday is no day of the week"), ("2:30 pm", "pm is no day")]
+        {
+            let error = bad.parse::<Calendar>().expect_err(bad).to_string();
+            assert!(error.contains(why), "{error}");
         }
     }
 }

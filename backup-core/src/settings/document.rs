@@ -236,7 +236,7 @@ fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let message = message
         .rsplit_once(", expected ")
         .filter(|_| quotes)
-        .map_or(message.to_owned(), |(_, expected)| format!("expected {expected}"));
+        .map_or(message.to_owned(), |(_, expected)| format!("expected {}", plain(expected)));
     let refusal = Error::new(
         Kind::Usage,
         format!("read the settings {}, line {line}, column {column}: {message}", path.display()),
@@ -244,6 +244,16 @@ fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     match suggestion(&message) {
         Some(near) => refusal.hint(format!("did you mean {near}?")),
         None => refusal.hint("deploy/orchestrator.toml is a sample with every key"),
+    }
+}
+
+/// What was expected, in words of TOML.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
+        "a sequence" => "a list, as [\"one\"]",
+        "a map" => "a table",
+        other => other,
     }
 }
 

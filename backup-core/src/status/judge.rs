@@ -43,7 +43,7 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
     let subject = format!("{} in {}", of.series, of.store);
     let mut findings = Vec::new();
     // What can't be looked at is said once, of the store.
-    let unseen = status.stores.iter().any(|store| store.store == of.store && store.problem.is_some());
+    let unseen = status.is_unseen(of);
     match of.bundles.last() {
         _ if unseen => {}
         None if of.expected => {
@@ -95,7 +95,11 @@ fn of_drill(of: &InStore, limits: &Limits, status: &Status, subject: &str) -> Op
 
 fn of_store(store: &StoreState, limits: &Limits) -> Option<Finding> {
     if let Some(problem) = &store.problem {
-        return Some(Finding::error("store-unseen", &store.store, problem).hint("nothing is known of what is in it"));
+        return Some(
+            Finding::error("store-unseen", &store.store, problem).hint(
+                "nothing is known of what is in it; see to it, or ask as root or as the user that the jobs run as",
+            ),
+        );
     }
     let days = store.days_left().filter(|days| *days < u64::from(limits.room))?;
     let message = format!("it has room for {days} more days of bundles");

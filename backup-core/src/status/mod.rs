@@ -34,6 +34,13 @@ pub struct Status {
     pub findings: Vec<Finding>,
 }
 
+impl Status {
+    /// Whether the store of a series can't be looked at, so that nothing is known of it.
+    pub fn is_unseen(&self, series: &InStore) -> bool {
+        self.stores.iter().any(|store| store.store == series.store && store.problem.is_some())
+    }
+}
+
 /// A series in a store.
 #[derive(Debug, Clone, Serialize)]
 pub struct InStore {

@@ -16,9 +16,11 @@ use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::finding::{Finding, bytes};
+use crate::handover::open_to_lock;
 use crate::lock::lock;
 use crate::{Error, ErrorContext, Kind, Result};
 
+const DIRECTORY: &str = "name the directory that keeps the bundles; `show` takes a single one";
 const LOCK: &str = ".orchestrator-cli.lock";
 /// What a claim is called until it is there: a backup removes what is left of it.
 const CLAIM: &str = "orchestrator_backup_claim";
@@ -49,11 +51,7 @@ impl Directory {
 
     fn lock(&self) -> Result<File> {
         let path = self.0.join(LOCK);
-        // Whoever else may write here could have put a link in the lock's place.
-        let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
-        let mut options = OpenOptions::new();
-        let open = options.create(true).truncate(false).write(true).mode(0o600).custom_flags(nofollow).open(&path);
-        let file = open.map_err(|cause| self.unwritable(cause))?;
+        let file = open_to_lock(&path).map_err(|cause| self.unwritable(cause))?;
         lock(file, &path, || format!("another backup is writing to {}", self.0.display()))
     }
 
@@ -128,9 +126,12 @@ impl Store for Directory {
 
     fn list(&self) -> Result<Vec<Stored>> {
         let entries = fs::read_dir(&self.0).map_err(|cause| {
-            let kind = if cause.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
-            let error = Error::new(kind, format!("list {}", self.0.display())).because(cause);
-            error.hint("name the directory that keeps the bundles; `show` takes a single one")
+            let (kind, hint) = match cause.kind() {
+                io::ErrorKind::PermissionDenied => (Kind::Failed, "run as root, or as the user that the jobs run as"),
+                io::ErrorKind::NotFound => (Kind::NotFound, DIRECTORY),
+                _ => (Kind::Failed, DIRECTORY),
+            };
+            Error::new(kind, format!("list {}", self.0.display())).because(cause).hint(hint)
         })?;
         let mut files = Vec::new();
         for entry in entries {

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use backup_core::backup::{Request, destinations, recipients};
-use backup_core::finding::{Severity, worst};
+use backup_core::encryption::Identities;
+use backup_core::finding::{Finding, Severity, worst};
 use backup_core::preflight::preflight;
-use backup_core::{Context, Result, settings};
+use backup_core::settings::{self, Notify, Settings};
+use backup_core::{Context, Result};
 use serde_json::json;
 
+use crate::human::shell_word;
 use crate::output::Output;
 use crate::{exit, findings};
 
@@ -16,11 +19,35 @@ pub(crate) async fn run(config: &Path, request: &Request, output: &Output, conte
     let settings = settings::load(config)?;
     let destinations = destinations(&settings, request, false, context)?;
     let recipients = recipients(&settings, request)?;
-    let findings = preflight(&settings, request, &destinations, &recipients, context).await.findings;
+    let mut findings = preflight(&settings, request, &destinations, &recipients, context).await.findings;
+    findings.extend(lacking(&settings));
     let text: String = findings.iter().map(findings::finding).collect();
     output.result("check", &json!({ "findings": findings }), &text)?;
     Ok(match worst(&findings) {
         Some(Severity::Error) => ExitCode::from(exit::REFUSED),
         worst => exit::done(worst == Some(Severity::Warning)),
     })
+}
+
+/// What a backup does without, and what comes after it does not.
+fn lacking(settings: &Settings) -> Vec<Finding> {
+    let identities = Identities::read(&settings.access.identities).err();
+    let identities =
+        identities.iter().map(|error| Finding::warning_from_error("no-identity", "encryption.identities", error));
+    let Notify { mail, sendmail, metrics, .. } = &settings.notify;
+    let mailer = (!mail.is_empty() && !sendmail.exists()).then(|| {
+        let finding =
+            Finding::warning("no-sendmail", sendmail.display().to_string(), "there is no such program to mail with");
+        finding.hint("install a mail system, or name its sendmail in [notify]")
+    });
+    let directory = metrics.as_deref().and_then(Path::parent).filter(|directory| !directory.is_dir());
+    let directory = directory.map(|directory| {
+        let finding = Finding::warning(
+            "no-directory",
+            directory.display().to_string(),
+            "metrics go there, and it does not exist",
+        );
+        finding.hint(format!("install -d -o USER -m 755 {}", shell_word(directory)))
+    });
+    identities.chain(mailer).chain(directory).collect()
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use backup_core::cluster::hosts::own_addresses;
 use backup_core::databases::{Done, Errand, Fate, Request, Server, back_up, servers, this_one};
-use backup_core::finding::Finding;
+use backup_core::deploy::machines;
+use backup_core::finding::{Finding, Severity};
 use backup_core::settings::{self, Settings};
 use backup_core::store::blocking;
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
@@ -21,9 +22,13 @@ const LONGEST: u64 = 16 << 20;
 
 pub(crate) async fn run(databases: Databases, output: &Output, context: &Context) -> Result<ExitCode> {
     let Databases::Backup(arguments) = databases;
+    let errand = arguments.errand;
     let (settings, host, all, request) = asked(arguments, context).await?;
     let servers = servers(&settings);
-    let here = here(&servers, host.as_deref(), all, context)?;
+    if !errand {
+        warn_of_tags(&settings, output);
+    }
+    let here = here(&servers, host.as_deref(), all, &settings, context)?;
     let done = back_up(here, &servers, &settings, &request, context).await?;
     output.result("databases", &json!({ "done": done }), &text(&done))?;
     let failed = done.iter().filter(|done| matches!(done.fate, Fate::Failed { .. })).count();
@@ -32,6 +37,13 @@ pub(crate) async fn run(databases: Databases, output: &Output, context: &Context
         0 => exit::done(warned),
         _ => ExitCode::from(exit::of(Kind::Failed)),
     })
+}
+
+/// Says which tags are no component's: a slip of the fingers there leaves databases without a backup, or with another component's name.
+fn warn_of_tags(settings: &Settings, output: &Output) {
+    let (_, wrong) = machines(&settings.cluster, &settings.components);
+    let wrong = wrong.into_iter().filter(|finding| finding.code == "tag-unknown");
+    output.note(&wrong.map(|finding| findings::finding(&finding.at_most(Severity::Warning))).collect::<String>());
 }
 
 /// What is asked for: by arguments, or by an orchestrator.
@@ -54,7 +66,13 @@ async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<(Setting
 }
 
 /// The server that this machine is; none where all are asked for over ssh.
-fn here<'s>(servers: &'s [Server], host: Option<&str>, all: bool, context: &Context) -> Result<Option<&'s Server>> {
+fn here<'s>(
+    servers: &'s [Server],
+    host: Option<&str>,
+    all: bool,
+    settings: &Settings,
+    context: &Context,
+) -> Result<Option<&'s Server>> {
     if servers.is_empty() {
         let error =
             Error::new(Kind::NotFound, "back up databases: cluster.conf gives no machine a component that keeps any");
@@ -67,9 +85,13 @@ fn here<'s>(servers: &'s [Server], host: Option<&str>, all: bool, context: &Cont
         return Ok(one.filter(|_| !all));
     };
     servers.iter().find(|server| server.host == host).map(Some).ok_or_else(|| {
+        let (machines, _) = machines(&settings.cluster, &settings.components);
+        let why = match machines.iter().any(|machine| machine.host == host) {
+            true => "it has no component that keeps any",
+            false => "cluster.conf has no such host",
+        };
         let known = servers.iter().map(|server| server.host.as_str()).collect::<Vec<_>>().join(", ");
-        let error =
-            Error::new(Kind::NotFound, format!("back up the databases of {host}: it has no component that keeps any"));
+        let error = Error::new(Kind::NotFound, format!("back up the databases of {host}: {why}"));
         error.hint(format!("those that do are {known}"))
     })
 }

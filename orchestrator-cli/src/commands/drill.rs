@@ -34,11 +34,10 @@ pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &
         }
     }
     let work = async {
-        let bundles = match arguments.bundle {
-            Some(bundle) => vec![bundle],
+        let (bundles, mut drilled) = match arguments.bundle {
+            Some(bundle) => (vec![bundle], Vec::new()),
             None => newest(arguments.config.as_deref(), context).await?,
         };
-        let mut drilled = Vec::new();
         for bundle in bundles {
             drilled.push(one(bundle, &place, &settings, all, context).await?);
         }
@@ -139,23 +138,31 @@ async fn one(
     }
 }
 
-/// The newest good bundle of every series, wherever the settings say that some are.
-async fn newest(config: Option<&Path>, context: &Context) -> Result<Vec<PathBuf>> {
+/// The newest good bundle of every series, wherever the settings say that some are; and what can't be drilled, for there is none.
+async fn newest(config: Option<&Path>, context: &Context) -> Result<(Vec<PathBuf>, Vec<Drilled>)> {
     let settings = settings::load(config.unwrap_or(Path::new(DEFAULT_PATH)))?;
     let status = status::look(&settings, context).await?;
-    let mut newest: BTreeMap<&Series, (DateTime<Utc>, PathBuf)> = BTreeMap::new();
+    let mut newest: BTreeMap<&Series, Option<(DateTime<Utc>, PathBuf)>> = BTreeMap::new();
     for there in status.series.iter().filter(|there| !there.elsewhere) {
+        let best = newest.entry(&there.series).or_default();
         let Some(last) = there.bundles.last() else { continue };
         // Of two that are as new the first store's is taken: it is nearest.
-        if newest.get(&there.series).is_none_or(|(created, _)| *created < last.created) {
-            newest.insert(&there.series, (last.created, format!("{}/{}", there.store, last.file).into()));
+        if best.as_ref().is_none_or(|(created, _)| *created < last.created) {
+            *best = Some((last.created, format!("{}/{}", there.store, last.file).into()));
         }
     }
-    if newest.is_empty() {
-        let error = Error::new(Kind::NotFound, "drill the newest bundle: there is none");
-        return Err(error.hint("`status` says what was looked at"));
-    }
-    Ok(newest.into_values().map(|(_, path)| path).collect())
+    let unseen = status.stores.iter().filter_map(|store| Some((&store.store, store.problem.as_ref()?)));
+    let unseen = unseen.map(|(store, why)| missing(store, Error::new(Kind::Failed, why.as_str())));
+    let none = newest.iter().filter(|(_, best)| best.is_none());
+    let none =
+        none.map(|(series, _)| missing(&series.to_string(), Error::new(Kind::NotFound, "there is no good bundle")));
+    let missing = unseen.chain(none).collect();
+    Ok((newest.into_values().flatten().map(|(_, path)| path).collect(), missing))
+}
+
+/// What was to be drilled and is not there.
+fn missing(what: &str, error: Error) -> Drilled {
+    Drilled { path: what.into(), drill: Err(error.hint("`status` says what was looked at")), unrecorded: None }
 }
 
 fn last_line(drill: &Drill) -> String {

@@ -9,6 +9,7 @@ use backup_core::finding::Finding;
 use backup_core::runs::{Job, Runs};
 use backup_core::schedule::Schedule;
 use backup_core::settings::{self, Settings};
+use backup_core::state::MACHINE;
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
 use chrono::{DateTime, Local};
 use serde_json::json;
@@ -81,6 +82,9 @@ fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
         }
     } else {
         let path = arguments.directory.as_ref().map_or_else(|| CRONTAB.into(), |there| there.join("orchestrator-cli"));
+        if live {
+            make_state_directory(&arguments.user)?;
+        }
         write(&path, &crontab(&begun))?;
         written.push(path);
     }
@@ -146,9 +150,19 @@ fn write(path: &Path, content: &str) -> Result<()> {
     })
 }
 
+/// Makes the directory of the jobs' state, which is theirs with all that is in it, as systemd makes it for its services.
+fn make_state_directory(user: &str) -> Result<()> {
+    call("install", &["-d", "-m", "755", MACHINE])?;
+    call("chown", &["-R", "--", user, MACHINE])
+}
+
 fn systemctl(arguments: &[&str]) -> Result<()> {
-    let doing = || format!("systemctl {}", arguments.join(" "));
-    let output = Command::new("systemctl").args(arguments).output().context(doing)?;
+    call("systemctl", arguments)
+}
+
+fn call(program: &str, arguments: &[&str]) -> Result<()> {
+    let doing = || format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program).args(arguments).output().context(doing)?;
     if output.status.success() {
         return Ok(());
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use backup_core::finding::{Finding, Severity, worst};
 use backup_core::runs::Runs;
+use backup_core::status::JobState;
 use backup_core::{Context, ErrorContext, Result, settings, status};
 use serde_json::json;
 
@@ -25,7 +26,10 @@ pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -
     }
     let mut status = status::look(&settings, context).await?;
     if installed.is_empty() {
-        let finding = Finding::info("not-installed", "schedule", "no timer and no crontab of this machine runs jobs");
+        // What has run in time is begun by something else, such as a container's loop.
+        let idle = |job: &JobState| job.schedule.is_some() && (job.last.is_none() || job.missed > 0);
+        let new = if status.jobs.iter().any(idle) { Finding::warning } else { Finding::info };
+        let finding = new("not-installed", "schedule", "no timer and no crontab of this machine runs jobs");
         let hint = "`schedule install`; a container's `schedule run` or a CronJob needs neither";
         status.findings.push(finding.hint(hint));
     }

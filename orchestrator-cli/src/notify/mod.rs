@@ -3,7 +3,7 @@
 mod mail;
 mod web;
 
-use backup_core::finding::Finding;
+use backup_core::finding::{Finding, Severity, worst};
 use backup_core::runs::{Run, State};
 use backup_core::settings::{Notify, Settings};
 use backup_core::{Context, Result};
@@ -65,7 +65,9 @@ struct Told<'t> {
 impl Told<'_> {
     fn subject(&self) -> String {
         let cluster = if self.cluster.is_empty() { self.host } else { self.cluster };
-        format!("{cluster}: {} {}", self.run.job.name(), self.run.state.said())
+        let unsafe_all_the_same = self.run.state.is_good() && worst(self.findings) == Some(Severity::Error);
+        let verdict = if unsafe_all_the_same { "NOT SAFE, though " } else { "" };
+        format!("{cluster}: {verdict}{} {}", self.run.job.name(), self.run.state.said())
     }
 
     fn text(&self) -> String {

@@ -118,8 +118,10 @@ fn ago(status: &Status, time: DateTime<Utc>) -> String {
 fn series(status: &Status) -> String {
     let row = |one: &InStore| {
         let newest = one.bundles.last();
+        let unseen = status.is_unseen(one);
+        let never = if unseen { "unknown" } else { "never" };
         let drill = one.drill.as_ref().map_or_else(
-            || "<span class=\"warn\">never</span>".into(),
+            || format!("<span class=\"warn\">{never}</span>"),
             |drill| {
                 let time = duration(Duration::try_from_secs_f64(drill.seconds).unwrap_or_default());
                 match drill.passed {
@@ -128,12 +130,16 @@ fn series(status: &Status) -> String {
                 }
             },
         );
-        let none = || if one.expected { "<span class=\"bad\">none</span>".into() } else { "none".into() };
+        let none = || match (unseen, one.expected) {
+            (true, _) => "<span class=\"bad\">unknown</span>".into(),
+            (false, true) => "<span class=\"bad\">none</span>".into(),
+            (false, false) => "none".into(),
+        };
         [
             escaped(&one.series.to_string()),
             newest.map_or_else(none, |newest| ago(status, newest.created)),
             newest.map_or_else(String::new, |newest| bytes(newest.length)),
-            one.bundles.len().to_string(),
+            if unseen { "?".into() } else { one.bundles.len().to_string() },
             drill,
             escaped(&one.store),
         ]

@@ -50,8 +50,12 @@ fn series(one: &InStore, status: &Status) -> [String; 6] {
         Err(_) => "in the future".into(),
     };
     let newest = one.bundles.last();
+    let (none, count, never) = match status.is_unseen(one) {
+        true => ("unknown", "?".into(), "unknown"),
+        false => ("none", one.bundles.len().to_string(), "never"),
+    };
     let drill = one.drill.as_ref().map_or_else(
-        || "never".into(),
+        || never.into(),
         |drill| {
             let time = duration(Duration::try_from_secs_f64(drill.seconds).unwrap_or_default());
             if drill.passed { format!("{}, in {time}", ago(drill.time)) } else { format!("FAILED {}", ago(drill.time)) }
@@ -60,9 +64,9 @@ fn series(one: &InStore, status: &Status) -> [String; 6] {
     [
         plain(&one.series.to_string()),
         plain(&one.store),
-        newest.map_or_else(|| "none".into(), |newest| ago(newest.created)),
+        newest.map_or_else(|| none.into(), |newest| ago(newest.created)),
         newest.map_or_else(String::new, |newest| bytes(newest.length)),
-        one.bundles.len().to_string(),
+        count,
         drill,
     ]
 }

@@ -46,6 +46,9 @@ impl Target {
     /// Where it fails, or gives anything but one truth value.
     pub async fn holds(&self, database: &str, query: &str) -> Result<bool> {
         let connection = self.connect(database).await?;
+        // Whoever asks names tables as he does in psql.
+        let reset = connection.batch_execute("RESET search_path").await;
+        reset.map_err(|error| query_failed("ask the assertion", &error))?;
         let row = connection.query_one(query, &[]).await;
         let row = row.map_err(|error| query_failed("ask the assertion", &error))?;
         let said = row.try_get::<_, Option<bool>>(0);
