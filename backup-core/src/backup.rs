@@ -90,7 +90,8 @@ impl Outcome {
 
     /// What the journal of runs keeps of it.
     pub(crate) fn part(&self, series: &Series) -> Part {
-        Part { bundle: Some(self.name.clone()), length: Some(self.length), ..Part::of(series) }
+        let (bundle, length) = (Some(self.name.clone()), Some(self.length));
+        Part { bundle, length, published: self.published.clone(), ..Part::of(series) }
     }
 }
 
@@ -143,7 +144,7 @@ pub async fn run(
         Err(error) => Err(error),
     };
     published.map_err(|error| match error.is_full_disk() && error.first_hint().is_none() {
-        true => error.hint("make room, as by `prune --after-failure`, or name another place with --to"),
+        true => error.hint("make room: `prune --after-failure STORE` deletes what no rule keeps"),
         false => error,
     })
 }

@@ -19,7 +19,6 @@ pub mod encryption;
 pub mod error;
 pub mod event;
 pub mod finding;
-mod handover;
 pub mod lock;
 pub mod ownership;
 pub mod plan;

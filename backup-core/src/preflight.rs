@@ -14,7 +14,7 @@ use crate::destinations::Destination;
 use crate::encryption::Recipients;
 use crate::finding::{Finding, Findings, Severity, bytes};
 use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
-use crate::runs::{Job, Run, Runs};
+use crate::runs::Runs;
 use crate::settings::Settings;
 use crate::store::{Address, blocking};
 use crate::{Error, Kind, Result, sealed};
@@ -282,22 +282,6 @@ async fn look_at_postgres(
 }
 
 /// A destination that can't be written does not hold up the others. Gives those that can, and why the others can't.
-/// A directory of the settings that is gone may be that of a disk which is not mounted.
-fn vanished(address: &Address, settings: &Settings, context: &Context) -> Option<Finding> {
-    let Address::Directory(directory) = address else { return None };
-    let usual = settings.stores.iter().any(|store| store.address == *address)
-        || settings.component_databases.directory == *directory;
-    let has_run = |run: &Run| run.job != Job::Drill && run.state.is_good() && run.ended.is_some();
-    // Without a journal nothing is known of what was there.
-    let runs = Runs::of(context).and_then(|runs| runs.all()).unwrap_or_default();
-    if !usual || directory.exists() || !runs.iter().any(has_run) {
-        return None;
-    }
-    let message = "it does not exist, though backups have run here before; it is made anew";
-    let hint = "if a disk or a share belongs there, mount it: what is written now lies below it";
-    Some(Finding::warning("store-vanished", address.to_string(), message).hint(hint))
-}
-
 async fn look_at_destinations(
     destinations: &[Destination],
     size: u64,
@@ -323,6 +307,26 @@ async fn look_at_destinations(
     findings.all.append(&mut found.all);
     findings.first = findings.first.take().or(found.first);
     (sound, refused)
+}
+
+/// A directory of the settings that is gone may be that of a disk which is not mounted.
+fn vanished(address: &Address, settings: &Settings, context: &Context) -> Option<Finding> {
+    let Address::Directory(directory) = address else { return None };
+    let usual = settings.stores.iter().any(|store| store.address == *address)
+        || settings.component_databases.directory == *directory;
+    if !usual || !matches!(directory.try_exists(), Ok(false)) {
+        return None;
+    }
+    // Without a journal nothing is known of what was there.
+    let runs = Runs::of(context).and_then(|runs| runs.all()).unwrap_or_default();
+    let published = runs.iter().flat_map(|run| &run.parts).flat_map(|part| &part.published);
+    let there = published.filter_map(|bundle| Path::new(bundle).parent()).any(|parent| parent == directory);
+    if !there {
+        return None;
+    }
+    let message = "it does not exist, though bundles were put there before; it is made anew";
+    let hint = "if a disk or a share belongs there, mount it: what is written now lies below it";
+    Some(Finding::warning("store-vanished", address.to_string(), message).hint(hint))
 }
 
 /// What leaves the machine, others may read.

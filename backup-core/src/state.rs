@@ -1,11 +1,11 @@
 //! Where what this machine must remember is kept.
 
-use std::fs::{File, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::{Context, Error, ErrorContext, Kind, Result, handover, lock};
+use crate::{Context, Error, ErrorContext, Kind, Result, lock};
 
 /// Root's usual place, and that of the jobs which run by themselves, whoever they run as.
 pub const MACHINE: &str = "/var/lib/orchestrator-cli";
@@ -35,15 +35,22 @@ pub fn directory(context: &Context) -> Result<PathBuf> {
 /// # Errors
 /// [`Kind::Locked`] with the message `held` where another run holds it.
 pub(crate) fn open_locked(directory: &Path, what: &str, held: &str) -> Result<File> {
-    let doing = || format!("open {what} {}", directory.display());
-    handover::make(directory).map_err(|cause| {
-        Error::new(Kind::Failed, doing())
+    make_for(what, directory)?;
+    let path = directory.join(".lock");
+    let file = lock::open(&path).context(|| format!("open {what} {}", directory.display()))?;
+    lock::lock(file, &path, || held.into())
+}
+
+/// Makes a directory where it is missing; `what` is its name for messages.
+///
+/// # Errors
+/// Where it can't be made.
+pub(crate) fn make_for(what: &str, directory: &Path) -> Result<()> {
+    make(directory).map_err(|cause| {
+        Error::new(Kind::Failed, format!("open {what} {}", directory.display()))
             .because(cause)
             .hint("run as a user that may write there, or name another place with XDG_STATE_HOME or STATE_DIRECTORY")
-    })?;
-    let path = directory.join(".lock");
-    let file = handover::open_to_lock(&path).context(doing)?;
-    lock::lock(file, &path, || held.into())
+    })
 }
 
 /// Writes a file for its owner alone, in a directory that is made where it is missing; whoever reads it meets all of it, and a power
@@ -55,11 +62,15 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 /// The same with a mode, for what others may read.
 pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    handover::make(directory)?;
+    make(directory)?;
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(directory)?;
-    handover::give(file.as_file(), directory)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(directory)?.sync_all()
+}
+
+/// Makes a directory for its owner alone where it is missing.
+pub(crate) fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }

@@ -260,6 +260,23 @@ fn a_backup_of_some_databases_makes_nobody_safe_and_a_slip_is_no_failed_drill() 
 }
 
 #[test]
+fn a_store_that_vanished_is_warned_of_and_a_drill_of_nothing_fails() {
+    let server = Postgres::start();
+    server.sql("postgres", "CREATE TABLE t ()");
+    let place = place("");
+    assert!(run(&mut job(&place, &server, "backup")).status.success());
+    fs::rename(place.path("bundles"), place.path("elsewhere")).expect("moved");
+    let drilled = run(&mut place.cli(&["drill", "--config", "o.toml"]));
+    let text = describe(&drilled);
+    assert!(drilled.status.code() == Some(1) && text.contains("there is no good bundle"), "{text}");
+    another_second();
+    let made = run(place.cli(&["backup", "--config", "o.toml"]).envs(server.variables()));
+    let text = describe(&made);
+    assert!(made.status.code() == Some(3) && text.contains("though bundles were put there before"), "{text}");
+    assert_eq!(states(&place), [State::Done, State::Failed, State::Warned]);
+}
+
+#[test]
 fn what_root_does_by_hand_holds_up_no_job_of_another_user() {
     let server = Postgres::start();
     server.sql("postgres", "CREATE TABLE t ()");

@@ -22,7 +22,8 @@ use crate::backup::Outcome;
 use crate::catalog::Series;
 use crate::cluster::secret::Secret;
 use crate::deploy::machines;
-use crate::finding::Finding;
+use crate::event::Event;
+use crate::finding::{Finding, Severity};
 use crate::retention::Pruned;
 use crate::runs::{Job, Part, Report, Run, record};
 use crate::settings::Settings;
@@ -75,6 +76,9 @@ pub struct Request {
     pub dry_run: bool,
     /// Delete nothing afterwards.
     pub keep_all: bool,
+    /// Whether another machine asks for it, which has read `cluster.conf` itself.
+    #[serde(skip)]
+    pub by_errand: bool,
 }
 
 /// How the databases of one component fared on one machine.
@@ -140,16 +144,29 @@ pub async fn back_up(
     context: &Context,
 ) -> Result<Vec<Done>> {
     let work = async {
-        match here {
+        let mut done = match here {
             Some(server) => here::back_up(server, settings, request, context).await,
             None => remote::back_up(servers, settings, request, context).await,
+        }?;
+        if let Some(first) = done.first_mut().filter(|_| !request.by_errand) {
+            let wrong = strange_tags(settings);
+            wrong.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
+            first.warnings.extend(wrong);
         }
+        Ok(done)
     };
     if request.dry_run {
         work.await
     } else {
         record(Run::beginning(Job::Databases, context), context, work, |done: &Vec<Done>| report(done)).await
     }
+}
+
+/// Tags that no component has: a slip of the fingers there leaves databases without a backup, or with another component's name.
+fn strange_tags(settings: &Settings) -> Vec<Finding> {
+    let (_, wrong) = machines(&settings.cluster, &settings.components);
+    let wrong = wrong.into_iter().filter(|finding| finding.code == "tag-unknown");
+    wrong.map(|finding| finding.at_most(Severity::Warning)).collect()
 }
 
 /// What the journal of runs keeps of it.

@@ -11,6 +11,8 @@ use super::{Done, Fate, Request, Role, Server};
 use crate::cluster::agent;
 use crate::cluster::hosts::{self, Record, Seen, known_hosts};
 use crate::encryption::Recipients;
+use crate::event::Event;
+use crate::finding::Finding;
 use crate::settings::Settings;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
@@ -91,16 +93,13 @@ impl Over<'_> {
 
     async fn send(&self, server: &Server, seen: &Seen, request: &Request) -> Result<Vec<Done>> {
         let recipients = self.recipients(request)?;
+        // No identity goes along, and without one nothing can be judged there.
+        let unjudged = self.settings.retention.is_some() && !recipients.is_empty();
         let errand = Errand {
             host: server.host.clone(),
             cluster_conf: String::from_utf8_lossy(&self.settings.cluster_conf_bytes).into_owned(),
             settings: self.settings.written.as_ref().map(|text| needed(text.expose())).transpose()?,
-            request: Request {
-                // No identity goes along, and without one nothing could be judged there.
-                keep_all: request.keep_all || !recipients.is_empty(),
-                recipients,
-                ..request.clone()
-            },
+            request: Request { recipients, keep_all: request.keep_all || unjudged, ..request.clone() },
         };
         let errand = serde_json::to_vec(&errand).context(|| "write JSON".into())?;
         let doing = || format!("back up the databases of {}", server.host);
@@ -124,11 +123,20 @@ impl Over<'_> {
         read.and(heard).context(doing)?;
         drop((output, errors));
         let status = child.wait().await.context(doing)?;
-        answer(&said, &String::from_utf8_lossy(&complaints), status.code()).map_err(|error| {
+        let done = answer(&said, &String::from_utf8_lossy(&complaints), status.code());
+        let mut done = done.map_err(|error| {
             let hint = error.first_hint().map(Into::into);
             let error = Error::new(error.kind(), doing()).because(error);
             error.hint(hint.unwrap_or_else(|| self.hint(server)))
-        })
+        })?;
+        if let (Some(first), true) = (done.first_mut(), unjudged && !request.keep_all && !request.dry_run) {
+            let message = "bundles are encrypted, and no identity goes to other machines: nothing is deleted there";
+            let finding = Finding::warning("not-pruned", &server.host, message);
+            let finding = finding.hint("`prune` where an identity is, or leave [retention] out");
+            self.context.observer.event(&Event::Finding(finding.clone()));
+            first.warnings.push(finding);
+        }
+        Ok(done)
     }
 
     /// The program as a shell there runs it.

@@ -1,15 +1,15 @@
 //! What this machine has noted of the ownership of clusters.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Claim, Cluster};
-use crate::{Context, Error, ErrorContext, Kind, Result, state};
+use crate::{Context, Error, ErrorContext, Kind, Result, lock, state};
 
 const FILE: &str = "ownership.json";
 
@@ -59,12 +59,11 @@ impl Notes {
         let path = path(context)?;
         let doing = || format!("note in {} who owns the cluster", path.display());
         let directory = state::directory(context)?;
-        crate::handover::make(&directory).context(doing)?;
+        state::make(&directory).context(doing)?;
         if directory == Path::new(state::MACHINE) {
             fs::set_permissions(&directory, Permissions::from_mode(0o711)).context(doing)?;
         }
-        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path.with_extension("lock"));
-        let lock = lock.context(doing)?;
+        let lock = lock::open(&path.with_extension("lock")).context(doing)?;
         lock.lock().context(doing)?;
         let mut all = read(&path)?;
         change(all.entry(cluster.name.clone()).or_insert_with(|| Self::none(cluster)));

@@ -57,7 +57,7 @@ impl Runs {
     pub fn put(&self, run: &Run) -> Result<()> {
         let doing = || format!("write {}", self.0.display());
         let directory = self.0.parent().ok_or_else(|| Error::new(Kind::Failed, doing()))?;
-        crate::handover::make(directory).context(doing)?;
+        state::make(directory).context(doing)?;
         // Whoever may write there may lock it, whose file ever it is.
         let lock = File::open(directory).context(doing)?;
         lock.lock().context(doing)?;

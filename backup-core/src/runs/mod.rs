@@ -12,7 +12,7 @@ pub use kept::Runs;
 use crate::catalog::Series;
 use crate::event::Event;
 use crate::finding::Finding;
-use crate::{Context, Error, Kind, Result, state};
+use crate::{Context, Error, ErrorContext, Kind, Result, lock, state};
 
 /// What is done again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -96,6 +96,9 @@ pub struct Part {
     /// Its length in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
+    /// Where the bundle was put.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<String>,
     /// Why it failed, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
@@ -104,7 +107,7 @@ pub struct Part {
 impl Part {
     /// One without a bundle.
     pub fn of(series: &Series) -> Self {
-        Self { series: series.clone(), bundle: None, length: None, failed: None }
+        Self { series: series.clone(), bundle: None, length: None, published: Vec::new(), failed: None }
     }
 }
 
@@ -228,8 +231,11 @@ impl Run {
 /// # Errors
 /// [`Kind::Locked`] where one is running.
 pub fn hold(job: Job, context: &Context) -> Result<File> {
-    let directory = state::directory(context)?.join("jobs").join(job.name());
-    state::open_locked(&directory, "the job's directory", &format!("another run of {} goes on", job.name()))
+    let directory = state::directory(context)?;
+    state::make_for("the state directory", &directory)?;
+    let path = directory.join(format!("{}.lock", job.name()));
+    let file = lock::open(&path).context(|| format!("open {}", path.display()))?;
+    lock::lock(file, &path, || format!("another run of {} goes on", job.name()))
 }
 
 /// Does a job's work, and keeps in the journal when it began and how it ended. Where the journal can't be written the work is done

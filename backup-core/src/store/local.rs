@@ -16,8 +16,7 @@ use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::finding::{Finding, bytes};
-use crate::handover::open_to_lock;
-use crate::lock::lock;
+use crate::lock::{self, lock};
 use crate::{Error, ErrorContext, Kind, Result};
 
 const DIRECTORY: &str = "name the directory that keeps the bundles; `show` takes a single one";
@@ -51,7 +50,7 @@ impl Directory {
 
     fn lock(&self) -> Result<File> {
         let path = self.0.join(LOCK);
-        let file = open_to_lock(&path).map_err(|cause| self.unwritable(cause))?;
+        let file = lock::open(&path).map_err(|cause| self.unwritable(cause))?;
         lock(file, &path, || format!("another backup is writing to {}", self.0.display()))
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use backup_core::cluster::hosts::own_addresses;
 use backup_core::databases::{Done, Errand, Fate, Request, Server, back_up, servers, this_one};
 use backup_core::deploy::machines;
-use backup_core::finding::{Finding, Severity};
+use backup_core::finding::Finding;
 use backup_core::settings::{self, Settings};
 use backup_core::store::blocking;
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
@@ -22,12 +22,8 @@ const LONGEST: u64 = 16 << 20;
 
 pub(crate) async fn run(databases: Databases, output: &Output, context: &Context) -> Result<ExitCode> {
     let Databases::Backup(arguments) = databases;
-    let errand = arguments.errand;
     let (settings, host, all, request) = asked(arguments, context).await?;
     let servers = servers(&settings);
-    if !errand {
-        warn_of_tags(&settings, output);
-    }
     let here = here(&servers, host.as_deref(), all, &settings, context)?;
     let done = back_up(here, &servers, &settings, &request, context).await?;
     output.result("databases", &json!({ "done": done }), &text(&done))?;
@@ -39,19 +35,16 @@ pub(crate) async fn run(databases: Databases, output: &Output, context: &Context
     })
 }
 
-/// Says which tags are no component's: a slip of the fingers there leaves databases without a backup, or with another component's name.
-fn warn_of_tags(settings: &Settings, output: &Output) {
-    let (_, wrong) = machines(&settings.cluster, &settings.components);
-    let wrong = wrong.into_iter().filter(|finding| finding.code == "tag-unknown");
-    output.note(&wrong.map(|finding| findings::finding(&finding.at_most(Severity::Warning))).collect::<String>());
-}
-
 /// What is asked for: by arguments, or by an orchestrator.
 async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<(Settings, Option<String>, bool, Request)> {
     if !arguments.errand {
         let settings = settings::load(&arguments.config.config)?;
-        let request =
-            Request { recipients: arguments.recipient, dry_run: arguments.dry_run, keep_all: arguments.no_prune };
+        let request = Request {
+            recipients: arguments.recipient,
+            dry_run: arguments.dry_run,
+            keep_all: arguments.no_prune,
+            by_errand: false,
+        };
         return Ok((settings, arguments.host, arguments.all, request));
     }
     let read = blocking(|| {
@@ -62,7 +55,7 @@ async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<(Setting
     });
     let errand = context.until_cancelled(read).await?;
     let settings = settings::received(errand.settings.as_deref(), &errand.cluster_conf)?;
-    Ok((settings, Some(errand.host), false, errand.request))
+    Ok((settings, Some(errand.host), false, Request { by_errand: true, ..errand.request }))
 }
 
 /// The server that this machine is; none where all are asked for over ssh.

@@ -36,7 +36,7 @@ pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &
     let work = async {
         let (bundles, mut drilled) = match arguments.bundle {
             Some(bundle) => (vec![bundle], Vec::new()),
-            None => newest(arguments.config.as_deref(), context).await?,
+            None => newest(arguments.config.as_deref(), &settings.access, context).await?,
         };
         for bundle in bundles {
             drilled.push(one(bundle, &place, &settings, all, context).await?);
@@ -63,6 +63,7 @@ pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &
 /// A bundle that was to be drilled.
 struct Drilled {
     path: PathBuf,
+    series: Series,
     /// What was shown, or why nothing could be.
     drill: Result<Drill>,
     /// Why `list` will not know of it, where it will not.
@@ -102,17 +103,11 @@ impl Drilled {
 /// What the journal of runs keeps of it.
 fn report(drilled: &[Drilled]) -> Report {
     let part = |one: &Drilled| {
-        let name = one.path.file_name().and_then(|name| name.to_str()?.parse::<FileName>().ok());
-        let component = name.map_or_else(|| ORCHESTRATOR.to_owned(), |name| name.bundle.component().into());
         let why = match &one.drill {
             Ok(drill) => drill.problems.first().map(|problem| problem.message.clone()),
             Err(error) => Some(error.chain().join(": ")),
         };
-        Part {
-            bundle: one.drill.as_ref().ok().map(|drill| drill.bundle.clone()),
-            failed: why,
-            ..Part::of(&Series { component, group: None })
-        }
+        Part { bundle: one.drill.as_ref().ok().map(|drill| drill.bundle.clone()), failed: why, ..Part::of(&one.series) }
     };
     let warnings = drilled.iter().filter_map(|one| one.unrecorded.clone());
     Report { parts: drilled.iter().map(part).collect(), warnings: warnings.collect() }
@@ -125,22 +120,26 @@ async fn one(
     go_on: bool,
     context: &Context,
 ) -> Result<Drilled> {
+    let name = path.file_name().and_then(|name| name.to_str()?.parse::<FileName>().ok());
+    let component = name.map_or_else(|| ORCHESTRATOR.to_owned(), |name| name.bundle.component().into());
+    let series = Series { component, group: None };
     match context.until_cancelled(restore::drill(&path, place, settings, context)).await {
         Ok(drill) => {
             let unrecorded = record(&path, &drill, &settings.access, context).await;
-            Ok(Drilled { path, drill: Ok(drill), unrecorded })
+            Ok(Drilled { path, series, drill: Ok(drill), unrecorded })
         }
         // Of several, one that can't be drilled does not hold up the others.
         Err(error) if go_on && error.kind() != Kind::Interrupted => {
-            Ok(Drilled { path, drill: Err(error), unrecorded: None })
+            Ok(Drilled { path, series, drill: Err(error), unrecorded: None })
         }
         Err(error) => Err(error),
     }
 }
 
 /// The newest good bundle of every series, wherever the settings say that some are; and what can't be drilled, for there is none.
-async fn newest(config: Option<&Path>, context: &Context) -> Result<(Vec<PathBuf>, Vec<Drilled>)> {
-    let settings = settings::load(config.unwrap_or(Path::new(DEFAULT_PATH)))?;
+async fn newest(config: Option<&Path>, access: &Access, context: &Context) -> Result<(Vec<PathBuf>, Vec<Drilled>)> {
+    let mut settings = settings::load(config.unwrap_or(Path::new(DEFAULT_PATH)))?;
+    settings.access.identities.clone_from(&access.identities);
     let status = status::look(&settings, context).await?;
     let mut newest: BTreeMap<&Series, Option<(DateTime<Utc>, PathBuf)>> = BTreeMap::new();
     for there in status.series.iter().filter(|there| !there.elsewhere) {
@@ -151,18 +150,21 @@ async fn newest(config: Option<&Path>, context: &Context) -> Result<(Vec<PathBuf
             *best = Some((last.created, format!("{}/{}", there.store, last.file).into()));
         }
     }
-    let unseen = status.stores.iter().filter_map(|store| Some((&store.store, store.problem.as_ref()?)));
-    let unseen = unseen.map(|(store, why)| missing(store, Error::new(Kind::Failed, why.as_str())));
-    let none = newest.iter().filter(|(_, best)| best.is_none());
-    let none =
-        none.map(|(series, _)| missing(&series.to_string(), Error::new(Kind::NotFound, "there is no good bundle")));
-    let missing = unseen.chain(none).collect();
-    Ok((newest.into_values().flatten().map(|(_, path)| path).collect(), missing))
+    let expected = |series: &Series| status.series.iter().any(|there| there.expected && there.series == *series);
+    let none = newest.iter().filter(|(series, best)| best.is_none() && expected(series));
+    let missing: Vec<Drilled> = none.map(|(series, _)| missing(series)).collect();
+    let newest: Vec<PathBuf> = newest.into_values().flatten().map(|(_, path)| path).collect();
+    if newest.is_empty() && missing.is_empty() {
+        let error = Error::new(Kind::NotFound, "drill the newest bundle: there is none");
+        return Err(error.hint("`status` says what was looked at"));
+    }
+    Ok((newest, missing))
 }
 
-/// What was to be drilled and is not there.
-fn missing(what: &str, error: Error) -> Drilled {
-    Drilled { path: what.into(), drill: Err(error.hint("`status` says what was looked at")), unrecorded: None }
+/// A series that should have a bundle, and has none.
+fn missing(series: &Series) -> Drilled {
+    let error = Error::new(Kind::NotFound, "there is no good bundle").hint("`status` says what was looked at");
+    Drilled { path: series.to_string().into(), series: series.clone(), drill: Err(error), unrecorded: None }
 }
 
 fn last_line(drill: &Drill) -> String {

@@ -82,10 +82,10 @@ fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
         }
     } else {
         let path = arguments.directory.as_ref().map_or_else(|| CRONTAB.into(), |there| there.join("orchestrator-cli"));
+        write(&path, &crontab(&begun))?;
         if live {
             make_state_directory(&arguments.user)?;
         }
-        write(&path, &crontab(&begun))?;
         written.push(path);
     }
     let stale: Vec<PathBuf> = before.into_iter().filter(|path| !written.contains(path)).collect();
@@ -120,16 +120,25 @@ fn lacking(settings: &Settings, user: &str) -> Result<Vec<Finding>> {
         return Err(error.hint("the packages make orchestrator-cli; --user names another one, such as postgres"));
     }
     let schedule = schedule(settings);
-    let missing = written(&schedule, settings).into_iter().filter(|path| !path.is_dir());
     let metrics = settings.notify.metrics.as_deref().and_then(Path::parent);
     let finding = |path: &Path| {
+        let (code, message) = match path.is_dir() {
+            false => ("no-directory", "jobs write there, and it does not exist".to_owned()),
+            true if !may_write(user, path) => ("no-access", format!("jobs write there, and {user} may not")),
+            true => return None,
+        };
         // Metrics are for others to read.
         let mode = if Some(path) == metrics { 755 } else { 700 };
         let make = format!("install -d -o {user} -m {mode} {}", shell_word(path));
-        Finding::warning("no-directory", path.display().to_string(), "jobs write there, and it does not exist")
-            .hint(make)
+        Some(Finding::warning(code, path.display().to_string(), message).hint(make))
     };
-    Ok(missing.map(finding).collect())
+    Ok(written(&schedule, settings).into_iter().filter_map(finding).collect())
+}
+
+/// Whether a user may write to a directory, as far as root can try it.
+fn may_write(user: &str, path: &Path) -> bool {
+    let tried = Command::new("runuser").args(["-u", user, "--", "test", "-w"]).arg(path).output();
+    tried.is_ok_and(|output| output.status.success()) || !rustix::process::geteuid().is_root()
 }
 
 /// Writes a file unless somebody else's is there.

@@ -27,8 +27,9 @@ pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -
     let mut status = status::look(&settings, context).await?;
     if installed.is_empty() {
         // What has run in time is begun by something else, such as a container's loop.
-        let idle = |job: &JobState| job.schedule.is_some() && (job.last.is_none() || job.missed > 0);
-        let new = if status.jobs.iter().any(idle) { Finding::warning } else { Finding::info };
+        let scheduled: Vec<&JobState> = status.jobs.iter().filter(|job| job.schedule.is_some()).collect();
+        let idle = scheduled.iter().any(|job| job.missed > 0) || scheduled.iter().all(|job| job.last.is_none());
+        let new = if idle && !scheduled.is_empty() { Finding::warning } else { Finding::info };
         let finding = new("not-installed", "schedule", "no timer and no crontab of this machine runs jobs");
         let hint = "`schedule install`; a container's `schedule run` or a CronJob needs neither";
         status.findings.push(finding.hint(hint));

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::{Context, Error, ErrorContext, Kind, Result};
@@ -70,18 +70,15 @@ async fn scan_some(addresses: &[IpAddr], port: u16, context: &Context) -> Result
         // One that has ended says why by its output, which is then empty.
         let _ = input.write_all(list.as_bytes()).await;
     }
-    let mut said = Vec::new();
-    let read = async {
-        match child.stdout.take() {
-            Some(mut output) => output.read_to_end(&mut said).await,
-            None => Ok(0),
+    // It ends with an error where any host gave no key.
+    match tokio::time::timeout(DEADLINE, child.wait_with_output()).await {
+        Ok(output) => Ok(parse(&String::from_utf8_lossy(&output.context(|| DOING.into())?.stdout))),
+        Err(_) => {
+            let names = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let error = Error::new(Kind::Failed, format!("{DOING}: it took too long"));
+            Err(error.hint(format!("one of these stalls: {names}")))
         }
-    };
-    // It ends with an error where any host gave no key; of one that is cut off counts what it has said.
-    if let Ok(read) = tokio::time::timeout(DEADLINE, read).await {
-        read.context(|| DOING.into())?;
     }
-    Ok(parse(&String::from_utf8_lossy(&said)))
 }
 
 fn parse(output: &str) -> HashMap<IpAddr, Vec<HostKey>> {
