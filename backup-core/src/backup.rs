@@ -186,7 +186,8 @@ pub async fn run_and_prune(
         }
         Ok(Made { outcome, partial: request.is_partial(), pruned })
     };
-    let run = Run { partial: request.is_partial(), ..Run::beginning(Job::Backup, context) };
+    let mut run = Run::beginning(Job::Backup, context);
+    run.partial = request.is_partial();
     record(run, context, work, |made: &Made| report(&request.series, &made.outcome)).await
 }
 

@@ -20,6 +20,7 @@ pub mod error;
 pub mod event;
 pub mod finding;
 pub mod lock;
+mod nearest;
 pub mod ownership;
 pub mod plan;
 pub mod preflight;

@@ -9,6 +9,7 @@ use super::order::levels;
 use super::place_of;
 use crate::cluster::ClusterConf;
 use crate::finding::Finding;
+use crate::nearest::nearest;
 
 /// Where a dependency is known from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,8 +110,7 @@ impl Components {
 
     /// The known tag that looks most like one that isn't.
     pub(super) fn nearest(&self, tag: &str) -> Option<&str> {
-        let near = self.0.keys().map(|known| (strsim::jaro_winkler(tag, known), known));
-        near.filter(|(near, _)| *near > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known.as_str())
+        nearest(tag, self.0.keys().map(String::as_str))
     }
 
     /// Each provider of logins has a server of its own kind, such as `google-auth-server`; they need what `flex-auth-server` does.

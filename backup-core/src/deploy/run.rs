@@ -13,7 +13,7 @@ use crate::bundle::manifest::Host;
 use crate::cluster::hosts::{self, Allowed, Record, Seen, compare};
 use crate::component::release;
 use crate::finding::{Finding, Findings};
-use crate::ownership::{self, Cluster, Met, Standing, all_asked, not_asked, refuse_if_overtaken};
+use crate::ownership::{self, Cluster, Met, Standing, all_asked, not_asked, refuse_if_overtaken, without_store};
 use crate::plan::{Ended, Head, Journal, Step, apply_in_levels};
 use crate::settings::Settings;
 use crate::{Context, Error, Kind, Result};
@@ -109,9 +109,7 @@ pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, conte
     let record = Record::load(context)?;
     let known = record.as_ref().map_or(&[][..], |record| &record.hosts);
     let mut findings = compare(&seen, known, &request.allowed);
-    findings.extend(unasked.iter().map(|(location, error)| {
-        not_asked(location, error).hint(format!("--without-store {location} goes on without it"))
-    }));
+    findings.extend(unasked.iter().map(|(location, error)| not_asked(location, error).hint(without_store(location))));
     findings.extend(standing.without_claims(&stores));
     findings.extend(buried(&deploys, all));
     context.phase("ask them over ssh");
@@ -192,7 +190,7 @@ async fn may_go_on(plan: &Plan, without: &[String], settings: &Settings, context
     let stores = ownership::stores(settings, without, context)?;
     let standing = Standing::noted(Cluster::of(&settings.cluster), context)?;
     let (standing, failed) = refuse_if_overtaken(DOING, standing, &stores, context).await?;
-    all_asked(failed)?;
+    all_asked(failed, without_store)?;
     if standing.notes.is_own(&plan.claim) || plan.claim.epoch == standing.notes.epoch + 1 {
         return Ok(());
     }

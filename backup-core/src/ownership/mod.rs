@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 pub use claim::Claim;
 pub use heard::{Heard, heard};
 pub use notes::Notes;
-pub use standing::{Met, Standing, all_asked, not_asked, refuse_if_overtaken, stores};
+pub use standing::{Met, Standing, all_asked, not_asked, refuse_if_overtaken, stores, without_store};
 pub use take::{next, release, take};
 
 use crate::cluster::ClusterConf;

@@ -214,11 +214,16 @@ fn overtaken(doing: &str, cluster: &Cluster, met: &Met) -> Error {
 /// Makes an error of stores that could not be asked: one that does not answer may hold the claim of another orchestrator.
 ///
 /// # Errors
-/// What kept the first one from answering, with the way around it.
-pub fn all_asked(failed: Vec<(String, Error)>) -> Result<()> {
+/// What kept the first one from answering, with the way `around` it, which is given the store's place.
+pub fn all_asked(failed: Vec<(String, Error)>, around: impl FnOnce(&str) -> String) -> Result<()> {
     let Some((location, error)) = failed.into_iter().next() else { return Ok(()) };
     let error = Error::new(error.kind(), format!("ask {location} who owns the cluster")).because(error);
-    Err(error.hint(format!("--without-store {location} goes on without it")))
+    Err(error.hint(around(&location)))
+}
+
+/// The way around a store that can't be asked, of commands that take one.
+pub fn without_store(location: &str) -> String {
+    format!("--without-store {location} goes on without it")
 }
 
 /// That a store could not be asked who owns the cluster.

@@ -132,12 +132,12 @@ pub struct Run {
     #[serde(default)]
     pub findings: Vec<Finding>,
     /// Whose run it is.
-    pub(crate) process: Option<Process>,
+    process: Option<Process>,
 }
 
 /// A process, told from a later one with its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Process {
+struct Process {
     id: u32,
     /// The system's word for when it began.
     since: String,

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::DEFAULT_PATH;
 use crate::cluster::hosts::SSH_PORT;
+use crate::nearest::nearest;
 use crate::retention::Policy;
 use crate::store::{S3Options, SftpOptions};
 use crate::{Error, Kind, Result};
@@ -257,16 +258,9 @@ fn plain(expected: &str) -> &str {
     }
 }
 
-/// Names less alike are no slip of the fingers.
-const ALIKE: f64 = 0.8;
-
 /// The known key nearest to the unknown one, both taken from the parser's message.
 fn suggestion(message: &str) -> Option<&str> {
     let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
-    quoted
-        .map(|known| (strsim::jaro_winkler(unknown, known), known))
-        .filter(|(near, _)| *near > ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
+    nearest(unknown, quoted)
 }

@@ -7,7 +7,7 @@ use backup_core::cluster::hosts::{self, Record, ask_if_let_in};
 use backup_core::encryption::Identities;
 use backup_core::event::Event;
 use backup_core::finding::{Finding, Severity};
-use backup_core::ownership::{self, Claim, Cluster, Heard, Met, Standing, all_asked, not_asked};
+use backup_core::ownership::{self, Claim, Cluster, Heard, Met, Standing, all_asked, not_asked, without_store};
 use backup_core::settings::{self, Settings};
 use backup_core::store::Store;
 use backup_core::{Context, Error, Result};
@@ -134,7 +134,7 @@ async fn change(change: Change, claiming: Claiming, output: &Output, context: &C
     let settings = settings::load(&claiming.config.config)?;
     let stores = ownership::stores(&settings, &claiming.without_store, context)?;
     let (standing, failed) = context.until_cancelled(look(&settings, &stores, context)).await?;
-    all_asked(failed)?;
+    all_asked(failed, without_store)?;
     let missing = standing.without_claims(&stores);
     missing.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     let claim = match change {

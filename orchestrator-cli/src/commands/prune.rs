@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backup_core::catalog::Cache;
 use backup_core::encryption::Identities;
 use backup_core::finding::Finding;
-use backup_core::ownership::{Cluster, Standing, refuse_if_overtaken};
+use backup_core::ownership::{Cluster, Standing, all_asked, refuse_if_overtaken};
 use backup_core::retention::{Decision, Known, Pruning, Verdict};
 use backup_core::runs::Runs;
 use backup_core::settings;
@@ -50,10 +50,7 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
     };
     let standing = Standing::noted(cluster, context)?;
     let (_, failed) = context.until_cancelled(refuse_if_overtaken("prune", standing, &stores, context)).await?;
-    if let Some((location, error)) = failed.into_iter().next() {
-        let error = Error::new(error.kind(), format!("ask {location} who owns the cluster")).because(error);
-        return Err(error.hint("see to that store, or name those that are to be pruned: `prune STORE`"));
-    }
+    all_asked(failed, |_| "see to that store, or name those that are to be pruned: `prune STORE`".into())?;
     let mut judged: Vec<Judged> = Vec::new();
     for (store, address) in stores.into_iter().zip(&places) {
         let (now, cache) = (context.now(), Cache::of(address, context));

@@ -18,7 +18,7 @@ use crate::arguments::{Install, RunJob, Schedule as Arguments};
 use crate::human::shell_word;
 use crate::output::{Output, flush_left, table};
 use crate::routine::{
-    Begun, CRONTAB, SYSTEMD, UNITS, crontab, forever, installed, is_ours, once, supervise, units, written,
+    Begun, CRONTAB, SYSTEMD, UNITS, Unit, crontab, forever, installed, is_ours, once, supervise, units, written,
 };
 use crate::{exit, findings};
 
@@ -59,45 +59,56 @@ fn schedule(settings: &Settings) -> Schedule {
 fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
     let config = std::path::absolute(&arguments.config.config).context(|| "find the settings".into())?;
     let settings = settings::load(&config)?;
-    let live = arguments.directory.is_none();
-    let findings = if live { lacking(&settings, &arguments.user)? } else { Vec::new() };
+    let (schedule, directory) = (schedule(&settings), arguments.directory.as_deref());
+    let live = directory.is_none();
+    let findings = if live { lacking(&schedule, &settings, &arguments.user)? } else { Vec::new() };
     let program = std::env::current_exe().context(|| "find this program".into())?;
     let begun = Begun { program: &program, config: &config, user: &arguments.user };
-    let systemd = !arguments.cron && (arguments.directory.is_some() || Path::new(SYSTEMD).exists());
-    let mut written = Vec::new();
-    let before = ours(arguments.directory.as_deref());
-    if systemd {
-        let directory = arguments.directory.clone().unwrap_or_else(|| UNITS.into());
-        for unit in units(&schedule(&settings), &settings, &begun) {
-            let path = directory.join(&unit.name);
-            write(&path, &unit.content)?;
-            written.push(path);
-        }
-        if arguments.directory.is_none() {
-            systemctl(&["daemon-reload"])?;
-            let timers = written.iter().filter(|path| path.extension().is_some_and(|extension| extension == "timer"));
-            for timer in timers {
-                systemctl(&["enable", "--now", &timer.file_name().unwrap_or_default().to_string_lossy()])?;
-            }
-        }
-    } else {
-        let path = arguments.directory.as_ref().map_or_else(|| CRONTAB.into(), |there| there.join("orchestrator-cli"));
-        write(&path, &crontab(&begun))?;
-        if live {
-            make_state_directory(&arguments.user)?;
-        }
-        written.push(path);
-    }
+    let systemd = !arguments.cron && (!live || Path::new(SYSTEMD).exists());
+    let before = ours(directory);
+    let written = match systemd {
+        true => write_units(&units(&schedule, &settings, &begun), directory)?,
+        false => write_crontab(&begun, directory)?,
+    };
     let stale: Vec<PathBuf> = before.into_iter().filter(|path| !written.contains(path)).collect();
-    take_away(&stale, arguments.directory.is_none())?;
-    let gone: String = stale.iter().map(|path| format!("removed {}\n", path.display())).collect();
+    take_away(&stale, live)?;
     let mut text: String = written.iter().map(|path| format!("{}\n", path.display())).collect();
-    text.push_str(&gone);
-    text.push_str(&findings.iter().map(findings::finding).collect::<String>());
-    text.push_str(&next_steps(&schedule(&settings), systemd && live));
+    text.extend(stale.iter().map(|path| format!("removed {}\n", path.display())));
+    text.extend(findings.iter().map(findings::finding));
+    text.push_str(&next_steps(&schedule, systemd && live));
     let value = json!({ "written": written, "removed": stale, "findings": findings });
     output.result("schedule-install", &value, &text)?;
     Ok(exit::done(!findings.is_empty()))
+}
+
+/// Writes units, and switches their timers on unless they are for another machine.
+fn write_units(units: &[Unit], directory: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let path = |unit: &Unit| directory.unwrap_or(Path::new(UNITS)).join(&unit.name);
+    let written: Vec<PathBuf> = units.iter().map(path).collect();
+    units.iter().zip(&written).try_for_each(|(unit, path)| write(path, &unit.content))?;
+    if directory.is_none() {
+        systemctl(&["daemon-reload"])?;
+        written.iter().filter_map(|path| timer(path)).try_for_each(|timer| systemctl(&["enable", "--now", timer]))?;
+    }
+    Ok(written)
+}
+
+fn write_crontab(begun: &Begun<'_>, directory: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let path = crontab_in(directory);
+    write(&path, &crontab(begun))?;
+    if directory.is_none() {
+        make_state_directory(begun.user)?;
+    }
+    Ok(vec![path])
+}
+
+fn crontab_in(directory: Option<&Path>) -> PathBuf {
+    directory.map_or_else(|| CRONTAB.into(), |there| there.join("orchestrator-cli"))
+}
+
+/// The name of a timer's unit; none of what is no timer.
+fn timer(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str().filter(|name| name.ends_with(".timer"))
 }
 
 fn next_steps(schedule: &Schedule, by_systemd: bool) -> String {
@@ -112,14 +123,13 @@ fn next_steps(schedule: &Schedule, by_systemd: bool) -> String {
 }
 
 /// What the user that jobs run as does not have here yet. A job may make no directory that is not its own.
-fn lacking(settings: &Settings, user: &str) -> Result<Vec<Finding>> {
+fn lacking(schedule: &Schedule, settings: &Settings, user: &str) -> Result<Vec<Finding>> {
     let doing = || format!("look for the user {user}");
     let known = Command::new("id").args(["-u", "--", user]).output().context(doing)?;
     if !known.status.success() {
         let error = Error::new(Kind::NotFound, doing()).because("this machine has no such user");
         return Err(error.hint("the packages make orchestrator-cli; --user names another one, such as postgres"));
     }
-    let schedule = schedule(settings);
     let metrics = settings.notify.metrics.as_deref().and_then(Path::parent);
     let finding = |path: &Path| {
         let (code, message) = match path.is_dir() {
@@ -132,7 +142,7 @@ fn lacking(settings: &Settings, user: &str) -> Result<Vec<Finding>> {
         let make = format!("install -d -o {user} -m {mode} {}", shell_word(path));
         Some(Finding::warning(code, path.display().to_string(), message).hint(make))
     };
-    Ok(written(&schedule, settings).into_iter().filter_map(finding).collect())
+    Ok(written(schedule, settings).into_iter().filter_map(finding).collect())
 }
 
 /// Whether a user may write to a directory, as far as root can try it.
@@ -184,16 +194,15 @@ fn ours(directory: Option<&Path>) -> Vec<PathBuf> {
         .iter()
         .flat_map(|job| ["timer", "service"].map(|kind| format!("orchestrator-cli-{}.{kind}", job.name())));
     let units = names.map(|name| directory.unwrap_or(Path::new(UNITS)).join(name));
-    let crontab = directory.map_or_else(|| CRONTAB.into(), |there| there.join("orchestrator-cli"));
-    units.chain([crontab]).filter(|path| is_ours(path)).collect()
+    units.chain([crontab_in(directory)]).filter(|path| is_ours(path)).collect()
 }
 
 /// Removes files of ours; `live` where systemd looks at them.
 fn take_away(files: &[PathBuf], live: bool) -> Result<()> {
     let live = live && Path::new(SYSTEMD).exists();
     for path in files {
-        if live && path.extension().is_some_and(|extension| extension == "timer") {
-            systemctl(&["disable", "--now", &path.file_name().unwrap_or_default().to_string_lossy()])?;
+        if let Some(timer) = timer(path).filter(|_| live) {
+            systemctl(&["disable", "--now", timer])?;
         }
         fs::remove_file(path).context(|| format!("remove {}", path.display()))?;
     }
