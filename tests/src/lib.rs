@@ -258,7 +258,8 @@ pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-        build.args(["build", "--locked", "--package", "orchestrator-cli", "--message-format=json"]);
+        // As `cargo test --workspace` builds it: with other features, half of all libraries would be compiled once more.
+        build.args(["build", "--locked", "--workspace", "--bin", "orchestrator-cli", "--message-format=json"]);
         let output = build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).output().expect("cargo runs");
         assert!(output.status.success(), "{}", describe(&output));
         let messages = String::from_utf8(output.stdout).expect("UTF-8");
