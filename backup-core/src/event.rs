@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::Context;
 use crate::finding::Finding;
-use crate::plan::Mark;
+use crate::plan::{Mark, StepId};
 
 /// One thing that happened during a run.
 #[derive(Debug, Clone, Serialize)]
@@ -21,7 +21,9 @@ pub enum Event {
     },
     /// A mark was noted in a plan's journal, and is synced.
     Step {
-        /// The step's name.
+        /// What the journal knows the step by.
+        id: StepId,
+        /// Its title.
         name: String,
         /// What was noted.
         mark: Mark,

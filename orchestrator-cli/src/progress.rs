@@ -103,7 +103,7 @@ impl Progress {
                 let figures = self.figures(*read, *written);
                 self.bar.set_message(if figures.is_empty() { phase.clone() } else { format!("{figures}: {phase}") });
             }
-            Event::Step { name, mark, number, of } => {
+            Event::Step { name, mark, number, of, .. } => {
                 if let Some(text) = step(name, *mark, *number, *of) {
                     self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&text);
                     self.bar.set_message(text);
@@ -121,7 +121,7 @@ impl Progress {
                 print(&format!("  {percent}{}\n", self.figures(*read, *written)));
             }
             Event::Progress { .. } => {}
-            Event::Step { name, mark, number, of } => {
+            Event::Step { name, mark, number, of, .. } => {
                 if let Some(text) = step(name, *mark, *number, *of) {
                     print(&format!("{text}\n"));
                 }

@@ -9,15 +9,17 @@ use serde::{Deserialize, Serialize};
 use super::{Graph, Requirement};
 use crate::cluster::agent::Remote;
 use crate::ownership::Claim;
-use crate::plan::{Head, Journal, Progress};
+use crate::plan::{Head, Journal, Progress, Recipe, StepId};
 use crate::{Context, Error, ErrorContext, Kind, Result, state};
 
 /// The kind of plan, as its journal names it.
 pub(super) const KIND: &str = "deploy";
-/// The first step.
-pub(super) const CLAIM: &str = "claim the cluster";
-/// The second step.
-pub(super) const BACKUP: &str = "back up the databases";
+/// Ids of the first step and the second one, and what a machine's begins with.
+const IDS: [&str; 3] = ["claim", "backup", "machine"];
+/// Their titles.
+const TITLES: [&str; 3] = ["claim the cluster", "back up the databases", "deploy"];
+/// Their titles in journals of format 1, which knew steps by these.
+const TITLES_IN_FORMAT_1: [&str; 3] = ["claim the cluster", "back up the databases", "deploy"];
 /// The place of the first machine's step.
 pub(super) const FIRST: usize = 2;
 const JOURNAL: &str = "journal";
@@ -43,11 +45,26 @@ pub struct Plan {
     pub without: Vec<String>,
 }
 
+impl Recipe for Plan {
+    fn step_ids(&self) -> Vec<StepId> {
+        self.named(IDS, "/").into_iter().map(StepId::new).collect()
+    }
+
+    fn titles_in_format_1(&self) -> Vec<String> {
+        self.named(TITLES_IN_FORMAT_1, " ")
+    }
+}
+
 impl Plan {
-    /// Names of its steps: the claim, the backup, and each machine's.
-    pub(super) fn steps(&self) -> Vec<String> {
-        let machines = self.graph.machines.iter().map(|machine| format!("deploy {}", machine.host));
-        [CLAIM.into(), BACKUP.into()].into_iter().chain(machines).collect()
+    /// The claim, the backup, and each machine, with its host's name after what `joins` them.
+    fn named(&self, [claim, backup, machine]: [&str; 3], joins: &str) -> Vec<String> {
+        let machines = self.graph.machines.iter().map(|one| format!("{machine}{joins}{}", one.host));
+        [claim.into(), backup.into()].into_iter().chain(machines).collect()
+    }
+
+    /// Titles of its steps.
+    pub(super) fn titles(&self) -> Vec<String> {
+        self.named(TITLES, " ")
     }
 
     /// Levels of steps. The claim comes before the backup, so that whoever loses it leaves no bundle, and both before all machines.

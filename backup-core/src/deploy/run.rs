@@ -14,7 +14,7 @@ use crate::cluster::hosts::{self, Allowed, Record, Seen, compare};
 use crate::component::release;
 use crate::finding::{Finding, Findings};
 use crate::ownership::{self, Cluster, Met, Standing, all_asked, not_asked, refuse_if_overtaken, without_store};
-use crate::plan::{Ended, Head, Journal, Step, apply_in_levels};
+use crate::plan::{Ended, Head, Journal, Recipe, Step, apply_in_levels};
 use crate::settings::Settings;
 use crate::{Context, Error, Kind, Result};
 
@@ -159,7 +159,7 @@ impl Prepared {
         if let Some(record) = self.record {
             record.keep(context)?;
         }
-        let head = Head::new(KIND, context.now(), self.plan.steps(), self.plan);
+        let head = Head::new(KIND, context.now(), self.plan);
         let journal = self.deploys.create(&head)?;
         go_on(&head.plan, journal, self.hosts, settings, context).await
     }
@@ -226,12 +226,12 @@ async fn go_on(
     settings: &Settings,
     context: &Context,
 ) -> Result<Outcome> {
-    let names = plan.steps();
+    let (ids, titles) = (plan.step_ids(), plan.titles());
     let warnings = Mutex::new(Vec::new());
     let logs: Vec<PathBuf> = plan.graph.machines.iter().map(|machine| log(&journal, &machine.host)).collect();
     let work = Work { plan, settings, hosts: hosts.as_deref(), warnings: &warnings, context };
     let steps: Vec<Box<dyn Step + '_>> =
-        names.iter().enumerate().map(|(index, name)| work.step(index, name, &logs)).collect();
+        ids.into_iter().zip(titles).enumerate().map(|(index, named)| work.step(index, named, &logs)).collect();
     let held = |index: usize, ended: &[Option<Ended>]| held(plan, index, ended);
     let ended = apply_in_levels(&steps, &plan.levels(), plan.remote.at_once, held, &mut journal, context).await;
     let ended = ended.map_err(|error| {

@@ -7,13 +7,13 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use super::agent::Deployed;
-use super::plan::{BACKUP, CLAIM, FIRST, Plan};
+use super::plan::{FIRST, Plan};
 use crate::backup;
 use crate::bundle::manifest::Host;
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::ownership::{self, Cluster};
-use crate::plan::Step;
+use crate::plan::{Step, StepId};
 use crate::settings::Settings;
 use crate::{Context, Error, Kind, Result};
 
@@ -29,18 +29,12 @@ pub(super) struct Work<'d> {
 }
 
 impl<'d> Work<'d> {
-    /// The step of this name at its place in the plan; `logs` are the machines'.
-    pub(super) fn step(self, index: usize, name: &str, logs: &[PathBuf]) -> Box<dyn Step + 'd> {
+    /// The step with this id and title at its place in the plan; `logs` are the machines'.
+    pub(super) fn step(self, index: usize, named: (StepId, String), logs: &[PathBuf]) -> Box<dyn Step + 'd> {
         match index.checked_sub(FIRST) {
-            None if index == 0 => Box::new(TakeOver(self)),
-            None => Box::new(Backup(self)),
-            Some(machine) => Box::new(Deploy {
-                plan: self.plan,
-                machine,
-                name: name.to_owned(),
-                log: logs[machine].clone(),
-                context: self.context,
-            }),
+            None if index == 0 => Box::new(TakeOver { named, work: self }),
+            None => Box::new(Backup { named, work: self }),
+            Some(machine) => Box::new(Deploy { named, machine, log: logs[machine].clone(), work: self }),
         }
     }
 
@@ -50,11 +44,18 @@ impl<'d> Work<'d> {
     }
 }
 
-struct Backup<'d>(Work<'d>);
+struct Backup<'d> {
+    named: (StepId, String),
+    work: Work<'d>,
+}
 
 impl Step for Backup<'_> {
-    fn name(&self) -> &str {
-        BACKUP
+    fn id(&self) -> &StepId {
+        &self.named.0
+    }
+
+    fn title(&self) -> &str {
+        &self.named.1
     }
 
     fn probe(&self) -> LocalBoxFuture<'_, Result<bool>> {
@@ -62,7 +63,7 @@ impl Step for Backup<'_> {
     }
 
     fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
-        let Work { plan, settings, hosts, context, .. } = self.0;
+        let Work { plan, settings, hosts, context, .. } = self.work;
         let (release, hosts) = (Some(plan.release.clone()), hosts.map(<[Host]>::to_vec));
         let to = settings.stores.iter().map(|store| store.address.clone());
         let to = to.filter(|address| !plan.without.contains(&address.to_string())).collect();
@@ -76,7 +77,7 @@ impl Step for Backup<'_> {
                     "the databases are backed up",
                 )));
             }
-            self.0.warn(made.warnings.iter().cloned().chain(made.not_everywhere("backup")).collect());
+            self.work.warn(made.warnings.iter().cloned().chain(made.not_everywhere("backup")).collect());
             Ok(())
         }
         .boxed_local()
@@ -87,11 +88,18 @@ impl Step for Backup<'_> {
     }
 }
 
-struct TakeOver<'d>(Work<'d>);
+struct TakeOver<'d> {
+    named: (StepId, String),
+    work: Work<'d>,
+}
 
 impl Step for TakeOver<'_> {
-    fn name(&self) -> &str {
-        CLAIM
+    fn id(&self) -> &StepId {
+        &self.named.0
+    }
+
+    fn title(&self) -> &str {
+        &self.named.1
     }
 
     /// Whoever owns the cluster already claims it in stores that are new.
@@ -100,11 +108,11 @@ impl Step for TakeOver<'_> {
     }
 
     fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
-        let Work { plan, settings, context, .. } = self.0;
+        let Work { plan, settings, context, .. } = self.work;
         async move {
             let (cluster, stores) =
                 (Cluster::of(&settings.cluster), ownership::stores(settings, &plan.without, context)?);
-            self.0.warn(ownership::take(&plan.claim, &cluster, &stores, context).await?);
+            self.work.warn(ownership::take(&plan.claim, &cluster, &stores, context).await?);
             Ok(())
         }
         .boxed_local()
@@ -117,16 +125,19 @@ impl Step for TakeOver<'_> {
 
 /// One machine.
 struct Deploy<'d> {
-    plan: &'d Plan,
+    named: (StepId, String),
     machine: usize,
-    name: String,
     log: PathBuf,
-    context: &'d Context,
+    work: Work<'d>,
 }
 
 impl Step for Deploy<'_> {
-    fn name(&self) -> &str {
-        &self.name
+    fn id(&self) -> &StepId {
+        &self.named.0
+    }
+
+    fn title(&self) -> &str {
+        &self.named.1
     }
 
     /// An agent that has run does no harm when it runs again, and only it knows whether it came to its end.
@@ -135,9 +146,9 @@ impl Step for Deploy<'_> {
     }
 
     fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
-        let Plan { remote, claim, release, cluster, graph, .. } = self.plan;
+        let Work { plan: Plan { remote, claim, release, cluster, graph, .. }, context, .. } = self.work;
         let host = &graph.machines[self.machine].host;
-        async move { Deployed { host, remote, claim, release, cluster, log: &self.log }.run(self.context).await }
+        async move { Deployed { host, remote, claim, release, cluster, log: &self.log }.run(context).await }
             .boxed_local()
     }
 

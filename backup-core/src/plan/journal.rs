@@ -4,19 +4,32 @@
 //! changed, lost or moved line is seen. Only the last line may be torn, by a crash while it was written: it is as if it
 //! had not been.
 
-use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::status::{Mark, Progress, Status};
+use super::step::StepId;
 use crate::{Error, ErrorContext, Kind, Result, TOOL};
 
-const FORMAT: u32 = 1;
+/// The format that is written. Journals of [`TITLES`] are read and gone on with.
+const FORMAT: u32 = 2;
+/// The format that knew steps by their titles.
+const TITLES: u32 = 1;
+
+/// What a plan's steps are made of. It stands in a journal's head, so that the steps can be made again from that alone.
+pub trait Recipe: Serialize + DeserializeOwned {
+    /// The ids of its steps, in order.
+    fn step_ids(&self) -> Vec<StepId>;
+
+    /// The titles that journals of format 1 know these steps by, in the same order. They stay as they were then.
+    fn titles_in_format_1(&self) -> Vec<String>;
+}
 
 /// The first line: what the plan is and all that its steps are made of. Nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,17 +40,37 @@ pub struct Head<P> {
     pub kind: String,
     /// When it was made.
     pub created: DateTime<Utc>,
-    /// Names of its steps, in order.
-    pub steps: Vec<String>,
+    /// Its steps, in order; in format 1 they are titles.
+    steps: Vec<StepId>,
     /// What its steps are made of.
     pub plan: P,
 }
 
-impl<P> Head<P> {
+impl<P: Recipe> Head<P> {
     /// A plan of this version's format.
-    pub fn new(kind: &str, created: DateTime<Utc>, steps: Vec<String>, plan: P) -> Self {
-        Self { format: FORMAT, tool: TOOL.into(), kind: kind.into(), created, steps, plan }
+    pub fn new(kind: &str, created: DateTime<Utc>, plan: P) -> Self {
+        Self { format: FORMAT, tool: TOOL.into(), kind: kind.into(), created, steps: plan.step_ids(), plan }
     }
+
+    /// Its steps as a journal notes them. A title of format 1 that is none of this plan's stays what it is: nobody finds it.
+    fn noted(&self) -> Vec<Noted> {
+        let keys = self.steps.iter().map(|step| step.as_str().to_owned());
+        let titles = if self.format == TITLES { self.plan.titles_in_format_1() } else { Vec::new() };
+        let ids: Vec<StepId> = self.plan.step_ids();
+        let id = |key: &String| titles.iter().position(|title| title == key).and_then(|at| ids.get(at).cloned());
+        let noted =
+            |key: String| Noted { id: id(&key).unwrap_or_else(|| StepId::new(&*key)), key, status: Status::Waiting };
+        keys.map(noted).collect()
+    }
+}
+
+/// A step as a journal notes it.
+#[derive(Debug)]
+struct Noted {
+    id: StepId,
+    /// What its lines call it: the id, or the title in format 1.
+    key: String,
+    status: Status,
 }
 
 /// Any further line.
@@ -53,10 +86,10 @@ struct Line {
 pub struct Journal {
     file: File,
     path: PathBuf,
+    tool: String,
     check: String,
     latest: DateTime<Utc>,
-    steps: Vec<String>,
-    statuses: HashMap<String, Status>,
+    steps: Vec<Noted>,
     /// Whether a mark could not be written: what stands in the file then can't be added to.
     broken: bool,
 }
@@ -66,7 +99,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`Kind::Refused`] where one of this name exists.
-    pub fn create<P: Serialize>(path: &Path, head: &Head<P>) -> Result<Self> {
+    pub fn create<P: Recipe>(path: &Path, head: &Head<P>) -> Result<Self> {
         let doing = || format!("write the journal {}", path.display());
         let directory = path.parent().unwrap_or(Path::new("."));
         let (check, line) = line_after("", head).context(doing)?;
@@ -86,7 +119,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::Damaged`] where a line is not the one that was written; [`Kind::Unsupported`].
-    pub fn open<P: for<'de> Deserialize<'de>>(path: &Path) -> Result<(Self, Head<P>)> {
+    pub fn open<P: Recipe>(path: &Path) -> Result<(Self, Head<P>)> {
         let shown = path.display();
         let bytes = fs::read(path).map_err(|cause| {
             let kind = if cause.kind() == ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
@@ -102,16 +135,18 @@ impl Journal {
         }
         let mut journal = Self::at(file, path, check, &head);
         for (number, line) in lines.iter().enumerate() {
-            journal.follow(&line.step, line.mark).context(|| format!("the journal {shown}, line {}", number + 2))?;
+            journal
+                .follow(|step| step.key == line.step, &line.step, line.mark)
+                .context(|| format!("the journal {shown}, line {}", number + 2))?;
             journal.latest = line.time;
         }
         Ok((journal, head))
     }
 
     /// One in which no mark was noted yet.
-    fn at<P>(file: File, path: &Path, check: String, head: &Head<P>) -> Self {
-        let (latest, steps) = (head.created, head.steps.clone());
-        Self { file, path: path.into(), check, latest, steps, statuses: HashMap::new(), broken: false }
+    fn at<P: Recipe>(file: File, path: &Path, check: String, head: &Head<P>) -> Self {
+        let (path, tool, latest, steps) = (path.into(), head.tool.clone(), head.created, head.noted());
+        Self { file, path, tool, check, latest, steps, broken: false }
     }
 
     /// Where it is.
@@ -132,14 +167,30 @@ impl Journal {
         self.latest
     }
 
-    /// How far a step is.
-    pub fn status(&self, step: &str) -> Status {
-        self.statuses.get(step).copied().unwrap_or(Status::Waiting)
+    /// What wrote it.
+    pub(super) fn tool(&self) -> &str {
+        &self.tool
+    }
+
+    /// Its steps, in order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &StepId> {
+        self.steps.iter().map(|step| &step.id)
+    }
+
+    /// How far a step is; none where the plan has no such step.
+    pub fn status(&self, step: &StepId) -> Option<Status> {
+        self.steps.iter().find(|noted| noted.id == *step).map(|noted| noted.status)
+    }
+
+    /// How far a step is that the plan must have.
+    pub(super) fn status_of(&self, step: &StepId) -> Result<Status> {
+        let lost = || Error::new(Kind::Damaged, format!("the journal {} has no step {step}", self.path.display()));
+        self.status(step).ok_or_else(lost)
     }
 
     /// How far every step is, in their order.
     pub fn statuses(&self) -> Vec<Status> {
-        self.steps.iter().map(|step| self.status(step)).collect()
+        self.steps.iter().map(|step| step.status).collect()
     }
 
     /// How far the plan is.
@@ -151,7 +202,7 @@ impl Journal {
     ///
     /// # Errors
     /// Where it can't be written, or can't follow what is noted.
-    pub(super) fn note(&mut self, step: &str, mark: Mark, time: DateTime<Utc>) -> Result<()> {
+    pub(super) fn note(&mut self, step: &StepId, mark: Mark, time: DateTime<Utc>) -> Result<()> {
         if self.broken {
             let path = self.path.display();
             return Err(Error::new(
@@ -160,9 +211,9 @@ impl Journal {
             ));
         }
         // Before it is written: a mark that can't follow would make a damaged journal of a sound one.
-        self.follow(step, mark)?;
+        let step = self.follow(|noted| noted.id == *step, step.as_str(), mark)?.key.clone();
         let doing = || format!("write the journal {}", self.path.display());
-        let (check, line) = line_after(&self.check, &Line { time, step: step.into(), mark }).context(doing)?;
+        let (check, line) = line_after(&self.check, &Line { time, step, mark }).context(doing)?;
         self.broken = true;
         self.file.write_all(line.as_bytes()).context(doing)?;
         self.file.sync_data().context(doing)?;
@@ -172,13 +223,15 @@ impl Journal {
         Ok(())
     }
 
-    fn follow(&mut self, step: &str, mark: Mark) -> Result<()> {
-        let status = self.status(step).after(mark).filter(|_| self.steps.iter().any(|known| known == step));
-        let status = status.ok_or_else(|| {
-            Error::new(Kind::Damaged, format!("{mark:?} of step {step} can't follow what stands before it"))
+    /// Moves the step that `is` it on, and returns it.
+    fn follow(&mut self, is: impl Fn(&Noted) -> bool, shown: &str, mark: Mark) -> Result<&Noted> {
+        let step = self.steps.iter_mut().find(|step| is(step));
+        let moved = step.and_then(|step| Some((step.status.after(mark)?, step)));
+        let (status, step) = moved.ok_or_else(|| {
+            Error::new(Kind::Damaged, format!("{mark:?} of step {shown} can't follow what stands before it"))
         })?;
-        self.statuses.insert(step.into(), status);
-        Ok(())
+        step.status = status;
+        Ok(step)
     }
 }
 
@@ -196,7 +249,7 @@ fn check_after(before: &str, json: &str) -> String {
 }
 
 /// The head, the lines, and the last line's check.
-fn read<P: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<(Head<P>, Vec<Line>, String)> {
+fn read<P: Recipe>(bytes: &[u8]) -> Result<(Head<P>, Vec<Line>, String)> {
     #[derive(Deserialize)]
     struct Least {
         format: u32,
@@ -216,7 +269,7 @@ fn read<P: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<(Head<P>, Vec<Line
     }
     let (head, lines) = texts.split_first().ok_or_else(|| Error::new(Kind::Damaged, "it is empty"))?;
     let least: Least = serde_json::from_str(head).map_err(|cause| damaged(1).because(cause))?;
-    if least.format != FORMAT {
+    if ![TITLES, FORMAT].contains(&least.format) {
         return Err(Error::new(Kind::Unsupported, format!("its format is {}", least.format))
             .hint(format!("it was written by {}; use that version", least.tool)));
     }
@@ -231,13 +284,40 @@ fn read<P: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<(Head<P>, Vec<Line
 mod tests {
     use super::*;
 
+    /// A plan of two steps.
+    impl Recipe for u32 {
+        fn step_ids(&self) -> Vec<StepId> {
+            ["one", "two"].map(StepId::new).into()
+        }
+
+        fn titles_in_format_1(&self) -> Vec<String> {
+            ["do the first thing", "do the second thing"].map(String::from).into()
+        }
+    }
+
     fn written(directory: &Path) -> PathBuf {
         let path = directory.join("journal");
-        let head = Head::new("test", Utc::now(), vec!["one".into(), "two".into()], 7u32);
-        let mut journal = Journal::create(&path, &head).expect("a journal");
+        let mut journal = Journal::create(&path, &Head::new("test", Utc::now(), 7u32)).expect("a journal");
         for (step, mark) in [("one", Mark::Begin), ("one", Mark::Done), ("two", Mark::Begin)] {
-            journal.note(step, mark, Utc::now()).expect("a mark");
+            journal.note(&StepId::new(step), mark, Utc::now()).expect("a mark");
         }
+        path
+    }
+
+    /// A journal of format 1 with these titles, the first of which is done and the second begun.
+    fn of_titles(directory: &Path, titles: [&str; 2]) -> PathBuf {
+        let head = serde_json::json!({ "format": 1, "tool": "orchestrator-cli 0.0.1", "kind": "test",
+            "created": Utc::now(), "steps": titles, "plan": 7 });
+        let lines = [(0, "begin"), (0, "done"), (1, "begin")];
+        let lines = lines.map(|(at, mark)| serde_json::json!({ "time": Utc::now(), "step": titles[at], "mark": mark }));
+        let (mut check, mut text) = (String::new(), String::new());
+        for value in [head].iter().chain(&lines) {
+            let (next, line) = line_after(&check, value).expect("JSON");
+            check = next;
+            text.push_str(&line);
+        }
+        let path = directory.join("journal");
+        fs::write(&path, text).expect("a journal");
         path
     }
 
@@ -251,6 +331,28 @@ mod tests {
         let path = written(directory.path());
         assert_eq!(statuses(&path).expect("sound"), [Status::Applied, Status::Applying]);
         assert_eq!(Journal::open::<u32>(&path).expect("sound").1.plan, 7);
+    }
+
+    #[test]
+    fn titles_of_format_1_are_known_by_id_and_gone_on_with_as_titles() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = of_titles(directory.path(), ["do the first thing", "do the second thing"]);
+        let (mut journal, _) = Journal::open::<u32>(&path).expect("sound");
+        let two = StepId::new("two");
+        assert_eq!(journal.status(&two), Some(Status::Applying));
+        journal.note(&two, Mark::Done, Utc::now()).expect("a mark");
+        assert_eq!(statuses(&path).expect("sound"), [Status::Applied, Status::Applied]);
+        let text = fs::read_to_string(&path).expect("the journal");
+        assert!(text.lines().last().is_some_and(|line| line.contains("do the second thing")), "{text}");
+    }
+
+    #[test]
+    fn a_title_that_is_no_step_of_the_plan_is_none() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = of_titles(directory.path(), ["do the first thing", "do the 2nd thing"]);
+        let (journal, _) = Journal::open::<u32>(&path).expect("sound");
+        assert_eq!(journal.status(&StepId::new("two")), None);
+        assert_eq!(journal.status_of(&StepId::new("two")).expect_err("lost").kind(), Kind::Damaged);
     }
 
     #[test]
@@ -269,7 +371,7 @@ mod tests {
             if lines > 0 {
                 // It goes on from there.
                 let (mut journal, _) = Journal::open::<u32>(&path).expect("sound");
-                journal.note("two", Mark::Begin, Utc::now()).expect("a mark");
+                journal.note(&StepId::new("two"), Mark::Begin, Utc::now()).expect("a mark");
                 assert_eq!(statuses(&path).expect("sound")[1], Status::Applying);
             }
         }

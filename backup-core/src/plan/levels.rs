@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use futures_util::{StreamExt, stream};
 
 use super::journal::Journal;
-use super::runner::apply_one;
+use super::runner::{apply_one, check_same};
 use super::step::Step;
 use crate::{Context, Error, Kind, Result};
 
@@ -24,7 +24,7 @@ pub enum Ended {
 /// `held` is asked whether it must not, given how those of levels before ended. One that fails stops no other by itself.
 ///
 /// # Errors
-/// [`Kind::Interrupted`]; the plan can be applied from there.
+/// [`Kind::Interrupted`]; the plan can be applied from there. [`Kind::Unsupported`] where the journal is of other steps.
 pub async fn apply_in_levels(
     steps: &[Box<dyn Step + '_>],
     levels: &[Vec<usize>],
@@ -33,6 +33,7 @@ pub async fn apply_in_levels(
     journal: &mut Journal,
     context: &Context,
 ) -> Result<Vec<Ended>> {
+    check_same(steps, journal)?;
     let mut ended: Vec<Option<Ended>> = steps.iter().map(|_| None).collect();
     let journal = Mutex::new(journal);
     for level in levels {

@@ -9,8 +9,8 @@ mod runner;
 mod status;
 mod step;
 
-pub use journal::{Head, Journal};
+pub use journal::{Head, Journal, Recipe};
 pub use levels::{Ended, apply_in_levels};
 pub use runner::{apply, undo};
 pub use status::{Mark, Progress, Status};
-pub use step::Step;
+pub use step::{Step, StepId};

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::journal::Journal;
 use super::status::{Mark, Progress, Status};
-use super::step::Step;
+use super::step::{Step, StepId};
 use crate::event::Event;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
@@ -12,8 +12,9 @@ use crate::{Context, Error, ErrorContext, Kind, Result};
 ///
 /// # Errors
 /// The first step's failure, or [`Kind::Interrupted`]; the plan can be applied or undone from there.
-/// [`Kind::Refused`] where it is undone, or partly so.
+/// [`Kind::Refused`] where it is undone, or partly so; [`Kind::Unsupported`] where the journal is of other steps.
 pub async fn apply(steps: &[Box<dyn Step + '_>], journal: &mut Journal, context: &Context) -> Result<()> {
+    check_same(steps, journal)?;
     if matches!(journal.progress(), Progress::Undoing | Progress::Undone) {
         return Err(Error::new(Kind::Refused, "apply a plan that is being undone, or is"));
     }
@@ -33,7 +34,7 @@ pub(super) async fn apply_one(
 ) -> Result<()> {
     let step = &steps[index];
     let mark = |mark| note(steps, index, mark, &mut journal.lock().unwrap_or_else(PoisonError::into_inner), context);
-    let status = journal.lock().unwrap_or_else(PoisonError::into_inner).status(step.name());
+    let status = journal.lock().unwrap_or_else(PoisonError::into_inner).status_of(step.id())?;
     if status == Status::Applied {
         return Ok(());
     }
@@ -44,24 +45,37 @@ pub(super) async fn apply_one(
         mark(Mark::Begin)?;
         step.apply().await
     };
-    cut_off(step.as_ref(), run, context).await.context(|| step.name().into())?;
-    mark(Mark::Done).context(|| step.name().into())
+    cut_off(step.as_ref(), run, context).await.context(|| step.title().into())?;
+    mark(Mark::Done).context(|| step.title().into())
 }
 
 /// Undoes every step that has begun, the last one first.
 ///
 /// # Errors
-/// The first failure; the plan can be undone from there.
+/// The first failure; the plan can be undone from there. [`Kind::Unsupported`] where the journal is of other steps.
 pub async fn undo(steps: &[Box<dyn Step + '_>], journal: &mut Journal, context: &Context) -> Result<()> {
+    check_same(steps, journal)?;
     for (index, step) in steps.iter().enumerate().rev() {
-        if matches!(journal.status(step.name()), Status::Waiting | Status::Undone) {
+        if matches!(journal.status_of(step.id())?, Status::Waiting | Status::Undone) {
             continue;
         }
         note(steps, index, Mark::Undo, journal, context)?;
-        cut_off(step.as_ref(), step.undo(), context).await.context(|| format!("undo: {}", step.name()))?;
+        cut_off(step.as_ref(), step.undo(), context).await.context(|| format!("undo: {}", step.title()))?;
         note(steps, index, Mark::Undone, journal, context)?;
     }
     Ok(())
+}
+
+/// Makes sure that the journal speaks of these steps, all of them and no others, in this order.
+pub(super) fn check_same(steps: &[Box<dyn Step + '_>], journal: &Journal) -> Result<()> {
+    let here: Vec<&StepId> = steps.iter().map(|step| step.id()).collect();
+    let noted: Vec<&StepId> = journal.ids().collect();
+    let Some(at) = (0..here.len().max(noted.len())).find(|at| here.get(*at) != noted.get(*at)) else { return Ok(()) };
+    let shown = |ids: &[&StepId]| ids.get(at).map_or_else(|| "no further step".into(), |id| format!("the step {id}"));
+    let (path, tool) = (journal.path().display(), journal.tool());
+    let error = Error::new(Kind::Unsupported, format!("go by the journal {path}: it was written by another version"))
+        .because(format!("{} stands there, and this version has {}", shown(&noted), shown(&here)));
+    Err(error.hint(format!("nothing was changed; use {tool}, which wrote it")))
 }
 
 /// Runs a step's work; it stops with the run, unless it may not be cut off and has begun.
@@ -79,8 +93,9 @@ fn note(
     journal: &mut Journal,
     context: &Context,
 ) -> Result<()> {
-    let name = steps[index].name();
-    journal.note(name, mark, context.now())?;
-    context.observer.event(&Event::Step { name: name.into(), mark, number: index + 1, of: steps.len() });
+    let step = &steps[index];
+    journal.note(step.id(), mark, context.now())?;
+    let (id, name) = (step.id().clone(), step.title().into());
+    context.observer.event(&Event::Step { id, name, mark, number: index + 1, of: steps.len() });
     Ok(())
 }

@@ -65,7 +65,8 @@ impl Current {
 
     /// Whether live databases or files may have been changed.
     pub fn has_swapped(&self) -> bool {
-        [steps::SWAP, steps::PLACE].iter().any(|step| self.journal.status(step) != Status::Waiting)
+        let has_begun = |step| self.journal.status(&step).is_some_and(|status| status != Status::Waiting);
+        has_begun(steps::swap_id()) || has_begun(steps::place_id())
     }
 
     /// How far it is.
@@ -118,11 +119,11 @@ impl Current {
 
 /// Makes sure, before anything is undone, that all that stepped aside is there to come back.
 pub(super) async fn check_ways_back(plan: &Plan, target: Option<&Target>, journal: &Journal) -> Result<()> {
-    let has_happened = |step| matches!(journal.status(step), Status::Applying | Status::Applied);
-    if let Some(target) = target.filter(|_| has_happened(steps::SWAP)) {
+    let has_happened = |step| matches!(journal.status(&step), Some(Status::Applying | Status::Applied));
+    if let Some(target) = target.filter(|_| has_happened(steps::swap_id())) {
         postgres::check_ways_back(target, &plan.names()).await?;
     }
-    if has_happened(steps::PLACE) {
+    if has_happened(steps::place_id()) {
         plan.files.iter().try_for_each(|file| file.check_way_back(&plan.bundle))?;
     }
     Ok(())

@@ -104,7 +104,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
         ownership: None,
         ssh_port: settings.remote.login.port,
     };
-    let head = Head::new(KIND, begun, steps::names(&plan), plan.clone());
+    let head = Head::new(KIND, begun, plan.clone());
     let mut journal = Journal::create(&throwaway.path().join("journal"), &head)?;
     let work = work(plan, Some(target), Some(source.clone()), context);
     let ticker = Ticker::start(work.meter.clone(), context.clone());

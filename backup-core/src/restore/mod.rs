@@ -5,6 +5,7 @@ mod current;
 mod databases;
 mod drill;
 mod files;
+mod format_1;
 mod journals;
 mod leftovers;
 mod ownership;
@@ -115,7 +116,7 @@ impl Prepared {
         let created = context.now();
         let work = work(plan, target, Some(source), context);
         let steps = steps(&work);
-        let journal = journals.create(&Head::new(KIND, created, steps::names(&work.plan), work.plan.clone()))?;
+        let journal = journals.create(&Head::new(KIND, created, work.plan.clone()))?;
         let warnings = preflight.findings.into_iter().filter(|finding| finding.severity == Severity::Warning);
         go_on(&work, &steps, journal, created, warnings.collect()).await
     }
@@ -179,9 +180,9 @@ async fn go_on(
         let full =
             error.is_full_disk().then(|| String::from("make room first, then `restore --resume` goes on from there"));
         let hint = full.or(hint).unwrap_or_else(|| String::from("`restore --resume` goes on from there"));
-        let live = match journal.status(steps::SWAP) {
-            Status::Applied => "the databases have been swapped already",
-            Status::Applying => "whether the databases have been swapped shows when it goes on",
+        let live = match journal.status(&steps::swap_id()) {
+            Some(Status::Applied) => "the databases have been swapped already",
+            Some(Status::Applying) => "whether the databases have been swapped shows when it goes on",
             _ => "the live databases are as they were",
         };
         Error::new(Kind::Unfinished, format!("the restore stopped half way; {live}")).because(error).hint(hint)

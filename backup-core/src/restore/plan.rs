@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Shown;
+use super::{Shown, format_1, steps};
 use crate::bundle::manifest::{Host, Sha256Digest};
 use crate::bundle::name::FileName;
 use crate::component::files::Placement;
 use crate::component::postgres::Names;
+use crate::plan::{Recipe, StepId};
 
 /// The longest name that PostgreSQL keeps.
 const LONGEST: usize = 63;
@@ -56,6 +57,16 @@ pub struct Planned {
     pub index: usize,
     /// Its names.
     pub names: Names,
+}
+
+impl Recipe for Plan {
+    fn step_ids(&self) -> Vec<StepId> {
+        steps::ids(self)
+    }
+
+    fn titles_in_format_1(&self) -> Vec<String> {
+        format_1::titles(self)
+    }
 }
 
 impl Plan {

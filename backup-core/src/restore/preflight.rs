@@ -36,9 +36,9 @@ impl Preflight {
         self.ready.as_ref().map(|ready| &ready.plan)
     }
 
-    /// The steps that it amounts to; none where there is no plan.
+    /// Titles of the steps that it amounts to; none where there is no plan.
     pub fn steps(&self) -> Vec<String> {
-        self.ready.as_ref().map(|ready| steps::names(&ready.plan)).unwrap_or_default()
+        self.ready.as_ref().map(|ready| steps::titles(&ready.plan)).unwrap_or_default()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::component::files::Placement;
 use crate::component::postgres::{Load, Script, Target, drop_database, swap, swap_back, swapped};
 use crate::event::{Event, Meter};
 use crate::finding::Finding;
-use crate::plan::Step;
+use crate::plan::{Step, StepId};
 use crate::{Context, Error, Kind, Result};
 
 /// What all steps share.
@@ -38,10 +38,15 @@ impl Work {
     }
 }
 
-/// Name of the step that changes the live databases.
-pub(super) const SWAP: &str = "swap the databases";
-/// Name of the step that changes live files.
-pub(super) const PLACE: &str = "put files in their places";
+/// The id of the step that changes the live databases.
+pub(super) fn swap_id() -> StepId {
+    StepId::new("postgres/swap")
+}
+
+/// The id of the step that changes live files.
+pub(super) fn place_id() -> StepId {
+    StepId::new("files/place")
+}
 
 /// What a step does; a number is a place among the plan's databases. A script makes one database.
 #[derive(Clone, Copy)]
@@ -54,76 +59,117 @@ enum Act {
     Schema(usize),
     Check(usize),
     Properties(usize),
-    Build,
-    CheckBuilt,
-    PropertiesOfBuilt,
+    Build(usize),
+    CheckBuilt(usize),
+    PropertiesOfBuilt(usize),
     Swap,
     Files,
     PlaceFiles,
 }
 
 struct RestoreStep {
-    name: String,
+    id: StepId,
+    title: String,
     act: Act,
     work: Arc<Work>,
 }
 
 /// The steps, in order.
 pub(super) fn steps(work: &Arc<Work>) -> Vec<Box<dyn Step>> {
-    let step = |(name, act)| Box::new(RestoreStep { name, act, work: work.clone() }) as Box<dyn Step>;
+    let step = |act: Act| -> Box<dyn Step> {
+        Box::new(RestoreStep { id: act.id(&work.plan), title: act.title(&work.plan), act, work: work.clone() })
+    };
     acts(&work.plan).into_iter().map(step).collect()
 }
 
-/// Their names.
-pub(super) fn names(plan: &Plan) -> Vec<String> {
-    acts(plan).into_iter().map(|(name, _)| name).collect()
+/// Their ids.
+pub(super) fn ids(plan: &Plan) -> Vec<StepId> {
+    acts(plan).into_iter().map(|act| act.id(plan)).collect()
 }
 
-fn acts(plan: &Plan) -> Vec<(String, Act)> {
-    let mut acts = match plan.cluster_conf {
-        None => of_bundle(plan),
-        Some(_) => of_script(plan),
-    };
-    if !plan.files.is_empty() {
-        acts.push(("write files beside their places".into(), Act::Files));
-    }
-    if !plan.databases.is_empty() {
-        acts.push((SWAP.into(), Act::Swap));
-    }
-    if !plan.files.is_empty() {
-        acts.push((PLACE.into(), Act::PlaceFiles));
-    }
-    acts
+/// Their titles.
+pub(super) fn titles(plan: &Plan) -> Vec<String> {
+    acts(plan).into_iter().map(|act| act.title(plan)).collect()
 }
 
-fn of_bundle(plan: &Plan) -> Vec<(String, Act)> {
+fn acts(plan: &Plan) -> Vec<Act> {
     let mut acts = Vec::new();
-    if !plan.databases.is_empty() {
-        acts.push(("create roles".into(), Act::Roles));
+    match plan.cluster_conf {
+        None if !plan.databases.is_empty() => acts.push(Act::Roles),
+        _ => {}
     }
-    for (index, planned) in plan.databases.iter().enumerate() {
-        let name = &planned.names.name;
-        acts.extend([
-            (format!("create database {name} under another name"), Act::Create(index)),
-            (format!("load rows of database {name}"), Act::Rows(index)),
-            (format!("load large objects of database {name}"), Act::LargeObjects(index)),
-            (format!("build indexes of database {name}"), Act::Indexes(index)),
-            (format!("add foreign keys and triggers to database {name}"), Act::Schema(index)),
-            (format!("compare database {name} with the bundle"), Act::Check(index)),
-            (format!("set owner, privileges and settings of database {name}"), Act::Properties(index)),
-        ]);
+    for index in 0..plan.databases.len() {
+        acts.extend(match plan.cluster_conf {
+            None => OF_BUNDLE.map(|act| act(index)).to_vec(),
+            Some(_) => OF_SCRIPT.map(|act| act(index)).to_vec(),
+        });
+    }
+    if !plan.files.is_empty() {
+        acts.push(Act::Files);
+    }
+    if !plan.databases.is_empty() {
+        acts.push(Act::Swap);
+    }
+    if !plan.files.is_empty() {
+        acts.push(Act::PlaceFiles);
     }
     acts
 }
 
-fn of_script(plan: &Plan) -> Vec<(String, Act)> {
-    let Some(planned) = plan.databases.first() else { return Vec::new() };
-    let name = &planned.names.name;
-    vec![
-        (format!("build database {name} from the script under another name"), Act::Build),
-        (format!("compare database {name} with the script"), Act::CheckBuilt),
-        (format!("set owner, privileges and settings of database {name}"), Act::PropertiesOfBuilt),
-    ]
+/// What makes a database of a bundle.
+const OF_BUNDLE: [fn(usize) -> Act; 7] =
+    [Act::Create, Act::Rows, Act::LargeObjects, Act::Indexes, Act::Schema, Act::Check, Act::Properties];
+/// What makes a database of a script.
+const OF_SCRIPT: [fn(usize) -> Act; 3] = [Act::Build, Act::CheckBuilt, Act::PropertiesOfBuilt];
+
+impl Act {
+    /// What it is in an id, and the place of its database, if it is of one.
+    fn named(self) -> (&'static str, Option<usize>) {
+        match self {
+            Self::Roles => ("postgres/roles", None),
+            Self::Create(index) => ("postgres/create", Some(index)),
+            Self::Rows(index) => ("postgres/rows", Some(index)),
+            Self::LargeObjects(index) => ("postgres/large-objects", Some(index)),
+            Self::Indexes(index) => ("postgres/indexes", Some(index)),
+            Self::Schema(index) => ("postgres/schema", Some(index)),
+            Self::Check(index) => ("postgres/check", Some(index)),
+            Self::Properties(index) => ("postgres/properties", Some(index)),
+            Self::Build(index) => ("postgres-script/build", Some(index)),
+            Self::CheckBuilt(index) => ("postgres-script/check", Some(index)),
+            Self::PropertiesOfBuilt(index) => ("postgres-script/properties", Some(index)),
+            Self::Swap => ("postgres/swap", None),
+            Self::Files => ("files/stage", None),
+            Self::PlaceFiles => ("files/place", None),
+        }
+    }
+
+    fn id(self, plan: &Plan) -> StepId {
+        match self.named() {
+            (act, Some(index)) => StepId::new(format!("{act}/{}", plan.databases[index].names.name)),
+            (act, None) => StepId::new(act),
+        }
+    }
+
+    fn title(self, plan: &Plan) -> String {
+        let name = |index: usize| &plan.databases[index].names.name;
+        match self {
+            Self::Roles => "create roles".into(),
+            Self::Create(index) => format!("create database {} under another name", name(index)),
+            Self::Rows(index) => format!("load rows of database {}", name(index)),
+            Self::LargeObjects(index) => format!("load large objects of database {}", name(index)),
+            Self::Indexes(index) => format!("build indexes of database {}", name(index)),
+            Self::Schema(index) => format!("add foreign keys and triggers to database {}", name(index)),
+            Self::Check(index) => format!("compare database {} with the bundle", name(index)),
+            Self::Build(index) => format!("build database {} from the script under another name", name(index)),
+            Self::CheckBuilt(index) => format!("compare database {} with the script", name(index)),
+            Self::Properties(index) | Self::PropertiesOfBuilt(index) => {
+                format!("set owner, privileges and settings of database {}", name(index))
+            }
+            Self::Files => "write files beside their places".into(),
+            Self::Swap => "swap the databases".into(),
+            Self::PlaceFiles => "put files in their places".into(),
+        }
+    }
 }
 
 impl RestoreStep {
@@ -145,10 +191,11 @@ impl RestoreStep {
         }
     }
 
-    fn script(&self) -> Result<Script> {
-        let (Source::Pair(pair), Some(planned)) = (self.work.source()?, self.work.plan.databases.first()) else {
+    fn script(&self, index: usize) -> Result<Script> {
+        let Source::Pair(pair) = self.work.source()? else {
             return Err(Error::new(Kind::Failed, "a bundle is no script"));
         };
+        let planned = &self.work.plan.databases[index];
         Ok(Script {
             target: self.work.target()?.clone(),
             path: pair.sql.clone(),
@@ -190,10 +237,10 @@ impl RestoreStep {
             Act::Create(index) => self.load(index)?.is_created().await,
             Act::Rows(index) => self.load(index)?.are_rows_loaded().await,
             Act::LargeObjects(index) => self.load(index)?.are_objects_loaded().await,
-            Act::Build => self.script()?.is_built().await,
+            Act::Build(index) => self.script(index)?.is_built().await,
             // Nothing shows that these are complete, and to do them again changes nothing.
             Act::Indexes(_) | Act::Schema(_) | Act::Check(_) | Act::Properties(_) => Ok(false),
-            Act::CheckBuilt | Act::PropertiesOfBuilt => Ok(false),
+            Act::CheckBuilt(_) | Act::PropertiesOfBuilt(_) => Ok(false),
             Act::Swap => swapped(target()?, &plan.names()).await,
             Act::Files => Ok(false),
             Act::PlaceFiles => Ok(plan.files.iter().all(Placement::is_placed)),
@@ -212,9 +259,9 @@ impl RestoreStep {
             Act::Schema(index) => self.load(index)?.finish_schema().await,
             Act::Check(index) => self.load(index)?.check().await,
             Act::Properties(index) => self.load(index)?.set_properties().await,
-            Act::Build => self.script()?.build().await,
-            Act::CheckBuilt => self.script()?.check().await,
-            Act::PropertiesOfBuilt => self.script()?.set_properties().await,
+            Act::Build(index) => self.script(index)?.build().await,
+            Act::CheckBuilt(index) => self.script(index)?.check().await,
+            Act::PropertiesOfBuilt(index) => self.script(index)?.set_properties().await,
             Act::Swap => swap(target()?, &plan.names()).await,
             Act::Files => self.stage_files(|_| true).await,
             Act::PlaceFiles => {
@@ -237,8 +284,9 @@ impl RestoreStep {
                 }
                 Ok(())
             }
-            Act::Create(index) => drop_database(target()?, &plan.databases[index].names.shadow).await,
-            Act::Build => drop_database(target()?, &plan.databases[0].names.shadow).await,
+            Act::Create(index) | Act::Build(index) => {
+                drop_database(target()?, &plan.databases[index].names.shadow).await
+            }
             Act::Swap => swap_back(target()?, &plan.names()).await,
             Act::Files => plan.files.iter().try_for_each(Placement::forget),
             Act::PlaceFiles => plan.files.iter().rev().try_for_each(|file| file.take_back(&plan.bundle)),
@@ -249,8 +297,12 @@ impl RestoreStep {
 }
 
 impl Step for RestoreStep {
-    fn name(&self) -> &str {
-        &self.name
+    fn id(&self) -> &StepId {
+        &self.id
+    }
+
+    fn title(&self) -> &str {
+        &self.title
     }
 
     fn may_be_cut_off(&self) -> bool {
