@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fixtures::{Postgres, forget_libpq};
+use sha2::{Digest, Sha256};
 use system_tests::{Workplace, describe, state};
 
 /// What can be restored.
@@ -188,4 +189,75 @@ fn a_rollback_that_is_killed_is_gone_on_with() {
             stage.roll_back(&format!("rollback killed at mark {mark}"));
         }
     }
+}
+
+/// Writes a journal anew, each line changed and its check made anew: as another version of this program would have it.
+fn rewrite(journal: &Path, change: impl Fn(String) -> String) {
+    let text = fs::read_to_string(journal).expect("a journal");
+    let (mut check, mut written) = (String::new(), String::new());
+    for line in text.lines() {
+        let json = change(line.split_once(' ').expect("a check").1.into());
+        check = hex::encode(&Sha256::new().chain_update(&check).chain_update(&json).finalize()[..8]);
+        written.push_str(&format!("{check} {json}\n"));
+    }
+    fs::write(journal, written).expect("a journal");
+}
+
+/// The steps in the head of a journal.
+fn steps(journal: &str) -> Vec<String> {
+    let head = journal.lines().next().and_then(|line| line.split_once(' ')).expect("a head").1;
+    let head: serde_json::Value = serde_json::from_str(head).expect("JSON");
+    let steps = head["steps"].as_array().expect("steps").iter();
+    steps.map(|step| step.as_str().expect("a text").to_owned()).collect()
+}
+
+/// Makes one of titles, as the first format was, of a journal of ids.
+fn make_format_1(stage: &Stage, golden: &str) {
+    let golden = format!("{}/golden/journals/{golden}-format-1.journal", env!("CARGO_MANIFEST_DIR"));
+    let titles = steps(&fs::read_to_string(golden).expect("a golden journal"));
+    let ids = steps(&stage.journal());
+    assert_eq!(ids.len(), titles.len());
+    rewrite(&stage.journal_path(), |json| {
+        let json = json.replacen("\"format\":2", "\"format\":1", 1);
+        ids.iter()
+            .zip(&titles)
+            .fold(json, |json, (id, title)| json.replace(&format!("\"{id}\""), &format!("\"{title}\"")))
+    });
+}
+
+#[test]
+fn a_journal_of_the_first_format_is_resumed_and_rolled_back() {
+    for (stage, golden) in Stage::each().zip(["restore-bundle", "restore-script"]) {
+        stage.kill_at(stage.marks - 3);
+        make_format_1(&stage, golden);
+        stage.go_on("in the first format");
+        assert!(stage.journal().contains("\"step\":\"swap the databases\",\"mark\":\"done\""), "{}", stage.journal());
+        stage.roll_back("in the first format");
+    }
+}
+
+#[test]
+fn a_journal_of_other_steps_is_refused_by_name_and_changes_nothing() {
+    let stage = Stage::new(From::Bundle);
+    let whole = stage.run(0, "restore");
+    assert!(whole.status.success(), "{}", describe(&whole));
+    let swapped = stage.state();
+    let written = stage.journal();
+    let refused = |expected: &str| {
+        for what in ["rollback", "resume"] {
+            let refused = stage.run(0, what);
+            let said = describe(&refused);
+            assert!(!refused.status.success() && said.contains(expected), "{what}: {said}");
+            assert!(stage.state() == swapped, "{what} changed something");
+        }
+    };
+    rewrite(&stage.journal_path(), |json| json.replace("postgres/swap", "postgres/exchange"));
+    refused("the step postgres/exchange stands there, and this version has the step postgres/swap");
+    // The same of a title, in a journal of the first format.
+    fs::write(stage.journal_path(), &written).expect("a journal");
+    make_format_1(&stage, "restore-bundle");
+    rewrite(&stage.journal_path(), |json| json.replace("swap the databases", "exchange the databases"));
+    refused("the step exchange the databases stands there, and this version has the step postgres/swap");
+    fs::write(stage.journal_path(), &written).expect("a journal");
+    stage.roll_back("with its own journal again");
 }

@@ -159,3 +159,15 @@ impl Deploys {
 pub(super) fn log(journal: &Journal, host: &str) -> PathBuf {
     journal.path().parent().unwrap_or(Path::new("")).join(format!("{host}.log"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Status, golden};
+
+    #[test]
+    fn journals_of_every_format_are_of_these_steps() {
+        let statuses = [Status::Applied, Status::Applied, Status::Applied, Status::Applied, Status::Applied];
+        golden::check::<Plan>("deploy", &statuses);
+    }
+}

@@ -9,6 +9,8 @@ mod runner;
 mod status;
 mod step;
 
+#[cfg(test)]
+pub(crate) use journal::golden;
 pub use journal::{Head, Journal, Recipe};
 pub use levels::{Ended, apply_in_levels};
 pub use runner::{apply, undo};

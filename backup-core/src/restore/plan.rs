@@ -124,6 +124,15 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Status, golden};
+
+    #[test]
+    fn journals_of_every_format_are_of_these_steps() {
+        golden::check::<Plan>("restore-bundle", &[Status::Applied; 11]);
+        let mut killed = [Status::Waiting; 6];
+        killed[..3].copy_from_slice(&[Status::Applied, Status::Applied, Status::Applying]);
+        golden::check::<Plan>("restore-script", &killed);
+    }
 
     #[test]
     fn names_beside_others_fit_and_differ() {
