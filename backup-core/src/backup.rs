@@ -350,6 +350,7 @@ fn source(settings: &Settings, request: &Request, ready: &Ready, context: &Conte
             version_number: ready.postgres.server.number,
             pg_dump: ready.postgres.tools.version.clone(),
             standby: ready.postgres.server.standby,
+            preload: ready.postgres.server.preload.clone(),
         }),
     }
 }

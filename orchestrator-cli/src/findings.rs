@@ -18,14 +18,26 @@ pub(crate) fn needs(needs: &[Finding]) -> String {
     format!("not in the bundle\n{}", needs.iter().map(line).collect::<String>())
 }
 
+/// What a drill could not show, as a line or more.
+pub(crate) fn unproved(finding: &Finding) -> String {
+    labelled(&format!("{YELLOW}not proved{YELLOW:#} "), finding)
+}
+
 /// A finding as a line or more.
 pub(crate) fn finding(finding: &Finding) -> String {
-    let label = match finding.severity {
+    labelled(&label(finding), finding)
+}
+
+fn label(finding: &Finding) -> String {
+    match finding.severity {
         Severity::Info if finding.code.starts_with("needs-") => "needs   ".into(),
         Severity::Info => format!("{GREEN}ok{GREEN:#}      "),
         Severity::Warning => format!("{YELLOW}warning{YELLOW:#} "),
         Severity::Error => format!("{RED}error{RED:#}   "),
-    };
+    }
+}
+
+fn labelled(label: &str, finding: &Finding) -> String {
     let subject =
         if names(&finding.message, &finding.subject) { String::new() } else { format!("{}: ", finding.subject) };
     let mut text = format!("{label}{}", indented("", &plain(&format!("{subject}{}", finding.message))));

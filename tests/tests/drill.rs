@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use fixtures::{Postgres, forget_libpq};
+use fixtures::{Postgres, forget_libpq, installations};
 use system_tests::{Workplace, describe};
 use tempfile::TempDir;
 
@@ -92,6 +92,63 @@ fn what_the_operator_asks_must_be_true() {
     assert!(!describe(&output).contains("named"), "{}", describe(&output));
     assert!(list(&place).contains("FAILED"), "{}", list(&place));
     assert_eq!((left(inside.path()), servers(inside.path())), (vec![], String::new()));
+}
+
+/// A server that preloads one library by name and a copy of another one by path; the copy is returned.
+fn server_that_preloads() -> (Postgres, TempDir, PathBuf) {
+    let newest = installations().pop().expect("an installation");
+    let directory = reachable();
+    let copy = directory.path().join("watcher.so");
+    let probe = Postgres::start();
+    let libraries = probe.sql("postgres", "SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'");
+    fs::copy(Path::new(&libraries).join("auto_explain.so"), &copy).expect("a library");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let settings = format!("shared_preload_libraries = 'pg_stat_statements, \"{}\"'", copy.display());
+    (Postgres::start_version(&newest, &settings), directory, copy)
+}
+
+#[test]
+fn libraries_that_the_source_preloads_are_preloaded_and_a_missing_one_is_said() {
+    let (server, _directory, copy) = server_that_preloads();
+    server.load_sample(20);
+    server.sql("orchestrator", "CREATE EXTENSION pg_stat_statements");
+    // Only where the library is preloaded can it be filled.
+    server
+        .sql("orchestrator", "CREATE MATERIALIZED VIEW seen AS SELECT count(*) >= 0 AS filled FROM pg_stat_statements");
+    let (place, inside) = (Workplace::default(), reachable());
+    let bundle = place.make_bundle(&server);
+    let settings =
+        "cluster_conf = 'missing'\n[[drill.assert]]\ndatabase = 'orchestrator'\nsql = 'SELECT filled FROM seen'\n";
+    place.write("settings.toml", settings);
+    let drilled = || {
+        let output = drill(&place, &server, &bundle, inside.path(), &["--config", "settings.toml"]).output();
+        let output = output.expect("it runs");
+        (output.status.code(), describe(&output))
+    };
+    let (code, said) = drilled();
+    assert!(code == Some(0) && !said.contains("not proved"), "{said}");
+    fs::remove_file(&copy).expect("removed");
+    let (code, said) = drilled();
+    assert!(code == Some(3) && said.contains("as its manifest says"), "{said}");
+    assert!(said.contains(&format!("not proved library {}", copy.display())), "{said}");
+    assert_eq!((left(inside.path()), servers(inside.path())), (vec![], String::new()));
+}
+
+#[test]
+fn an_extension_of_another_version_is_not_proved_and_is_no_failure() {
+    let server = Postgres::start();
+    server.load_sample(20);
+    // As a server of an older version has it.
+    server.sql("orchestrator", "CREATE EXTENSION citext VERSION '1.4'");
+    server.sql("orchestrator", "CREATE TABLE names AS SELECT 'Ada'::citext AS name");
+    let (place, inside) = (Workplace::default(), reachable());
+    let bundle = place.make_bundle(&server);
+    let output = drill(&place, &server, &bundle, inside.path(), &["--json"]).output().expect("it runs");
+    let drilled: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let drilled = &drilled["result"];
+    assert_eq!((output.status.code(), &drilled["passed"]), (Some(0), &true.into()), "{drilled}");
+    assert_eq!(drilled["unproved"][0]["code"], "extension-version", "{drilled}");
+    assert!(!list(&place).contains("FAILED"), "{}", list(&place));
 }
 
 #[test]

@@ -139,6 +139,9 @@ pub struct Server {
     /// Whether it was a standby.
     #[serde(default)]
     pub standby: bool,
+    /// Libraries that it loaded when it started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preload: Vec<String>,
 }
 
 /// A database and how it was captured.

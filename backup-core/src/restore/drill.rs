@@ -12,10 +12,10 @@ use super::plan::Plan;
 use super::source::{Source, look_at_bundle};
 use super::steps::{self, steps};
 use super::{KIND, Request, work};
-use crate::bundle::manifest::Sha256Digest;
-use crate::component::postgres::{self, Target, Throwaway};
+use crate::bundle::manifest::{Server, Sha256Digest};
+use crate::component::postgres::{self, Target, Throwaway, Tools};
 use crate::event::Ticker;
-use crate::finding::{Finding, Findings};
+use crate::finding::{Finding, Findings, Severity};
 use crate::plan::{Head, Journal, apply};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, ErrorContext, Kind, Result};
@@ -37,6 +37,9 @@ pub struct Drill {
     pub rows: u64,
     /// What was not as it should be; nothing where the bundle is proved.
     pub problems: Vec<Finding>,
+    /// What this server could not show, whatever the bundle is like.
+    #[serde(default)]
+    pub unproved: Vec<Finding>,
 }
 
 impl Drill {
@@ -72,10 +75,13 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
         postgres: tools.version.clone(),
         rows: manifest.rows(),
         problems: Vec::new(),
+        unproved: server.and_then(|server| other_version(server, &tools)).into_iter().collect(),
     };
     context.phase("start a throw-away PostgreSQL");
     let preparing = context.now();
-    let throwaway = Throwaway::start(&tools, place).await?;
+    let preload = server.map_or(&[][..], |server| &server.preload);
+    let (throwaway, missing) = Throwaway::start(&tools, place, preload).await?;
+    drill.unproved.extend(missing.iter().map(|library| not_preloaded(library)));
     let prepared = context.now();
     let request = Request { file: file.into(), ..Request::default() };
     let database = administrative(manifest.databases.iter().map(|database| database.name.as_str()));
@@ -115,11 +121,37 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     match applied {
         // A full disk is not the bundle's fault.
         Err(error) if error.kind() == Kind::Interrupted || error.is_full_disk() => return Err(error),
+        Err(error) if !missing.is_empty() => {
+            let doing = format!("drill {}: it could not be restored here, which proves nothing", drill.bundle);
+            let why = format!("the server that was backed up preloads {}, and this machine can't", missing.join(", "));
+            return Err(Error::new(Kind::Refused, doing).because(error.hint(why)));
+        }
         Err(error) => drill.problems.push(Finding::from_error("not-restored", &drill.bundle, &error)),
-        Ok(()) => drill.problems = look_around(&work, settings).await?,
+        Ok(()) => {
+            let found = look_around(&work, settings).await?;
+            let is_version = |finding: &Finding| finding.code == postgres::EXTENSION_VERSION;
+            let (versions, problems): (Vec<Finding>, Vec<Finding>) = found.into_iter().partition(is_version);
+            drill.unproved.extend(versions.into_iter().map(|finding| finding.at_most(Severity::Info)));
+            drill.problems = problems;
+        }
     }
     drop(throwaway);
     Ok(drill)
+}
+
+/// That the drill's server is of another version than the one that was backed up.
+fn other_version(server: &Server, tools: &Tools) -> Option<Finding> {
+    let major = server.version_number / 10_000;
+    let message = format!("the backup is of PostgreSQL {major}, and the drill's server is {}", tools.major);
+    let finding = Finding::info("drill-version", "PostgreSQL", message);
+    let hint = format!("a restore into {major} is proved by a drill where the package postgresql-{major} is installed");
+    (major != tools.major).then(|| finding.hint(hint))
+}
+
+fn not_preloaded(library: &str) -> Finding {
+    let message = "the server that was backed up preloads it, and this machine has no such library or can't load it";
+    let finding = Finding::warning("drill-preload", format!("library {library}"), message);
+    finding.hint("install the package that holds it; what needs the library is not proved before")
 }
 
 /// The tablespaces that the roles' script names in comments, each a directory of the throw-away server.

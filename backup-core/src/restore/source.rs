@@ -295,6 +295,7 @@ fn manifest(
         version: contents.server.clone(),
         pg_dump: contents.pg_dump.clone(),
         standby: false,
+        preload: Vec::new(),
     };
     let extension = |name: String| Extension { name, version: String::new(), schema: String::new() };
     let database = Database {

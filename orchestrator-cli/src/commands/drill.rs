@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use backup_core::bundle::name::{FileName, ORCHESTRATOR};
 use backup_core::catalog::Series;
-use backup_core::finding::Finding;
+use backup_core::finding::{Finding, Severity};
 use backup_core::restore::{self, Drill};
 use backup_core::runs::{Job, Part, Report, Run, record as record_run};
 use backup_core::settings::{DEFAULT_PATH, RestoreSettings};
@@ -56,7 +56,7 @@ pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &
         }
     }
     let passed = drilled.iter().all(Drilled::passed);
-    let warned = drilled.iter().any(|one| one.unrecorded.is_some());
+    let warned = drilled.iter().any(Drilled::warned);
     Ok(if passed { exit::done(warned) } else { ExitCode::from(exit::of(Kind::Failed)) })
 }
 
@@ -75,6 +75,12 @@ impl Drilled {
         self.drill.as_ref().is_ok_and(Drill::passed)
     }
 
+    /// Whether somebody should look, though it passed.
+    fn warned(&self) -> bool {
+        let unproved = self.drill.as_ref().map_or(&[][..], |drill| &drill.unproved);
+        self.unrecorded.is_some() || unproved.iter().any(|finding| finding.severity == Severity::Warning)
+    }
+
     fn value(&self) -> Result<Value> {
         let mut value = match &self.drill {
             Ok(drill) => serde_json::to_value(drill)
@@ -88,8 +94,9 @@ impl Drilled {
     fn text(&self) -> String {
         match &self.drill {
             Ok(drill) => {
-                let text: String = drill.problems.iter().chain(&self.unrecorded).map(findings::finding).collect();
-                text + &last_line(drill)
+                let found = drill.problems.iter().chain(&self.unrecorded).map(findings::finding);
+                let unproved = drill.unproved.iter().map(findings::unproved);
+                found.chain(unproved).chain([last_line(drill)]).collect()
             }
             Err(error) => findings::finding(&self.not_drilled(error)),
         }
@@ -171,7 +178,9 @@ fn last_line(drill: &Drill) -> String {
     let time = human::duration(Duration::try_from_secs_f64(drill.seconds).unwrap_or_default());
     if drill.passed() {
         let rows = human::counted(drill.rows, "row");
-        return format!("{}: restored in {time}, {rows}, as its manifest says; nothing is left of it\n", drill.bundle);
+        let server = drill.postgres.split(' ').next().unwrap_or_default();
+        let said = format!("restored in {time} into PostgreSQL {server}, {rows}, as its manifest says");
+        return format!("{}: {said}; nothing is left of it\n", drill.bundle);
     }
     format!("{}: FAILED, do not rely on it\n", drill.bundle)
 }

@@ -24,6 +24,8 @@ pub struct ServerFacts {
     pub standby: bool,
     /// Whether we may read every table and role.
     pub superuser: bool,
+    /// Libraries that it loads when it starts, without which some objects can't be made; none where we may not ask.
+    pub preload: Vec<String>,
 }
 
 impl ServerFacts {
@@ -66,7 +68,8 @@ pub struct DatabaseFacts {
 /// [`Kind::Unsupported`] where it is older than version 12.
 pub async fn server(connection: &Connection) -> Result<ServerFacts> {
     let sql = "SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_setting('server_version_num')::int4, \
-        pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('is_superuser') = 'on'";
+        pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('is_superuser') = 'on', \
+        (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries')";
     let row =
         connection.query_one(sql, &[]).await.map_err(|error| query_failed("ask the server for its version", &error))?;
     let facts = ServerFacts {
@@ -74,6 +77,7 @@ pub async fn server(connection: &Connection) -> Result<ServerFacts> {
         number: u32::try_from(row.get::<_, i32>(1)).unwrap_or(0),
         standby: row.get(2),
         superuser: row.get(3),
+        preload: row.get::<_, Option<&str>>(4).and_then(sql::names).unwrap_or_default(),
     };
     if facts.major() < OLDEST {
         return Err(Error::new(Kind::Unsupported, format!("the PostgreSQL server is version {}", facts.version))

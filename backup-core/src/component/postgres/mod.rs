@@ -25,6 +25,7 @@ pub use capture::{Capture, capture};
 pub(crate) use content::content;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub(crate) use discover::{extensions, half_built, is_untouched};
+pub(crate) use load::EXTENSION_VERSION;
 pub use load::{
     Load, Names, Script, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped,
 };

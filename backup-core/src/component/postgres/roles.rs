@@ -172,47 +172,9 @@ const LISTS: [&str; 6] = [
 /// The catalog keeps a list as text with each name quoted already; as one literal it would become one name. Any user
 /// can write the text, so nothing of it is taken over as SQL.
 fn setting_value(key: &str, value: &str) -> String {
-    match LISTS.contains(&key.to_ascii_lowercase().as_str()).then(|| names(value)).flatten() {
+    match LISTS.contains(&key.to_ascii_lowercase().as_str()).then(|| sql::names(value)).flatten() {
         Some(names) => names.iter().map(|name| sql::literal(name)).collect::<Vec<_>>().join(", "),
         None => sql::literal(value),
-    }
-}
-
-/// The names of a list as the server writes it; `None` where there are none, or a quote does not end.
-fn names(list: &str) -> Option<Vec<String>> {
-    let mut names = Vec::new();
-    let mut rest = list.trim_start();
-    while !rest.is_empty() {
-        let (name, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted_name(quoted)?,
-            None => {
-                let (name, after) = rest.split_at(rest.find(',').unwrap_or(rest.len()));
-                (name.trim_end().to_owned(), after)
-            }
-        };
-        names.push(name);
-        rest = after.trim_start();
-        if !rest.is_empty() {
-            rest = rest.strip_prefix(',')?.trim_start();
-        }
-    }
-    (!names.is_empty()).then_some(names)
-}
-
-/// A name up to its closing quote, a doubled quote standing for one, and what follows.
-fn quoted_name(text: &str) -> Option<(String, &str)> {
-    let mut name = String::new();
-    let mut rest = text;
-    loop {
-        let (part, after) = rest.split_once('"')?;
-        name.push_str(part);
-        match after.strip_prefix('"') {
-            Some(more) => {
-                name.push('"');
-                rest = more;
-            }
-            None => return Some((name, after)),
-        }
     }
 }
 

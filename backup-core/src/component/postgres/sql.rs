@@ -27,6 +27,44 @@ pub(super) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| path::to_text(error.as_bytes()))
 }
 
+/// The names of a list as the server writes it; `None` where there are none, or a quote does not end.
+pub(super) fn names(list: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let mut rest = list.trim_start();
+    while !rest.is_empty() {
+        let (name, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_name(quoted)?,
+            None => {
+                let (name, after) = rest.split_at(rest.find(',').unwrap_or(rest.len()));
+                (name.trim_end().to_owned(), after)
+            }
+        };
+        names.push(name);
+        rest = after.trim_start();
+        if !rest.is_empty() {
+            rest = rest.strip_prefix(',')?.trim_start();
+        }
+    }
+    (!names.is_empty()).then_some(names)
+}
+
+/// A name up to its closing quote, a doubled quote standing for one, and what follows.
+fn quoted_name(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut rest = text;
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, after)),
+        }
+    }
+}
+
 /// What every script of rows begins with, so that it can be run alone: the settings that `pg_dump` writes.
 pub(super) fn preamble(encoding: &str) -> Vec<u8> {
     let encoding = literal(encoding);

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::connection::{Parameters, connect};
 use super::tools::Tools;
+use super::{query_failed, sql};
 use crate::context::Environment;
 use crate::lock::lock;
 use crate::{Error, ErrorContext, Kind, Result};
@@ -40,15 +41,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Throwaway {
     server: Option<Child>,
     directory: TempDir,
+    log: File,
     _lock: File,
 }
 
 impl Throwaway {
-    /// Makes and starts a server in a new directory below `place`, and removes what killed runs have left there.
+    /// Makes and starts a server in a new directory below `place`, and removes what killed runs have left there. It preloads
+    /// those of the libraries `preload` that this machine has; the others are returned.
     ///
     /// # Errors
     /// What initdb or the server say.
-    pub async fn start(tools: &Tools, place: &Path) -> Result<Self> {
+    pub async fn start(tools: &Tools, place: &Path, preload: &[String]) -> Result<(Self, Vec<String>)> {
         let doing = || format!("start a throw-away PostgreSQL in {}", place.display());
         remove_leftovers(place);
         let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(place).context(doing)?;
@@ -69,14 +72,58 @@ impl Throwaway {
         made.map_err(|error| {
             error.hint("where this is about permission: the user that runs the server must be able to reach the directory; --in names another")
         })?;
+        let mut started = Self { server: None, directory, log, _lock: held };
+        started.run(tools, &[]).await.context(doing)?;
+        let missing = started.preload(tools, preload).await.context(doing)?;
+        Ok((started, missing))
+    }
+
+    /// Starts it again with those of the libraries that this machine has; returns the others.
+    async fn preload(&mut self, tools: &Tools, libraries: &[String]) -> Result<Vec<String>> {
+        if libraries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let directory = self.library_directory().await?;
+        let is_there = |library: &&String| {
+            let path = directory.join(library.strip_prefix("$libdir/").unwrap_or(library));
+            path.is_file() || path.with_added_extension("so").is_file()
+        };
+        let (there, missing): (Vec<&String>, Vec<&String>) = libraries.iter().partition(is_there);
+        let missing = missing.into_iter().cloned().collect();
+        if there.is_empty() {
+            return Ok(missing);
+        }
+        self.stop();
+        let list: Vec<String> = there.into_iter().map(|library| sql::identifier(library)).collect();
+        let preload = format!("shared_preload_libraries={}", list.join(","));
+        // What a library would run in the background, such as the jobs of pg_cron, must not run on the restored data.
+        if self.run(tools, &[&preload, "max_worker_processes=0"]).await.is_ok() {
+            return Ok(missing);
+        }
+        self.stop();
+        self.run(tools, &[]).await?;
+        Ok(libraries.to_vec())
+    }
+
+    async fn library_directory(&self) -> Result<PathBuf> {
+        let connection = connect(&self.parameters()?).await?;
+        let sql = "SELECT setting FROM pg_catalog.pg_config WHERE name = 'PKGLIBDIR'";
+        let row = connection.query_one(sql, &[]).await;
+        let row = row.map_err(|error| query_failed("ask the server where its libraries are", &error))?;
+        Ok(row.get::<_, &str>(0).into())
+    }
+
+    /// Starts the server and waits until it answers.
+    async fn run(&mut self, tools: &Tools, settings: &[&str]) -> Result<()> {
+        let doing = || "start the server".into();
+        let path = self.directory.path();
         let mut postgres = as_server_user(&tools.program("postgres"));
         postgres.arg("-D").arg(path.join("data")).arg("-k").arg(path);
-        postgres.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
-        postgres.stdin(Stdio::null()).stdout(log.try_clone().context(doing)?).stderr(log);
-        let server = postgres.spawn().context(doing)?;
-        let mut started = Self { server: Some(server), directory, _lock: held };
-        started.wait().await.context(doing)?;
-        Ok(started)
+        postgres.args(SETTINGS.iter().chain(settings).flat_map(|setting| ["-c", setting]));
+        let log = || self.log.try_clone().context(doing);
+        postgres.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
+        self.server = Some(postgres.spawn().context(doing)?);
+        self.wait().await
     }
 
     /// How it is connected to, as its superuser.
@@ -92,7 +139,7 @@ impl Throwaway {
     ///
     /// # Errors
     /// Where it can't be made.
-    pub fn directory(&self, name: &str) -> Result<std::path::PathBuf> {
+    pub fn directory(&self, name: &str) -> Result<PathBuf> {
         let path = self.directory.path().join(name);
         let doing = || format!("make {}", path.display());
         fs::create_dir(&path).context(doing)?;
@@ -132,12 +179,18 @@ impl Throwaway {
 
 impl Drop for Throwaway {
     fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Throwaway {
+    fn stop(&mut self) {
         let Some(mut server) = self.server.take() else { return };
         if let Some(pid) = server.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             // The immediate shutdown, which ends its children too.
             let _ = kill_process(pid, Signal::QUIT);
         }
-        // Its directory must not go before it has.
+        // Nothing may be done with its directory before it has ended.
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while matches!(server.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
             std::thread::sleep(PAUSE);

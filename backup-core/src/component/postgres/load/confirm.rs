@@ -9,6 +9,9 @@ use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{discover, query_failed, sql};
 use crate::finding::Finding;
 
+/// The code of a finding that an extension has another version: the newest that the server has, as wherever one is made.
+pub(crate) const EXTENSION_VERSION: &str = "extension-version";
+
 impl Target {
     /// Holds database `name` against what the manifest says of it: owner, connection limit, extensions.
     ///
@@ -22,19 +25,21 @@ impl Target {
         let row = row.map_err(|error| query_failed(format!("look at database {name}"), &error))?;
         let (owner, limit): (String, i32) = (row.get(0), row.get(1));
         let mut findings = Vec::new();
-        let mut differs = |what: &str, found: &str, expected: &str| {
+        let mut differs = |code: &str, what: &str, found: &str, expected: &str| {
             if found != expected {
-                let message = format!("its {what} is {found}, and was {expected}");
-                findings.push(Finding::warning("database-differs", name, message));
+                findings.push(Finding::warning(code, name, format!("its {what} is {found}, and was {expected}")));
             }
         };
-        differs("owner", &owner, &expected.owner);
-        differs("connection limit", &limit.to_string(), &expected.connection_limit.to_string());
+        differs("database-differs", "owner", &owner, &expected.owner);
+        let limits = [limit, expected.connection_limit].map(|limit| limit.to_string());
+        differs("database-differs", "connection limit", &limits[0], &limits[1]);
         let found = discover::extensions(&connection).await?;
         for extension in &expected.extensions {
-            let there = found.iter().find(|other| other.name == extension.name);
-            let version = there.map_or("missing", |found| found.version.as_str());
-            differs(&format!("extension {}", extension.name), version, &extension.version);
+            let what = format!("extension {}", extension.name);
+            match found.iter().find(|other| other.name == extension.name) {
+                Some(found) => differs(EXTENSION_VERSION, &what, &found.version, &extension.version),
+                None => differs("database-differs", &what, "missing", &extension.version),
+            }
         }
         findings.extend(emptied(&connection, name, expected).await?);
         Ok(findings)

@@ -20,6 +20,7 @@ mod swap;
 
 use std::sync::Arc;
 
+pub(crate) use confirm::EXTENSION_VERSION;
 pub use readiness::server_findings;
 pub use script::Script;
 pub use shadow::drop_database;

@@ -30,6 +30,15 @@ pub fn server_findings(facts: &ServerFacts, place: &str, source: Option<&Server>
                 .hint("restore into PostgreSQL of the bundle's version or a newer one"),
         );
     }
+    let preload = source.map_or(&[][..], |source| &source.preload);
+    let lacks: Vec<&str> = preload.iter().filter(|name| !facts.preload.contains(name)).map(String::as_str).collect();
+    // Whoever may not ask a server what it loads is told that it loads nothing.
+    if facts.superuser && !lacks.is_empty() {
+        let message = format!("the server that was backed up preloads {}, and this one does not", lacks.join(", "));
+        findings.push(Finding::info("postgres-preload", place, message).hint(
+            "where something in the databases needs it: add it to shared_preload_libraries and restart PostgreSQL first",
+        ));
+    }
     findings
 }
 
