@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use fixtures::{Postgres, installations};
+use fixtures::{Installation, Postgres};
 use system_tests::{Workplace, describe};
 
 fn openssl(directory: &Path, arguments: &str) {
@@ -47,7 +47,7 @@ fn encrypted_server(place: &Workplace, certificate: &[&str]) -> (Postgres, u16) 
     let settings = format!(
         "listen_addresses = '127.0.0.1'\nport = {port}\nssl = on\nssl_cert_file = '{shown}/server.crt'\nssl_key_file = '{shown}/server.key'\nhba_file = '{shown}/hba'"
     );
-    let newest = installations().pop().expect("an installation");
+    let newest = Installation::usual();
     (Postgres::start_version_on(&newest, &settings, port), port)
 }
 

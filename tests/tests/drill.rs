@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use fixtures::{Postgres, forget_libpq, installations};
+use fixtures::{Installation, Postgres, forget_libpq};
 use system_tests::{Workplace, describe};
 use tempfile::TempDir;
 
@@ -96,7 +96,7 @@ fn what_the_operator_asks_must_be_true() {
 
 /// A server that preloads one library by name and a copy of another one by path; the copy is returned.
 fn server_that_preloads() -> (Postgres, TempDir, PathBuf) {
-    let newest = installations().pop().expect("an installation");
+    let newest = Installation::usual();
     let directory = reachable();
     let copy = directory.path().join("watcher.so");
     let probe = Postgres::start();

@@ -86,7 +86,7 @@ fn scripts_of_every_version_make_a_database_where_there_is_none() {
     for installation in &all {
         let mut stage = Stage::new();
         stage.source = Postgres::start_version(installation, "");
-        stage.source.load_sample(100);
+        stage.source.load_sample_for_all(100);
         stage.target = Postgres::start_version(newest, "");
         stage.target.sql("postgres", "CREATE DATABASE orchestrator");
         stage.make_roles();

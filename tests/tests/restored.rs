@@ -11,7 +11,7 @@ fn every_kind_of_object_comes_back_from_every_older_version() {
     let newest = all.last().expect("one installation at least");
     for installation in &all {
         let source = Postgres::start_version(installation, "");
-        source.load_sample(1000);
+        source.load_sample_for_all(1000);
         // Its text is larger than one script, so it is cut in the middle of the object.
         source.sql("orchestrator", "SELECT lo_from_bytea(800001, decode(repeat('0123456789abcdef', 2500000), 'hex'))");
         let place = Workplace::default();
