@@ -2,6 +2,7 @@
 
 mod bundle;
 mod live;
+mod rows;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 pub use bundle::of_bundle;
 pub use live::of_live;
+pub use rows::{DatabaseRows, Rows, TableRows, of_bundles as rows_of_bundles};
 
 use crate::cluster::secret::{HIDDEN, is_secret, may_hold_a_secret};
 use crate::cluster::{ClusterConf, Map, Value};

@@ -26,13 +26,22 @@ fn a_bundle_is_held_against_what_is_live_and_against_another_bundle() {
         String::from_utf8(output.stdout).expect("UTF-8").lines().next().expect("a path").to_owned()
     };
     let bundle = backup("bundles");
-    let live = || {
+    let compared = |arguments: &[&str]| {
         let mut diff = place.cli(&["diff", &bundle, "--config", "settings.toml"]);
-        let output = diff.envs(server.variables()).output().expect("it runs");
+        let output = diff.args(arguments).envs(server.variables()).output().expect("it runs");
         assert!(output.status.success(), "{}", describe(&output));
         String::from_utf8(output.stdout).expect("UTF-8")
     };
-    assert!(live().starts_with("no difference\nnot compared: "), "{}", live());
+    let live = || compared(&[]);
+    let unseen = "no difference, as far as that was compared\nnot compared: what stands in rows (--rows compares it), ";
+    assert!(live().starts_with(unseen), "{}", live());
+    let text = compared(&["--rows"]);
+    assert!(text.starts_with("no difference\ncompared: all rows of "), "{text}");
+    server.sql("orchestrator", "UPDATE chef.runs SET log = 'all the same'");
+    assert!(live().starts_with(unseen), "{}", live());
+    let text = compared(&["--rows"]);
+    assert!(!text.contains("no difference") && text.starts_with("Rows that differ\n"), "{text}");
+    assert!(text.contains("orchestrator: chef.runs_2025") && text.contains("id, started"), "{text}");
 
     server.sql(
         "orchestrator",
@@ -64,4 +73,133 @@ fn a_bundle_is_held_against_what_is_live_and_against_another_bundle() {
         assert!(rest.contains(word) && !lost.contains(word), "{word}: {text}");
     }
     assert!(!text.contains("home/same") && !text.contains("home/twin") && !text.contains("machines"), "{text}");
+}
+
+/// Makes tables whose rows the cases of the next test change, each case those of a table of its own.
+const TABLES: &str = "
+    CREATE SCHEMA s;
+    CREATE TABLE s.plain (id int PRIMARY KEY, a text, b text);
+    INSERT INTO s.plain SELECT i, 'a' || i, E'tab\\there, line\\nthere \\\\ ' || i FROM generate_series(1, 1000) i;
+    CREATE TABLE s.values (id int PRIMARY KEY, m money, f float8, r real, b bytea, t timestamptz, n numeric, j jsonb, e text[], i interval);
+    INSERT INTO s.values SELECT i, i / 3.0, i / 3.0::float8, i / 7.0, sha256(i::text::bytea), now() + i * interval '1 hour', i / 9.0,
+        jsonb_build_object('i', i), ARRAY['a', NULL, i::text], i * interval '1 minute' FROM generate_series(1, 300) i;
+    CREATE TABLE s.bag (a text, b int);
+    INSERT INTO s.bag SELECT 'x', i % 3 FROM generate_series(1, 300) i;
+    CREATE TABLE s.none ();
+    INSERT INTO s.none SELECT FROM generate_series(1, 5);
+    CREATE TABLE s.uniq (a int NOT NULL, b int NOT NULL, c text, d int GENERATED ALWAYS AS (a + b) STORED);
+    CREATE UNIQUE INDEX ON s.uniq (b, a);
+    CREATE UNIQUE INDEX ON s.uniq (c);
+    INSERT INTO s.uniq SELECT i, i % 10, 'c' || i FROM generate_series(1, 100) i;
+    CREATE TABLE s.part (id int, day int, v text, PRIMARY KEY (id, day)) PARTITION BY LIST (day);
+    CREATE TABLE s.part_1 PARTITION OF s.part FOR VALUES IN (1);
+    CREATE TABLE s.part_2 PARTITION OF s.part FOR VALUES IN (2);
+    INSERT INTO s.part SELECT i, 1 + i % 2, 'v' FROM generate_series(1, 100) i;
+    CREATE TYPE s.colour AS ENUM ('red', 'green', 'blue');
+    CREATE TABLE s.hashed (c s.colour, v int) PARTITION BY HASH (c);
+    CREATE TABLE s.hashed_0 PARTITION OF s.hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+    CREATE TABLE s.hashed_1 PARTITION OF s.hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+    INSERT INTO s.hashed SELECT (enum_range(NULL::s.colour))[1 + i % 3], i FROM generate_series(1, 90) i;
+    CREATE TABLE s.shaped (id int PRIMARY KEY, gone text, moved text, kept text);
+    INSERT INTO s.shaped SELECT i, 'g', 'm' || i, 'k' || i FROM generate_series(1, 50) i;
+    CREATE TABLE s.empty (id int);
+    CREATE TABLE s.\"Odd, \"\"name\"\" (\" (\"a, (b)\" int PRIMARY KEY, \"c\"\"\" text);
+    INSERT INTO s.\"Odd, \"\"name\"\" (\" VALUES (1, 'x'), (2, NULL), (3, '');";
+
+/// What was done, and what is to be said of it: for each table its key, and how many rows changed, are only in the bundle,
+/// are only in the other.
+type Case = (&'static str, &'static [(&'static str, &'static str, [u64; 3])]);
+
+const CASES: [Case; 17] = [
+    ("SELECT", &[]),
+    ("UPDATE s.plain SET a = a; VACUUM FULL s.plain; CREATE INDEX by_a ON s.plain (a DESC); CLUSTER s.plain USING by_a", &[]),
+    ("UPDATE s.plain SET a = 'gone'", &[("s.plain", "id", [1000, 0, 0])]),
+    ("UPDATE s.plain SET a = CASE id WHEN 1 THEN 'a2' ELSE 'a1' END WHERE id IN (1, 2)", &[("s.plain", "id", [2, 0, 0])]),
+    ("DELETE FROM s.plain WHERE id <= 10; UPDATE s.plain SET id = -id WHERE id = 11; UPDATE s.plain SET b = '' WHERE id = 12",
+        &[("s.plain", "id", [1, 11, 1])]),
+    ("TRUNCATE s.plain", &[("s.plain", "id", [0, 1000, 0])]),
+    ("UPDATE s.values SET m = m + '0.01'::money WHERE id = 1; UPDATE s.values SET f = f + 1e-13 WHERE id = 2;
+        UPDATE s.values SET b = b || '\\x00' WHERE id = 3; UPDATE s.values SET t = t + interval '1 us' WHERE id = 4;
+        UPDATE s.values SET e = ARRAY['a', 'NULL', '5'] WHERE id = 5; UPDATE s.values SET n = n WHERE id = 6;
+        UPDATE s.values SET r = r * 2 WHERE id = 7", &[("s.values", "id", [6, 0, 0])]),
+    ("DELETE FROM s.bag WHERE ctid IN (SELECT ctid FROM s.bag WHERE b = 1 LIMIT 7); INSERT INTO s.bag VALUES ('x', 2), ('y', 1)",
+        &[("s.bag", "", [0, 7, 2])]),
+    ("DELETE FROM s.none WHERE ctid = '(0,1)'; INSERT INTO s.none DEFAULT VALUES; INSERT INTO s.none DEFAULT VALUES",
+        &[("s.none", "", [0, 0, 1])]),
+    ("UPDATE s.uniq SET c = 'z' WHERE a = 5; UPDATE s.uniq SET b = 1 WHERE a = 6", &[("s.uniq", "b, a", [1, 1, 1])]),
+    ("UPDATE s.part SET day = 3 - day WHERE id IN (1, 2, 3)", &[("s.part_1", "id, day", [0, 1, 2]), ("s.part_2", "id, day", [0, 2, 1])]),
+    ("ALTER TABLE s.hashed DETACH PARTITION s.hashed_0; ALTER TABLE s.hashed DETACH PARTITION s.hashed_1;
+        CREATE TABLE s.aside AS SELECT * FROM s.hashed_0; TRUNCATE s.hashed_0; INSERT INTO s.hashed_0 SELECT * FROM s.hashed_1;
+        TRUNCATE s.hashed_1; INSERT INTO s.hashed_1 SELECT * FROM s.aside; DROP TABLE s.aside", &[]),
+    ("DELETE FROM s.hashed WHERE v = 1; INSERT INTO s.hashed VALUES ('blue', 100)", &[("s.hashed", "", [0, 1, 1])]),
+    ("ALTER TABLE s.shaped DROP COLUMN gone; ALTER TABLE s.shaped RENAME COLUMN moved TO old;
+        ALTER TABLE s.shaped ADD COLUMN moved text; UPDATE s.shaped SET moved = old; ALTER TABLE s.shaped DROP COLUMN old;
+        ALTER TABLE s.shaped ADD COLUMN added int DEFAULT 7; UPDATE s.shaped SET kept = 'other' WHERE id = 3",
+        &[("s.shaped", "id", [1, 0, 0])]),
+    ("INSERT INTO s.empty VALUES (1), (1), (2)", &[("s.empty", "", [0, 0, 3])]),
+    ("UPDATE s.\"Odd, \"\"name\"\" (\" SET \"c\"\"\" = '' WHERE \"c\"\"\" IS NULL", &[("s.Odd, \"name\" (", "a, (b)", [1, 0, 0])]),
+    ("ALTER DATABASE live SET timezone = 'Asia/Tokyo'; ALTER DATABASE live SET bytea_output = 'escape'", &[]),
+];
+
+/// What `diff --rows --json` has to say of rows.
+fn differing(diff: &mut std::process::Command) -> serde_json::Value {
+    let output = diff.output().expect("it runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["result"]["rows"].take()
+}
+
+#[test]
+fn rows_are_compared_whatever_their_order_and_those_that_differ_are_counted_by_key() {
+    let server = Postgres::start();
+    server.sql("postgres", "CREATE DATABASE kept");
+    server.sql("kept", TABLES);
+    server.sql("postgres", "CREATE DATABASE live TEMPLATE kept");
+    let place = Workplace::default();
+    place.write(
+        "settings.toml",
+        "cluster_conf = 'cluster.conf'\n[postgres]\ndatabases = ['live']\n[release]\nversion = '1'\n",
+    );
+    let backup = |to: &str| {
+        let mut backup = place.cli(&["backup", "--config", "settings.toml", "--to", to]);
+        let output = backup.envs(server.variables()).output().expect("it runs");
+        assert!(output.status.success(), "{}", describe(&output));
+        String::from_utf8(output.stdout).expect("UTF-8").lines().next().expect("a path").to_owned()
+    };
+    let bundle = backup("bundles");
+    for (index, (change, expected)) in CASES.iter().enumerate() {
+        for change in change.split(';') {
+            server.sql("live", change);
+        }
+        let mut live = place.cli(&["diff", &bundle, "--config", "settings.toml", "--rows", "--json"]);
+        let mut found = vec![differing(live.envs(server.variables()))];
+        if index % 4 == 2 {
+            let other = backup(&format!("others_{index}"));
+            found.push(differing(&mut place.cli(&["diff", &bundle, &other, "--rows", "--json"])));
+        }
+        for rows in found {
+            let tables = rows["tables"].as_array().expect("tables");
+            let number = |table: &serde_json::Value, name: &str| table[name].as_u64().expect("a number");
+            let shown: Vec<(String, String, [u64; 3])> = tables
+                .iter()
+                .map(|table| {
+                    let key: Vec<&str> =
+                        table["key"].as_array().expect("a key").iter().flat_map(|it| it.as_str()).collect();
+                    let counts = ["changed", "only_in_bundle", "only_in_other"].map(|name| number(table, name));
+                    (table["table"].as_str().expect("a name").to_owned(), key.join(", "), counts)
+                })
+                .collect();
+            let shown: Vec<_> =
+                shown.iter().map(|(table, key, counts)| (table.as_str(), key.as_str(), *counts)).collect();
+            assert_eq!(shown, *expected, "{change}: {rows}");
+            assert_eq!(rows["databases"][0]["database"], "live", "{rows}");
+            assert!(rows["databases"][0]["tables"].as_u64() >= Some(12), "{rows}");
+            if change.contains("s.shaped") {
+                assert_eq!(tables[0]["columns_only_in_bundle"], serde_json::json!(["gone"]), "{rows}");
+                assert_eq!(tables[0]["columns_only_in_other"], serde_json::json!(["added"]), "{rows}");
+            }
+        }
+        server.sql("postgres", "DROP DATABASE live");
+        server.sql("postgres", "CREATE DATABASE live TEMPLATE kept");
+    }
 }

@@ -4,36 +4,58 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use walkdir::{DirEntry, WalkDir};
 
+use super::rows::{self, Pair, Rows, Side};
 use super::{Area, HOLES, Picture};
+use crate::bundle::manifest::Table;
+use crate::bundle::pack::cores;
 use crate::bundle::path;
+use crate::bundle::reader::OpenBundle;
 use crate::component::files::Tree;
-use crate::component::postgres;
+use crate::component::postgres::{self, Content, DatabaseFacts, Live};
 use crate::component::release;
-use crate::preflight::find_postgres;
+use crate::preflight::{ReadyPostgres, find_postgres};
 use crate::settings::Settings;
 use crate::{Context, ErrorContext, Result};
 
-/// The picture of this machine, as a backup with these settings would see it.
+/// The picture of this machine, as a backup with these settings would see it; with a bundle, what its rows differ in, too.
 ///
 /// # Errors
 /// The first thing that can't be seen.
-pub async fn of_live(settings: &Settings, context: &Context) -> Result<Picture> {
+pub async fn of_live(
+    settings: &Settings,
+    bundle: Option<&Arc<OpenBundle>>,
+    context: &Context,
+) -> Result<(Picture, Option<Rows>)> {
     let mut picture = Picture::default();
     picture.note_cluster(&settings.cluster);
     if let Some(origin) = &settings.release {
         picture.note(Area::Release, "release", release::find(Some(origin)).await?.version);
     }
     let server = find_postgres(settings, context).await?;
+    let jobs = settings.jobs.unwrap_or_else(cores);
+    let mut rows = bundle.map(|_| Rows::default());
     for facts in &server.databases {
-        context.phase(format!("count the rows of database {}", facts.name));
-        let parameters = server.parameters.with_database(&facts.name);
         picture.note(Area::Database, &facts.name, format!("owner {}", facts.owner));
-        let content = postgres::content(&server.tools, &parameters).await;
-        let content = content.context(|| format!("look into database {}", facts.name))?;
+        let doing = || format!("look into database {}", facts.name);
+        let content = match bundle.and_then(|bundle| Some((bundle, place(bundle, facts, rows.as_mut()?)?))) {
+            Some((bundle, database)) => {
+                let live = Live::open(&server, &facts.name, &bundle.manifest().databases[database].settings).await;
+                let live = live.context(doing)?;
+                let (tables, extensions) = (live.tables()?, live.extensions().await?);
+                let (bundle, other) = (bundle.clone(), Side::Live(live));
+                let pair = Pair { bundle, database, other, jobs, context };
+                let counts = pair.compare(rows.get_or_insert_default()).await.context(doing)?;
+                let tables = tables.into_iter().zip(counts);
+                let tables = tables.map(|(table, rows)| Table { schema: table.schema, name: table.name, rows });
+                Content { extensions, tables: tables.collect() }
+            }
+            None => counted(&server, facts, context).await.context(doing)?,
+        };
         for extension in content.extensions {
             picture.note(Area::Extension, format!("{}: {}", facts.name, extension.name), extension.version);
         }
@@ -45,7 +67,23 @@ pub async fn of_live(settings: &Settings, context: &Context) -> Result<Picture> 
     for tree in &settings.files {
         note_tree(&mut picture, tree)?;
     }
-    Ok(picture)
+    Ok((picture, rows))
+}
+
+/// What a database holds, its rows counted.
+async fn counted(server: &ReadyPostgres, facts: &DatabaseFacts, context: &Context) -> Result<Content> {
+    context.phase(format!("count the rows of database {}", facts.name));
+    postgres::content(&server.tools, &server.parameters.with_database(&facts.name)).await
+}
+
+/// Where the bundle has a database of this name whose rows can be compared; `rows` says so where they can't.
+fn place(bundle: &OpenBundle, facts: &DatabaseFacts, rows: &mut Rows) -> Option<usize> {
+    let databases = &bundle.manifest().databases;
+    let place = databases.iter().position(|database| database.name == facts.name)?;
+    let problem = rows::not_comparable(&databases[place], &facts.encoding);
+    let comparable = problem.is_none();
+    rows.databases.extend(problem);
+    comparable.then_some(place)
 }
 
 fn note_tree(picture: &mut Picture, tree: &Tree) -> Result<()> {

@@ -1,16 +1,13 @@
 //! Where files go, and whether they may.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::statvfs;
 
 use super::Request;
+use crate::Context;
 use crate::bundle::manifest::Manifest;
 use crate::bundle::name::timestamp;
 use crate::component::files::{Placement, placements};
 use crate::finding::{Finding, Findings, bytes};
-use crate::{Context, Error, Kind};
 
 /// Looks at the places of all files that are asked for.
 pub(super) fn look(
@@ -36,22 +33,8 @@ pub(super) fn look(
 
 fn look_at(file: &Placement, findings: &mut Findings) {
     let shown = file.place.display().to_string();
-    let there = file.place.ancestors().skip(1).find(|path| path.exists()).unwrap_or(Path::new("/"));
-    if access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        let error = Error::new(
-            Kind::Refused,
-            format!("put {shown} in its place: no permission to write to {}", there.display()),
-        );
-        let hint = "run as root, name another place with --root, or restore the databases alone with --only databases";
-        findings.keep::<()>("file", &shown, Err(error.hint(hint)));
-        return;
-    }
-    let device = |path: &Path| path.symlink_metadata().ok().map(|metadata| metadata.dev());
-    if file.before.is_some() && device(&file.place) != device(there) {
-        let error =
-            Error::new(Kind::Refused, format!("put {shown} in its place: it is a mount point and can't step aside"));
-        let hint = "name another place with --root and copy from there, or restore with --only databases";
-        findings.keep::<()>("file", &shown, Err(error.hint(hint)));
+    if let Err(error) = file.check_renames() {
+        findings.keep::<()>("file", &shown, Err(error));
         return;
     }
     let message = match &file.before {

@@ -83,12 +83,16 @@ pub(crate) enum Command {
     /// Show what differs between a bundle and what is live, or another bundle; what a restore would lose stands first
     #[command(after_help = "Examples:\n  \
         orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz --config /home/orchestrator/cluster.conf\n  \
+        orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz --config /home/orchestrator/cluster.conf --rows\n  \
         orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz orchestrator_backup_20261119T191500Z.tgz")]
     Diff {
         /// The bundle
         bundle: PathBuf,
         /// Another bundle, in place of what is live
         other: Option<PathBuf>,
+        /// Compare what stands in the rows, too, and count those that differ: all of them are read
+        #[arg(long)]
+        rows: bool,
         #[command(flatten)]
         config: Config,
         #[command(flatten)]

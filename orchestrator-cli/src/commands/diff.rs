@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use backup_core::diff::{Difference, diff, of_bundle, of_live};
+use backup_core::diff::{Difference, Rows, TableRows, diff, of_bundle, of_live, rows_of_bundles};
 use backup_core::{Context, Error, Kind, Result, settings};
 use serde_json::json;
 
@@ -17,12 +18,14 @@ pub(crate) struct Between {
     pub(crate) bundle: PathBuf,
     /// Another bundle; none for what is live.
     pub(crate) other: Option<PathBuf>,
+    /// Whether what stands in rows is compared.
+    pub(crate) rows: bool,
     pub(crate) config: PathBuf,
     pub(crate) identities: Identities,
 }
 
 pub(crate) async fn run(between: Between, output: &Output, context: &Context) -> Result<ExitCode> {
-    let Between { bundle, other, config, identities } = between;
+    let Between { bundle, other, rows, config, identities } = between;
     let config = Some(config).filter(|config| other.is_none() || config.exists());
     let access = access(Reading { config: config.clone(), identities }, &[&bundle])?;
     let opened = access.open(&bundle, context).await?;
@@ -32,26 +35,28 @@ pub(crate) async fn run(between: Between, output: &Output, context: &Context) ->
         return Err(Error::new(Kind::Usage, doing).hint("name another bundle of the component to compare it with"));
     }
     let picture = of_bundle(&opened)?;
-    let (name, other) = match (other, config) {
-        (Some(other), _) => (other.display().to_string(), of_bundle(&access.open(&other, context).await?)?),
+    let opened = Arc::new(opened);
+    let (name, (other, rows)) = match (other, config) {
+        (Some(other), _) => {
+            let there = Arc::new(access.open(&other, context).await?);
+            let rows = if rows { Some(rows_of_bundles(&opened, &there, context).await?) } else { None };
+            (other.display().to_string(), (of_bundle(&there)?, rows))
+        }
         (None, config) => {
             let settings = settings::load(&config.unwrap_or_default())?;
-            ("live".into(), of_live(&settings, context).await?)
+            ("live".into(), of_live(&settings, rows.then_some(&opened), context).await?)
         }
     };
     let differences = diff(&picture, &other);
-    let value = json!({ "other": name, "differences": differences });
-    output.result("diff", &value, &(text(&differences) + NOT_COMPARED))?;
+    let value = json!({ "other": name, "differences": differences, "rows": rows });
+    output.result("diff", &value, &text(&differences, rows.as_ref()))?;
     Ok(exit::done(false))
 }
 
 /// What no picture holds.
-const NOT_COMPARED: &str = "not compared: columns, indexes, functions, privileges, and what stands in rows\n";
+const NOT_COMPARED: &str = "columns, indexes, functions, privileges, values of sequences, large objects";
 
-fn text(differences: &[Difference]) -> String {
-    if differences.is_empty() {
-        return "no difference\n".into();
-    }
+fn text(differences: &[Difference], rows: Option<&Rows>) -> String {
     let (lost, rest): (Vec<&Difference>, Vec<&Difference>) = differences.iter().partition(|difference| difference.lost);
     let mut text = String::new();
     for (heading, some) in
@@ -60,8 +65,64 @@ fn text(differences: &[Difference]) -> String {
         if !some.is_empty() {
             let rows = some.into_iter().map(row);
             let lines = output::table(&["WHAT", "WHICH", "IN THE BUNDLE", "IN THE OTHER"], &[], rows);
-            text.push_str(&format!("{heading}\n"));
-            lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+            section(&mut text, heading, &lines);
+        }
+    }
+    let Some(rows) = rows else {
+        let same = if differences.is_empty() { "no difference, as far as that was compared\n" } else { "" };
+        return format!("{text}{same}not compared: what stands in rows (--rows compares it), {NOT_COMPARED}\n");
+    };
+    text.push_str(&of_rows(rows));
+    if differences.is_empty() && rows.tables.is_empty() && rows.databases.iter().all(|it| it.problem.is_none()) {
+        text.push_str("no difference\n");
+    }
+    for database in &rows.databases {
+        let name = human::plain(&database.database);
+        text.push_str(&match (&database.problem, &database.other_time) {
+            (None, Some(other)) => format!(
+                "compared: all rows of {} in database {name}, of {} in the bundle, of {} in the other\n",
+                human::counted(database.tables as u64, "table"),
+                database.bundle_time.format("%F %T UTC"),
+                other.format("%F %T UTC"),
+            ),
+            (problem, _) => format!(
+                "not compared: rows of database {name}: {}\n",
+                human::plain(problem.as_deref().unwrap_or_default())
+            ),
+        });
+    }
+    format!("{text}not compared: {NOT_COMPARED}\n")
+}
+
+fn section(text: &mut String, heading: &str, lines: &[String]) {
+    text.push_str(&format!("{heading}\n"));
+    lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+}
+
+/// Rows that differ, and what of tables could not be compared.
+fn of_rows(rows: &Rows) -> String {
+    let mut text = String::new();
+    let subject = |table: &TableRows| human::plain(&format!("{}: {}", table.database, table.table));
+    let differ = |table: &&TableRows| table.changed + table.only_in_bundle + table.only_in_other > 0;
+    let lines = rows.tables.iter().filter(differ).map(|table| {
+        let keyed = !table.key.is_empty();
+        let key = if keyed { human::plain(&table.key.join(", ")) } else { "-".into() };
+        let changed = if keyed { table.changed.to_string() } else { "-".into() };
+        [subject(table), key, changed, table.only_in_bundle.to_string(), table.only_in_other.to_string()]
+    });
+    let header = ["TABLE", "BY KEY", "CHANGED", "ONLY IN THE BUNDLE", "ONLY IN THE OTHER"];
+    let lines = output::table(&header, &[2, 3, 4], lines);
+    if lines.len() > 1 {
+        section(&mut text, "Rows that differ", &lines);
+    }
+    for table in &rows.tables {
+        let sides = [("the bundle", &table.columns_only_in_bundle), ("the other", &table.columns_only_in_other)];
+        for (side, columns) in sides.into_iter().filter(|(_, columns)| !columns.is_empty()) {
+            let columns = human::plain(&columns.join(", "));
+            text.push_str(&format!("not compared: columns of {} that {side} alone has: {columns}\n", subject(table)));
+        }
+        if let Some(problem) = &table.problem {
+            text.push_str(&format!("not compared: rows of {}: {problem}\n", subject(table)));
         }
     }
     text

@@ -38,8 +38,8 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         Command::Backup(backup) => backup::run(backup, output, context).await,
         Command::Databases(databases) => databases::run(databases, output, context).await,
         Command::Deploy(deploy) => deploy::run(deploy, output, context).await,
-        Command::Diff { bundle, other, config, identities } => {
-            let between = diff::Between { bundle, other, config: config.config, identities };
+        Command::Diff { bundle, other, rows, config, identities } => {
+            let between = diff::Between { bundle, other, rows, config: config.config, identities };
             context.until_cancelled(diff::run(between, output, context)).await
         }
         Command::Drill(drill) => drill::run(drill, output, context).await,

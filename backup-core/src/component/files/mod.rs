@@ -1,6 +1,7 @@
 //! Files and directories as a component: captured with all that the system knows of them, and put back.
 
 mod capture;
+mod movable;
 mod place;
 mod staging;
 

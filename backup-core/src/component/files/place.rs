@@ -11,6 +11,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use super::capture::ROOT;
+use super::movable::advice;
 use super::staging::Staging;
 use crate::bundle::extract::{Pattern, extract};
 use crate::bundle::manifest::{Entry, Manifest};
@@ -295,9 +296,17 @@ impl Placement {
     }
 }
 
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    let renamed = renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
-    renamed.map_err(io::Error::from).context(|| format!("rename {} to {}", from.display(), to.display()))
+pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
+    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(|cause| {
+        let cause = io::Error::from(cause);
+        let (error, hint) =
+            (Error::new(Kind::Failed, format!("rename {} to {}", from.display(), to.display())), advice(&cause, from));
+        let error = error.because(cause);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    })
 }
 
 /// Removes a file, or a directory with all below it, if it is there.

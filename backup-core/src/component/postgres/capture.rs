@@ -96,10 +96,9 @@ async fn database(
         snapshot: &snapshot,
         major: what.server.major(),
         encoding: &facts.encoding,
-        database: index,
-        directory: &inside,
         jobs: what.jobs,
     };
+    let place = rows::Place { database: index, directory: &inside };
     let (said, lo_scripts, chunks) = tokio::try_join!(
         schema::capture(what.tools, &parameters, &snapshot.id, &inside, writer),
         async {
@@ -108,7 +107,7 @@ async fn database(
             }
             large_objects::capture(what.tools, &parameters, &snapshot.id, &inside, writer).await
         },
-        rows::capture(source, writer, meter),
+        rows::capture(source, place, writer, meter),
     )?;
     // Had it ended, its locks would have gone with it, and a table that was emptied since would look empty.
     snapshot.check_alive().await?;

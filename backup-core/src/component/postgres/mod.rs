@@ -5,7 +5,9 @@ mod command;
 pub mod connection;
 mod content;
 mod discover;
+mod head;
 mod large_objects;
+mod live;
 mod load;
 pub(crate) mod plain;
 mod psql;
@@ -22,10 +24,12 @@ mod tools;
 
 pub(crate) use capture::directory;
 pub use capture::{Capture, capture};
-pub(crate) use content::content;
+pub(crate) use content::{Content, content};
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub(crate) use discover::{extensions, half_built, is_untouched};
 pub(crate) use load::EXTENSION_VERSION;
+pub(crate) use head::{Head, Keys, Relation, primary_keys};
+pub(crate) use live::{Live, Piece, Pieces};
 pub use load::{
     Load, Names, Script, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped,
 };

@@ -30,8 +30,8 @@ const END: &[u8] = b"\\.\n";
 
 /// A table, or pages of it, to be read by one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Task {
-    table: usize,
+pub(super) struct Task {
+    pub(super) table: usize,
     /// First page and the page after the last, which is none for the table's end. `None` means the whole table.
     pages: Option<(u64, Option<u64>)>,
     /// Place among the table's tasks.
@@ -40,22 +40,35 @@ struct Task {
     weight: u64,
 }
 
+/// What takes the rows that are read, from several readers at once.
+pub(super) trait Sink: Send + Sync + 'static {
+    /// Takes all rows of a task.
+    async fn take(&self, task: &Task, rows: Rows) -> Result<()>;
+}
+
 /// Everything that the readers share.
-struct Shared {
+struct Shared<S> {
     parameters: Parameters,
     snapshot: String,
     tables: Vec<TableFacts>,
-    preamble: Vec<u8>,
     encoding: String,
-    database: usize,
-    directory: String,
-    writer: Writer,
     meter: Arc<Meter>,
     tasks: Mutex<VecDeque<Task>>,
     /// Tasks whose table's lock was not to be had at once, or whose statement is not UTF-8.
     refused: Mutex<Vec<Task>>,
+    sink: S,
+}
+
+/// Writes rows into a bundle, cut into chunks.
+struct Chunks {
+    preamble: Vec<u8>,
+    /// What follows it, for each table.
+    headers: Vec<Vec<u8>>,
+    database: usize,
+    directory: String,
+    writer: Writer,
     number: AtomicU64,
-    chunks: Mutex<Vec<Written>>,
+    written: Mutex<Vec<Written>>,
 }
 
 /// A chunk that was written.
@@ -69,39 +82,66 @@ pub(super) struct Written {
     pub(super) number: u64,
 }
 
-/// Where the rows come from and where they go.
+/// Where the rows come from.
 pub(super) struct Source<'s> {
     pub(super) parameters: &'s Parameters,
     pub(super) snapshot: &'s Snapshot,
     pub(super) major: u32,
     pub(super) encoding: &'s str,
+    pub(super) jobs: usize,
+}
+
+/// Where they go in the bundle.
+pub(super) struct Place<'p> {
     /// Index of the database in the manifest.
     pub(super) database: usize,
     /// Directory of its entries in the bundle.
-    pub(super) directory: &'s str,
-    pub(super) jobs: usize,
+    pub(super) directory: &'p str,
 }
 
 /// Reads every row of every table into `writer`; returns the chunks in the order of tables and rows.
 ///
 /// A chunk's `part` in its entry is not yet its final one: it orders a table's chunks, with gaps.
-pub(super) async fn capture(source: Source<'_>, writer: &Writer, meter: &Arc<Meter>) -> Result<Vec<Written>> {
-    let tasks = plan(&source.snapshot.tables, source.major >= RANGE_SCANS);
+pub(super) async fn capture(
+    source: Source<'_>,
+    place: Place<'_>,
+    writer: &Writer,
+    meter: &Arc<Meter>,
+) -> Result<Vec<Written>> {
+    let chunks = Arc::new(Chunks {
+        preamble: sql::preamble(source.encoding),
+        headers: source.snapshot.tables.iter().map(|table| table.header.clone()).collect(),
+        database: place.database,
+        directory: place.directory.into(),
+        writer: writer.clone(),
+        number: AtomicU64::new(1),
+        written: Mutex::default(),
+    });
+    read(&source, |_| true, chunks.clone(), meter).await?;
+    let mut written = std::mem::take(&mut *chunks.written.lock().unwrap_or_else(PoisonError::into_inner));
+    written.sort_by_key(|chunk| (chunk.table, chunk.part));
+    Ok(written)
+}
+
+/// Reads every row of the tables that are `wanted` into `sink`.
+pub(super) async fn read<S: Sink>(
+    source: &Source<'_>,
+    wanted: impl Fn(usize) -> bool,
+    sink: S,
+    meter: &Arc<Meter>,
+) -> Result<()> {
+    let mut tasks = plan(&source.snapshot.tables, source.major >= RANGE_SCANS);
+    tasks.retain(|task| wanted(task.table));
     let jobs = source.jobs.clamp(1, tasks.len().max(1));
     let shared = Arc::new(Shared {
         parameters: source.parameters.clone(),
         snapshot: source.snapshot.id.clone(),
         tables: source.snapshot.tables.clone(),
-        preamble: sql::preamble(source.encoding),
         encoding: source.encoding.into(),
-        database: source.database,
-        directory: source.directory.into(),
-        writer: writer.clone(),
         meter: meter.clone(),
         tasks: Mutex::new(tasks),
         refused: Mutex::default(),
-        number: AtomicU64::new(1),
-        chunks: Mutex::default(),
+        sink,
     });
     // A thread for each, which drives its connection too: rows that change threads on their way cost twice as much.
     let pool = LocalPoolHandle::new(jobs);
@@ -118,11 +158,9 @@ pub(super) async fn capture(source: Source<'_>, writer: &Writer, meter: &Arc<Met
     let refused = std::mem::take(&mut *shared.refused.lock().unwrap_or_else(PoisonError::into_inner));
     for task in refused {
         let rows = source.snapshot.copy(&statement(&shared, &task)).await;
-        finish(&shared, &task, read_task(&shared, rows, &task).await)?;
+        finish(&shared, &task, take(&shared, rows, &task).await)?;
     }
-    let mut chunks = std::mem::take(&mut *shared.chunks.lock().unwrap_or_else(PoisonError::into_inner));
-    chunks.sort_by_key(|chunk| (chunk.table, chunk.part));
-    Ok(chunks)
+    Ok(())
 }
 
 /// Path of a chunk below its database's directory.
@@ -152,7 +190,7 @@ fn plan(tables: &[TableFacts], ranges: bool) -> VecDeque<Task> {
     tasks
 }
 
-async fn read_tasks(shared: Arc<Shared>) -> Result<()> {
+async fn read_tasks<S: Sink>(shared: Arc<Shared<S>>) -> Result<()> {
     let connection = snapshot::join(&shared.parameters, &shared.snapshot).await?;
     loop {
         let task = shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -165,7 +203,7 @@ async fn read_tasks(shared: Arc<Shared>) -> Result<()> {
             }
         };
         let rows = snapshot::copy(&connection, &statement).await;
-        finish(&shared, &task, read_task(&shared, rows, &task).await)?;
+        finish(&shared, &task, take(&shared, rows, &task).await)?;
         connection.batch_execute(UNLOCK).await.map_err(|error| query_failed("COPY", &error))?;
     }
 }
@@ -177,7 +215,7 @@ const UNLOCK: &str = "ROLLBACK TO SAVEPOINT task; RELEASE SAVEPOINT task";
 ///
 /// Without waiting: the snapshot's owner holds the lock already, and behind a waiting exclusive lock, which waits for
 /// the owner, this reader would wait for ever.
-async fn lock(shared: &Shared, connection: &Connection, task: &Task) -> Result<bool> {
+async fn lock<S>(shared: &Shared<S>, connection: &Connection, task: &Task) -> Result<bool> {
     let table = shared.tables[task.table].shown();
     let lock = format!("SAVEPOINT task; LOCK TABLE ONLY {table} IN ACCESS SHARE MODE NOWAIT");
     match connection.batch_execute(&lock).await {
@@ -191,24 +229,19 @@ async fn lock(shared: &Shared, connection: &Connection, task: &Task) -> Result<b
 }
 
 /// Counts a task as done, or says which table it was.
-fn finish(shared: &Shared, task: &Task, result: Result<()>) -> Result<()> {
+fn finish<S>(shared: &Shared<S>, task: &Task, result: Result<()>) -> Result<()> {
     let table = &shared.tables[task.table];
     result.map_err(|error| Error::new(error.kind(), format!("read table {}", table.shown())).because(error))?;
     shared.meter.done.fetch_add(task.weight, Relaxed);
     Ok(())
 }
 
-async fn read_task(shared: &Shared, rows: Result<Rows>, task: &Task) -> Result<()> {
-    let mut rows = rows?;
-    let mut cutter = Cutter { shared, task, open: None, part: 0 };
-    while let Some(row) = rows.next().await? {
-        cutter.take(&row).await?;
-    }
-    cutter.close().await
+async fn take<S: Sink>(shared: &Shared<S>, rows: Result<Rows>, task: &Task) -> Result<()> {
+    shared.sink.take(task, rows?).await
 }
 
 /// The statement that `pg_dump` would use, or the same rows page range by page range.
-fn statement(shared: &Shared, task: &Task) -> Vec<u8> {
+fn statement<S>(shared: &Shared<S>, task: &Task) -> Vec<u8> {
     let TableFacts { qualified, columns, condition, .. } = &shared.tables[task.table];
     let options = format!(" TO STDOUT (ENCODING {})", sql::literal(&shared.encoding)).into_bytes();
     match (task.pages, condition) {
@@ -225,9 +258,28 @@ fn statement(shared: &Shared, task: &Task) -> Vec<u8> {
     }
 }
 
+/// One message is one line. A server that sent anything else could end the rows early, or put commands of its own after
+/// them.
+pub(super) fn refuse_other_than_a_line(row: &[u8]) -> Result<()> {
+    if memchr::memchr(b'\n', row) != Some(row.len().wrapping_sub(1)) || row == END {
+        return Err(Error::new(Kind::Failed, "the server sent a row that is not one line"));
+    }
+    Ok(())
+}
+
+impl Sink for Arc<Chunks> {
+    async fn take(&self, task: &Task, mut rows: Rows) -> Result<()> {
+        let mut cutter = Cutter { chunks: self, task, open: None, part: 0 };
+        while let Some(row) = rows.next().await? {
+            cutter.take(&row).await?;
+        }
+        cutter.close().await
+    }
+}
+
 /// Cuts the rows of one task into chunks.
 struct Cutter<'s> {
-    shared: &'s Shared,
+    chunks: &'s Chunks,
     task: &'s Task,
     open: Option<Open>,
     part: u64,
@@ -241,27 +293,23 @@ struct Open {
 }
 
 /// Begins a chunk of a task's table.
-async fn begin(shared: &Shared, task: &Task) -> Open {
-    let number = shared.number.fetch_add(1, Relaxed);
-    let path = format!("{}/{}", shared.directory, chunk_path(number));
-    let mut entry = shared.writer.growing(shared.writer.private_head(&path));
-    entry.write(&shared.preamble).await;
-    entry.write(&shared.tables[task.table].header).await;
+async fn begin(chunks: &Chunks, task: &Task) -> Open {
+    let number = chunks.number.fetch_add(1, Relaxed);
+    let path = format!("{}/{}", chunks.directory, chunk_path(number));
+    let mut entry = chunks.writer.growing(chunks.writer.private_head(&path));
+    entry.write(&chunks.preamble).await;
+    entry.write(&chunks.headers[task.table]).await;
     let preamble = entry.size();
     Open { entry, rows: 0, preamble, number }
 }
 
 impl Cutter<'_> {
     async fn take(&mut self, row: &[u8]) -> Result<()> {
-        // One message is one line. A server that sent anything else could end the rows early, or put commands of its
-        // own after them.
-        if memchr::memchr(b'\n', row) != Some(row.len().wrapping_sub(1)) || row == END {
-            return Err(Error::new(Kind::Failed, "the server sent a row that is not one line"));
-        }
+        refuse_other_than_a_line(row)?;
         // Borrowed where it stands: to move it out and back for every row costs as much as copying the row.
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(begin(self.shared, self.task).await),
+            none => none.insert(begin(self.chunks, self.task).await),
         };
         open.entry.write(row).await;
         open.rows += 1;
@@ -274,9 +322,9 @@ impl Cutter<'_> {
         let part = (self.task.ordinal << 32) + self.part;
         self.part += 1;
         let written = Written { table: self.task.table, part, rows: open.rows, number: open.number };
-        self.shared.chunks.lock().unwrap_or_else(PoisonError::into_inner).push(written);
+        self.chunks.written.lock().unwrap_or_else(PoisonError::into_inner).push(written);
         let chunk = Chunk {
-            database: self.shared.database,
+            database: self.chunks.database,
             table: self.task.table,
             part,
             rows: open.rows,

@@ -127,6 +127,20 @@ impl Parameters {
         other
     }
 
+    /// The same connection with a setting of its sessions, whatever the database or the user has for it.
+    pub(in super::super) fn with_setting(&self, name: &str, value: &str) -> Self {
+        let mut other = self.clone();
+        let options = other.pairs.entry("options".into()).or_default();
+        options.push_str(&format!(" -c {name}="));
+        for c in value.chars() {
+            if c.is_ascii_whitespace() || c == '\\' {
+                options.push('\\');
+            }
+            options.push(c);
+        }
+        other
+    }
+
     /// The same connection to the one host that answered, for all that must meet the same server.
     pub(super) fn pinned_to(&self, host: &Host) -> Self {
         let mut other = self.clone();
