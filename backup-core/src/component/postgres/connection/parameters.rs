@@ -127,6 +127,14 @@ impl Parameters {
         other
     }
 
+    /// The same connection, whose sessions begin with a setting: `name=value`, without blanks.
+    pub fn with_option(&self, setting: &str) -> Self {
+        let mut other = self.clone();
+        let options = other.pairs.entry("options".into()).or_default();
+        *options = format!("{options} -c {setting}").trim_start().into();
+        other
+    }
+
     /// The same connection to the one host that answered, for all that must meet the same server.
     pub(super) fn pinned_to(&self, host: &Host) -> Self {
         let mut other = self.clone();

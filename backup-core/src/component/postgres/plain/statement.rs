@@ -5,6 +5,21 @@ use crate::{Error, Kind, Result};
 
 pub(super) const NOT_PG_DUMPS: &str = "name one that `pg_dump orchestrator -f orchestrator.sql` made";
 
+pub(super) const SET_TABLESPACE: &[u8] = b"SET default_tablespace = ";
+
+/// What newer programs write, and servers know since a major version. No timeout and no statistics are lost with it: those
+/// are 0, and these are gathered after rows are there.
+const SINCE: [(&[u8], u32); 3] = [
+    (b"SET transaction_timeout = 0;", 17),
+    (b"SELECT * FROM pg_catalog.pg_restore_relation_stats(", 18),
+    (b"SELECT * FROM pg_catalog.pg_restore_attribute_stats(", 18),
+];
+
+/// The major version of servers since which a statement is known, where older ones do as well without it.
+pub(super) fn known_since(text: &[u8]) -> Option<u32> {
+    SINCE.iter().find(|(start, _)| text.starts_with(start)).map(|(_, since)| *since)
+}
+
 /// Statements that reach beyond the database that the script is run in, by their first two words; what a function or a
 /// `DO` does is not looked into.
 const BEYOND: [[&str; 2]; 8] = [
@@ -44,6 +59,11 @@ pub(super) fn refuse(text: &[u8]) -> Result<()> {
     if starts(b"SET standard_conforming_strings = ") && !starts(b"SET standard_conforming_strings = on;") {
         let error = Error::new(Kind::Unsupported, "its texts are written as PostgreSQL 9.0 and older wrote them");
         return Err(error.hint("dump the database anew, with standard_conforming_strings on"));
+    }
+    if starts(b"SET default_with_oids = true") {
+        let error =
+            Error::new(Kind::Unsupported, "it has tables with OIDs, which PostgreSQL has not known since version 12");
+        return Err(error.hint("ALTER TABLE … SET WITHOUT OIDS each where it was dumped, then dump it anew"));
     }
     if starts(b"DROP ") && after_last(text, b" IF EXISTS ").is_none() {
         let error =
