@@ -201,6 +201,7 @@ impl RestoreStep {
             file: pair.script.file.clone(),
             sha256: pair.script.sha256,
             parts: pair.script.parts.clone(),
+            makes_public: pair.script.makes_public,
             left_out: pair.script.left_out.clone(),
             database: self.work.source()?.manifest().databases[planned.index].clone(),
             name: planned.names.name.clone(),

@@ -22,6 +22,9 @@ use crate::{Error, ErrorContext, Kind, Result, shell};
 /// What the database's comment says between its building and its properties. A note in the database would wake its event
 /// triggers.
 const BUILT: &str = "orchestrator-cli: built from ";
+/// What to make schema public comes to where it is: owner and comment are those of a new one, and its privileges those that
+/// `pg_dump` takes it to have.
+const PUBLIC_MADE: &[u8] = b"COMMENT ON SCHEMA public IS NULL;\nALTER SCHEMA public OWNER TO CURRENT_USER;\n";
 /// Since this version, event triggers can be held off, and there are some that fire at logins.
 const HOLDS_OFF_TRIGGERS: u32 = 17;
 
@@ -35,6 +38,8 @@ pub struct Script {
     pub sha256: Sha256Digest,
     /// The digest of each part of it, likewise.
     pub parts: Arc<[[u8; 32]]>,
+    /// Whether it makes schema public, which is there.
+    pub(crate) makes_public: bool,
     /// What of it is not run.
     pub(crate) left_out: Vec<LeftOut>,
     /// What it holds.
@@ -193,6 +198,11 @@ impl Script {
             // own digest, and so none can lift it.
             let key = hex::encode(&self.sha256.0[..16]);
             let _ = input.write_all(format!("\\restrict {key}\n").as_bytes()).await;
+        }
+        if self.makes_public
+            && let Some(input) = &mut running.input
+        {
+            let _ = input.write_all(PUBLIC_MADE).await;
         }
         let (mut parts, mut at) = (self.parts.iter(), 0);
         loop {

@@ -59,6 +59,8 @@ pub(crate) struct Contents {
     pub(crate) tablespaces: BTreeSet<String>,
     /// Number of large objects.
     pub(crate) large_objects: u64,
+    /// Whether it makes schema public, which every new database has.
+    pub(crate) makes_public: bool,
     /// What of it is not run.
     pub(crate) left_out: Vec<LeftOut>,
 }

@@ -34,8 +34,9 @@ pub(super) struct Reading {
     /// The schema that names without one mean: before March 2018 `pg_dump` wrote them so.
     schema: Option<String>,
     tables: Vec<Table>,
-    /// Whether schema public was dropped.
+    /// Whether schema public was dropped, and whether it was made where it is.
     dropped_public: bool,
+    makes_public: bool,
     /// Whether a table was created, and whether rows were inserted.
     created: bool,
     inserted: bool,
@@ -148,6 +149,7 @@ impl Reading {
             // Every new database has it, with the privileges that the script's own start from.
             self.dropped_public |= text.starts_with(b"DROP") && self.pg_dump.as_deref().map_or(0, major) < KEEPS_PUBLIC;
             if !self.dropped_public {
+                self.makes_public |= self.began.is_some() && text.starts_with(b"CREATE");
                 self.leave_out_statement(end, None);
             }
         } else if let Some(since) = known_since(text) {
@@ -220,6 +222,7 @@ impl Reading {
             extensions: self.extensions,
             tablespaces: self.tablespaces,
             large_objects: self.large_objects,
+            makes_public: self.makes_public,
             left_out: self.left_out,
         })
     }

@@ -104,8 +104,9 @@ impl Seen {
         }
         let says = |what: &str| memchr::memmem::find(start, what.as_bytes()).is_some();
         match () {
-            () if says("-- PostgreSQL database dump\n") || says("-- PostgreSQL database dump\r\n") => Self::Script,
+            // It has scripts of the first kind in it.
             () if says("-- PostgreSQL database cluster dump") => Self::Cluster,
+            () if says("-- PostgreSQL database dump\n") || says("-- PostgreSQL database dump\r\n") => Self::Script,
             () => Self::Unknown,
         }
     }

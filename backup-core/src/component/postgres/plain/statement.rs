@@ -5,6 +5,7 @@ use crate::{Error, Kind, Result};
 
 pub(super) const NOT_PG_DUMPS: &str = "name one that `pg_dump orchestrator -f orchestrator.sql` made";
 
+const BY_HAND: &str = "or run this one by hand with `psql -f`, which changes what is live at once";
 pub(super) const SET_TABLESPACE: &[u8] = b"SET default_tablespace = ";
 
 /// What newer programs write, and servers know since a major version. No timeout and no statistics are lost with it: those
@@ -86,21 +87,19 @@ pub(super) fn other_copy() -> Error {
 /// What stands after the first words of a statement may be a password.
 pub(super) fn beyond(text: &[u8]) -> Error {
     let text = String::from_utf8_lossy(text);
-    let shown = match text.strip_prefix('\\') {
-        Some(command) => format!("\\{}", command.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default()),
-        None => text
-            .split_whitespace()
-            .take(3)
-            .collect::<Vec<_>>()
-            .join(" ")
-            .trim_end_matches(';')
-            .escape_debug()
-            .to_string(),
+    if let Some(command) = text.strip_prefix('\\') {
+        let command = command.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+        let message = format!("it has psql's command \\{command} in it, which could reach anything");
+        return Error::new(Kind::Unsupported, message).hint(format!("{NOT_PG_DUMPS}; {BY_HAND}"));
+    }
+    let words = text.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    let shown = words.trim_end_matches(';').escape_debug().to_string();
+    let message = format!("it reaches beyond its database: {shown}");
+    let hint = match words.to_ascii_uppercase().starts_with("CREATE DATABASE") {
+        true => "it was made with --create: name one that was made without, `pg_dump orchestrator -f orchestrator.sql`",
+        false => "only a script of one database can be built beside what is live: take that statement out of it",
     };
-    Error::new(Kind::Unsupported, format!("it reaches beyond its database: {shown}")).hint(
-        "only a script of one database, without --create, can be built beside what is live: take that out of it, or run it by \
-         hand with `psql -f`, which changes what is live at once",
-    )
+    Error::new(Kind::Unsupported, message).hint(format!("{hint}; {BY_HAND}"))
 }
 
 /// The roles that a statement names as owners, or gives or takes something.

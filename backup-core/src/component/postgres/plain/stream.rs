@@ -119,7 +119,9 @@ impl Read for Gunzip {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         self.0.read(buffer).map_err(|cause| match cause.kind() {
-            InvalidData | InvalidInput | UnexpectedEof => io::Error::other(damaged("decompress it").because(cause)),
+            InvalidData | InvalidInput | UnexpectedEof => {
+                io::Error::other(damaged("its content can't be read to the end").because(cause))
+            }
             _ => cause,
         })
     }
@@ -166,7 +168,7 @@ impl Archive {
     /// What it means that `pg_restore` did not come to its end.
     fn explain(&self, error: Error) -> Error {
         if !error.chain().iter().any(|cause| cause.contains("support compression")) {
-            return damaged("read it with pg_restore").because(error);
+            return damaged("its content can't be read to the end").because(error);
         }
         let message = format!("{} can't decompress it", self.program);
         Error::new(Kind::Unsupported, message).because(error).hint(
