@@ -469,6 +469,75 @@ fn a_file_of_another_user_is_named_with_its_owner() {
 }
 
 #[test]
+fn settings_and_cluster_conf_are_told_apart_whatever_their_names() {
+    let stage = Stage::new(10);
+    let place = &stage.place;
+    stage.dump("o.sql", &[]);
+    fs::copy(place.path("cluster.conf"), place.path("cluster.toml")).expect("a copy");
+    place.write("machines.toml", "machines: {\n  central: { hosts: [\"10.0.0.1\"] }\n}\n");
+    place.write("o.conf", "cluster_conf = \"cluster.conf\"\n[[stores]]\npath = \"bundles\"\n");
+    place.write("typed.conf", "cluster_conf = \"cluster.conf\"\n[postgres]\ndatabses = []\n");
+    place.write("keys.conf", "[postgres]\nconnection = \"password=hunter2\"\n");
+    place.write("leads.toml", "cluster_conf = \"o.toml\"\n");
+    place.write("o.toml", "cluster_conf = \"cluster.conf\"\n");
+    let backup = |config| ["backup", "--release", "1", "--to", "bundles", "--config", config];
+    let mut messages: Vec<String> =
+        ["cluster.toml", "machines.toml", "o.conf", "typed.conf", "keys.conf", "leads.toml"]
+            .map(|config| message(&stage, &backup(config)))
+            .into();
+    let pair = ["restore", "--yes", "-q", "--sql", "o.sql", "--cluster-conf"];
+    for more in
+        [&["o.toml"][..], &["cluster.conf", "--config", "o.conf"], &["cluster.conf", "--config", "cluster.toml"]]
+    {
+        messages.push(message(&stage, &[&pair, more].concat()));
+    }
+    assert!(!messages.concat().contains("hunter2"));
+    insta::assert_snapshot!(messages.join("\n"));
+    let conf = fs::read_to_string(place.path("o.conf")).expect("settings");
+    assert!(conf.starts_with("cluster_conf ="), "settings were overwritten");
+}
+
+/// Kills a restore at each mark of a script's build and comparison, and goes on with it.
+#[test]
+fn whatever_form_it_has_it_is_gone_on_with() {
+    let stage = Stage::new(50);
+    stage.dump("custom.dump", &["-Fc"]);
+    stage.dump("directory.dump", &["-Fd"]);
+    stage.dump("o.sql.gz", &["-Z3"]);
+    stage.write("mark.sql", |text| format!("\u{feff}{text}"));
+    let target = Postgres::start();
+    target.sql("postgres", "CREATE ROLE orchestrator LOGIN; CREATE ROLE \"ops team\"");
+    let interrupted = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_interrupted"));
+        fixtures::forget_libpq(&mut command);
+        command.args(arguments).current_dir(stage.place.path("")).envs(target.variables());
+        command.env("STATE_DIRECTORY", stage.place.path("state")).output().expect("it runs")
+    };
+    let dumped = stage.server.dump("orchestrator", &[]);
+    let succeeded = |output: Output, when: &str| assert!(output.status.success(), "{when}: {}", describe(&output));
+    for (form, mark) in
+        [("custom.dump", "1"), ("custom.dump", "2"), ("directory.dump", "3"), ("o.sql.gz", "2"), ("mark.sql", "1")]
+    {
+        let when = format!("{form} at mark {mark}");
+        let killed = interrupted(&[mark, "restore", form, "cluster.conf"]);
+        assert!(!killed.status.success(), "{when}: {}", describe(&killed));
+        if form == "custom.dump" {
+            // Another file of its name is another one.
+            fs::rename(stage.place.path(form), stage.place.path("kept")).expect("moved");
+            stage.dump(form, &["-Fc", "--exclude-table=cluster.machines"]);
+            let other = interrupted(&["0", "resume"]);
+            assert!(describe(&other).contains("is another one than custom.dump"), "{when}: {}", describe(&other));
+            fs::rename(stage.place.path("kept"), stage.place.path(form)).expect("moved");
+        }
+        succeeded(interrupted(&["0", "resume"]), &when);
+        assert!(rows_sorted(&target.dump("orchestrator", &[])) == rows_sorted(&dumped), "{when}");
+        succeeded(interrupted(&["0", "rollback"]), &when);
+        let left = target.sql("postgres", "SELECT count(*) FROM pg_database WHERE datname ~ 'orchestrator'");
+        assert_eq!(left, "0", "{when}");
+    }
+}
+
+#[test]
 fn a_database_that_lets_nobody_in_is_refused_with_the_way_out() {
     let stage = Stage::new(10);
     stage.dump("o.sql", &[]);

@@ -19,7 +19,7 @@ use crate::bundle::verify::verify_stored;
 use crate::component::postgres::plain::{self, Contents, ScriptFile};
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Findings};
-use crate::settings::RestoreSettings;
+use crate::settings::{RestoreSettings, refuse_settings};
 use crate::store::{Access, open_file};
 use crate::{Context, Error, ErrorContext, Kind, Result, TOOL};
 
@@ -162,6 +162,7 @@ fn read_conf(path: &Path) -> Result<(Vec<u8>, u32)> {
         let error = Error::new(Kind::Damaged, format!("{}: it is empty", doing()));
         return Err(error.hint("copy it anew from where the script came from"));
     }
+    refuse_settings(path, &content)?;
     Ok((content, mode))
 }
 

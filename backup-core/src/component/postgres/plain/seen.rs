@@ -175,16 +175,19 @@ fn reader_of(version: &[u8]) -> u32 {
     }
 }
 
-/// Where the content of a packed file goes: beside it.
+/// Where the content of a packed file goes: beside it, where nothing is yet.
 fn unpacked(path: &Path) -> PathBuf {
     let ends = ["xz", "bz2", "zst", "zstd", "lz4", "Z", "zip", "7z", "gz", "age", "gpg", "pgp", "asc"];
     let is_packed = path.extension().is_some_and(|end| ends.iter().any(|known| end.eq_ignore_ascii_case(known)));
     let inner = path.with_extension("");
-    match () {
+    let first = match () {
         () if is_packed && inner.extension().is_some() => inner,
         () if is_packed => inner.with_extension("sql"),
         () => path.with_extension("unpacked.sql"),
-    }
+    };
+    let numbered = (2..).map(|number| path.with_extension(format!("unpacked-{number}.sql")));
+    let further = [first.clone(), path.with_extension("unpacked.sql")].into_iter().chain(numbered);
+    further.into_iter().find(|path| !path.exists()).unwrap_or(first)
 }
 
 #[cfg(test)]
