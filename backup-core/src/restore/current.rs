@@ -11,7 +11,6 @@ use super::plan::Plan;
 use super::source::{PairFiles, Source};
 use super::steps::{self, Work, steps};
 use super::{Outcome, go_on, reach, work};
-use crate::bundle::manifest::Server;
 use crate::component::postgres::{self, Target};
 use crate::plan::{Head, Journal, Progress, Status, undo};
 use crate::settings::RestoreSettings;
@@ -152,7 +151,13 @@ async fn reopen(plan: Plan, moved: Moved<'_>, settings: &RestoreSettings, contex
         None => settings.access.open(path, context).await.map(|bundle| Source::Bundle(Arc::new(bundle))),
         Some(cluster_conf) => {
             let cluster_conf = moved.cluster_conf.unwrap_or(cluster_conf).into();
-            let pair = PairFiles { sql: path.into(), cluster_conf, database: None, place: None };
+            let pair = PairFiles {
+                sql: path.into(),
+                cluster_conf,
+                database: None,
+                place: None,
+                bin_dir: settings.bin_dir.clone(),
+            };
             pair.read(context, Arc::default()).await.map(|pair| Source::Pair(Arc::new(pair)))
         }
     };
@@ -161,7 +166,7 @@ async fn reopen(plan: Plan, moved: Moved<'_>, settings: &RestoreSettings, contex
         let error = Error::new(Kind::Refused, format!("{} is another one than {}", path.display(), plan.bundle));
         return Err(error.hint(format!("name the right one with {flag}")));
     }
-    let written_by = source.manifest().source.postgres.as_ref().map_or(0, Server::pg_dump_major);
+    let written_by = source.archived_by();
     let target = reach(&plan, written_by, settings, context).await?;
     Ok(work(plan, target, Some(source), context))
 }

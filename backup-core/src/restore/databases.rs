@@ -45,10 +45,11 @@ pub(super) async fn look_at_server(
     let half_built = findings.keep("postgres-server", &place, postgres::half_built(&connection).await);
     let others = half_built.iter().flatten().filter(|name| !own.contains(name));
     findings.all.extend(others.map(|name| half_built_finding(name)));
-    let major = facts.major().max(source.map_or(0, Server::pg_dump_major));
+    // A script is run by psql, whatever wrote it.
+    let archived_by = source.filter(|_| request.cluster_conf.is_none()).map_or(0, Server::pg_dump_major);
+    let major = facts.major().max(archived_by);
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await;
     let tools = findings.keep("pg-restore", "pg_restore", tools)?;
-    findings.all.extend(manifest.and_then(|manifest| newer_finding(manifest, request, facts.major())));
     findings.all.extend(manifest.and_then(|manifest| restrict_finding(manifest, request, &tools.version)));
     let jobs = request.jobs.or(settings.jobs).unwrap_or_else(default_jobs);
     let target = Target { parameters, tools, jobs };
@@ -64,16 +65,6 @@ fn half_built_finding(name: &str) -> Finding {
         "see first that nobody else restores into this server, as another user or from another machine; what was left is \
          taken away by `restore --rollback` there, or by DROP DATABASE",
     )
-}
-
-/// What pg_dump of version 17 and newer sets first, older servers do not know.
-fn newer_finding(manifest: &Manifest, request: &Request, major: u32) -> Option<Finding> {
-    let written_by = manifest.source.postgres.as_ref().map_or(0, Server::pg_dump_major);
-    if request.cluster_conf.is_none() || written_by < 17 || major >= 17 {
-        return None;
-    }
-    let message = format!("pg_dump {written_by} wrote the script, and this server, of version {major}, can't run it");
-    Some(Finding::error("script-newer", "script", message).hint("dump with pg_dump of the server's own version"))
 }
 
 /// Scripts that go through psql as `pg_dump` wrote them may need a newer one of the same major version. A pair's script

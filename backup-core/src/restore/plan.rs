@@ -11,6 +11,7 @@ use crate::bundle::name::FileName;
 use crate::component::files::Placement;
 use crate::component::postgres::Names;
 use crate::plan::{Recipe, StepId};
+use crate::shell;
 
 /// The longest name that PostgreSQL keeps.
 const LONGEST: usize = 63;
@@ -83,7 +84,7 @@ impl Plan {
     pub fn argument(&self) -> String {
         match self.cluster_conf {
             None => format!("--file {}.tgz", self.bundle),
-            Some(_) => format!("--sql {}", quoted(&self.bundle)),
+            Some(_) => format!("--sql {}", shell::word(&self.bundle)),
         }
     }
 
@@ -113,12 +114,6 @@ pub(super) fn beside(name: &str, infix: &str, timestamp: &str) -> String {
     let room = LONGEST - suffix.len() - digits.len() - 1;
     let end = (0..=room).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
     format!("{}_{digits}{suffix}", &name[..end])
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "._-/+".contains(c);
-    if word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]

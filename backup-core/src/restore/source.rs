@@ -16,10 +16,10 @@ use crate::bundle::manifest::{
 };
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
-use crate::component::postgres::plain::{self, Contents};
+use crate::component::postgres::plain::{self, Contents, ScriptFile};
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Findings};
-use crate::settings::RestoreSettings;
+use crate::settings::{RestoreSettings, refuse_settings};
 use crate::store::{Access, open_file};
 use crate::{Context, Error, ErrorContext, Kind, Result, TOOL};
 
@@ -37,7 +37,6 @@ pub(super) enum Source {
 
 /// A script in `pg_dump`'s plain format, and the `cluster.conf` beside it.
 pub(super) struct Pair {
-    pub(super) sql: PathBuf,
     pub(super) cluster_conf: Vec<u8>,
     /// The mode of `cluster.conf`.
     pub(super) mode: u32,
@@ -81,6 +80,14 @@ impl Source {
         }
     }
 
+    /// The major version that programs must have to read its schema into a server; psql of any runs a script.
+    pub(super) fn archived_by(&self) -> u32 {
+        match self {
+            Self::Bundle(bundle) => bundle.manifest().source.postgres.as_ref().map_or(0, Server::pg_dump_major),
+            Self::Pair(_) => 0,
+        }
+    }
+
     /// The time that its databases are of, if it says.
     pub(super) fn state_of(&self) -> Option<DateTime<Utc>> {
         match self {
@@ -114,6 +121,8 @@ pub(super) struct PairFiles {
     pub(super) database: Option<String>,
     /// Where `cluster.conf` goes, if anywhere.
     pub(super) place: Option<PathBuf>,
+    /// The directory of `pg_restore`, if it is said.
+    pub(super) bin_dir: Option<PathBuf>,
 }
 
 impl PairFiles {
@@ -123,25 +132,19 @@ impl PairFiles {
     /// As [`plain::read`], and where `cluster.conf` can't be read.
     pub(super) async fn read(self, context: &Context, meter: Arc<Meter>) -> Result<Pair> {
         let context = context.clone();
-        let read = tokio::task::spawn_blocking(move || self.read_now(&context, &meter)).await;
+        let script = ScriptFile::at(&self.sql, self.bin_dir.as_deref(), &context.environment).await?;
+        let read = tokio::task::spawn_blocking(move || self.read_now(script, &context, &meter)).await;
         read.map_err(|cause| Error::new(Kind::Failed, "read the script").because(cause))?
     }
 
-    fn read_now(self, context: &Context, meter: &Meter) -> Result<Pair> {
+    fn read_now(self, script: ScriptFile, context: &Context, meter: &Meter) -> Result<Pair> {
         let (cluster_conf, mode) = read_conf(&self.cluster_conf)?;
-        let length = fs::metadata(&self.sql).map_or(0, |metadata| metadata.len());
-        meter.total.store(length, Relaxed);
-        let script = plain::read(&self.sql, context, meter)?;
+        meter.total.store(script.length().unwrap_or(0), Relaxed);
+        let script = plain::read(script, context, meter)?;
         let written = fs::metadata(&self.sql).and_then(|metadata| metadata.modified());
         let written = written.context(|| format!("look at {}", self.sql.display()))?.into();
         let name = self.database.unwrap_or_else(|| DATABASE.into());
-        Ok(Pair {
-            manifest: manifest(&self.sql, name, &script, written, self.place),
-            script,
-            sql: self.sql,
-            cluster_conf,
-            mode,
-        })
+        Ok(Pair { manifest: manifest(&self.sql, name, &script, written, self.place), script, cluster_conf, mode })
     }
 }
 
@@ -159,6 +162,7 @@ fn read_conf(path: &Path) -> Result<(Vec<u8>, u32)> {
         let error = Error::new(Kind::Damaged, format!("{}: it is empty", doing()));
         return Err(error.hint("copy it anew from where the script came from"));
     }
+    refuse_settings(path, &content)?;
     Ok((content, mode))
 }
 
@@ -181,6 +185,7 @@ pub(super) async fn look(
         cluster_conf: absolute(cluster_conf),
         database: request.databases.first().map(|(name, _)| name.clone()),
         place,
+        bin_dir: settings.bin_dir.clone(),
     };
     let meter = Arc::new(Meter::default());
     let ticker = Ticker::start(meter.clone(), context.clone());

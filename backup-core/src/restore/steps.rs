@@ -198,10 +198,11 @@ impl RestoreStep {
         let planned = &self.work.plan.databases[index];
         Ok(Script {
             target: self.work.target()?.clone(),
-            path: pair.sql.clone(),
+            file: pair.script.file.clone(),
             sha256: pair.script.sha256,
             parts: pair.script.parts.clone(),
-            commands: pair.script.commands.clone(),
+            makes_public: pair.script.makes_public,
+            left_out: pair.script.left_out.clone(),
             database: self.work.source()?.manifest().databases[planned.index].clone(),
             name: planned.names.name.clone(),
             shadow: planned.names.shadow.clone(),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::DEFAULT_PATH;
+use super::mistaken::refuse_cluster_conf;
 use crate::cluster::hosts::SSH_PORT;
 use crate::nearest::nearest;
 use crate::retention::Policy;
@@ -202,6 +203,7 @@ pub(super) fn parse(path: &Path) -> Result<(Document, String)> {
     let text = read(path, "read the settings")?;
     let text = String::from_utf8(text)
         .map_err(|_| Error::new(Kind::Usage, format!("read the settings {}: not UTF-8", path.display())))?;
+    refuse_cluster_conf(path, &text)?;
     parse_text(path, &text).map(|document| (document, text))
 }
 

@@ -1,6 +1,7 @@
 //! Settings in TOML, and `--config FILE`, which names either such a file or a `cluster.conf`.
 
 mod document;
+mod mistaken;
 mod routine;
 mod stores;
 
@@ -26,6 +27,7 @@ use crate::{Error, ErrorContext, Kind, Result};
 use document::{AgentTable, DeployTable, Document, FilesTable, HostsTable, ReleaseTable};
 pub use document::{Assertion, ReleaseRule};
 use document::{is_settings, parse, parse_text, read};
+pub(crate) use mistaken::refuse_settings;
 pub use routine::Notify;
 
 /// Where the settings are unless something else is said.
@@ -178,7 +180,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
         }
     };
     if !is_settings(path) {
-        read(path, "read the cluster.conf")?;
+        refuse_settings(path, &read(path, "read the cluster.conf")?)?;
         let access = stores::of_restore(&Document::default(), Some(path))?;
         return Ok(RestoreSettings { cluster_conf: Some(plain(path)), access, ..RestoreSettings::default() });
     }
@@ -206,6 +208,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
 
 fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>) -> Result<Settings> {
     let doing = || format!("read the cluster.conf {}", cluster_conf.display());
+    refuse_settings(&cluster_conf, &bytes)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::new(Kind::Usage, format!("{}: not UTF-8", doing())))?;
     let cluster = ClusterConf::parse(text).context(doing)?;
     let level = document.backup.level.unwrap_or(DEFAULT_LEVEL);

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Address, Store, StoreSettings, open_file};
+use super::file::open_bundle;
+use super::{Address, Store, StoreSettings};
 use crate::bundle::name::FileName;
 use crate::bundle::reader::{Bundle, OpenBundle, ReadAt};
 use crate::encryption::{Decrypted, Identities, is_encrypted};
@@ -86,9 +87,9 @@ impl Access {
     pub fn bytes(&self, bundle: &Path, context: &Context) -> Result<Box<dyn ReadAt>> {
         let (source, encrypted): (Box<dyn ReadAt>, bool) = match Address::of_bundle(bundle)? {
             // A file may have been given any name.
-            None => {
-                open_file(bundle).map(|file| (is_encrypted(&file), file)).map(|(is, file)| (Box::new(file) as _, is))?
-            }
+            None => open_bundle(bundle)
+                .map(|file| (is_encrypted(&file), file))
+                .map(|(is, file)| (Box::new(file) as _, is))?,
             Some((address, name)) => (self.store(address, context)?.open(&name)?, name.encrypted),
         };
         if !encrypted {

@@ -1,17 +1,17 @@
 //! A directory of this machine as a store.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::iter;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use rustix::fs::{Access, OFlags, access, statvfs};
+use rustix::fs::{Access, access, statvfs};
 use tempfile::NamedTempFile;
 
 use super::{BESIDE, ClaimName, DIGEST, Leftover, PART, Published, Store, Stored, Upload};
-use super::{bundles, claims, digest_line, exists, is_part, is_taken};
+use super::{bundles, claims, digest_line, exists, is_part, is_taken, open_file};
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
@@ -220,24 +220,6 @@ impl Store for Directory {
         sync_directory(&self.0)?;
         Ok(Vec::new())
     }
-}
-
-/// Opens a file that should be a bundle.
-///
-/// # Errors
-/// [`Kind::NotFound`] where it does not exist, [`Kind::Damaged`] where it is no file.
-pub fn open_file(path: &Path) -> Result<File> {
-    // To open a pipe would wait for a writer.
-    let nonblock = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(|cause| {
-        let kind = if cause.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
-        Error::new(kind, format!("open {}", path.display())).because(cause)
-    })?;
-    let metadata = file.metadata().context(|| format!("open {}", path.display()))?;
-    if !metadata.is_file() {
-        return Err(Error::new(Kind::Damaged, format!("open {}: not a regular file, so not a bundle", path.display())));
-    }
-    Ok(file)
 }
 
 /// A bundle under a temporary name in its directory. Dropping it removes the file and then the lock.

@@ -3,6 +3,7 @@
 mod access;
 mod address;
 mod claims;
+mod file;
 mod local;
 mod memory;
 mod options;
@@ -18,7 +19,8 @@ pub(crate) use access::open_stored;
 pub use access::{Access, blocking};
 pub use address::{Address, S3Address, SftpAddress};
 pub use claims::{CLAIMS, ClaimName, LAST_EPOCH, claims, is_taken};
-pub use local::{Directory, open_file};
+pub use file::open_file;
+pub use local::Directory;
 pub use memory::Memory;
 pub use options::{Retention, RetentionMode, S3Options, ServerEncryption, SftpOptions, StoreSettings};
 pub use sftp::Sftp;

@@ -27,9 +27,9 @@ pub use capture::{Capture, capture};
 pub(crate) use content::{Content, content};
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub(crate) use discover::{extensions, half_built, is_untouched};
-pub(crate) use load::EXTENSION_VERSION;
 pub(crate) use head::{Head, Keys, Relation, primary_keys};
 pub(crate) use live::{Live, Piece, Pieces};
+pub(crate) use load::EXTENSION_VERSION;
 pub use load::{
     Load, Names, Script, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped,
 };

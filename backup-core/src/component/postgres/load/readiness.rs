@@ -24,10 +24,11 @@ pub fn server_findings(facts: &ServerFacts, place: &str, source: Option<&Server>
         findings.push(Finding::error("postgres-superuser", place, message).hint("run as the user postgres"));
     }
     if let Some(source) = source.filter(|source| facts.major() < source.version_number / 10_000) {
-        let message = format!("the server is version {}, older than the bundle's, {}", facts.version, source.version);
+        let message =
+            format!("the server is version {}, older than the one that was dumped, {}", facts.version, source.version);
         findings.push(
             Finding::error("postgres-older", place, message)
-                .hint("restore into PostgreSQL of the bundle's version or a newer one"),
+                .hint("restore into PostgreSQL of that version or a newer one"),
         );
     }
     let preload = source.map_or(&[][..], |source| &source.preload);

@@ -1,9 +1,7 @@
 //! A script in `pg_dump`'s plain format, run in a database under another name.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,27 +14,34 @@ use super::statements::{self, Creation};
 use super::{Target, drop_database};
 use crate::bundle::manifest::{Database, Sha256Digest, Table};
 use crate::component::postgres::discover::exists;
-use crate::component::postgres::plain::PART;
+use crate::component::postgres::plain::{LeftOut, PART, ScriptFile};
 use crate::component::postgres::{command, know_restrict, query_failed, schema, sql, tables};
 use crate::event::Meter;
-use crate::{Error, ErrorContext, Kind, Result, store};
+use crate::{Error, ErrorContext, Kind, Result, shell};
 
 /// What the database's comment says between its building and its properties. A note in the database would wake its event
 /// triggers.
 const BUILT: &str = "orchestrator-cli: built from ";
+/// What to make schema public comes to where it is: owner and comment are those of a new one, and its privileges those that
+/// `pg_dump` takes it to have.
+const PUBLIC_MADE: &[u8] = b"COMMENT ON SCHEMA public IS NULL;\nALTER SCHEMA public OWNER TO CURRENT_USER;\n";
+/// Since this version, event triggers can be held off, and there are some that fire at logins.
+const HOLDS_OFF_TRIGGERS: u32 = 17;
 
 /// A database that a script makes.
 pub struct Script {
     /// The server.
     pub target: Target,
     /// The script.
-    pub path: PathBuf,
+    pub(crate) file: ScriptFile,
     /// Its digest, by which it was looked through.
     pub sha256: Sha256Digest,
     /// The digest of each part of it, likewise.
     pub parts: Arc<[[u8; 32]]>,
-    /// Where commands of psql are in it, which are left out.
-    pub commands: Vec<(u64, u64)>,
+    /// Whether it makes schema public, which is there.
+    pub(crate) makes_public: bool,
+    /// What of it is not run.
+    pub(crate) left_out: Vec<LeftOut>,
     /// What it holds.
     pub database: Database,
     /// The name that the database is to have. One that has it now lends its encoding, locale and properties.
@@ -67,7 +72,7 @@ impl Script {
     pub async fn build(&self) -> Result<()> {
         drop_database(&self.target, &self.shadow).await?;
         self.target.create_database(&self.shadow, &self.creation().await?).await?;
-        self.run().await.context(|| format!("run {} in database {}", self.path.display(), self.shadow))?;
+        self.run().await.context(|| format!("run {} in database {}", self.file.path().display(), self.shadow))?;
         self.comment(&sql::literal(&self.mark())).await
     }
 
@@ -77,16 +82,17 @@ impl Script {
     /// [`Kind::Failed`], naming what is not as the script says.
     pub async fn check(&self) -> Result<()> {
         let mut expected = self.database.clone();
-        self.count_partitioned(&mut expected.tables).await?;
-        let (target, shadow, meter) = (&self.target, &*self.shadow, &*self.meter);
-        Comparison { target, shadow, expected: &expected, meter, work: self.database.size / 2 }.run().await
+        let target = self.quiet().await?;
+        self.count_partitioned(&target, &mut expected.tables).await?;
+        let (shadow, meter) = (&*self.shadow, &*self.meter);
+        Comparison { target: &target, shadow, expected: &expected, meter, work: self.database.size / 2 }.run().await
     }
 
     /// Counts tables whose rows were copied into a partitioned one, some perhaps, as a whole, and takes them out of
     /// `tables`: which partition such a row lies in is not said.
-    async fn count_partitioned(&self, tables: &mut Vec<Table>) -> Result<()> {
+    async fn count_partitioned(&self, target: &Target, tables: &mut Vec<Table>) -> Result<()> {
         let failed = |error| query_failed("count the rows", &error);
-        let connection = self.target.connect(&self.shadow).await?;
+        let connection = target.connect(&self.shadow).await?;
         let roots = "SELECT n.nspname::text, c.relname::text, c.relkind = 'p', rn.nspname::text, r.relname::text \
             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
             JOIN pg_catalog.pg_class r ON r.oid = pg_catalog.pg_partition_root(c.oid) \
@@ -154,19 +160,36 @@ impl Script {
         }
     }
 
-    /// Puts blanks in the place of psql's commands, in the part of the script that begins at a byte.
-    fn leave_out_commands(&self, part: &mut [u8], at: u64) {
-        for (from, to) in &self.commands {
-            let place = |byte: u64| usize::try_from(byte.saturating_sub(at)).unwrap_or(usize::MAX).min(part.len());
-            let (from, to) = (place(*from), place(*to));
-            part[from..to].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
-        }
+    /// What a server of version `major` is not to run.
+    fn left_out(&self, major: u32) -> Vec<(u64, u64)> {
+        let known = |part: &&LeftOut| part.since.is_none_or(|since| major < since);
+        self.left_out.iter().filter(known).map(|part| (part.from, part.to)).collect()
+    }
+
+    /// The server's major version.
+    async fn major(&self) -> Result<u32> {
+        let version = "SELECT pg_catalog.current_setting('server_version_num')::int4 / 10000";
+        let row = self.target.administer().await?.query_one(version, &[]).await;
+        let row = row.map_err(|error| query_failed("ask the server for its version", &error))?;
+        Ok(u32::try_from(row.get::<_, i32>(0)).unwrap_or(0))
+    }
+
+    /// The target, with a script's event triggers held off where the server can: one that fires at logins, and writes, would
+    /// add rows to those that are counted.
+    async fn quiet(&self) -> Result<Target> {
+        let quiet = self.major().await? >= HOLDS_OFF_TRIGGERS;
+        let parameters = &self.target.parameters;
+        let parameters = if quiet { parameters.with_setting("event_triggers", "off") } else { parameters.clone() };
+        Ok(Target { parameters, ..self.target.clone() })
     }
 
     async fn run(&self) -> Result<()> {
-        let doing = || format!("read {}", self.path.display());
+        let doing = || format!("read {}", self.file.path().display());
         let psql = self.target.psql(&self.target.parameters.with_database(&self.shadow));
-        let mut file = store::open_file(&self.path)?;
+        let left_out = self.left_out(self.major().await?);
+        let file = self.file.clone();
+        let opened = tokio::task::spawn_blocking(move || file.open()).await;
+        let mut text = opened.map_err(|cause| Error::new(Kind::Failed, doing()).because(cause))??;
         let mut running = command::start(psql, "run it with psql", Stdio::piped())?;
         if know_restrict(&self.target.tools.version)
             && let Some(input) = &mut running.input
@@ -176,13 +199,18 @@ impl Script {
             let key = hex::encode(&self.sha256.0[..16]);
             let _ = input.write_all(format!("\\restrict {key}\n").as_bytes()).await;
         }
+        if self.makes_public
+            && let Some(input) = &mut running.input
+        {
+            let _ = input.write_all(PUBLIC_MADE).await;
+        }
         let (mut parts, mut at) = (self.parts.iter(), 0);
         loop {
-            let (read, back) = tokio::task::spawn_blocking(move || (read_part(&mut file), file))
+            let (read, back) = tokio::task::spawn_blocking(move || (read_part(&mut *text), text))
                 .await
                 .map_err(|cause| Error::new(Kind::Failed, doing()).because(cause))?;
             let mut part = read.context(doing)?;
-            file = back;
+            text = back;
             let expected = parts.next();
             if part.is_empty() && expected.is_none() {
                 break;
@@ -192,7 +220,7 @@ impl Script {
                 let error = Error::new(Kind::Refused, "the script has changed since it was looked through");
                 return Err(error.hint("go back with `restore --rollback`, then restore anew"));
             }
-            self.leave_out_commands(&mut part, at);
+            blank(&mut part, at, &left_out);
             at += part.len() as u64;
             // What it has to say of its end comes with its status.
             let Some(input) = running.input.as_mut() else { break };
@@ -221,12 +249,32 @@ impl Target {
         if !exists(&self.administer().await?, name).await? {
             return Ok(None);
         }
+        self.refuse_closed(name).await?;
         let creation = schema::creation(&self.tools, &self.parameters.with_database(name)).await;
         creation.map(Some).map_err(|error| {
             let hint =
                 format!("where it is damaged: ALTER DATABASE {} RENAME TO …, then restore anew", sql::identifier(name));
             Error::new(Kind::Failed, format!("read how database {name} is made")).because(error).hint(hint)
         })
+    }
+
+    /// Refuses a database that lets nobody in: what it is made with can't be read.
+    async fn refuse_closed(&self, name: &str) -> Result<()> {
+        let open = "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = $1";
+        let row = self.administer().await?.query_opt(open, &[&name]).await;
+        let row = row.map_err(|error| query_failed(format!("look at database {name}"), &error))?;
+        if row.is_none_or(|row| row.get(0)) {
+            return Ok(());
+        }
+        let allow = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", sql::identifier(name));
+        let message =
+            format!("database {name}: it lets nobody in, so its owner, encoding and settings can't be taken over");
+        let hint = format!(
+            "let connections in, then restore anew: psql -d {} -c {}",
+            self.administrative(),
+            shell::word(&allow)
+        );
+        Err(Error::new(Kind::Refused, message).hint(hint))
     }
 
     /// Schemas and names of the tables in database `name`.
@@ -239,8 +287,17 @@ impl Target {
     }
 }
 
-fn read_part(file: &mut File) -> std::io::Result<Vec<u8>> {
+/// Puts blanks in the place of `ranges` of a text, in a part of it that begins at a byte.
+fn blank(part: &mut [u8], at: u64, ranges: &[(u64, u64)]) {
+    for (from, to) in ranges {
+        let place = |byte: u64| usize::try_from(byte.saturating_sub(at)).unwrap_or(usize::MAX).min(part.len());
+        let (from, to) = (place(*from), place(*to));
+        part[from..to].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
+    }
+}
+
+fn read_part(text: &mut dyn Read) -> std::io::Result<Vec<u8>> {
     let mut part = Vec::with_capacity(PART);
-    file.take(PART as u64).read_to_end(&mut part)?;
+    text.take(PART as u64).read_to_end(&mut part)?;
     Ok(part)
 }

@@ -5,6 +5,22 @@ use crate::{Error, Kind, Result};
 
 pub(super) const NOT_PG_DUMPS: &str = "name one that `pg_dump orchestrator -f orchestrator.sql` made";
 
+const BY_HAND: &str = "or run this one by hand with `psql -f`, which changes what is live at once";
+pub(super) const SET_TABLESPACE: &[u8] = b"SET default_tablespace = ";
+
+/// What newer programs write, and servers know since a major version. No timeout and no statistics are lost with it: those
+/// are 0, and these are gathered after rows are there.
+const SINCE: [(&[u8], u32); 3] = [
+    (b"SET transaction_timeout = 0;", 17),
+    (b"SELECT * FROM pg_catalog.pg_restore_relation_stats(", 18),
+    (b"SELECT * FROM pg_catalog.pg_restore_attribute_stats(", 18),
+];
+
+/// The major version of servers since which a statement is known, where older ones do as well without it.
+pub(super) fn known_since(text: &[u8]) -> Option<u32> {
+    SINCE.iter().find(|(start, _)| text.starts_with(start)).map(|(_, since)| *since)
+}
+
 /// Statements that reach beyond the database that the script is run in, by their first two words; what a function or a
 /// `DO` does is not looked into.
 const BEYOND: [[&str; 2]; 8] = [
@@ -45,6 +61,11 @@ pub(super) fn refuse(text: &[u8]) -> Result<()> {
         let error = Error::new(Kind::Unsupported, "its texts are written as PostgreSQL 9.0 and older wrote them");
         return Err(error.hint("dump the database anew, with standard_conforming_strings on"));
     }
+    if starts(b"SET default_with_oids = true") {
+        let error =
+            Error::new(Kind::Unsupported, "it has tables with OIDs, which PostgreSQL has not known since version 12");
+        return Err(error.hint("ALTER TABLE … SET WITHOUT OIDS each where it was dumped, then dump it anew"));
+    }
     if starts(b"DROP ") && after_last(text, b" IF EXISTS ").is_none() {
         let error =
             Error::new(Kind::Unsupported, "it drops first what a new database has not: it was made with --clean");
@@ -66,21 +87,19 @@ pub(super) fn other_copy() -> Error {
 /// What stands after the first words of a statement may be a password.
 pub(super) fn beyond(text: &[u8]) -> Error {
     let text = String::from_utf8_lossy(text);
-    let shown = match text.strip_prefix('\\') {
-        Some(command) => format!("\\{}", command.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default()),
-        None => text
-            .split_whitespace()
-            .take(3)
-            .collect::<Vec<_>>()
-            .join(" ")
-            .trim_end_matches(';')
-            .escape_debug()
-            .to_string(),
+    if let Some(command) = text.strip_prefix('\\') {
+        let command = command.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+        let message = format!("it has psql's command \\{command} in it, which could reach anything");
+        return Error::new(Kind::Unsupported, message).hint(format!("{NOT_PG_DUMPS}; {BY_HAND}"));
+    }
+    let words = text.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    let shown = words.trim_end_matches(';').escape_debug().to_string();
+    let message = format!("it reaches beyond its database: {shown}");
+    let hint = match words.to_ascii_uppercase().starts_with("CREATE DATABASE") {
+        true => "it was made with --create: name one that was made without, `pg_dump orchestrator -f orchestrator.sql`",
+        false => "only a script of one database can be built beside what is live: take that statement out of it",
     };
-    Error::new(Kind::Unsupported, format!("it reaches beyond its database: {shown}")).hint(
-        "only a script of one database, without --create, can be built beside what is live: take that out of it, or run it by \
-         hand with `psql -f`, which changes what is live at once",
-    )
+    Error::new(Kind::Unsupported, message).hint(format!("{hint}; {BY_HAND}"))
 }
 
 /// The roles that a statement names as owners, or gives or takes something.
