@@ -101,6 +101,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
         jobs,
         hosts_down: Vec::new(),
         hosts: None,
+        accept_missing: Vec::new(),
         ownership: None,
         ssh_port: settings.remote.login.port,
     };
@@ -116,7 +117,10 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
         // A full disk is not the bundle's fault.
         Err(error) if error.kind() == Kind::Interrupted || error.is_full_disk() => return Err(error),
         Err(error) => drill.problems.push(Finding::from_error("not-restored", &drill.bundle, &error)),
-        Ok(()) => drill.problems = look_around(&work, settings).await?,
+        Ok(()) => {
+            drill.problems = journal.found().to_vec();
+            drill.problems.extend(look_around(&work, settings).await?);
+        }
     }
     drop(throwaway);
     Ok(drill)

@@ -193,9 +193,27 @@ async fn lock(shared: &Shared, connection: &Connection, task: &Task) -> Result<b
 /// Counts a task as done, or says which table it was.
 fn finish(shared: &Shared, task: &Task, result: Result<()>) -> Result<()> {
     let table = &shared.tables[task.table];
-    result.map_err(|error| Error::new(error.kind(), format!("read table {}", table.shown())).because(error))?;
+    result.map_err(|error| {
+        let long = is_too_long(&error);
+        let error = Error::new(error.kind(), format!("read table {}", table.shown())).because(error);
+        if long { error.hint(too_long(&table.shown())) } else { error }
+    })?;
     shared.meter.done.fetch_add(task.weight, Relaxed);
     Ok(())
+}
+
+/// Whether a row has no text that the server could send. It says so in several ways, in the major versions to 18.
+fn is_too_long(error: &Error) -> bool {
+    let words = ["invalid memory alloc request size", "Cannot enlarge string buffer", "string buffer exceeds maximum"];
+    error.chain().iter().any(|cause| words.iter().any(|word| cause.contains(word)))
+}
+
+fn too_long(table: &str) -> String {
+    format!(
+        "a row of it is longer than 1 GB as text, as one value of bytea is from about 500 MB on, and pg_dump can't dump it \
+         either. Find it: SELECT ctid FROM {table} t WHERE pg_catalog.pg_column_size(t.*) > 50000000, or by octet_length of each \
+         long column. Cut it into several rows, or keep it as a large object (lo_from_bytea)"
+    )
 }
 
 async fn read_task(shared: &Shared, rows: Result<Rows>, task: &Task) -> Result<()> {

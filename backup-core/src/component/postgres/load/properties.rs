@@ -4,15 +4,17 @@ use super::statements::{self, Creation};
 use super::{Load, Target};
 use crate::Result;
 use crate::component::postgres::sql;
+use crate::finding::Finding;
 
 impl Load {
     /// Gives the database its event triggers, and all that the bundle says of it but its name and connection limit.
     ///
     /// # Errors
     /// psql's words.
-    pub async fn set_properties(&self) -> Result<()> {
-        self.add_event_triggers().await?;
-        self.target.set_properties(&self.shadow, &statements::creation(&self.content("create.sql")?)?).await
+    pub async fn set_properties(&self) -> Result<Vec<Finding>> {
+        let found = self.add_event_triggers().await?;
+        self.target.set_properties(&self.shadow, &statements::creation(&self.content("create.sql")?)?).await?;
+        Ok(found)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::component::postgres::discover::exists;
 use crate::component::postgres::plain::PART;
 use crate::component::postgres::{command, know_restrict, query_failed, schema, sql, tables};
 use crate::event::Meter;
+use crate::finding::Finding;
 use crate::{Error, ErrorContext, Kind, Result, store};
 
 /// What the database's comment says between its building and its properties. A note in the database would wake its event
@@ -75,11 +76,11 @@ impl Script {
     ///
     /// # Errors
     /// [`Kind::Failed`], naming what is not as the script says.
-    pub async fn check(&self) -> Result<()> {
+    pub async fn check(&self) -> Result<Vec<Finding>> {
         let mut expected = self.database.clone();
         self.count_partitioned(&mut expected.tables).await?;
-        let (target, shadow, meter) = (&self.target, &*self.shadow, &*self.meter);
-        Comparison { target, shadow, expected: &expected, meter, work: self.database.size / 2 }.run().await
+        let (target, meter, work) = (&self.target, &*self.meter, self.database.size / 2);
+        Comparison { target, name: &self.name, shadow: &self.shadow, expected: &expected, meter, work }.run().await
     }
 
     /// Counts tables whose rows were copied into a partitioned one, some perhaps, as a whole, and takes them out of
