@@ -253,7 +253,7 @@ async fn look_at_postgres(
         let connected = connect(&parameters.with_database(&facts.name)).await;
         if connected.is_err()
             && wanted.is_empty()
-            && let Ok(Some(finding)) = postgres::gone(&connection, facts).await
+            && let Ok(Some(finding)) = postgres::gone(&parameters, &connection, facts).await
         {
             findings.all.push(finding);
             left.push(facts.oid);

@@ -76,7 +76,7 @@ pub async fn capture(
     for facts in what.databases {
         context.phase(format!("capture database {}", facts.name));
         let captured = match database(what, facts, all.databases.len(), writer, meter).await {
-            Err(error) if !what.named => match discover::gone(connection, facts).await? {
+            Err(error) if !what.named => match discover::gone(what.parameters, connection, facts).await? {
                 Some(finding) => {
                     all.findings.push(finding);
                     all.halves.push(format!("databases/{}/", directory(&facts.name)));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
-use super::connection::Connection;
+use super::connection::{Connection, Parameters, connect};
 use super::tables::{EXTENSION_JOINS, NOT_AN_EXTENSIONS, READABLE, USER_SCHEMA};
 use super::{OLDEST, query_failed, sql};
 use crate::bundle::manifest::{Extension, Locale, Setting};
@@ -147,7 +147,15 @@ pub(crate) async fn half_built(connection: &Connection) -> Result<Vec<String>> {
 }
 
 /// Why a database can't be backed up any more that was listed before: somebody dropped, renamed or closed it since.
-pub(crate) async fn gone(connection: &Connection, facts: &DatabaseFacts) -> Result<Option<Finding>> {
+pub(crate) async fn gone(
+    parameters: &Parameters,
+    connection: &Connection,
+    facts: &DatabaseFacts,
+) -> Result<Option<Finding>> {
+    // Whoever connects waits for the end of a DROP DATABASE that has ended our sessions already.
+    if connect(&parameters.with_database(&facts.name)).await.is_ok() {
+        return Ok(None);
+    }
     let sql = "SELECT datname::text, datallowconn AND datconnlimit <> -2 FROM pg_catalog.pg_database WHERE oid = $1";
     let row = connection.query_opt(sql, &[&facts.oid]).await;
     let row = row.map_err(|error| query_failed(format!("look for database {}", facts.name), &error))?;

@@ -338,6 +338,19 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_is_too_long_is_told_apart() {
+        // As 15.18 says it of 600 MB in one value, and others of several values in a row.
+        for said in [
+            "ERROR: invalid memory alloc request size 1200000003",
+            "ERROR: out of memory (Cannot enlarge string buffer containing 1073741822 bytes by 1 more bytes.)",
+        ] {
+            assert!(is_too_long(&Error::new(Kind::Failed, "COPY").because(said)), "{said}");
+        }
+        assert!(!is_too_long(&Error::new(Kind::Failed, "COPY").because("ERROR: out of memory")));
+        assert!(too_long("s.t").contains("FROM s.t t"));
+    }
+
+    #[test]
     fn a_table_of_few_pages_and_much_else_is_cut_by_its_pages() {
         assert_eq!(plan(&[table(3, 100 * RANGE)], true).len(), 3);
     }

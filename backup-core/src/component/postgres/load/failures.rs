@@ -63,10 +63,13 @@ fn failures(said: &str) -> (Vec<Failure>, String) {
     let (mut failures, mut rest): (Vec<Failure>, String) = (Vec::new(), String::new());
     for (id, text) in parts {
         let text = words::of_program(&text);
-        let errors = text.replace("pg_restore: error: could not execute query: ", "");
+        // What comes after the first one follows from it.
+        let first = text.trim_start().strip_prefix("pg_restore: error: ").unwrap_or(&text);
+        let first = first.split("pg_restore: error: ").next().unwrap_or_default();
+        let why = first.strip_prefix("could not execute query: ").unwrap_or(first).trim();
         match id {
             Some(id) if failures.iter().any(|failure| failure.id == id) => {}
-            Some(id) => failures.push(Failure { id, why: errors.trim().into() }),
+            Some(id) => failures.push(Failure { id, why: why.into() }),
             None => rest.extend(text.split_inclusive('\n').filter(|line| line.starts_with("pg_restore: error: "))),
         }
     }
