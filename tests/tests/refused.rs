@@ -24,7 +24,7 @@ struct Case {
     answers: &'static [(&'static str, &'static str)],
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 12] = [
     Case {
         database: "orphan",
         made_by: "CREATE TABLE p (id text PRIMARY KEY); CREATE TABLE c (id int, p text CONSTRAINT c_p REFERENCES p DEFERRABLE); \
@@ -150,6 +150,28 @@ const CASES: [Case; 11] = [
             "SELECT array_agg(k ORDER BY k) FROM records",
             "SELECT array_agg(k ORDER BY k) FROM ranges",
             "SELECT count(*) FROM arrays WHERE k = '{c}'",
+        ],
+        answers: &[],
+    },
+    Case {
+        database: "labels",
+        made_by: "SET allow_system_table_mods = on; CREATE TABLE t AS SELECT 1 AS a; CREATE PUBLICATION p FOR TABLE t; \
+            CREATE STATISTICS s ON a, (a + 1) FROM t; \
+            INSERT INTO pg_seclabel VALUES ('t'::regclass, 'pg_class'::regclass, 1, 'nobody', 'it''s'); \
+            INSERT INTO pg_shseclabel SELECT oid, 'pg_database'::regclass, 'nobody', 'x; y' FROM pg_database WHERE datname = 'labels'; \
+            COMMENT ON DATABASE labels IS 'a; b'",
+        warned: &[
+            (
+                "left-for-later",
+                "labels: security label on",
+                "SECURITY LABEL FOR nobody ON COLUMN public.t.a IS 'it''s';",
+            ),
+            ("left-for-later", "labels", "SECURITY LABEL FOR nobody ON DATABASE labels IS 'x; y';"),
+        ],
+        same: &[
+            "SELECT pubname FROM pg_publication",
+            "SELECT stxname FROM pg_statistic_ext",
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'labels'",
         ],
         answers: &[],
     },
@@ -348,4 +370,18 @@ fn what_cannot_be_done_without_is_refused_until_it_is_named() {
             assert_eq!(target.sql(database, "SELECT count(*) FROM pg_class WHERE relname = 'other'"), "1");
         }
     }
+}
+
+#[test]
+fn rows_that_the_server_refuses_are_not_shown_and_nobody_is_told_to_resume() {
+    let (place, source, target) = (Workplace::default(), Postgres::start(), Postgres::start());
+    let made_by = "CREATE FUNCTION ok(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT true'; CREATE TABLE t (a text CHECK (ok(a))); \
+        INSERT INTO t VALUES ('hunter2'); CREATE OR REPLACE FUNCTION ok(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT false'";
+    make(&source, "checked", made_by);
+    let bundle = place.make_bundle_of(&source);
+    let output = place.restore_all(&target, &bundle, &[]);
+    let text = describe(&output);
+    assert_eq!(output.status.code(), Some(14), "{text}");
+    assert!(text.contains("violates check constraint") && !text.contains(SECRET), "{text}");
+    assert!(text.contains("`restore --rollback`") && !text.contains("--resume"), "{text}");
 }

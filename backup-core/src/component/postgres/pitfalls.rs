@@ -29,9 +29,12 @@ macro_rules! procedures {
     };
 }
 
+/// What mends a constraint of a partitioned table, once it is restored.
+const AGAIN: &str = "nothing is to be done now; after a restore drop it, and those of the partitions, and add it anew";
+
 const PITFALLS: [Pitfall; 5] = [
-    // Seen in 15.18: the server writes a body's reference to an argument without a name as "", where another one has a name.
-    // (ruleutils.c, get_parameter; reported for all versions from 14 on, which brought such bodies.)
+    // Seen in 15.18, 17.10 and 18.4: the server writes a body's reference to an argument without a name as "", where another
+    // one has a name. Version 14 brought such bodies.
     Pitfall {
         code: "function-not-restorable",
         since: 14,
@@ -61,25 +64,26 @@ const PITFALLS: [Pitfall; 5] = [
         message: "pg_dump leaves out what stands in the schema pg_catalog, so it is not in the backup, nor are its rows",
         remedy: "make it anew in another schema",
     },
-    // Seen with 17.10, which allows them from 17 on: the parent's is written so that the partitions' can't be attached.
+    // Seen in 17.10 and 18.4; version 17 brought them. "cannot attach index … The index definitions do not match."
     Pitfall {
         code: "constraint-not-restorable",
         since: 17,
         objects: "SELECT pg_catalog.format('%I of %s', k.conname, k.conrelid::pg_catalog.regclass) FROM pg_catalog.pg_constraint k \
             JOIN pg_catalog.pg_class c ON c.oid = k.conrelid WHERE c.relkind = 'p' AND k.contype = 'x' AND k.conparentid = 0",
-        message: "it is an exclusion constraint of a partitioned table, and pg_dump writes it so that it can't be restored",
-        remedy: "give each partition its own; or restore with --accept-missing and add it then",
+        message: "it is an exclusion constraint of a partitioned table: a restore brings back that of each partition, and can't \
+                  attach them to the whole table's, which stays invalid",
+        remedy: AGAIN,
     },
-    // Seen with 18.4, which brought them.
+    // Seen in 18.4; version 18 brought them. The same words.
     Pitfall {
         code: "constraint-not-restorable",
         since: 18,
         objects: "SELECT pg_catalog.format('%I of %s', k.conname, k.conrelid::pg_catalog.regclass) FROM pg_catalog.pg_constraint k \
             JOIN pg_catalog.pg_class c ON c.oid = k.conrelid WHERE c.relkind = 'p' AND k.contype IN ('p', 'u') \
             AND k.conperiod AND k.conparentid = 0",
-        message: "it is a temporal key (WITHOUT OVERLAPS) of a partitioned table, and pg_dump writes it so that it can't be \
-                  restored",
-        remedy: "give each partition its own; or restore with --accept-missing and add it then",
+        message: "it is a temporal key (WITHOUT OVERLAPS) of a partitioned table: a restore brings back that of each partition, \
+                  and can't attach them to the whole table's, which stays invalid",
+        remedy: AGAIN,
     },
 ];
 
