@@ -166,7 +166,7 @@ const CASES: [Case; 12] = [
                 "labels: security label on",
                 "SECURITY LABEL FOR nobody ON COLUMN public.t.a IS 'it''s';",
             ),
-            ("left-for-later", "labels", "SECURITY LABEL FOR nobody ON DATABASE labels IS 'x; y';"),
+            ("left-for-later", "labels", "SECURITY LABEL FOR nobody ON DATABASE \"labels\" IS 'x; y';"),
         ],
         same: &[
             "SELECT pubname FROM pg_publication",

@@ -20,6 +20,10 @@ use crate::plan::{Head, Journal, apply};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
+/// What is to be done where the server refuses something for good.
+const WOULD_STOP: &str = "a restore of it would stop there too: mend it in the source and back up anew; or restore without what is \
+    named, with --accept-missing";
+
 /// What a drill has shown of a bundle.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Drill {
@@ -116,7 +120,11 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     match applied {
         // A full disk is not the bundle's fault.
         Err(error) if error.kind() == Kind::Interrupted || error.is_full_disk() => return Err(error),
-        Err(error) => drill.problems.push(Finding::from_error("not-restored", &drill.bundle, &error)),
+        Err(error) => {
+            let finding = Finding::from_error("not-restored", &drill.bundle, &error);
+            // There is no restore to go on with, or to go back from.
+            drill.problems.push(if error.is_lasting() { finding.hint(WOULD_STOP) } else { finding });
+        }
         Ok(()) => {
             drill.problems = journal.found().to_vec();
             drill.problems.extend(look_around(&work, settings).await?);

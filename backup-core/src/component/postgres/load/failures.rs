@@ -28,7 +28,7 @@ const LATER: [&str; 11] = [
 const NOT_VALID: [&str; 2] = ["CHECK CONSTRAINT", "FK CONSTRAINT"];
 /// What rows lie in or are made of: without it nothing is left to restore.
 const NEEDED: [&str; 8] = ["DEFAULT", "DOMAIN", "EXTENSION", "SCHEMA", "SEQUENCE", "TABLE", "TABLE ATTACH", "TYPE"];
-/// Kinds whose tag names their table too, so that their statement is not needed to know it.
+/// Kinds whose statements may hold a password.
 const SECRET: [&str; 4] = ["FOREIGN TABLE", "SERVER", "SUBSCRIPTION", "USER MAPPING"];
 /// The most entries that an error names.
 const NAMED: usize = 10;
@@ -70,6 +70,8 @@ fn failures(said: &str) -> (Vec<Failure>, String) {
         match id {
             Some(id) if failures.iter().any(|failure| failure.id == id) => {}
             Some(id) => failures.push(Failure { id, why: why.into() }),
+            // It names an entry once only: what comes without one is of the last that was named.
+            None if !failures.is_empty() => {}
             None => rest.extend(text.split_inclusive('\n').filter(|line| line.starts_with("pg_restore: error: "))),
         }
     }
@@ -100,6 +102,7 @@ impl Entry {
         // What is set for this entry stands before its header.
         let before = memchr::memmem::find(&script[..at], b"SET row_security = off;\n").map_or(at, |begin| begin + 24);
         let settings = script[before..at].trim_ascii();
+        let settings = settings.strip_prefix(b"SET default_tablespace = '';").unwrap_or(settings).trim_ascii();
         let statement = [settings, if settings.is_empty() { b"" } else { b"\n" }, body.trim_ascii()].concat();
         let (tag, rest) = line.rsplit_once("; Type: ")?;
         let (kind, rest) = rest.split_once("; Schema: ")?;
@@ -275,6 +278,7 @@ mod tests {
         let said = "pg_restore: creating INDEX \"public.uq\"\npg_restore: while PROCESSING TOC:\n\
             pg_restore: from TOC entry 7; 1259 3 INDEX uq o\npg_restore: error: could not execute query: ERROR:  no uq\n\
             DETAIL:  Key (a)=(hunter2) is duplicated.\nCommand was: CREATE UNIQUE INDEX uq;\n\n\n\
+            pg_restore: creating INDEX \"public.uq\"\npg_restore: error: could not execute query: ERROR:  no uq again\n\
             pg_restore: creating COMMENT \"x\"\npg_restore: from TOC entry 9; 0 0 COMMENT x o\n\
             pg_restore: error: could not execute query: ERROR:  no x\nCommand was: COMMENT\n\n\
             pg_restore: warning: errors ignored on restore: 2\n";
