@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bundle::FORMAT;
-use crate::bundle::manifest::{Host, Manifest, Server, Sha256Digest, Source, number_chunks};
+use crate::bundle::manifest::{Entry, Host, Manifest, Server, Sha256Digest, Source, number_chunks};
 use crate::bundle::name::{BundleName, FileName};
 use crate::bundle::pack::cores;
 use crate::bundle::writer::{Tail, Writer};
@@ -17,7 +17,7 @@ use crate::catalog::Series;
 use crate::cluster::agent::Remote;
 use crate::cluster::hosts::{self, Record, ask_if_let_in, own_addresses, records};
 use crate::component::files;
-use crate::component::postgres::{self, Beside, Capture};
+use crate::component::postgres::{self, Beside, Capture, Captured};
 use crate::context::Context;
 pub use crate::destinations::Destination;
 use crate::destinations::{Abandon, Delivered, Destinations};
@@ -248,8 +248,11 @@ async fn fill(
     let captured = capture(settings, request, &ready, &name, &writer, &meter, context).await;
     // A failure to write comes first: the capture's error then only says that there was one.
     let tail = closing.close(writer).await?;
-    let (databases, found) = captured?;
+    let Captured { databases, findings: found, halves } = captured?;
     let mut tail = tail.ok_or_else(|| Error::new(Kind::Failed, "write the bundle: an entry was given up half way"))?;
+    // What is there of a database that went away stays a file and is no chunk of any table.
+    let half = |entry: &&mut Entry| halves.iter().any(|half| entry.path.starts_with(half));
+    tail.entries.iter_mut().filter(half).for_each(|entry| entry.chunk = None);
     found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
     warnings.extend(found);
     let (hosts, claims) = record_hosts(looking, &mut warnings, context).await;
@@ -374,7 +377,7 @@ async fn capture(
     writer: &Writer,
     meter: &Arc<Meter>,
     context: &Context,
-) -> Result<(Vec<crate::bundle::manifest::Database>, Vec<Finding>)> {
+) -> Result<Captured> {
     let pairs: Vec<(String, String)> =
         ready.postgres.databases.iter().map(|facts| (facts.name.clone(), postgres::directory(&facts.name))).collect();
     let version = &ready.postgres.tools.version;
@@ -405,12 +408,13 @@ async fn capture(
         server: &ready.postgres.server,
         tools: &ready.postgres.tools,
         databases: &ready.postgres.databases,
+        named: !request.databases.is_empty() || !settings.databases.is_empty(),
         jobs: request.jobs.or(settings.jobs).unwrap_or_else(cores),
         role_passwords: settings.role_passwords,
     };
-    let (databases, found) = postgres::capture(&what, &ready.postgres.connection, writer, meter, context).await?;
-    warnings.extend(found);
-    Ok((databases, warnings))
+    let mut captured = postgres::capture(&what, &ready.postgres.connection, writer, meter, context).await?;
+    captured.findings.splice(..0, warnings);
+    Ok(captured)
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {

@@ -36,6 +36,7 @@ struct Layer {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    lasting: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -45,7 +46,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error without a deeper cause. The message names the operation and the subject.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Layer { kind, message: message.into(), hint: None, source: None }))
+        Self(Box::new(Layer { kind, message: message.into(), hint: None, lasting: false, source: None }))
     }
 
     /// The same error with what the operator can do about it.
@@ -60,6 +61,17 @@ impl Error {
         self
     }
 
+    /// The same error, known to come again however often the same thing is tried: the server refused what it was told.
+    pub fn lasting(mut self) -> Self {
+        self.0.lasting = true;
+        self
+    }
+
+    /// Whether it will come again when the same thing is tried again. A cut connection, a full disk or a lock may pass.
+    pub fn is_lasting(&self) -> bool {
+        self.layers().any(|error| own(error).is_some_and(|error| error.0.lasting))
+    }
+
     /// What the caller can do about it.
     pub fn kind(&self) -> Kind {
         self.0.kind
@@ -67,14 +79,12 @@ impl Error {
 
     /// The first hint found from the outermost layer inwards.
     pub fn first_hint(&self) -> Option<&str> {
-        let mut layer: Option<&(dyn StdError + 'static)> = Some(self);
-        while let Some(error) = layer {
-            if let Some(hint) = own(error).and_then(|error| error.0.hint.as_deref()) {
-                return Some(hint);
-            }
-            layer = error.source();
-        }
-        None
+        self.layers().find_map(|error| own(error)?.0.hint.as_deref())
+    }
+
+    /// This layer and all below it.
+    fn layers(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        std::iter::successors(Some(self as &(dyn StdError + 'static)), |&error| error.source())
     }
 
     /// Whether it came of a disk that is full, here or at the server.
@@ -97,13 +107,11 @@ impl Error {
     /// Every layer's message, outermost first. A layer that only repeats the end of the one before is left out.
     pub fn chain(&self) -> Vec<String> {
         let mut messages: Vec<String> = Vec::new();
-        let mut layer: Option<&dyn StdError> = Some(self);
-        while let Some(error) = layer {
+        for error in self.layers() {
             let message = error.to_string();
             if !messages.last().is_some_and(|outer| outer.ends_with(&message)) {
                 messages.push(message);
             }
-            layer = error.source();
         }
         messages
     }

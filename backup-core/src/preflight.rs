@@ -247,15 +247,21 @@ async fn look_at_postgres(
     let listed = postgres::databases(&connection, &server, wanted).await;
     let (mut databases, closed) = findings.keep("database", "PostgreSQL", listed)?;
     findings.all.extend(closed);
-    let (mut untouched, mut needs) = (None, Vec::new());
+    let mut needs = Vec::new();
+    let mut left = Vec::new();
     for facts in &databases {
-        let Some(connection) =
-            findings.keep("database", &facts.name, connect(&parameters.with_database(&facts.name)).await)
-        else {
+        let connected = connect(&parameters.with_database(&facts.name)).await;
+        if connected.is_err()
+            && wanted.is_empty()
+            && let Ok(Some(finding)) = postgres::gone(&parameters, &connection, facts).await
+        {
+            findings.all.push(finding);
+            left.push(facts.oid);
             continue;
-        };
+        }
+        let Some(connection) = findings.keep("database", &facts.name, connected) else { continue };
         if wanted.is_empty() && facts.name == "postgres" && postgres::is_untouched(&connection).await.unwrap_or(false) {
-            untouched = Some(facts.oid);
+            left.push(facts.oid);
             continue;
         }
         let problems =
@@ -265,14 +271,17 @@ async fn look_at_postgres(
             findings.all.push(Finding::info(
                 "database",
                 &facts.name,
-                format!("can be read, {} on disk", bytes(facts.size)),
+                format!("may be read, {} on disk", bytes(facts.size)),
             ));
         }
         findings.all.extend(problems);
+        let pitfalls = postgres::pitfalls(&connection, &facts.name, server.major()).await;
+        let pitfalls = findings.keep("database", &facts.name, pitfalls);
+        findings.all.extend(pitfalls.unwrap_or_default());
         let extensions = findings.keep("database", &facts.name, postgres::extensions(&connection).await);
         needs.extend(sealed::of_database(facts, &extensions.unwrap_or_default()));
     }
-    databases.retain(|facts| Some(facts.oid) != untouched);
+    databases.retain(|facts| !left.contains(&facts.oid));
     if databases.is_empty() {
         findings.all.push(Finding::warning("no-database", parameters.place(), "the server has no database to capture"));
     }

@@ -32,20 +32,20 @@ pub(crate) fn of_database(facts: &DatabaseFacts, extensions: &[Extension]) -> Ve
     needs
 }
 
-/// What of the roles: passwords, unless they are captured.
+/// What of the roles: passwords, unless they are captured, and what is granted to none of a bundle's.
 pub(crate) async fn of_roles(
     connection: &Connection,
     server: &ServerFacts,
     databases: &[DatabaseFacts],
     passwords: bool,
 ) -> Result<Vec<Finding>> {
-    let names = postgres::roles_without_password(connection, server, databases, passwords).await?;
+    let lacking = postgres::lacking(connection, server, databases, passwords).await?;
     let need = |name: &String| {
         let message = "a restore needs its password, if it logs in with one";
         Finding::info("needs-password", format!("role {name}"), message)
             .hint("postgres.role_passwords in the settings captures it")
     };
-    Ok(names.iter().map(need).collect())
+    Ok(lacking.passwords.iter().map(need).chain(lacking.others).collect())
 }
 
 /// What of the files: those of this machine that `cluster.conf` names and that no captured tree holds.

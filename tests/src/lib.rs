@@ -107,6 +107,13 @@ impl Workplace {
         self.bundles().pop().expect("a bundle")
     }
 
+    /// Backs `server` up, with whatever warnings, and returns the bundle.
+    pub fn make_bundle_of(&self, server: &Postgres) -> PathBuf {
+        let output = self.backup(server, &[]).output().expect("the command runs");
+        assert!([Some(0), Some(3)].contains(&output.status.code()), "{}", describe(&output));
+        self.bundles().pop().expect("a bundle")
+    }
+
     /// Names of everything in `bundles` but bundles, their digests and the lock.
     pub fn leftovers(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.path("bundles")) else { return Vec::new() };

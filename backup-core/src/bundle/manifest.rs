@@ -186,6 +186,9 @@ pub struct Database {
     pub sequences: u64,
     /// Number of large objects.
     pub large_objects: u64,
+    /// What every new database has and this one has not: `schema public`, `extension plpgsql`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
 }
 
 /// A database's locale.

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::status::{Mark, Progress, Status};
 use super::step::StepId;
+use crate::finding::Finding;
 use crate::{Error, ErrorContext, Kind, Result, TOOL};
 
 /// The format that is written. Journals of [`TITLES`] are read and gone on with.
@@ -79,6 +80,9 @@ struct Line {
     time: DateTime<Utc>,
     step: String,
     mark: Mark,
+    /// What the step found and did not stop at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    found: Vec<Finding>,
 }
 
 /// An open journal.
@@ -90,6 +94,7 @@ pub struct Journal {
     check: String,
     latest: DateTime<Utc>,
     steps: Vec<Noted>,
+    found: Vec<Finding>,
     /// Whether a mark could not be written: what stands in the file then can't be added to.
     broken: bool,
 }
@@ -134,11 +139,12 @@ impl Journal {
             file.set_len(whole as u64).and_then(|()| file.sync_all()).context(doing)?;
         }
         let mut journal = Self::at(file, path, check, &head);
-        for (number, line) in lines.iter().enumerate() {
+        for (number, line) in lines.into_iter().enumerate() {
             journal
                 .follow(|step| step.key == line.step, &line.step, line.mark)
                 .context(|| format!("the journal {shown}, line {}", number + 2))?;
             journal.latest = line.time;
+            journal.found.extend(line.found);
         }
         Ok((journal, head))
     }
@@ -146,7 +152,7 @@ impl Journal {
     /// One in which no mark was noted yet.
     fn at<P: Recipe>(file: File, path: &Path, check: String, head: &Head<P>) -> Self {
         let (path, tool, latest, steps) = (path.into(), head.tool.clone(), head.created, head.noted());
-        Self { file, path, tool, check, latest, steps, broken: false }
+        Self { file, path, tool, check, latest, steps, found: Vec::new(), broken: false }
     }
 
     /// Where it is.
@@ -165,6 +171,11 @@ impl Journal {
     /// When the last mark was noted, or the plan was made.
     pub fn latest(&self) -> DateTime<Utc> {
         self.latest
+    }
+
+    /// What the steps found that are done, and did not stop at.
+    pub fn found(&self) -> &[Finding] {
+        &self.found
     }
 
     /// What wrote it.
@@ -198,11 +209,11 @@ impl Journal {
         Progress::of(&self.statuses())
     }
 
-    /// Notes a mark and syncs it.
+    /// Notes a mark, and what the step found that is done with it, and syncs them.
     ///
     /// # Errors
     /// Where it can't be written, or can't follow what is noted.
-    pub(super) fn note(&mut self, step: &StepId, mark: Mark, time: DateTime<Utc>) -> Result<()> {
+    pub(super) fn note(&mut self, step: &StepId, mark: Mark, time: DateTime<Utc>, found: Vec<Finding>) -> Result<()> {
         if self.broken {
             let path = self.path.display();
             return Err(Error::new(
@@ -213,13 +224,14 @@ impl Journal {
         // Before it is written: a mark that can't follow would make a damaged journal of a sound one.
         let step = self.follow(|noted| noted.id == *step, step.as_str(), mark)?.key.clone();
         let doing = || format!("write the journal {}", self.path.display());
-        let (check, line) = line_after(&self.check, &Line { time, step, mark }).context(doing)?;
+        let (check, line) = line_after(&self.check, &Line { time, step, mark, found: found.clone() }).context(doing)?;
         self.broken = true;
         self.file.write_all(line.as_bytes()).context(doing)?;
         self.file.sync_data().context(doing)?;
         self.broken = false;
         self.check = check;
         self.latest = time;
+        self.found.extend(found);
         Ok(())
     }
 
@@ -320,7 +332,7 @@ mod tests {
         let path = directory.join("journal");
         let mut journal = Journal::create(&path, &Head::new("test", Utc::now(), 7u32)).expect("a journal");
         for (step, mark) in [("one", Mark::Begin), ("one", Mark::Done), ("two", Mark::Begin)] {
-            journal.note(&StepId::new(step), mark, Utc::now()).expect("a mark");
+            journal.note(&StepId::new(step), mark, Utc::now(), Vec::new()).expect("a mark");
         }
         path
     }
@@ -361,7 +373,7 @@ mod tests {
         let (mut journal, _) = Journal::open::<u32>(&path).expect("sound");
         let two = StepId::new("two");
         assert_eq!(journal.status(&two), Some(Status::Applying));
-        journal.note(&two, Mark::Done, Utc::now()).expect("a mark");
+        journal.note(&two, Mark::Done, Utc::now(), Vec::new()).expect("a mark");
         assert_eq!(statuses(&path).expect("sound"), [Status::Applied, Status::Applied]);
         let text = fs::read_to_string(&path).expect("the journal");
         assert!(text.lines().last().is_some_and(|line| line.contains("do the second thing")), "{text}");
@@ -392,7 +404,7 @@ mod tests {
             if lines > 0 {
                 // It goes on from there.
                 let (mut journal, _) = Journal::open::<u32>(&path).expect("sound");
-                journal.note(&StepId::new("two"), Mark::Begin, Utc::now()).expect("a mark");
+                journal.note(&StepId::new("two"), Mark::Begin, Utc::now(), Vec::new()).expect("a mark");
                 assert_eq!(statuses(&path).expect("sound")[1], Status::Applying);
             }
         }

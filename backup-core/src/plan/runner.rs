@@ -6,6 +6,7 @@ use super::journal::Journal;
 use super::status::{Mark, Progress, Status};
 use super::step::{Step, StepId};
 use crate::event::Event;
+use crate::finding::Finding;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
 /// Applies every step that isn't applied, in order. What a crash has left half done is found in the journal and done.
@@ -33,7 +34,10 @@ pub(super) async fn apply_one(
     context: &Context,
 ) -> Result<()> {
     let step = &steps[index];
-    let mark = |mark| note(steps, index, mark, &mut journal.lock().unwrap_or_else(PoisonError::into_inner), context);
+    let mark = |mark| {
+        let found = if mark == Mark::Done { step.found() } else { Vec::new() };
+        note(steps, index, (mark, found), &mut journal.lock().unwrap_or_else(PoisonError::into_inner), context)
+    };
     let status = journal.lock().unwrap_or_else(PoisonError::into_inner).status_of(step.id())?;
     if status == Status::Applied {
         return Ok(());
@@ -59,9 +63,9 @@ pub async fn undo(steps: &[Box<dyn Step + '_>], journal: &mut Journal, context: 
         if matches!(journal.status_of(step.id())?, Status::Waiting | Status::Undone) {
             continue;
         }
-        note(steps, index, Mark::Undo, journal, context)?;
+        note(steps, index, (Mark::Undo, Vec::new()), journal, context)?;
         cut_off(step.as_ref(), step.undo(), context).await.context(|| format!("undo: {}", step.title()))?;
-        note(steps, index, Mark::Undone, journal, context)?;
+        note(steps, index, (Mark::Undone, Vec::new()), journal, context)?;
     }
     Ok(())
 }
@@ -89,12 +93,12 @@ async fn cut_off(step: &dyn Step, work: impl Future<Output = Result<()>>, contex
 fn note(
     steps: &[Box<dyn Step + '_>],
     index: usize,
-    mark: Mark,
+    (mark, found): (Mark, Vec<Finding>),
     journal: &mut Journal,
     context: &Context,
 ) -> Result<()> {
     let step = &steps[index];
-    journal.note(step.id(), mark, context.now())?;
+    journal.note(step.id(), mark, context.now(), found)?;
     let (id, name) = (step.id().clone(), step.title().into());
     context.observer.event(&Event::Step { id, name, mark, number: index + 1, of: steps.len() });
     Ok(())

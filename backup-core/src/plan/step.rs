@@ -6,6 +6,7 @@ use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::finding::Finding;
 
 /// What a journal knows a step by, such as `postgres/rows/orchestrator`: component, act, subject. It stands on disk, so it
 /// is never reworded; a step's title may be.
@@ -55,6 +56,11 @@ pub trait Step: Send + Sync {
     /// # Errors
     /// What stopped it. It is applied again when the plan is resumed.
     fn apply(&self) -> LocalBoxFuture<'_, Result<()>>;
+
+    /// What it found and did not stop at, since this was last asked. It is noted once the step is done.
+    fn found(&self) -> Vec<Finding> {
+        Vec::new()
+    }
 
     /// Takes back whatever of it is there, which may be nothing.
     ///

@@ -23,13 +23,15 @@ pub struct Current {
     head: Head<Plan>,
 }
 
-/// Where that is now which is restored, if it was moved.
+/// Where that is now which is restored, if it was moved, and what it may lack.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Moved<'p> {
     /// The bundle, or the script.
     pub file: Option<&'p Path>,
     /// The script's `cluster.conf`.
     pub cluster_conf: Option<&'p Path>,
+    /// Objects without which databases may come back, beside those that were named when it began.
+    pub accept_missing: &'p [String],
 }
 
 /// How far the restore is that is to be ended before another one begins, if there is one.
@@ -82,7 +84,8 @@ impl Current {
             let error = Error::new(Kind::Unfinished, "resume the restore: its rollback has begun");
             return Err(error.hint("end it with `restore --rollback`"));
         }
-        let Head { plan, created, .. } = self.head;
+        let Head { mut plan, created, .. } = self.head;
+        plan.accept_missing.extend_from_slice(moved.accept_missing);
         let bundle = plan.bundle.clone();
         let reopened = reopen(plan, moved, settings, context).await;
         let progress = self.journal.progress();

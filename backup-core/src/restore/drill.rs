@@ -20,6 +20,10 @@ use crate::plan::{Head, Journal, apply};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
+/// What is to be done where the server refuses something for good.
+const WOULD_STOP: &str = "a restore of it would stop there too: mend it in the source and back up anew; or restore without what is \
+    named, with --accept-missing";
+
 /// What a drill has shown of a bundle.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Drill {
@@ -107,6 +111,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
         jobs,
         hosts_down: Vec::new(),
         hosts: None,
+        accept_missing: Vec::new(),
         ownership: None,
         ssh_port: settings.remote.login.port,
     };
@@ -126,13 +131,17 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
             let why = format!("the server that was backed up preloads {}, and this machine can't", missing.join(", "));
             return Err(Error::new(Kind::Refused, doing).because(error.hint(why)));
         }
-        Err(error) => drill.problems.push(Finding::from_error("not-restored", &drill.bundle, &error)),
+        Err(error) => {
+            let finding = Finding::from_error("not-restored", &drill.bundle, &error);
+            // There is no restore to go on with, or to go back from.
+            drill.problems.push(if error.is_lasting() { finding.hint(WOULD_STOP) } else { finding });
+        }
         Ok(()) => {
             let found = look_around(&work, settings).await?;
             let is_version = |finding: &Finding| finding.code == postgres::EXTENSION_VERSION;
             let (versions, problems): (Vec<Finding>, Vec<Finding>) = found.into_iter().partition(is_version);
             drill.unproved.extend(versions.into_iter().map(|finding| finding.at_most(Severity::Info)));
-            drill.problems = problems;
+            drill.problems = journal.found().iter().cloned().chain(problems).collect();
         }
     }
     drop(throwaway);

@@ -17,7 +17,7 @@ mod source;
 mod steps;
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -136,7 +136,7 @@ fn work(plan: Plan, target: Option<Target>, source: Option<Source>, context: &Co
         Some(Source::Pair(pair)) => pair.script.size / 2 * 3,
     };
     meter.total.store(total, Relaxed);
-    Arc::new(Work { plan, target, source, meter, warnings: Mutex::default(), context: context.clone() })
+    Arc::new(Work { plan, target, source, meter, found: Mutex::default(), context: context.clone() })
 }
 
 /// The server that a plan was made for, where it has databases; `written_by` is the major version that programs must
@@ -179,7 +179,10 @@ async fn go_on(
         let hint = error.first_hint().map(Into::into);
         let full =
             error.is_full_disk().then(|| String::from("make room first, then `restore --resume` goes on from there"));
-        let hint = full.or(hint).unwrap_or_else(|| String::from("`restore --resume` goes on from there"));
+        let hint = full.or(hint).unwrap_or_else(|| match error.is_lasting() {
+            true => "it will fail again: `restore --rollback` returns to what was there; mend what stands above, then restore anew".into(),
+            false => "`restore --resume` goes on from there".into(),
+        });
         let live = match journal.status(&steps::swap_id()) {
             Some(Status::Applied) => "the databases have been swapped already",
             Some(Status::Applying) => "whether the databases have been swapped shows when it goes on",
@@ -187,7 +190,7 @@ async fn go_on(
         };
         Error::new(Kind::Unfinished, format!("the restore stopped half way; {live}")).because(error).hint(hint)
     })?;
-    warnings.append(&mut work.warnings.lock().unwrap_or_else(PoisonError::into_inner));
+    warnings.extend_from_slice(journal.found());
     let source = work.source()?;
     let manifest = source.manifest();
     let mut databases = Vec::new();

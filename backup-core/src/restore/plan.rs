@@ -46,6 +46,9 @@ pub struct Plan {
     /// no concern of theirs.
     #[serde(default)]
     pub hosts: Option<Vec<Host>>,
+    /// Objects of databases without which they may come back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accept_missing: Vec<String>,
     /// What was shown of who owns the cluster.
     #[serde(default)]
     pub ownership: Option<Shown>,

@@ -103,6 +103,7 @@ pub(super) async fn preflight(
             hosts_down: hosts.down,
             ssh_port: settings.remote.login.port,
             hosts: hosts.known,
+            accept_missing: request.accept_missing.clone(),
             ownership: hosts.ownership,
         });
     }

@@ -21,6 +21,8 @@ pub struct Request {
     pub databases: Vec<(String, Option<String>)>,
     /// Connections that load rows at once.
     pub jobs: Option<usize>,
+    /// Objects of databases without which they may come back, should the server refuse them.
+    pub accept_missing: Vec<String>,
     /// The release of this machine.
     pub release: Option<Origin>,
     /// Findings about hosts that the operator takes upon himself.
@@ -45,6 +47,7 @@ impl Default for Request {
             root: "/".into(),
             databases: Vec::new(),
             jobs: None,
+            accept_missing: Vec::new(),
             release: None,
             allowed: Allowed::default(),
         }

@@ -327,6 +327,7 @@ fn manifest(
         tables: contents.tables.clone(),
         sequences: 0,
         large_objects: contents.large_objects,
+        dropped: Vec::new(),
     };
     Manifest {
         format: 0,

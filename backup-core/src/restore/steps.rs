@@ -23,12 +23,16 @@ pub(super) struct Work {
     /// Needed to apply steps; they are undone without it.
     pub(super) source: Option<Source>,
     pub(super) meter: Arc<Meter>,
-    /// What did not go as it should and stopped nothing.
-    pub(super) warnings: Mutex<Vec<Finding>>,
+    /// What the step at work did not stop at.
+    pub(super) found: Mutex<Vec<Finding>>,
     pub(super) context: Context,
 }
 
 impl Work {
+    fn keep(&self, found: Vec<Finding>) {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+    }
+
     pub(super) fn target(&self) -> Result<&Target> {
         self.target.as_ref().ok_or_else(|| Error::new(Kind::Failed, "the server is not connected"))
     }
@@ -179,7 +183,9 @@ impl RestoreStep {
             target: self.work.target()?.clone(),
             bundle: self.bundle()?,
             index: planned.index,
+            name: planned.names.name.clone(),
             shadow: planned.names.shadow.clone(),
+            accepted: self.work.plan.accept_missing.clone(),
             meter: self.work.meter.clone(),
         })
     }
@@ -222,7 +228,7 @@ impl RestoreStep {
                         Vec::new()
                     }
                 };
-                work.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+                work.keep(found);
             }
             Ok(())
         };
@@ -235,7 +241,13 @@ impl RestoreStep {
         let target = || self.work.target();
         match self.act {
             Act::Roles => Ok(target()?.existing_roles(&plan.roles).await?.len() == plan.roles.len()),
-            Act::Create(index) => self.load(index)?.is_created().await,
+            Act::Create(index) => Ok(match self.load(index)?.is_created().await? {
+                Some(found) => {
+                    self.work.keep(found);
+                    true
+                }
+                None => false,
+            }),
             Act::Rows(index) => self.load(index)?.are_rows_loaded().await,
             Act::LargeObjects(index) => self.load(index)?.are_objects_loaded().await,
             Act::Build(index) => self.script(index)?.is_built().await,
@@ -250,18 +262,19 @@ impl RestoreStep {
 
     async fn do_it(&self) -> Result<()> {
         let plan = &self.work.plan;
+        let keep = |found: Result<Vec<Finding>>| found.map(|found| self.work.keep(found));
         let target = || self.work.target();
         match self.act {
             Act::Roles => target()?.create_roles(&self.bundle()?.content("databases/globals.sql")?).await,
-            Act::Create(index) => self.load(index)?.create().await,
+            Act::Create(index) => keep(self.load(index)?.create().await),
             Act::Rows(index) => self.load(index)?.load_rows().await,
             Act::LargeObjects(index) => self.load(index)?.load_objects().await,
-            Act::Indexes(index) => self.load(index)?.build_indexes().await,
-            Act::Schema(index) => self.load(index)?.finish_schema().await,
-            Act::Check(index) => self.load(index)?.check().await,
-            Act::Properties(index) => self.load(index)?.set_properties().await,
+            Act::Indexes(index) => keep(self.load(index)?.build_indexes().await),
+            Act::Schema(index) => keep(self.load(index)?.finish_schema().await),
+            Act::Check(index) => keep(self.load(index)?.check().await),
+            Act::Properties(index) => keep(self.load(index)?.set_properties().await),
             Act::Build(index) => self.script(index)?.build().await,
-            Act::CheckBuilt(index) => self.script(index)?.check().await,
+            Act::CheckBuilt(index) => keep(self.script(index)?.check().await),
             Act::PropertiesOfBuilt(index) => self.script(index)?.set_properties().await,
             Act::Swap => swap(target()?, &plan.names()).await,
             Act::Files => self.stage_files(|_| true).await,
@@ -317,6 +330,10 @@ impl Step for RestoreStep {
 
     fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
         self.do_it().boxed_local()
+    }
+
+    fn found(&self) -> Vec<Finding> {
+        std::mem::take(&mut self.work.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn undo(&self) -> LocalBoxFuture<'_, Result<()>> {

@@ -55,6 +55,10 @@ pub(crate) struct Restore {
     /// as needed
     #[arg(long, value_name = "HOST", value_delimiter = ',', conflicts_with_all = ["resume", "rollback"])]
     pub(crate) accept_host_key: Vec<String>,
+    /// Go on without this index, constraint, function or the like of a database where the server refuses it, as the error
+    /// names it; as often as needed, and with --resume too
+    #[arg(long, value_name = "OBJECT", conflicts_with = "rollback")]
+    pub(crate) accept_missing: Vec<String>,
     /// The release of this machine
     #[arg(long, value_name = "VERSION", conflicts_with_all = ["resume", "rollback"])]
     pub(crate) release: Option<String>,

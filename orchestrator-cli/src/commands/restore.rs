@@ -33,7 +33,10 @@ pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) 
         Err(error) => Err(error),
     };
     Ok(done.unwrap_or_else(|error| {
-        let (state, line) = ending(error.kind(), context);
+        let (state, line) = match ending(error.kind(), context) {
+            RESUME if error.is_lasting() => ROLL_BACK,
+            ending => ending,
+        };
         output.fail_in_state(&error, state, line)
     }))
 }
@@ -58,6 +61,8 @@ type Unfinished = (&'static str, &'static str);
 
 const RESUME: Unfinished =
     ("resumable", "unfinished: `restore --resume` goes on, `restore --rollback` returns to what was there");
+/// Where the same would only fail again.
+const ROLL_BACK: Unfinished = ("resumable", "unfinished: `restore --rollback` returns to what was there");
 const ROLL_BACK_AGAIN: Unfinished = ("rollback-unfinished", "unfinished: `restore --rollback` goes on");
 const CLEAN_UP_AGAIN: Unfinished = ("cleanup-unfinished", "unfinished: `restore cleanup` goes on");
 
@@ -95,6 +100,7 @@ async fn begin(
         root: arguments.root.clone(),
         databases: arguments.database.clone(),
         jobs: arguments.jobs.map(usize::from),
+        accept_missing: arguments.accept_missing.clone(),
         release: arguments.release.clone().map(Origin::Given),
         allowed: Allowed {
             unreachable: arguments.allow_unreachable.clone(),
@@ -131,7 +137,11 @@ async fn resume(
     let current = restore::current(context)?;
     let complete = if current.progress() == Progress::Applied { "; it was complete already" } else { "" };
     output.note(&format!("resume the restore of {}, begun {}{complete}\n", current.plan().bundle, when(&current)));
-    let moved = Moved { file: named(arguments), cluster_conf: arguments.cluster_conf.as_deref() };
+    let moved = Moved {
+        file: named(arguments),
+        cluster_conf: arguments.cluster_conf.as_deref(),
+        accept_missing: &arguments.accept_missing,
+    };
     Ok(finished(&current.resume(moved, settings, context).await?, output))
 }
 

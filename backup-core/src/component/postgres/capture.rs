@@ -8,7 +8,7 @@ use super::connection::{Connection, Parameters};
 use super::discover::{self, DatabaseFacts, ServerFacts};
 use super::rows::{self, Written};
 use super::tools::Tools;
-use super::{large_objects, roles, schema, scripts, sequences, snapshot};
+use super::{large_objects, pitfalls, roles, schema, scripts, sequences, snapshot, tables};
 use crate::bundle::manifest::{Database, Table};
 use crate::bundle::writer::Writer;
 use crate::context::Context;
@@ -26,6 +26,8 @@ pub struct Capture<'c> {
     pub tools: &'c Tools,
     /// The databases.
     pub databases: &'c [DatabaseFacts],
+    /// Whether somebody named them, so that none may be missing.
+    pub named: bool,
     /// Connections that read rows at once.
     pub jobs: usize,
     /// Whether roles' passwords go into `globals.sql`.
@@ -44,7 +46,18 @@ pub(crate) fn directory(database: &str) -> String {
     }
 }
 
-/// Captures roles and databases, and returns what `pg_dump` warned of too; `connection` is one to any database of the server.
+/// What was captured.
+#[derive(Default)]
+pub struct Captured {
+    /// The databases.
+    pub databases: Vec<Database>,
+    /// What `pg_dump` warned of, and which databases went away meanwhile.
+    pub findings: Vec<Finding>,
+    /// Beginnings of the paths below which half of a database may lie that went away.
+    pub halves: Vec<String>,
+}
+
+/// Captures roles and databases; `connection` is one to any database of the server.
 ///
 /// # Errors
 /// The first failure; nothing is retried, and nothing is left out without a finding.
@@ -54,25 +67,35 @@ pub async fn capture(
     writer: &Writer,
     meter: &Arc<Meter>,
     context: &Context,
-) -> Result<(Vec<Database>, Vec<Finding>)> {
+) -> Result<Captured> {
     context.phase("capture roles");
     let oids: Vec<u32> = what.databases.iter().map(|facts| facts.oid).collect();
     let globals = roles::globals(connection, &oids, what.server.major(), what.role_passwords).await?;
     writer.add("databases/globals.sql", globals.script.as_bytes()).await?;
-    let (mut databases, mut findings) = (Vec::new(), Vec::new());
-    for (index, facts) in what.databases.iter().enumerate() {
+    let mut all = Captured::default();
+    for facts in what.databases {
         context.phase(format!("capture database {}", facts.name));
-        let captured = database(what, facts, index, writer, meter).await;
+        let captured = match database(what, facts, all.databases.len(), writer, meter).await {
+            Err(error) if !what.named => match discover::gone(what.parameters, connection, facts).await? {
+                Some(finding) => {
+                    all.findings.push(finding);
+                    all.halves.push(format!("databases/{}/", directory(&facts.name)));
+                    continue;
+                }
+                None => Err(error),
+            },
+            captured => captured,
+        };
         let (mut database, said) = captured.context(|| format!("capture database {}", facts.name))?;
         database.roles.clone_from(&globals.roles);
-        databases.push(database);
+        all.databases.push(database);
         if !said.is_empty() {
             let hint =
                 "restore the database on a spare server to see what is missing, or run the backup as a superuser";
-            findings.push(Finding::warning("pg-dump-warning", &facts.name, said).hint(hint));
+            all.findings.push(Finding::warning("pg-dump-warning", &facts.name, said).hint(hint));
         }
     }
-    Ok((databases, findings))
+    Ok(all)
 }
 
 /// Captures one database; returns what `pg_dump` said beside it.
@@ -89,6 +112,7 @@ async fn database(
     let inside = format!("databases/{name}");
     let extensions = discover::extensions(&snapshot.connection).await?;
     let large_objects = large_objects::count(&snapshot.connection).await?;
+    let dropped = discover::dropped(&snapshot.connection).await?;
     let (values, sequences) = sequences::script(&snapshot, &facts.encoding).await?;
     writer.add(&format!("{inside}/sequences.sql"), &values).await?;
     let source = rows::Source {
@@ -111,7 +135,13 @@ async fn database(
     )?;
     // Had it ended, its locks would have gone with it, and a table that was emptied since would look empty.
     snapshot.check_alive().await?;
-    let script = scripts::database(&name, lo_scripts, &chunks);
+    // One after another, rows that others refer to must come before those.
+    let levels = tables::levels(&snapshot.connection).await?;
+    let level = |chunk: &&Written| levels.of(&snapshot.tables[chunk.table]);
+    let mut order: Vec<&Written> = chunks.iter().collect();
+    order.sort_by_key(level);
+    let drops: Vec<&str> = discover::drops(&dropped).collect();
+    let script = scripts::database(&name, &drops, lo_scripts, order.into_iter());
     writer.add(&format!("{inside}.sql"), script.as_bytes()).await?;
     let database = Database {
         name: facts.name.clone(),
@@ -131,12 +161,13 @@ async fn database(
         tables: counted(&snapshot.tables, &chunks),
         sequences,
         large_objects,
+        dropped,
     };
-    Ok((database, said))
+    Ok((database, pitfalls::without_collation(&said)))
 }
 
 /// Every table with the rows of its chunks.
-fn counted(tables: &[super::tables::TableFacts], chunks: &[Written]) -> Vec<Table> {
+fn counted(tables: &[tables::TableFacts], chunks: &[Written]) -> Vec<Table> {
     let mut counted: Vec<Table> =
         tables.iter().map(|table| Table { schema: table.schema.clone(), name: table.name.clone(), rows: 0 }).collect();
     for chunk in chunks {

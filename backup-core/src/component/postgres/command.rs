@@ -1,21 +1,32 @@
 //! Child processes: killed with us, their exit status and standard error always looked at.
 
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::words;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// The most of a child's standard error that goes into a message.
 const SHOWN: usize = 2000;
+
+/// What pg_restore says at its end where it went on past errors.
+const IGNORED: &str = "pg_restore: warning: errors ignored on restore: ";
+/// The exit status of a psql that stopped at an error in its script, and not for want of a connection.
+const SCRIPT_FAILED: i32 = 3;
 
 /// A running child whose standard output is read by the caller. Dropping it kills the child.
 pub(super) struct Running {
     child: Child,
     doing: String,
     errors: JoinHandle<Vec<u8>>,
+    /// Told when it speaks of a cause that may pass.
+    passing: Arc<Notify>,
     /// Where its standard input is a pipe.
     pub(super) input: Option<ChildStdin>,
     pub(super) output: BufReader<ChildStdout>,
@@ -29,13 +40,22 @@ pub(super) fn start(mut command: Command, doing: &str, input: Stdio) -> Result<R
         return Err(Error::new(Kind::Failed, format!("{doing}: no pipe to the program")));
     };
     // Read to its end at all times, or the child would block on a full pipe.
+    let passing = Arc::new(Notify::new());
+    let told = passing.clone();
     let errors = tokio::spawn(async move {
-        let mut text = Vec::new();
-        let _ = stderr.read_to_end(&mut text).await;
+        let (mut text, mut looked) = (Vec::new(), 0);
+        while let Ok(1..) = stderr.read_buf(&mut text).await {
+            if let Some(end) = memchr::memrchr(b'\n', &text[looked..]) {
+                if words::may_pass(&String::from_utf8_lossy(&text[looked..looked + end])) {
+                    told.notify_one();
+                }
+                looked += end;
+            }
+        }
         text
     });
     let output = BufReader::with_capacity(1 << 16, output);
-    Ok(Running { input: child.stdin.take(), child, doing: doing.into(), errors, output })
+    Ok(Running { input: child.stdin.take(), child, doing: doing.into(), errors, passing, output })
 }
 
 impl Running {
@@ -50,25 +70,40 @@ impl Running {
         if status.success() {
             return Ok(());
         }
-        let text = without_commands(&String::from_utf8_lossy(&text));
-        let text = text.trim();
-        let skipped = text.char_indices().rev().nth(SHOWN).map_or(0, |(at, _)| at);
-        let cause = if text.is_empty() { "it wrote no message".into() } else { text[skipped..].to_owned() };
-        Err(Error::new(Kind::Failed, format!("{}: the program ended with {status}", self.doing)).because(cause))
+        Err(failed(&self.doing, status, &text))
+    }
+
+    /// Waits for the end of one that goes on past what the server refuses, and gives what it wrote to standard error. It is
+    /// ended where what stopped it may pass, since all that follows would fail too.
+    pub(super) async fn finish_all(mut self) -> Result<(bool, String)> {
+        drop((self.input, self.output));
+        let status = tokio::select! {
+            status = self.child.wait() => status,
+            () = self.passing.notified() => {
+                if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+                    // Unlike a kill it makes pg_restore end its workers, and cancel what they do.
+                    let _ = kill_process(pid, Signal::TERM);
+                }
+                self.child.wait().await
+            }
+        };
+        let status = status.context(|| self.doing.clone())?;
+        let text = self.errors.await.unwrap_or_default();
+        let said = String::from_utf8_lossy(&text).into_owned();
+        if status.success() || (status.code() == Some(1) && said.contains(IGNORED) && !words::may_pass(&said)) {
+            return Ok((status.success(), said));
+        }
+        Err(failed(&self.doing, status, &text))
     }
 }
 
-/// What pg_restore says, without the statements that it tried: they may hold a secret.
-fn without_commands(text: &str) -> String {
-    let mut inside = false;
-    let mut kept = String::new();
-    for line in text.split_inclusive('\n') {
-        inside = if inside { !line.starts_with("pg_restore:") } else { line.starts_with("Command was:") };
-        if !inside {
-            kept.push_str(line);
-        }
-    }
-    kept
+/// What a program writes that reads `input`.
+pub(super) async fn output(command: Command, doing: &str, input: Stdio) -> Result<Vec<u8>> {
+    let mut running = start(command, doing, input)?;
+    let mut written = Vec::new();
+    running.output.read_to_end(&mut written).await.context(|| doing.into())?;
+    running.finish().await?;
+    Ok(written)
 }
 
 /// What a program that succeeded wrote.
@@ -101,21 +136,18 @@ pub(super) async fn run(mut command: Command, doing: &str, input: Option<&[u8]>)
     if status.success() {
         return Ok(Ran { output, said });
     }
-    Err(Error::new(Kind::Failed, format!("{doing}: the program ended with {status}")).because(said))
+    Err(failed(doing, status, &errors))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_statement_that_failed_is_not_shown() {
-        let text = "pg_restore: error: could not execute query: ERROR:  no\nCommand was: CREATE USER MAPPING\n\
-            OPTIONS (password 'hunter2');\n\n\npg_restore: error: a worker process died\n";
-        let kept = without_commands(text);
-        assert_eq!(
-            kept,
-            "pg_restore: error: could not execute query: ERROR:  no\npg_restore: error: a worker process died\n"
-        );
-    }
+/// The error of a program that wrote `said` to its standard error.
+fn failed(doing: &str, status: ExitStatus, said: &[u8]) -> Error {
+    let said = String::from_utf8_lossy(said);
+    let lasting =
+        (status.code() == Some(SCRIPT_FAILED) || said.contains("could not execute query")) && !words::may_pass(&said);
+    let shown = words::of_program(&said);
+    let shown = shown.trim();
+    let skipped = shown.char_indices().rev().nth(SHOWN).map_or(0, |(at, _)| at);
+    let cause = if shown.is_empty() { "it wrote no message".into() } else { shown[skipped..].to_owned() };
+    let error = Error::new(Kind::Failed, format!("{doing}: the program ended with {status}")).because(cause);
+    if lasting { error.lasting() } else { error }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
-use super::connection::Connection;
+use super::connection::{Connection, Parameters, connect};
 use super::tables::{EXTENSION_JOINS, NOT_AN_EXTENSIONS, READABLE, USER_SCHEMA};
 use super::{OLDEST, query_failed, sql};
 use crate::bundle::manifest::{Extension, Locale, Setting};
@@ -148,6 +148,50 @@ pub(crate) async fn half_built(connection: &Connection) -> Result<Vec<String>> {
     let rows = connection.query("SELECT datname::text FROM pg_catalog.pg_database ORDER BY 1", &[]).await;
     let rows = rows.map_err(|error| query_failed("list the server's databases", &error))?;
     Ok(rows.iter().map(|row| row.get(0)).filter(|name: &String| is_named(name, &INFIXES[..1])).collect())
+}
+
+/// Why a database can't be backed up any more that was listed before: somebody dropped, renamed or closed it since.
+pub(crate) async fn gone(
+    parameters: &Parameters,
+    connection: &Connection,
+    facts: &DatabaseFacts,
+) -> Result<Option<Finding>> {
+    // Whoever connects waits for the end of a DROP DATABASE that has ended our sessions already.
+    if connect(&parameters.with_database(&facts.name)).await.is_ok() {
+        return Ok(None);
+    }
+    let sql = "SELECT datname::text, datallowconn AND datconnlimit <> -2 FROM pg_catalog.pg_database WHERE oid = $1";
+    let row = connection.query_opt(sql, &[&facts.oid]).await;
+    let row = row.map_err(|error| query_failed(format!("look for database {}", facts.name), &error))?;
+    let why = match row.as_ref().map(|row| (row.get::<_, &str>(0), row.get(1))) {
+        None => "somebody dropped it meanwhile".to_owned(),
+        Some((name, _)) if name != facts.name => format!("somebody renamed it to {name} meanwhile"),
+        Some((_, false)) => "somebody closed it to connections meanwhile".to_owned(),
+        Some((_, true)) => return Ok(None),
+    };
+    let finding = Finding::warning("database-gone", &facts.name, format!("{why}, so it is not in the backup"));
+    Ok(Some(finding.hint("back up once more if that was a mistake; --database names databases that must be there")))
+}
+
+/// What every new database has, and what drops it: a database in which somebody dropped it must not have it again.
+const BUILT_IN: [(&str, &str, &str); 2] = [
+    ("schema public", "SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'public'", "DROP SCHEMA public"),
+    ("extension plpgsql", "SELECT FROM pg_catalog.pg_extension WHERE extname = 'plpgsql'", "DROP EXTENSION plpgsql"),
+];
+
+/// What of that the database lacks that `connection` is in.
+pub(super) async fn dropped(connection: &Connection) -> Result<Vec<String>> {
+    let tests = BUILT_IN.map(|(_, there, _)| format!("NOT EXISTS ({there})")).join(", ");
+    let row = connection.query_one(&format!("SELECT {tests}"), &[]).await;
+    let row = row.map_err(|error| query_failed("look for what every database has", &error))?;
+    let all = BUILT_IN.iter().enumerate();
+    Ok(all.filter(|(index, _)| row.get(*index)).map(|(_, (name, ..))| String::from(*name)).collect())
+}
+
+/// The statements that drop it from a new database. What is not known here stays.
+pub(super) fn drops(dropped: &[String]) -> impl Iterator<Item = &'static str> + '_ {
+    let known = |name: &String| BUILT_IN.iter().find(|(known, ..)| known == name).map(|(.., drop)| *drop);
+    dropped.iter().filter_map(known)
 }
 
 /// Whether the server has a database of this name.

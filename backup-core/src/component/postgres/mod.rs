@@ -5,10 +5,12 @@ mod command;
 pub mod connection;
 mod content;
 mod discover;
+mod grants;
 mod head;
 mod large_objects;
 mod live;
 mod load;
+mod pitfalls;
 pub(crate) mod plain;
 mod psql;
 mod roles;
@@ -21,19 +23,21 @@ mod sql;
 mod tables;
 mod throwaway;
 mod tools;
+mod words;
 
 pub(crate) use capture::directory;
-pub use capture::{Capture, capture};
+pub use capture::{Capture, Captured, capture};
 pub(crate) use content::{Content, content};
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
-pub(crate) use discover::{extensions, half_built, is_untouched};
+pub(crate) use discover::{extensions, gone, half_built, is_untouched};
 pub(crate) use head::{Head, Keys, Relation, primary_keys};
 pub(crate) use live::{Live, Piece, Pieces};
 pub(crate) use load::EXTENSION_VERSION;
 pub use load::{
     Load, Names, Script, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped,
 };
-pub use roles::roles_without_password;
+pub use pitfalls::pitfalls;
+pub use roles::{Lacking, lacking};
 pub use scripts::{Beside, readme};
 pub use throwaway::Throwaway;
 pub use tools::{Tools, find as find_tools, find_server, know_restrict};
@@ -46,7 +50,9 @@ pub const OLDEST: u32 = 12;
 /// A query's failure with the server's own words.
 fn query_failed(doing: impl Into<String>, error: &tokio_postgres::Error) -> Error {
     let failure = Error::new(Kind::Failed, doing).because(connection::describe(error));
-    match error.code().map(tokio_postgres::error::SqlState::code) {
+    let code = error.code().map(tokio_postgres::error::SqlState::code);
+    let failure = if code.is_some_and(|code| !words::code_may_pass(code)) { failure.lasting() } else { failure };
+    match code {
         Some("42501") => {
             failure.hint("run as a superuser, or grant the role pg_read_all_data and the databases' own rights")
         }

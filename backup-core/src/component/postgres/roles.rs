@@ -4,8 +4,9 @@ use tokio_postgres::Row;
 
 use super::connection::Connection;
 use super::discover::{DatabaseFacts, ServerFacts};
-use super::{query_failed, sql};
+use super::{grants, query_failed, sql};
 use crate::Result;
+use crate::finding::Finding;
 
 /// Roles that own something in the databases `$1`, may use something, have settings there, and all that these are members of or have as
 /// members. Predefined roles exist everywhere and lead to nobody.
@@ -23,22 +24,30 @@ const NEEDED: &str = "WITH RECURSIVE needed(oid) AS (\
 pub(super) struct Globals {
     pub(super) script: String,
     pub(super) roles: Vec<String>,
-    /// Those that may log in and whose password is not in it.
-    without_password: Vec<String>,
+    lacking: Lacking,
 }
 
-/// Roles that `databases` need and that log in, but whose passwords a backup would not hold.
+/// What of a server's roles a backup does not hold.
+#[derive(Debug)]
+pub struct Lacking {
+    /// Those that may log in and whose password is not in it.
+    pub passwords: Vec<String>,
+    /// Grants, settings and labels that stand in no database.
+    pub others: Vec<Finding>,
+}
+
+/// What a backup of `databases` would not hold of the server's roles.
 ///
 /// # Errors
 /// A failed query.
-pub async fn roles_without_password(
+pub async fn lacking(
     connection: &Connection,
     server: &ServerFacts,
     databases: &[DatabaseFacts],
     passwords: bool,
-) -> Result<Vec<String>> {
+) -> Result<Lacking> {
     let oids: Vec<u32> = databases.iter().map(|facts| facts.oid).collect();
-    Ok(globals(connection, &oids, server.major(), passwords).await?.without_password)
+    Ok(globals(connection, &oids, server.major(), passwords).await?.lacking)
 }
 
 /// Writes the roles that `databases` need. `passwords` may be asked for by a superuser alone.
@@ -82,8 +91,16 @@ pub(super) async fn globals(
     // Every server has its first superuser, number 10, and a way in for it.
     let needs = |row: &&Row| row.get(5) && row.get::<_, Option<&str>>(10).is_none() && row.get(13);
     let open = rows.iter().filter(needs);
-    let without_password = open.map(|row| row.get(0)).collect();
-    Ok(Globals { script, roles: rows.iter().map(|row| row.get(0)).collect(), without_password })
+    let passwords = open.map(|row| row.get(0)).collect();
+    let roles: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let mut others = grants::left_out(connection).await?;
+    for grant in grants::list(connection, major).await? {
+        match grant.script().filter(|_| grant.role.as_ref().is_some_and(|role| roles.contains(role))) {
+            Some((condition, statement)) => script.push_str(&only_where(&condition, &statement)),
+            None => others.push(grant.need()),
+        }
+    }
+    Ok(Globals { script, roles, lacking: Lacking { passwords, others } })
 }
 
 /// The server's own tablespaces, as comments: where they lie on another machine is for a person to say.

@@ -1,5 +1,7 @@
 //! Which tables' rows are captured, decided exactly as `pg_dump` decides.
 
+use std::collections::HashMap;
+
 use tokio_postgres::Row;
 
 use super::connection::Connection;
@@ -28,14 +30,17 @@ pub(super) const EXTENSION_JOINS: &str = "\
 pub(super) const NOT_AN_EXTENSIONS: &str = "(x.objid IS NULL OR config.relation IS NOT NULL)";
 
 /// The topmost table of a partition `t` whose rows must find their partition anew when they are loaded. Hashes of an
-/// enum's values are made of object identifiers, which are others in another database.
+/// enum's values are made of object identifiers, which are others in another database; so are those of arrays, ranges and
+/// rows, all of whose operator classes take a pseudo-type, if there is an enum in them. What the server's own classes don't
+/// hash, or a collation that tells no equal texts apart does, may be another hash there too.
 const ROOT: &str = "\
     SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_class c \
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = pg_catalog.pg_partition_root(t.oid) \
     AND EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(t.oid) a \
         JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = a.relid \
-        JOIN pg_catalog.pg_opclass o ON o.oid = ANY(p.partclass) JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod \
-        WHERE o.opcname = 'enum_ops' AND m.amname = 'hash')";
+        JOIN pg_catalog.pg_opclass o ON o.oid = ANY(p.partclass) JOIN pg_catalog.pg_type y ON y.oid = o.opcintype \
+        WHERE p.partstrat = 'h' AND (y.typtype = 'p' OR o.oid >= 16384 OR EXISTS (SELECT FROM pg_catalog.pg_collation l \
+            WHERE l.oid = ANY(p.partcollation) AND NOT l.collisdeterministic)))";
 
 /// A table whose rows are captured.
 #[derive(Debug, Clone)]
@@ -117,6 +122,55 @@ fn facts(row: &Row) -> TableFacts {
     }
 }
 
+/// How many others' rows must be there before a table's: those that its foreign keys refer to, and those that theirs do.
+///
+/// Foreign keys of users come after all rows. An extension's own configuration tables have theirs from the beginning.
+pub(super) struct Levels(HashMap<(String, String), usize>);
+
+impl Levels {
+    /// A table's level, 0 where it refers to none.
+    pub(super) fn of(&self, table: &TableFacts) -> usize {
+        self.at(&table.schema, &table.name)
+    }
+
+    /// The level of the table of this name.
+    pub(super) fn at(&self, schema: &str, name: &str) -> usize {
+        self.0.get(&(schema.to_owned(), name.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// Tables that refer to one another in a circle come last, as nothing is right for them.
+    fn new(references: &[((String, String), (String, String))]) -> Self {
+        let mut levels = HashMap::new();
+        // No way without a circle is longer than the number of steps there are.
+        for _ in 0..=references.len() {
+            for (from, to) in references.iter().filter(|(from, to)| from != to) {
+                let least = levels.get(to).copied().unwrap_or(0) + 1;
+                let level = levels.entry(from.clone()).or_insert(0);
+                *level = least.clamp(*level, references.len() + 1);
+            }
+        }
+        Self(levels)
+    }
+}
+
+/// The levels of the configuration tables of extensions in the database that `connection` is in.
+pub(super) async fn levels(connection: &Connection) -> Result<Levels> {
+    let [schema, name, other_schema, other] =
+        ["n.nspname::text", "c.relname::text", "fn.nspname::text", "f.relname::text"].map(sql::bytes);
+    let query = format!(
+        "SELECT {schema}, {name}, {other_schema}, {other} FROM pg_catalog.pg_constraint k \
+         JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_class f ON f.oid = k.confrelid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace \
+         WHERE k.contype = 'f' AND EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE k.conrelid = ANY(e.extconfig)) \
+            AND EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE k.confrelid = ANY(e.extconfig))"
+    );
+    let rows = connection.query(&query, &[]).await;
+    let rows = rows.map_err(|error| query_failed("list the foreign keys of extensions", &error))?;
+    let text = |row: &Row, index: usize| sql::text(row.get(index));
+    let pairs: Vec<_> = rows.iter().map(|row| ((text(row, 0), text(row, 1)), (text(row, 2), text(row, 3)))).collect();
+    Ok(Levels::new(&pairs))
+}
+
 /// The number of a table's rows; `psql` counts where the statement is not UTF-8.
 pub(super) async fn count(connection: &Connection, psql: &Psql, table: &TableFacts) -> Result<u64> {
     let condition = table.condition.as_deref().unwrap_or_default();
@@ -137,5 +191,20 @@ pub(super) async fn count(connection: &Connection, psql: &Psql, table: &TableFac
                 Error::new(Kind::Failed, format!("count the rows of {}", table.shown())).because(cause)
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_come_after_those_that_they_refer_to() {
+        let named = |name: &str| ("s".to_owned(), name.to_owned());
+        let pairs = [("c", "b"), ("b", "a"), ("a", "a"), ("d", "a"), ("x", "y"), ("y", "x")];
+        let levels = Levels::new(&pairs.map(|(from, to)| (named(from), named(to))));
+        let of = ["a", "b", "c", "d", "free"].map(|name| levels.at("s", name));
+        assert_eq!(of, [0, 1, 2, 1, 0]);
+        assert!(levels.at("s", "x") > 2 && levels.at("s", "y") > 2);
     }
 }

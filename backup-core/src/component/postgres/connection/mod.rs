@@ -15,6 +15,8 @@ pub(super) use connect::SESSION;
 pub use connect::{Connection, connect, connect_first};
 pub use parameters::Parameters;
 
+use super::words;
+
 /// The driver's error with the server's own words, which its `Display` leaves out.
 pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     let Some(server) = error.as_db_error() else {
@@ -29,8 +31,10 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
         }
         return text;
     };
-    let mut text = format!("{}: {}", server.severity(), server.message());
-    if let Some(detail) = server.detail() {
+    let mut text = format!("{}: {}", server.severity(), words::message(server.message()));
+    // Those of data and of constraints show rows, and those of users' own functions may.
+    let shows_rows = ["22", "23", "44", "P0"].iter().any(|class| server.code().code().starts_with(class));
+    if let Some(detail) = server.detail().filter(|_| !shows_rows) {
         text = format!("{text} ({detail})");
     }
     text

@@ -14,6 +14,7 @@ use crate::component::postgres::psql::Psql;
 use crate::component::postgres::tables::{self, TableFacts, USER_SCHEMA};
 use crate::component::postgres::{discover, large_objects, query_failed, sql};
 use crate::event::Meter;
+use crate::finding::Finding;
 use crate::{Error, Kind, Result};
 
 impl Load {
@@ -21,16 +22,18 @@ impl Load {
     ///
     /// # Errors
     /// [`Kind::Failed`], naming what is not as the manifest says.
-    pub async fn check(&self) -> Result<()> {
-        let work = self.share_of_work();
-        let expected = self.database();
-        Comparison { target: &self.target, shadow: &self.shadow, expected, meter: &self.meter, work }.run().await
+    pub async fn check(&self) -> Result<Vec<Finding>> {
+        let (name, shadow, expected) = (&self.name, &self.shadow, self.database());
+        let (target, meter, work) = (&self.target, &self.meter, self.share_of_work());
+        Comparison { target, name, shadow, expected, meter, work }.run().await
     }
 }
 
 /// A database that was built, and what it must hold.
 pub(super) struct Comparison<'c> {
     pub(super) target: &'c Target,
+    /// The name that it is to have, for findings.
+    pub(super) name: &'c str,
     pub(super) shadow: &'c str,
     pub(super) expected: &'c Database,
     pub(super) meter: &'c Meter,
@@ -39,11 +42,12 @@ pub(super) struct Comparison<'c> {
 }
 
 impl Comparison<'_> {
-    /// Compares the two, and gathers statistics.
-    pub(super) async fn run(&self) -> Result<()> {
+    /// Compares the two, and gathers statistics; what they could not be gathered of is found.
+    pub(super) async fn run(&self) -> Result<Vec<Finding>> {
         let connection = self.target.connect(self.shadow).await?;
         let wrong = |what: String| {
             Error::new(Kind::Failed, format!("compare with what was backed up: {what}"))
+                .lasting()
                 .hint("go back with `restore --rollback`, then restore anew")
         };
         let found = discover::extensions(&connection).await?;
@@ -56,16 +60,17 @@ impl Comparison<'_> {
         if objects != expected {
             return Err(wrong(format!("{objects} large objects, not {expected}")));
         }
-        self.compare_counts(&connection).await?.map_or(Ok(()), |difference| Err(wrong(difference)))
+        let tables = tables::list(&connection).await?;
+        let (counts, findings) = self.read_all(&connection, &tables).await?;
+        self.compare_counts(&tables, counts).map_or(Ok(findings), |difference| Err(wrong(difference)))
     }
 
     /// The first table whose rows differ in number.
-    async fn compare_counts(&self, connection: &Connection) -> Result<Option<String>> {
-        let tables = tables::list(connection).await?;
+    fn compare_counts(&self, tables: &[TableFacts], counts: Vec<(usize, u64)>) -> Option<String> {
         let mut places = HashMap::new();
         // Rows that found their partition anew stand under one header together; all other tables have one each.
         let mut found: HashMap<&[u8], u64> = HashMap::new();
-        for (index, rows) in self.read_all(connection, &tables).await? {
+        for (index, rows) in counts {
             let table = &tables[index];
             *found.entry(&table.header).or_default() += rows;
             places.insert((table.schema.as_str(), table.name.as_str()), table);
@@ -74,20 +79,19 @@ impl Comparison<'_> {
         for table in &self.expected.tables {
             match places.get(&(table.schema.as_str(), table.name.as_str())) {
                 Some(facts) => *expected.entry(&facts.header).or_default() += table.rows,
-                None => return Ok(Some(format!("table {}.{} is missing", table.schema, table.name))),
+                None => return Some(format!("table {}.{} is missing", table.schema, table.name)),
             }
         }
-        let wrong = tables.iter().find_map(|table| {
+        tables.iter().find_map(|table| {
             let (found, expected) = (found.get(&*table.header)?, expected.get(&*table.header)?);
             // An extension puts rows of its own into its tables when it is made.
             let right = if table.configuration { found >= expected } else { found == expected };
             (!right).then(|| format!("table {} has {found} rows, not {expected}", table.shown()))
-        });
-        Ok(wrong)
+        })
     }
 
     /// The number of each table's rows, with its place; statistics are gathered on the way, all over several connections.
-    async fn read_all(&self, connection: &Connection, all: &[TableFacts]) -> Result<Vec<(usize, u64)>> {
+    async fn read_all(&self, connection: &Connection, all: &[TableFacts]) -> Result<(Vec<(usize, u64)>, Vec<Finding>)> {
         let parameters = self.target.parameters.with_database(self.shadow);
         let psql = Psql::new(&self.target.tools, &parameters, String::from("SELECT WHERE false"));
         // Statistics first: they take longer, the largest table's most of all.
@@ -95,7 +99,7 @@ impl Comparison<'_> {
         tasks.extend((0..all.len()).map(|index| Task { bytes: all[index].bytes, what: What::Count(index) }));
         let bytes = tasks.iter().map(|task| task.bytes).sum::<u64>().max(1);
         let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
-        let tasks = Mutex::new(tasks);
+        let (tasks, findings) = (Mutex::new(tasks), Mutex::new(Vec::new()));
         let readers = (0..jobs).map(|_| async {
             let connection = self.target.connect(self.shadow).await?;
             let mut counts = Vec::new();
@@ -103,14 +107,41 @@ impl Comparison<'_> {
                 let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let Some(task) = task else { return Ok::<_, Error>(counts) };
                 match task.what {
-                    What::Analyze(name) => analyze(&connection, &psql, &name).await?,
+                    What::Analyze(name) => {
+                        let found = self.analyze_all(&connection, &psql, &name).await?;
+                        findings.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+                    }
                     What::Count(index) => counts.push((index, tables::count(&connection, &psql, &all[index]).await?)),
                 }
                 let share = self.work as f64 * task.bytes as f64 / bytes as f64;
                 self.meter.done.fetch_add(share as u64, Relaxed);
             }
         });
-        Ok(try_join_all(readers).await?.concat())
+        let counts = try_join_all(readers).await?.concat();
+        Ok((counts, findings.into_inner().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Gathers statistics of a table. Where something of it is away, as a foreign partition may be, those of its own
+    /// partitions are gathered one by one.
+    async fn analyze_all(&self, connection: &Connection, psql: &Psql, name: &[u8]) -> Result<Option<Finding>> {
+        let Err(error) = analyze(connection, psql, name).await else { return Ok(None) };
+        if connection.is_closed() || error.is_full_disk() {
+            return Err(error);
+        }
+        let table = sql::text(name.to_vec());
+        let partitions = format!(
+            "SELECT {} FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass($1)) p \
+             JOIN pg_catalog.pg_class c ON c.oid = p.relid WHERE c.relkind = 'r' AND p.level > 0",
+            sql::bytes("p.relid::pg_catalog.regclass::text")
+        );
+        let rows = connection.query(&partitions, &[&table]).await;
+        for row in rows.map_err(|error| query_failed(format!("list the partitions of {table}"), &error))? {
+            analyze(connection, psql, row.get(0)).await?;
+        }
+        let why = error.chain().pop().unwrap_or_default();
+        let message = format!("they could not be gathered: {why}");
+        let finding = Finding::warning("left-for-later", format!("{}: statistics of {table}", self.name), message);
+        Ok(Some(finding.hint(format!("once that is mended, run in database {}: ANALYZE {table};", self.name))))
     }
 }
 

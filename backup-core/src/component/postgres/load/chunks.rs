@@ -1,6 +1,6 @@
 //! Rows: chunks loaded over several connections, each in one transaction with the note that it is there.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::process::Stdio;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use super::{Load, Target, notes};
 use crate::bundle::manifest::{Chunk, Entry};
 use crate::bundle::reader::{EntryReader, OpenBundle, ReadAt};
 use crate::component::postgres::connection::Connection;
-use crate::component::postgres::{command, query_failed, sql};
+use crate::component::postgres::{command, query_failed, sql, tables};
 use crate::event::Meter;
 use crate::{Error, ErrorContext, Kind, Result};
 
@@ -77,8 +77,10 @@ impl Load {
         self.forget_unlogged(&connection).await?;
         let there = noted(&connection).await?;
         let (done, missing): (Vec<_>, Vec<_>) = self.chunks().partition(|(_, entry)| there.contains_key(&entry.path));
-        let missing = missing.into_iter().map(|(index, _)| index).collect();
-        self.load(self.tasks(missing)).await?;
+        let missing: Vec<usize> = missing.into_iter().map(|(index, _)| index).collect();
+        for level in self.by_level(&connection, missing).await?.into_values() {
+            self.load(self.tasks(level)).await?;
+        }
         let there = noted(&connection).await?;
         for (_, entry) in self.chunks() {
             let expected = entry.chunk.as_ref().map_or(0, |chunk| chunk.rows);
@@ -87,6 +89,19 @@ impl Load {
             }
         }
         Ok(done.iter().map(|(_, entry)| entry.size).sum())
+    }
+
+    /// Chunks whose tables refer to none, then those whose tables refer to those, and so on.
+    async fn by_level(&self, connection: &Connection, chunks: Vec<usize>) -> Result<BTreeMap<usize, Vec<usize>>> {
+        let levels = tables::levels(connection).await?;
+        let mut by_level: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for index in chunks {
+            let chunk = self.bundle.manifest().entries[index].chunk.as_ref();
+            let table = chunk.map(|chunk| &self.database().tables[chunk.table]);
+            let level = table.map_or(0, |table| levels.at(&table.schema, &table.name));
+            by_level.entry(level).or_default().push(index);
+        }
+        Ok(by_level)
     }
 
     async fn load(&self, tasks: VecDeque<Task>) -> Result<()> {

@@ -5,6 +5,7 @@
 mod check;
 mod chunks;
 mod confirm;
+mod failures;
 mod notes;
 mod objects;
 mod order;
@@ -54,8 +55,12 @@ pub struct Load {
     pub bundle: Arc<OpenBundle>,
     /// Its place among the manifest's databases.
     pub index: usize,
+    /// The name that it is to have.
+    pub name: String,
     /// The name that it is built under.
     pub shadow: String,
+    /// Objects without which it may come back, as [`Load::build_indexes`] names those that the server refuses.
+    pub accepted: Vec<String>,
     /// How far the work is, in bytes of rows: once for loading them, and once for indexes and comparison, half each.
     pub meter: Arc<Meter>,
 }

@@ -4,19 +4,39 @@
 
 use std::collections::HashMap;
 
-use crate::Result;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{query_failed, sql};
+use crate::finding::Finding;
+use crate::{ErrorContext, Result};
 
 /// Schema of the notes. It goes before triggers are made.
 const SCHEMA: &str = "orchestrator_cli_restore";
 
-/// Begins the notes, once everything that comes before rows is there.
-pub(super) async fn begin(connection: &Connection) -> Result<()> {
+/// What begins the comment on the notes that holds what was found when the database was made, as JSON.
+const FOUND: &str = "found ";
+
+/// Begins the notes, once everything that comes before rows is there, with what was found on the way.
+pub(super) async fn begin(connection: &Connection, found: &[Finding]) -> Result<()> {
+    let json = serde_json::to_string(found).context(|| "write the restore's notes".into())?;
     let sql = format!(
-        "BEGIN; CREATE SCHEMA {SCHEMA}; CREATE TABLE {SCHEMA}.done (what text PRIMARY KEY, rows bigint NOT NULL); COMMIT"
+        "BEGIN; CREATE SCHEMA {SCHEMA}; CREATE TABLE {SCHEMA}.done (what text PRIMARY KEY, rows bigint NOT NULL); \
+         COMMENT ON TABLE {SCHEMA}.done IS {}; COMMIT",
+        sql::literal(&format!("{FOUND}{json}"))
     );
     connection.batch_execute(&sql).await.map_err(|error| query_failed("begin the restore's notes", &error))
+}
+
+/// What was found when the database was made; none where there are no notes.
+pub(super) async fn found(connection: &Connection) -> Result<Option<Vec<Finding>>> {
+    let sql = "SELECT pg_catalog.obj_description(c.oid, 'pg_class') FROM pg_catalog.pg_class c \
+        WHERE c.oid = pg_catalog.to_regclass($1)";
+    let row = connection.query_opt(sql, &[&format!("{SCHEMA}.done")]).await;
+    let row = row.map_err(|error| query_failed("read the restore's notes", &error))?;
+    let Some(row) = row else { return Ok(None) };
+    let comment: Option<String> = row.get(0);
+    let json = comment.as_deref().and_then(|comment| comment.strip_prefix(FOUND));
+    let read = |json| serde_json::from_str(json).context(|| "read the restore's notes".into());
+    Ok(Some(json.map(read).transpose()?.unwrap_or_default()))
 }
 
 /// The statement that notes `what`; `rows` is SQL.

@@ -1,5 +1,6 @@
 //! The schema before and after the rows, by `pg_restore` from memory.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
@@ -8,17 +9,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use tokio::io::AsyncReadExt;
 
 use super::Load;
 use super::sessions::end_sessions;
 use crate::component::postgres::connection::Connection;
-use crate::component::postgres::{command, query_failed};
+use crate::component::postgres::{command, query_failed, sql};
+use crate::finding::Finding;
 use crate::{Error, ErrorContext, Kind, Result};
 
-/// Makes every subscription of the database one that can be dropped without a word to its publisher.
-const DISCONNECT_SUBSCRIPTIONS: &str = "SELECT pg_catalog.format('ALTER SUBSCRIPTION %1$I DISABLE; \
-        ALTER SUBSCRIPTION %1$I SET (slot_name = NONE)', subname) FROM pg_catalog.pg_subscription \
+/// What makes every subscription of the database one that can be dropped without a word to its publisher.
+const DISCONNECT_SUBSCRIPTIONS: &str = "SELECT pg_catalog.format('ALTER SUBSCRIPTION %I DISABLE', subname), \
+        pg_catalog.format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subname) FROM pg_catalog.pg_subscription \
     WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";
 
 /// How often is looked how many indexes there are.
@@ -57,8 +58,8 @@ impl Load {
     /// Sets sequences and builds indexes and their constraints, several at once.
     ///
     /// # Errors
-    /// psql's or pg_restore's words.
-    pub async fn build_indexes(&self) -> Result<()> {
+    /// psql's or pg_restore's words; the indexes without which the restore must not go on.
+    pub async fn build_indexes(&self) -> Result<Vec<Finding>> {
         self.end_other_sessions().await?;
         // A crash of the server may have emptied unlogged tables since.
         self.load_missing().await?;
@@ -66,20 +67,32 @@ impl Load {
         self.target.run_script(&self.shadow, "set the sequences with psql", &sequences).await?;
         let list = self.entries_after_rows(Turn::Together).await?;
         let connection = self.connect().await?;
+        if self.build_together(&list, &connection).await? {
+            return Ok(Vec::new());
+        }
+        // What several say at once runs into one another: what is missing is tried once more, one after another.
+        let there = there(&connection).await?;
+        let missing: Vec<_> =
+            list.into_iter().filter(|line| !described(line).is_some_and(|it| there.contains(it))).collect();
+        self.restore_one_by_one(&missing).await
+    }
+
+    /// Restores entries several at once; false where the server refused some.
+    async fn build_together(&self, list: &[Vec<u8>], connection: &Connection) -> Result<bool> {
         let jobs = format!("--jobs={}", self.target.jobs);
         let arguments = [&*jobs];
-        let mut work = std::pin::pin!(self.restore_after_rows(&list, &arguments));
+        let mut work = std::pin::pin!(self.restore_after_rows(list, &arguments));
         let (share, mut done) = (self.share_of_work(), 0);
         let mut pauses = tokio::time::interval(PAUSE);
         loop {
             tokio::select! {
                 built = &mut work => {
                     self.meter.done.fetch_add(share - done, Relaxed);
-                    return built;
+                    return Ok(built?.0);
                 }
                 _ = pauses.tick() => {
                     // Whoever only watches must not end it.
-                    let built = built(&connection).await.unwrap_or(0).min(list.len() as u64);
+                    let built = built(connection).await.unwrap_or(0).min(list.len() as u64);
                     // An attempt before this one may have built some, which go first.
                     let more = (share * built / list.len().max(1) as u64).saturating_sub(done);
                     self.meter.done.fetch_add(more, Relaxed);
@@ -92,69 +105,75 @@ impl Load {
     /// Adds all else that comes after rows but event triggers: foreign keys, triggers, policies, publications.
     ///
     /// # Errors
-    /// pg_restore's words.
-    pub async fn finish_schema(&self) -> Result<()> {
+    /// pg_restore's words; the objects without which the restore must not go on.
+    pub async fn finish_schema(&self) -> Result<Vec<Finding>> {
         self.end_other_sessions().await?;
         let connection = self.connect().await?;
         super::notes::end(&connection).await?;
         disconnect_subscriptions(&connection).await?;
-        self.restore_after_rows(&self.entries_after_rows(Turn::Alone).await?, &[]).await
+        self.restore_one_by_one(&self.entries_after_rows(Turn::Alone).await?).await
     }
 
     /// Adds event triggers.
     ///
     /// # Errors
-    /// pg_restore's words.
-    pub async fn add_event_triggers(&self) -> Result<()> {
+    /// As [`Self::finish_schema`].
+    pub async fn add_event_triggers(&self) -> Result<Vec<Finding>> {
         self.end_other_sessions().await?;
-        self.restore_after_rows(&self.entries_after_rows(Turn::Last).await?, &[]).await
+        self.restore_one_by_one(&self.entries_after_rows(Turn::Last).await?).await
     }
 
     /// The lines of pg_restore's list that speak of entries of the section post-data whose turn it is.
     async fn entries_after_rows(&self, turn: Turn) -> Result<Vec<Vec<u8>>> {
-        let doing = "list the schema's entries with pg_restore";
         let mut list = self.target.tools.client("pg_restore", &self.target.parameters);
         list.args(["--list", "--section=post-data"]);
-        let mut running = command::start(list, doing, Stdio::from(self.dump()?))?;
-        let mut listed = Vec::new();
-        running.output.read_to_end(&mut listed).await.context(|| doing.into())?;
-        running.finish().await?;
+        let doing = "list the schema's entries with pg_restore";
+        let listed = command::output(list, doing, Stdio::from(self.dump()?)).await?;
         let lines = listed.split_inclusive(|byte| *byte == b'\n');
         Ok(lines.filter(|line| turn_of(line) == Some(turn)).map(<[u8]>::to_vec).collect())
     }
 
-    /// Restores the entries of a list; what an earlier attempt has left of them goes first.
-    async fn restore_after_rows(&self, list: &[Vec<u8>], arguments: &[&str]) -> Result<()> {
-        if list.is_empty() {
-            return Ok(());
+    /// Restores entries of a list, and says what became of those that the server refused.
+    async fn restore_one_by_one(&self, list: &[Vec<u8>]) -> Result<Vec<Finding>> {
+        match self.restore_after_rows(list, &["--verbose"]).await? {
+            (true, _) => Ok(Vec::new()),
+            (false, said) => self.judge(&said).await,
         }
-        // Left open for pg_restore, as no file on disk is to be written.
-        let doing = || "write the list of the schema's entries".into();
-        let file = memory(MemfdFlags::empty()).context(doing)?;
-        write_whole(&file, &list.concat()).context(doing)?;
-        let use_list = format!("--use-list=/proc/self/fd/{}", file.as_raw_fd());
+    }
+
+    /// Restores the entries of a list; what an earlier attempt has left of them goes first. Gives whether the server took
+    /// all of them, and what pg_restore said.
+    async fn restore_after_rows(&self, list: &[Vec<u8>], arguments: &[&str]) -> Result<(bool, String)> {
+        if list.is_empty() {
+            return Ok((true, String::new()));
+        }
+        let file = list_file(list)?;
+        let use_list = use_list(&file);
         let fixed = ["--section=post-data", "--clean", "--if-exists", &use_list];
         self.pg_restore(&[&fixed, arguments].concat()).await
     }
 
     /// Restores what comes before rows.
-    pub(super) async fn begin_schema(&self) -> Result<()> {
-        self.pg_restore(&["--section=pre-data"]).await
+    pub(super) async fn begin_schema(&self) -> Result<Vec<Finding>> {
+        match self.pg_restore(&["--section=pre-data", "--verbose"]).await? {
+            (true, _) => Ok(Vec::new()),
+            (false, said) => self.judge(&said).await,
+        }
     }
 
-    async fn pg_restore(&self, arguments: &[&str]) -> Result<()> {
+    async fn pg_restore(&self, arguments: &[&str]) -> Result<(bool, String)> {
         let doing = "restore the schema with pg_restore";
         let mut pg_restore = self.target.tools.client("pg_restore", &self.target.parameters);
         // A plain name that looks like a connection string would be taken for one.
         let quoted = self.shadow.replace('\\', "\\\\").replace('\'', "\\'");
-        pg_restore.args(["--exit-on-error", "--no-password", &format!("--dbname=dbname='{quoted}'")]);
+        pg_restore.args(["--no-password", &format!("--dbname=dbname='{quoted}'")]);
         pg_restore.args(arguments).arg("/dev/stdin");
         let running = command::start(pg_restore, doing, Stdio::from(self.dump()?))?;
-        running.finish().await.context(|| format!("database {}", self.shadow))
+        running.finish_all().await.context(|| format!("database {}", self.shadow))
     }
 
     /// The schema's archive in memory, however large it is.
-    fn dump(&self) -> Result<File> {
+    pub(super) fn dump(&self) -> Result<File> {
         let path = format!("databases/{}/schema.dump", self.database().directory);
         let entry = self.bundle.manifest().entries.iter().find(|entry| entry.path == path);
         let entry = entry.ok_or_else(|| Error::new(Kind::NotFound, format!("entry {path}: not in this bundle")))?;
@@ -189,9 +208,44 @@ fn memory(flags: MemfdFlags) -> std::io::Result<File> {
     Ok(File::from(memfd_create("schema", flags)?))
 }
 
-fn write_whole(mut file: &File, content: &[u8]) -> std::io::Result<()> {
-    file.write_all(content)?;
-    file.rewind()
+/// A list of entries, left open for pg_restore, as no file on disk is to be written.
+pub(super) fn list_file(lines: &[Vec<u8>]) -> Result<File> {
+    let write = || {
+        let mut file = memory(MemfdFlags::empty())?;
+        file.write_all(&lines.concat())?;
+        file.rewind()?;
+        Ok::<_, std::io::Error>(file)
+    };
+    write().context(|| "write the list of the schema's entries".into())
+}
+
+/// The argument by which pg_restore finds it.
+pub(super) fn use_list(file: &File) -> String {
+    format!("--use-list=/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// The indexes that are whole and the constraints that are built with one, as pg_restore's list describes them.
+async fn there(connection: &Connection) -> Result<HashSet<Vec<u8>>> {
+    let [index, constraint] = [
+        "'INDEX ' || n.nspname || ' ' || c.relname || ' ' || pg_catalog.pg_get_userbyid(c.relowner)",
+        "'CONSTRAINT ' || n.nspname || ' ' || t.relname || ' ' || k.conname || ' ' || pg_catalog.pg_get_userbyid(c.relowner)",
+    ]
+    .map(sql::bytes);
+    let sql = format!(
+        "SELECT CASE WHEN k.oid IS NULL THEN {index} ELSE {constraint} END \
+         FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
+         LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x') \
+         WHERE i.indisvalid OR c.relkind = 'I'"
+    );
+    let rows = connection.query(&sql, &[]).await.map_err(|error| query_failed("list the indexes", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// What a line of pg_restore's list says of an entry, after its numbers.
+fn described(line: &[u8]) -> Option<&[u8]> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.splitn(4, |byte| *byte == b' ').nth(3)
 }
 
 /// Whose turn a line of pg_restore's list speaks of; none for comments.
@@ -213,8 +267,8 @@ fn turn_of(line: &[u8]) -> Option<Turn> {
 pub(super) async fn disconnect_subscriptions(connection: &Connection) -> Result<()> {
     let failed = |error| query_failed("disconnect the subscriptions", &error);
     for row in connection.query(DISCONNECT_SUBSCRIPTIONS, &[]).await.map_err(failed)? {
-        for statement in row.get::<_, String>(0).split("; ") {
-            connection.batch_execute(statement).await.map_err(failed)?;
+        for statement in [0, 1] {
+            connection.batch_execute(row.get(statement)).await.map_err(failed)?;
         }
     }
     Ok(())
@@ -236,5 +290,6 @@ mod tests {
         assert_eq!(of("3424; 0 0 COMMENT public INDEX by_name postgres\n"), Some(Turn::Alone));
         assert_eq!(of("3425; 3466 1 EVENT TRIGGER - watch postgres\n"), Some(Turn::Last));
         assert_eq!(of("3425; 0 0 COMMENT - EVENT TRIGGER watch postgres\n"), Some(Turn::Last));
+        assert_eq!(described(b"3423; 1259 16430 INDEX public by name o\n"), Some(&b"INDEX public by name o"[..]));
     }
 }

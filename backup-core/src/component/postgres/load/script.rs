@@ -17,6 +17,7 @@ use crate::component::postgres::discover::exists;
 use crate::component::postgres::plain::{LeftOut, PART, ScriptFile};
 use crate::component::postgres::{command, know_restrict, query_failed, schema, sql, tables};
 use crate::event::Meter;
+use crate::finding::Finding;
 use crate::{Error, ErrorContext, Kind, Result, shell};
 
 /// What the database's comment says between its building and its properties. A note in the database would wake its event
@@ -80,12 +81,13 @@ impl Script {
     ///
     /// # Errors
     /// [`Kind::Failed`], naming what is not as the script says.
-    pub async fn check(&self) -> Result<()> {
+    pub async fn check(&self) -> Result<Vec<Finding>> {
         let mut expected = self.database.clone();
         let target = self.quiet().await?;
         self.count_partitioned(&target, &mut expected.tables).await?;
-        let (shadow, meter) = (&*self.shadow, &*self.meter);
-        Comparison { target: &target, shadow, expected: &expected, meter, work: self.database.size / 2 }.run().await
+        let (name, shadow, meter) = (&*self.name, &*self.shadow, &*self.meter);
+        let work = self.database.size / 2;
+        Comparison { target: &target, name, shadow, expected: &expected, meter, work }.run().await
     }
 
     /// Counts tables whose rows were copied into a partitioned one, some perhaps, as a whole, and takes them out of

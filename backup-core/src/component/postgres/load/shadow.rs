@@ -4,33 +4,39 @@ use super::sessions::run_without_sessions;
 use super::statements::{self, Creation};
 use super::{Load, Target, notes};
 use crate::component::postgres::connection::Connection;
-use crate::component::postgres::discover::exists;
+use crate::component::postgres::discover::{drops, exists};
 use crate::component::postgres::{query_failed, sql};
+use crate::finding::Finding;
 use crate::{Error, Kind, Result};
 
 impl Load {
-    /// Whether the database is there with all that comes before rows.
+    /// What was found when the database was made, if it is there with all that comes before rows.
     ///
     /// # Errors
     /// Where that can't be seen.
-    pub async fn is_created(&self) -> Result<bool> {
+    pub async fn is_created(&self) -> Result<Option<Vec<Finding>>> {
         let administration = self.target.administer().await?;
         if !exists(&administration, &self.shadow).await? || is_invalid(&administration, &self.shadow).await? {
-            return Ok(false);
+            return Ok(None);
         }
-        Ok(notes::read(&self.connect().await?).await?.is_some())
+        notes::found(&self.connect().await?).await
     }
 
     /// Makes the database anew, with all that comes before rows.
     ///
     /// # Errors
     /// The server's or pg_restore's words.
-    pub async fn create(&self) -> Result<()> {
+    pub async fn create(&self) -> Result<Vec<Finding>> {
         drop_database(&self.target, &self.shadow).await?;
         let creation = statements::creation(&self.content("create.sql")?)?;
         self.target.create_database(&self.shadow, &creation).await?;
-        self.begin_schema().await?;
-        notes::begin(&self.connect().await?).await
+        for drop in drops(&self.database().dropped) {
+            let dropped = self.connect().await?.batch_execute(drop).await;
+            dropped.map_err(|error| query_failed(format!("{drop} in database {}", self.shadow), &error))?;
+        }
+        let found = self.begin_schema().await?;
+        notes::begin(&self.connect().await?, &found).await?;
+        Ok(found)
     }
 }
 

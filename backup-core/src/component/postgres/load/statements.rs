@@ -73,7 +73,7 @@ fn is_kept(statement: &[u8]) -> bool {
 }
 
 /// The statements of a script with their semicolons; comments, empty lines and commands of psql are left out.
-fn statements(script: &[u8]) -> Vec<&[u8]> {
+pub(super) fn statements(script: &[u8]) -> Vec<&[u8]> {
     let mut statements = Vec::new();
     let mut begin = 0;
     while begin < script.len() {

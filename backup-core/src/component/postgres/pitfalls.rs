@@ -1,0 +1,152 @@
+//! What of a database pg_dump writes so that it can't be restored, or not at all, known before anybody needs it; and what
+//! else its catalog says that a person should know.
+
+use super::connection::Connection;
+use super::{query_failed, sql};
+use crate::Result;
+use crate::finding::Finding;
+
+/// Objects that can't come back.
+struct Pitfall {
+    code: &'static str,
+    /// The server's versions in which there are such objects.
+    since: u32,
+    /// SQL that gives what they are called.
+    objects: &'static str,
+    message: &'static str,
+    remedy: &'static str,
+}
+
+/// A function's own name and what it takes.
+macro_rules! procedures {
+    ($condition:literal) => {
+        concat!(
+            "SELECT p.oid::pg_catalog.regprocedure::text FROM pg_catalog.pg_proc p WHERE ",
+            $condition,
+            " AND p.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.deptype = 'e' \
+              AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid)"
+        )
+    };
+}
+
+/// What mends a constraint of a partitioned table, once it is restored.
+const AGAIN: &str = "nothing is to be done now; after a restore drop it, and those of the partitions, and add it anew";
+
+const PITFALLS: [Pitfall; 5] = [
+    // Seen in 15.18, 17.10 and 18.4: the server writes a body's reference to an argument without a name as "", where another
+    // one has a name. Version 14 brought such bodies.
+    Pitfall {
+        code: "function-not-restorable",
+        since: 14,
+        objects: procedures!(
+            "p.prosqlbody IS NOT NULL AND '' = ANY(p.proargnames) \
+             AND pg_catalog.pg_get_function_sqlbody(p.oid) ~ '(^|[^\"])\"\"([^\"]|$)'"
+        ),
+        message: "its SQL body uses an argument without a name beside one that has a name, and pg_dump writes it so that it \
+                  can't be restored",
+        remedy: "CREATE OR REPLACE it with a name for each argument",
+    },
+    // Seen in 15.18: pg_dump leaves out the schema pg_catalog, whoever made what is in it.
+    Pitfall {
+        code: "not-dumped",
+        since: 0,
+        objects: procedures!("p.pronamespace = 11"),
+        message: "pg_dump leaves out what stands in the schema pg_catalog, so it is not in the backup",
+        remedy: "move it to another schema: ALTER FUNCTION … SET SCHEMA public",
+    },
+    Pitfall {
+        code: "not-dumped",
+        since: 0,
+        objects: "SELECT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_class c \
+            WHERE c.relnamespace = 11 AND c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT EXISTS ( \
+                SELECT FROM pg_catalog.pg_depend d WHERE d.deptype = 'e' \
+                AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid)",
+        message: "pg_dump leaves out what stands in the schema pg_catalog, so it is not in the backup, nor are its rows",
+        remedy: "make it anew in another schema",
+    },
+    // Seen in 17.10 and 18.4; version 17 brought them. "cannot attach index … The index definitions do not match."
+    Pitfall {
+        code: "constraint-not-restorable",
+        since: 17,
+        objects: "SELECT pg_catalog.format('%I of %s', k.conname, k.conrelid::pg_catalog.regclass) FROM pg_catalog.pg_constraint k \
+            JOIN pg_catalog.pg_class c ON c.oid = k.conrelid WHERE c.relkind = 'p' AND k.contype = 'x' AND k.conparentid = 0",
+        message: "it is an exclusion constraint of a partitioned table: a restore brings back that of each partition, and can't \
+                  attach them to the whole table's, which stays invalid",
+        remedy: AGAIN,
+    },
+    // Seen in 18.4; version 18 brought them. The same words.
+    Pitfall {
+        code: "constraint-not-restorable",
+        since: 18,
+        objects: "SELECT pg_catalog.format('%I of %s', k.conname, k.conrelid::pg_catalog.regclass) FROM pg_catalog.pg_constraint k \
+            JOIN pg_catalog.pg_class c ON c.oid = k.conrelid WHERE c.relkind = 'p' AND k.contype IN ('p', 'u') \
+            AND k.conperiod AND k.conparentid = 0",
+        message: "it is a temporal key (WITHOUT OVERLAPS) of a partitioned table: a restore brings back that of each partition, \
+                  and can't attach them to the whole table's, which stays invalid",
+        remedy: AGAIN,
+    },
+];
+
+/// Looks for them in the database that `connection` is in.
+///
+/// # Errors
+/// A failed query.
+pub async fn pitfalls(connection: &Connection, database: &str, major: u32) -> Result<Vec<Finding>> {
+    let doing = || format!("look into database {database}");
+    let mut findings = Vec::new();
+    for pitfall in PITFALLS.iter().filter(|pitfall| pitfall.since <= major) {
+        let query = format!("SELECT {} FROM ({}) o(name) ORDER BY 1", sql::bytes("o.name"), pitfall.objects);
+        let rows = connection.query(&query, &[]).await.map_err(|error| query_failed(doing(), &error))?;
+        findings.extend(rows.iter().map(|row| {
+            let subject = format!("{database}: {}", sql::text(row.get(0)));
+            Finding::warning(pitfall.code, subject, pitfall.message).hint(pitfall.remedy)
+        }));
+    }
+    if major >= 15 {
+        findings.extend(stale_collation(connection, database).await?);
+    }
+    Ok(findings)
+}
+
+/// Whether the system sorts texts in another way than when the database was made, as after an upgrade of its C library or ICU.
+async fn stale_collation(connection: &Connection, database: &str) -> Result<Option<Finding>> {
+    let sql = "SELECT d.datcollversion, pg_catalog.pg_database_collation_actual_version(d.oid) FROM pg_catalog.pg_database d \
+        WHERE d.datname = pg_catalog.current_database() AND d.datcollversion IS DISTINCT FROM \
+            pg_catalog.pg_database_collation_actual_version(d.oid) AND d.datcollversion IS NOT NULL";
+    let row = connection.query_opt(sql, &[]).await;
+    let row = row.map_err(|error| query_failed(format!("look at the collation of {database}"), &error))?;
+    Ok(row.map(|row| {
+        let actual = row.get::<_, Option<&str>>(1).unwrap_or("none");
+        let message = format!(
+            "its collation was of version {} and is {actual} now, as after an upgrade of the system: the backup is sound, but \
+             indexes of texts in the live database may be out of order",
+            row.get::<_, &str>(0)
+        );
+        let name = sql::identifier(database);
+        let hint = format!("REINDEX DATABASE {name}; then ALTER DATABASE {name} REFRESH COLLATION VERSION");
+        Finding::info("collation-version", database, message).hint(hint)
+    }))
+}
+
+/// What pg_dump said, without the server's warning that the collation is of another version, which says so on every connection.
+pub(super) fn without_collation(said: &str) -> String {
+    let mut inside = false;
+    let kept = said.split_inclusive('\n').filter(|line| {
+        let follows = ["DETAIL:", "HINT:"].iter().any(|label| line.starts_with(label));
+        inside = (line.contains("WARNING:  database ") && line.contains(" collation version")) || (inside && follows);
+        !inside
+    });
+    kept.collect::<String>().trim().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_warning_of_the_collation_is_left_out() {
+        let said = "WARNING:  database \"a\" has a collation version mismatch\nDETAIL:  The database was created\n\
+            HINT:  Rebuild all\npg_dump: warning: another\nHINT:  its own\nWARNING:  database \"a\" has no actual collation version, but\n";
+        assert_eq!(without_collation(said), "pg_dump: warning: another\nHINT:  its own");
+    }
+}

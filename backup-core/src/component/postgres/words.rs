@@ -1,0 +1,101 @@
+//! What servers and their programs say of a failure: without rows of tables, which may be secret, and whether it may pass.
+
+/// Labels of what follows a message and may show rows, or the statement, which may hold a password.
+const SHOW_ROWS: [&str; 5] = ["DETAIL:", "CONTEXT:", "QUERY:", "LINE ", "Command was:"];
+/// What begins a line that is not the rest of such a part.
+const BEGINNINGS: [&str; 6] = ["pg_restore:", "pg_dump:", "psql:", "HINT:", "ERROR:", "WARNING:"];
+/// Parts of messages about what may be over when the same is tried again: connections, disk, memory, locks.
+const PASSING: [&str; 15] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "Input/output error",
+    "server closed the connection",
+    "terminating connection",
+    "no connection to the server",
+    "connection to server",
+    "the database system is",
+    "remaining connection slots",
+    "too many clients",
+    "deadlock detected",
+    "canceling statement due to",
+    "out of memory",
+    "out of shared memory",
+    "read-only transaction",
+];
+
+/// What a program wrote to its standard error, without statements and values.
+pub(super) fn of_program(text: &str) -> String {
+    let mut inside = false;
+    let mut kept = String::new();
+    for line in text.split_inclusive('\n') {
+        let begins = |labels: &[&str]| labels.iter().any(|label| line.starts_with(label));
+        inside = begins(&SHOW_ROWS) || (inside && !begins(&BEGINNINGS));
+        if inside {
+            continue;
+        }
+        let shown = message(line);
+        // What was cut off may go on in the next line.
+        inside = shown != line;
+        kept.push_str(&shown);
+        if inside {
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+/// A message without the value that it quotes: `invalid input syntax for type integer: "…"`.
+pub(super) fn message(text: &str) -> String {
+    if let Some((what, _)) = text.split_once(": \"") {
+        return format!("{what}: \"…\"");
+    }
+    match text.split_once("value \"").and_then(|(before, rest)| Some((before, rest.rsplit_once("\" ")?))) {
+        Some((before, (_, after))) => format!("{before}value \"…\" {after}"),
+        None => text.into(),
+    }
+}
+
+/// Whether what a program says of its errors speaks of a cause that may pass. Lines of statements don't count.
+pub(super) fn may_pass(text: &str) -> bool {
+    let mut errors = text.lines().filter(|line| BEGINNINGS.iter().any(|beginning| line.starts_with(beginning)));
+    errors.any(|line| PASSING.iter().any(|mark| line.contains(mark)))
+}
+
+/// Whether a server's error of this code may pass.
+pub(super) fn code_may_pass(code: &str) -> bool {
+    ["08", "25", "40", "53", "57"].iter().any(|class| code.starts_with(class))
+        || ["55P03", "55006", "58030"].contains(&code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_statements_nor_rows_are_shown() {
+        let text = "pg_restore: error: could not execute query: ERROR:  no\nDETAIL:  Key (a)=(hunter2) is duplicated.\n\
+            and more\nHINT:  none\nCommand was: CREATE USER MAPPING\nOPTIONS (password 'hunter2');\n\n\n\
+            pg_restore: error: a worker process died\n";
+        let kept = "pg_restore: error: could not execute query: ERROR:  no\nHINT:  none\npg_restore: error: a worker process died\n";
+        assert_eq!(of_program(text), kept);
+    }
+
+    #[test]
+    fn values_are_cut_out_of_messages() {
+        let cases = [
+            ("invalid input syntax for type integer: \"hunter2\"", "invalid input syntax for type integer: \"…\""),
+            ("value \"hunter2\" is out of range for type integer", "value \"…\" is out of range for type integer"),
+            ("relation \"a\" does not exist", "relation \"a\" does not exist"),
+            ("could not open file \"a\": No such file", "could not open file \"a\": No such file"),
+            (
+                "duplicate key value violates unique constraint \"k\"",
+                "duplicate key value violates unique constraint \"k\"",
+            ),
+        ];
+        for (said, shown) in cases {
+            assert_eq!(message(said), shown);
+        }
+        let lines = of_program("psql:<stdin>:3: ERROR:  malformed array literal: \"hunter\n2\"\npsql: error: x\n");
+        assert_eq!(lines, "psql:<stdin>:3: ERROR:  malformed array literal: \"…\"\npsql: error: x\n");
+    }
+}
