@@ -47,7 +47,7 @@ pub async fn of_live(
                 let live = Live::open(&server, &facts.name, &bundle.manifest().databases[database].settings).await;
                 let live = live.context(doing)?;
                 let (tables, extensions) = (live.tables()?, live.extensions().await?);
-                let (bundle, other) = (bundle.clone(), Side::Live(live));
+                let (bundle, other) = (bundle.clone(), Side::Live(Box::new(live)));
                 let pair = Pair { bundle, database, other, jobs, context };
                 let counts = pair.compare(rows.get_or_insert_default()).await.context(doing)?;
                 let tables = tables.into_iter().zip(counts);

@@ -47,7 +47,10 @@ pub(crate) async fn run(between: Between, output: &Output, context: &Context) ->
             ("live".into(), of_live(&settings, rows.then_some(&opened), context).await?)
         }
     };
-    let differences = diff(&picture, &other);
+    let mut differences = diff(&picture, &other);
+    if let Some(rows) = &rows {
+        rows.retain_telling(&mut differences);
+    }
     let value = json!({ "other": name, "differences": differences, "rows": rows });
     output.result("diff", &value, &text(&differences, rows.as_ref()))?;
     Ok(exit::done(false))

@@ -46,9 +46,12 @@ pub(super) struct OneSide {
 impl Counting {
     pub(super) fn new(plan: Arc<Plan>, unsettled: Vec<Option<Unsettled>>) -> Self {
         let rows: u64 = unsettled.iter().flatten().map(|unsettled| unsettled.rows).fold(0, u64::saturating_add);
-        let number = rows.div_ceil(HEAP).clamp(1, MOST) as usize;
-        let heaps = (0..number).map(|_| Mutex::default()).collect();
-        Self { plan, unsettled, heaps, held: HELD / number }
+        Self::with_heaps(plan, unsettled, rows.div_ceil(HEAP).clamp(1, MOST) as usize, HELD)
+    }
+
+    /// `held` is what all heaps together hold in memory.
+    fn with_heaps(plan: Arc<Plan>, unsettled: Vec<Option<Unsettled>>, number: usize, held: usize) -> Self {
+        Self { plan, unsettled, heaps: (0..number).map(|_| Mutex::default()).collect(), held: held / number }
     }
 
     pub(super) fn side(self: &Arc<Self>, side: usize) -> OneSide {
@@ -169,5 +172,49 @@ impl Piece for Aside<'_> {
 
     fn end(self: Box<Self>) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::unit::Shape;
+    use super::*;
+    use crate::component::postgres::{Head, Keys};
+
+    /// Counts the lines of a table on both sides, by its first column or by none.
+    fn counted(keyed: bool, heaps: usize, held: usize, sides: [&[(u32, u32)]; 2]) -> Found {
+        let table = (b"s".to_vec(), b"t".to_vec());
+        let head = Head { table: table.clone(), columns: vec![b"k".to_vec(), b"v".to_vec()] };
+        let shape = || vec![Shape { schema: "s".into(), name: "t".into(), head: Some(head.clone()), rows: 1 }];
+        let keys = if keyed { Keys::from([(table, vec![vec![b"k".to_vec()]])]) } else { Keys::new() };
+        let plan = Arc::new(Plan::new([shape(), shape()], [keys, Keys::new()]));
+        let unsettled = Unsettled { parts: vec![true; 1 << plan.units[0].bits], rows: 1 };
+        let counting = Arc::new(Counting::with_heaps(plan, vec![Some(unsettled)], heaps, held));
+        for (side, rows) in sides.into_iter().enumerate() {
+            let side = counting.side(side);
+            let mut piece = side.begin(0);
+            rows.iter().for_each(|(key, value)| piece.row(format!("{key}\t{value}").as_bytes()).expect("a row"));
+            piece.end().expect("an end");
+        }
+        let mut found = [Found::default()];
+        counting.finish(&mut found).expect("counted");
+        found[0]
+    }
+
+    #[test]
+    fn rows_are_counted_in_memory_and_in_files_alike() {
+        let left: Vec<(u32, u32)> =
+            (0..5000).map(|row| (row, row % 7)).chain([(9000, 1), (9000, 1), (9000, 2)]).collect();
+        let right: Vec<(u32, u32)> = (10..5001)
+            .rev()
+            .map(|row| (row, if row < 110 { 8 } else { row % 7 }))
+            .chain([(9000, 1), (9000, 3)])
+            .collect();
+        for (heaps, held) in [(1, 1 << 20), (1, 64), (7, 700), (5, 0)] {
+            let keyed = counted(true, heaps, held, [&left, &right]);
+            assert_eq!(keyed, Found { changed: 101, only: [11, 1] }, "{heaps} {held}");
+            let bag = counted(false, heaps, held, [&left, &right]);
+            assert_eq!(bag, Found { changed: 0, only: [112, 102] }, "{heaps} {held}");
+        }
     }
 }

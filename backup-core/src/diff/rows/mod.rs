@@ -9,12 +9,14 @@ mod line;
 mod side;
 mod unit;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::{Area, Difference};
 use crate::bundle::reader::OpenBundle;
 use crate::event::{Meter, Ticker};
 use crate::{Context, Result};
@@ -31,6 +33,17 @@ pub struct Rows {
     pub databases: Vec<DatabaseRows>,
     /// Tables whose rows differ, or could not be compared.
     pub tables: Vec<TableRows>,
+    /// Partitions that were compared together, since a restore lets their rows find their places anew: how many rows each
+    /// has says nothing.
+    #[serde(skip)]
+    together: BTreeSet<String>,
+}
+
+impl Rows {
+    /// Leaves out differences that say nothing now that rows were compared.
+    pub fn retain_telling(&self, differences: &mut Vec<Difference>) {
+        differences.retain(|difference| difference.area != Area::Table || !self.together.contains(&difference.subject));
+    }
 }
 
 /// A database whose rows were compared.
@@ -113,6 +126,7 @@ impl Pair<'_> {
         if found.unsettled.iter().any(Option::is_some) {
             let counting = Counting::new(plan.clone(), std::mem::take(&mut found.unsettled));
             let counting = Arc::new(counting);
+            self.context.phase(format!("count the rows that differ in database {database}"));
             let both = [0, 1].map(|side| Arc::new(counting.side(side)));
             reading.read([counting.wanted(0), counting.wanted(1)], both).await?;
             counting.finish(&mut found.units)?;
@@ -120,6 +134,8 @@ impl Pair<'_> {
         drop(ticker);
         let tables = plan.units.iter().zip(found.units).map(|(unit, found)| unit.report(&database, found));
         rows.tables.extend(tables.filter(TableRows::says_anything));
+        let together = plan.units.iter().filter(|unit| unit.is_compared()).flat_map(|unit| &unit.together);
+        rows.together.extend(together.map(|table| format!("{database}: {table}")));
         let compared = plan.units.iter().filter(|unit| unit.is_compared()).map(|unit| unit.members[0].len()).sum();
         let other_time = Some(sides[1].time());
         rows.databases.push(DatabaseRows { database, bundle_time, other_time, tables: compared, problem: None });

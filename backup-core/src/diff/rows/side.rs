@@ -16,7 +16,7 @@ use crate::{Context, Error, ErrorContext, Kind, Result};
 /// A database, wherever it is.
 pub(crate) enum Side {
     Bundle(Stored),
-    Live(Live),
+    Live(Box<Live>),
 }
 
 impl Side {

@@ -24,6 +24,8 @@ pub(super) struct Unit {
     name: String,
     /// Its tables of each side, by their places there.
     pub(super) members: [Vec<usize>; 2],
+    /// Schemas and names of these, where they are partitions that are compared together.
+    pub(super) together: Vec<String>,
     columns: Vec<Vec<u8>>,
     only: [Vec<Vec<u8>>; 2],
     key: Vec<Vec<u8>>,
@@ -76,6 +78,9 @@ impl Plan {
                     plan.units.len() - 1
                 });
                 plan.units[unit].members[side].push(index);
+                if root.is_some() {
+                    plan.units[unit].together.push(format!("{}.{}", shape.schema, shape.name));
+                }
                 plan.unit_of[side].push(unit);
             }
         }
@@ -225,6 +230,7 @@ mod tests {
         assert_eq!(plan.unit_of, [vec![0, 1, 1, 2], vec![0, 1, 1, 1, 2]]);
         let names: Vec<&str> = plan.units.iter().map(|unit| unit.name.as_str()).collect();
         assert_eq!(names, ["s.a", "s.p", "s.z"]);
+        assert_eq!(plan.units[1].together, ["s.p1", "s.p3", "s.p1", "s.p2", "s.p3"]);
         assert_eq!(plan.fields[1][0], Some(Fields { width: 3, compared: vec![2, 1], key: vec![2] }));
         assert_eq!(plan.fields[1][1], Some(Fields { width: 2, compared: vec![1, 0], key: vec![] }));
         assert_eq!(plan.units[0].report("d", Found::default()).columns_only_in_other, ["new"]);
