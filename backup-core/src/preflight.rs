@@ -248,7 +248,7 @@ async fn look_at_postgres(
     let (mut databases, closed) = findings.keep("database", "PostgreSQL", listed)?;
     findings.all.extend(closed);
     let (mut untouched, mut needs) = (None, Vec::new());
-    for facts in &databases {
+    for facts in &mut databases {
         let Some(connection) =
             findings.keep("database", &facts.name, connect(&parameters.with_database(&facts.name)).await)
         else {
@@ -269,6 +269,10 @@ async fn look_at_postgres(
             ));
         }
         findings.all.extend(problems);
+        let session = findings.keep("database", &facts.name, postgres::session_of(&connection).await);
+        facts.session = session.unwrap_or_default();
+        facts.money =
+            findings.keep("database", &facts.name, postgres::has_money(&connection).await).unwrap_or_default();
         let extensions = findings.keep("database", &facts.name, postgres::extensions(&connection).await);
         needs.extend(sealed::of_database(facts, &extensions.unwrap_or_default()));
     }

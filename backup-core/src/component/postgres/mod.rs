@@ -7,6 +7,7 @@ mod content;
 mod discover;
 mod large_objects;
 mod load;
+mod meaning;
 pub(crate) mod plain;
 mod psql;
 mod roles;
@@ -14,6 +15,7 @@ mod rows;
 mod schema;
 mod scripts;
 mod sequences;
+mod session;
 mod snapshot;
 mod sql;
 mod tables;
@@ -28,6 +30,7 @@ pub(crate) use discover::{extensions, half_built, is_untouched};
 pub use load::{
     Load, Names, Script, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped,
 };
+pub(crate) use meaning::{has_money, session as session_of};
 pub use roles::roles_without_password;
 pub use scripts::{Beside, readme};
 pub use throwaway::Throwaway;

@@ -13,6 +13,9 @@ pub(super) fn database(directory: &str, large_objects: u64, chunks: &[Written]) 
     let mut include = |path: &str| script.push_str(&format!("\\ir '{directory}/{path}'\n"));
     include("create.sql");
     include("pre-data.sql");
+    // A session takes no setting that names what is not there yet, such as a configuration of text search.
+    script.push_str("\\connect\n");
+    let mut include = |path: &str| script.push_str(&format!("\\ir '{directory}/{path}'\n"));
     (1..=large_objects).for_each(|number| include(&script_path(number)));
     chunks.iter().for_each(|chunk| include(&chunk_path(chunk.number)));
     include("sequences.sql");

@@ -14,6 +14,7 @@ mod roles;
 mod schema;
 mod script;
 mod sessions;
+mod settings;
 mod shadow;
 mod statements;
 mod swap;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 pub use readiness::server_findings;
 pub use script::Script;
 pub use shadow::drop_database;
+pub(super) use statements::pieces;
 pub use swap::{Names, check_ways_back, swap, swap_back, swapped};
 
 use super::command;
@@ -47,7 +49,7 @@ pub struct Target {
 
 /// A database of a bundle on its way into a server.
 pub struct Load {
-    /// The server.
+    /// The server, as [`Target::building`] gives it.
     pub target: Target,
     /// The bundle.
     pub bundle: Arc<OpenBundle>,

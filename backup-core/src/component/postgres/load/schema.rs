@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::io::AsyncReadExt;
 
-use super::Load;
 use super::sessions::end_sessions;
+use super::{Load, Target};
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{command, query_failed};
 use crate::{Error, ErrorContext, Kind, Result};
@@ -32,15 +32,16 @@ enum Turn {
     /// One after another, once all indexes are there. Several at once would lock partitions and their parents in
     /// different orders, or refresh what may not be read yet.
     Alone,
+    /// Once all else is there that can be read: materialized views.
+    Filled,
     /// Once the database is compared: event triggers, which would see the restore and might write or forbid something.
     Last,
 }
 
-const ALONE: [&str; 13] = [
+const ALONE: [&str; 12] = [
     "INDEX ATTACH",
     "FK CONSTRAINT",
     "TRIGGER",
-    "MATERIALIZED VIEW DATA",
     "POLICY",
     "ROW SECURITY",
     "ACL",
@@ -51,6 +52,7 @@ const ALONE: [&str; 13] = [
     "SUBSCRIPTION",
     "STATISTICS DATA",
 ];
+const FILLED: &str = "MATERIALIZED VIEW DATA";
 const LAST: [&str; 3] = ["EVENT TRIGGER", "COMMENT - EVENT TRIGGER", "SECURITY LABEL - EVENT TRIGGER"];
 
 impl Load {
@@ -98,7 +100,10 @@ impl Load {
         let connection = self.connect().await?;
         super::notes::end(&connection).await?;
         disconnect_subscriptions(&connection).await?;
-        self.restore_after_rows(&self.entries_after_rows(Turn::Alone).await?, &[]).await
+        self.restore_after_rows(&self.entries_after_rows(Turn::Alone).await?, &[]).await?;
+        // Not as texts of the bundle are read, but as the database's own sessions see them.
+        let list = self.entries_after_rows(Turn::Filled).await?;
+        self.restore_list(&list, &[], &self.target).await
     }
 
     /// Adds event triggers.
@@ -125,6 +130,10 @@ impl Load {
 
     /// Restores the entries of a list; what an earlier attempt has left of them goes first.
     async fn restore_after_rows(&self, list: &[Vec<u8>], arguments: &[&str]) -> Result<()> {
+        self.restore_list(list, arguments, &self.target.reading(self.database())).await
+    }
+
+    async fn restore_list(&self, list: &[Vec<u8>], arguments: &[&str], target: &Target) -> Result<()> {
         if list.is_empty() {
             return Ok(());
         }
@@ -134,17 +143,17 @@ impl Load {
         write_whole(&file, &list.concat()).context(doing)?;
         let use_list = format!("--use-list=/proc/self/fd/{}", file.as_raw_fd());
         let fixed = ["--section=post-data", "--clean", "--if-exists", &use_list];
-        self.pg_restore(&[&fixed, arguments].concat()).await
+        self.pg_restore(&[&fixed, arguments].concat(), target).await
     }
 
     /// Restores what comes before rows.
     pub(super) async fn begin_schema(&self) -> Result<()> {
-        self.pg_restore(&["--section=pre-data"]).await
+        self.pg_restore(&["--section=pre-data"], &self.target.reading(self.database())).await
     }
 
-    async fn pg_restore(&self, arguments: &[&str]) -> Result<()> {
+    async fn pg_restore(&self, arguments: &[&str], target: &Target) -> Result<()> {
         let doing = "restore the schema with pg_restore";
-        let mut pg_restore = self.target.tools.client("pg_restore", &self.target.parameters);
+        let mut pg_restore = target.tools.client("pg_restore", &target.parameters);
         // A plain name that looks like a connection string would be taken for one.
         let quoted = self.shadow.replace('\\', "\\\\").replace('\'', "\\'");
         pg_restore.args(["--exit-on-error", "--no-password", &format!("--dbname=dbname='{quoted}'")]);
@@ -205,6 +214,7 @@ fn turn_of(line: &[u8]) -> Option<Turn> {
         |kinds: &[&str]| kinds.iter().any(|other| kind.strip_prefix(other).is_some_and(|rest| rest.starts_with(' ')));
     Some(match kind {
         _ if is_one_of(&LAST) => Turn::Last,
+        _ if is_one_of(&[FILLED]) => Turn::Filled,
         _ if is_one_of(&ALONE) => Turn::Alone,
         _ => Turn::Together,
     })
@@ -234,6 +244,7 @@ mod tests {
         assert_eq!(of("3423; 2606 16430 FK CONSTRAINT chef runs machine_fkey orchestrator\n"), Some(Turn::Alone));
         assert_eq!(of("3424; 6106 1 PUBLICATION TABLE public changes gaps postgres\n"), Some(Turn::Alone));
         assert_eq!(of("3424; 0 0 COMMENT public INDEX by_name postgres\n"), Some(Turn::Alone));
+        assert_eq!(of("3424; 0 16430 MATERIALIZED VIEW DATA public seen postgres\n"), Some(Turn::Filled));
         assert_eq!(of("3425; 3466 1 EVENT TRIGGER - watch postgres\n"), Some(Turn::Last));
         assert_eq!(of("3425; 0 0 COMMENT - EVENT TRIGGER watch postgres\n"), Some(Turn::Last));
     }

@@ -27,7 +27,7 @@ const BUILT: &str = "orchestrator-cli: built from ";
 
 /// A database that a script makes.
 pub struct Script {
-    /// The server.
+    /// The server, as [`Target::building`] gives it.
     pub target: Target,
     /// The script.
     pub path: PathBuf,
@@ -66,7 +66,9 @@ impl Script {
     /// The server's or psql's words; [`Kind::Refused`] where the script has changed since it was looked through.
     pub async fn build(&self) -> Result<()> {
         drop_database(&self.target, &self.shadow).await?;
-        self.target.create_database(&self.shadow, &self.creation().await?).await?;
+        let creation = self.creation().await?;
+        self.target.create_database(&self.shadow, &creation).await?;
+        self.target.set_settings(&self.shadow, &creation).await?;
         self.run().await.context(|| format!("run {} in database {}", self.path.display(), self.shadow))?;
         self.comment(&sql::literal(&self.mark())).await
     }
