@@ -1,5 +1,6 @@
 //! A PostgreSQL server as a component: what it holds, captured under one snapshot per database.
 
+mod bound;
 mod capture;
 mod command;
 pub mod connection;
@@ -22,6 +23,7 @@ mod tables;
 mod throwaway;
 mod tools;
 
+pub(crate) use bound::{Sign, bound};
 pub(crate) use capture::directory;
 pub use capture::{Capture, capture};
 pub(crate) use content::content;
