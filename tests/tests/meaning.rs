@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fixtures::{Postgres, installations};
-use system_tests::{Workplace, describe};
+use system_tests::{Workplace, describe, open, state};
 use tempfile::TempDir;
 
 /// A database: what its sessions begin with, what makes it, and what is asked of it.
@@ -19,7 +19,7 @@ struct Case {
     question: &'static str,
 }
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 5] = [
     Case {
         name: "prices",
         settings: &["lc_monetary = 'es_CO'"],
@@ -72,45 +72,31 @@ const CASES: [Case; 9] = [
     },
     Case {
         name: "frozen",
-        settings: &["default_transaction_read_only = on", "statement_timeout = '5ms'", "search_path = 'elsewhere'"],
-        made: "CREATE TABLE old AS SELECT i FROM generate_series(1, 50000) i; ALTER TABLE old ADD PRIMARY KEY (i);
-            SELECT lo_from_bytea(7, 'large'); CREATE SEQUENCE s START 7; SELECT nextval('s');
-            COMMENT ON DATABASE frozen IS 'an archive'; REVOKE ALL ON DATABASE frozen FROM PUBLIC",
-        question: "SELECT count(*) FROM public.old; SELECT lo_get(7), last_value FROM public.s;
-            SHOW default_transaction_read_only; SELECT datacl, shobj_description(oid, 'pg_database') FROM pg_database
-            WHERE datname = current_database()",
-    },
-    Case {
-        name: "isolated",
         settings: &[
+            "default_transaction_read_only = on",
             "default_transaction_isolation = 'serializable'",
             "default_transaction_deferrable = on",
-            "default_table_access_method = 'heap'",
+            "statement_timeout = '5ms'",
+            "search_path = 'elsewhere'",
             "temp_file_limit = '1MB'",
             "work_mem = '64kB'",
+            "role = 'reader'",
+            "client_encoding = 'LATIN1'",
+            "array_nulls = off",
+            "transform_null_equals = on",
         ],
-        made: "CREATE TABLE big AS SELECT md5(i::text) AS t FROM generate_series(1, 60000) i; CREATE INDEX ON big (t)",
-        question: "SELECT count(*) FROM big; SHOW default_transaction_isolation; SHOW temp_file_limit",
-    },
-    Case {
-        name: "nulls",
-        settings: &["array_nulls = off"],
-        made: "CREATE TABLE a (t text[] DEFAULT '{NULL,\"NULL\"}', i int[]);
-            INSERT INTO a VALUES (DEFAULT, '{1,NULL,3}')",
-        question: "SELECT t[1] IS NULL, t[2], i[2] IS NULL FROM a; INSERT INTO a DEFAULT VALUES RETURNING t[1] IS NULL, t[2]",
-    },
-    Case {
-        name: "another_role",
-        settings: &["role = 'reader'", "lc_messages = 'C'", "client_encoding = 'LATIN1'"],
-        made: "CREATE TABLE secret AS SELECT 'ü'::text AS t; GRANT SELECT ON secret TO reader",
-        question: "SELECT current_user, length(t) FROM secret; SHOW client_encoding",
-    },
-    Case {
-        name: "equals",
-        settings: &["transform_null_equals = on"],
-        made: "CREATE TABLE e AS SELECT NULL::text AS t;
-            CREATE VIEW none AS SELECT t FROM e WHERE t = NULL",
-        question: "SELECT count(*) FROM none",
+        made: "CREATE TABLE big AS SELECT md5(i::text) AS t FROM generate_series(1, 60000) i; CREATE INDEX ON big (t);
+            CREATE TABLE a (t text[] DEFAULT '{NULL,\"NULL\"}', i int[], u text);
+            INSERT INTO a VALUES (DEFAULT, '{1,NULL,3}', 'ü');
+            CREATE VIEW nobody AS SELECT u FROM a WHERE u = NULL;
+            SELECT lo_from_bytea(7, 'large'); CREATE SEQUENCE s START 7; SELECT nextval('s');
+            GRANT ALL ON ALL TABLES IN SCHEMA public TO reader; GRANT SELECT ON LARGE OBJECT 7 TO reader;
+            COMMENT ON DATABASE frozen IS 'an archive'; REVOKE ALL ON DATABASE frozen FROM PUBLIC",
+        question: "SELECT current_user, count(*) FROM public.big; SELECT count(*) FROM public.nobody;
+            SELECT t[1] IS NULL, t[2], i[2] IS NULL, length(u) FROM public.a;
+            INSERT INTO public.a DEFAULT VALUES RETURNING t[1] IS NULL, t[2]; SELECT lo_get(7);
+            SHOW default_transaction_read_only; SHOW default_transaction_isolation; SHOW client_encoding;
+            SELECT datacl, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()",
     },
 ];
 
@@ -162,6 +148,7 @@ const MAKING: &[&str] = &[
     "role=none",
     "client_encoding=UTF8",
     "transform_null_equals=off",
+    "temp_file_limit=-1",
 ];
 
 /// Runs SQL in sessions that begin with `settings`.
@@ -218,6 +205,22 @@ fn answers_are_the_same_however_a_database_comes_back() {
     let place = Workplace::default();
     let bundle = place.make_bundle(&source);
     let expected: Vec<String> = CASES.iter().map(|case| answer(&source, case)).collect();
+    // What views hold, in a server that says nothing of all this.
+    let (inside, mut settings) = (reachable(), String::from("cluster_conf = 'cluster.conf'\n"));
+    for (database, view) in [("prices", "shown"), ("shop", "daily"), ("texts", "seen"), ("words", "found")] {
+        let digest = format!("SELECT md5(string_agg(v::text, '|' ORDER BY v::text COLLATE \"C\")) FROM {view} v");
+        // How a value of the view itself is written is the session's.
+        let fixed = "datestyle=ISO,MDY";
+        let expected = sql(&source, database, &[fixed, "timezone=UTC"], &digest);
+        settings.push_str(&format!(
+            "[[drill.assert]]\ndatabase = '{database}'\nsql = \"\"\"SELECT ({digest}) = '{expected}'\"\"\"\n"
+        ));
+    }
+    place.write("drill.toml", settings);
+    let mut drill = place.cli(&["drill", "--config", "drill.toml", "--in"]);
+    drill.arg(inside.path()).arg(&bundle).env("PATH", source.path()).env("LOCPATH", locales.path());
+    let drill = drill.output().expect("it runs");
+    assert_eq!(drill.status.code(), Some(0), "{}", describe(&drill));
     // One that has all of it otherwise, and that nobody may write to unless he says so.
     let other = "default_transaction_read_only = on\nlc_monetary = 'es_CL'\narray_nulls = off\n\
         timezone = 'America/Lima'\ndatestyle = 'German'\nintervalstyle = 'iso_8601'\nbytea_output = 'escape'\n\
@@ -235,5 +238,117 @@ fn answers_are_the_same_however_a_database_comes_back() {
         for (how, server) in [("restored", &target), ("by hand", &by_hand)] {
             assert_eq!(answer(server, case), *expected, "{}, {how}", case.name);
         }
+    }
+}
+
+/// A server whose own settings say what the database does not.
+#[test]
+fn what_the_server_says_of_values_is_told_and_the_values_stay() {
+    let locales = locales();
+    let says = "lc_monetary = 'es_CO'\ntimezone = 'Asia/Tokyo'\ndatestyle = 'SQL, DMY'\narray_nulls = off\n\
+        default_transaction_read_only = on\ndefault_transaction_deferrable = on\n";
+    let source = server(locales.path(), says);
+    sql(&source, "postgres", MAKING, "CREATE DATABASE shop");
+    sql(
+        &source,
+        "shop",
+        MAKING,
+        "CREATE TABLE orders (at timestamptz, day date, price money, many text[], CHECK (at::date = day));
+         INSERT INTO orders SELECT t, t::date, '12,50', '{NULL,a}' FROM generate_series('2024-01-01'::timestamptz, '2024-01-08', '7 h') t;
+         CREATE MATERIALIZED VIEW daily AS SELECT at::date::text AS day, sum(price)::text, count(many[2]) FROM orders GROUP BY 1",
+    );
+    // A locale of the source's that readers of the first format would take for their own.
+    let place = Workplace::default();
+    let bundle = place.make_bundle(&source);
+    assert_eq!(open(&bundle).footer().format, 2);
+    // One that has neither the locale nor any of the settings.
+    let target = Postgres::start();
+    let output = place.restore_all(&target, &bundle, &[]);
+    let said = describe(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let asked =
+        "SELECT sum(price::numeric), count(*) FILTER (WHERE many[1] IS NULL), count(DISTINCT at::date) FROM orders;
+        SELECT day, count FROM daily ORDER BY 1";
+    let days = "SELECT day, count FROM daily ORDER BY 1";
+    assert_eq!(target.sql("shop", days), source.sql("shop", days));
+    let tokyo = &["timezone=Asia/Tokyo", "datestyle=SQL,DMY"];
+    assert_eq!(sql(&target, "shop", tokyo, asked), source.sql("shop", asked));
+    for word in ["TimeZone = Asia/Tokyo", "lc_monetary = es_CO", "ALTER DATABASE \"shop\" SET TimeZone = 'Asia/Tokyo'"]
+    {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let inside = reachable();
+    place.write(
+        "drill.toml",
+        "cluster_conf = 'cluster.conf'\n[[drill.assert]]\ndatabase = 'shop'\n\
+         sql = \"SELECT sum(price::numeric) = 12.5 * count(*) FROM orders\"\n[[drill.assert]]\ndatabase = 'shop'\n\
+         sql = \"SELECT count(*) = 8 FROM daily WHERE day ~ '^0./01/2024$'\"\n",
+    );
+    let mut drill = place.cli(&["drill", "--config", "drill.toml", "--in"]);
+    let drill = drill.arg(inside.path()).arg(&bundle).env("PATH", source.path()).output().expect("it runs");
+    assert_eq!(drill.status.code(), Some(0), "{}", describe(&drill));
+}
+
+#[test]
+fn settings_that_the_server_does_not_take_are_left_out_and_said_beforehand() {
+    let locales = locales();
+    let library = Path::new("/usr/lib/postgresql").join(installations().pop().expect("one").major.to_string());
+    let copy = locales.path().join("only_here.so");
+    fs::copy(library.join("lib/refint.so"), &copy).expect("a library");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let source = server(locales.path(), &format!("dynamic_library_path = '$libdir:{}'\n", locales.path().display()));
+    source.sql("postgres", "CREATE ROLE app");
+    source.sql("postgres", "CREATE DATABASE odd");
+    source.sql("odd", "CREATE TABLE p AS SELECT 1250::int4::money AS price");
+    for setting in [
+        "DATABASE odd SET lc_monetary = 'es_CO'",
+        "DATABASE odd SET session_preload_libraries = 'only_here'",
+        "DATABASE odd SET auto_explain.nothing_of_it = 'x'",
+        "DATABASE odd SET timezone = 'Asia/Tokyo'",
+        "ROLE app IN DATABASE odd SET work_mem = '7MB'",
+        "ROLE app IN DATABASE odd SET lc_time = 'es_CO'",
+    ] {
+        source.sql("postgres", &format!("ALTER {setting}"));
+    }
+    let place = Workplace::default();
+    let bundle = place.make_bundle(&source);
+    let newest = installations().pop().expect("one installation at least");
+    let target = Postgres::start_version(&newest, "shared_preload_libraries = 'auto_explain'\n");
+    let before = state(&target);
+    let mut dry = place.restore(&target, &["--release", "2.6.3", "--dry-run", "--file"]);
+    let dry = dry.arg(&bundle).output().expect("it runs");
+    assert!(state(&target) == before, "a dry run changed something");
+    let output = place.restore_all(&target, &bundle, &[]);
+    for output in [dry, output] {
+        let said = describe(&output);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        for word in ["lc_monetary", "only_here", "auto_explain.nothing_of_it", "lc_time", "ALTER DATABASE \"odd\" SET"]
+        {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+    assert_eq!(target.sql("odd", "SELECT price::numeric FROM p; SHOW timezone"), "1250.00\nAsia/Tokyo");
+    let kept = "SELECT coalesce(rolname, '-'), setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase \
+        LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = 'odd' ORDER BY 1";
+    assert_eq!(target.sql("postgres", kept), "-|{TimeZone=Asia/Tokyo}\napp|{work_mem=7MB}");
+}
+
+#[test]
+fn amounts_in_bundles_of_earlier_versions_are_read_as_they_were_written() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/money");
+    let bundle = fs::read_dir(golden).expect("a directory").flatten().next().expect("a bundle").path();
+    let (locales, place) = (locales(), Workplace::default());
+    let lacking = Postgres::start();
+    let output = place.restore_all(&lacking, &bundle, &["--only", "databases"]);
+    let said = describe(&output);
+    assert_eq!(output.status.code(), Some(13), "{said}");
+    assert!(said.contains("error   told: ") && said.contains("locale es_CO"), "{said}");
+    assert!(said.contains("warning untold: ") && said.contains("lc_monetary"), "{said}");
+    let target = server(locales.path(), "lc_monetary = 'es_CO'\n");
+    let output = place.restore_all(&target, &bundle, &["--only", "databases"]);
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+    for database in ["told", "untold"] {
+        let amounts = "INSERT INTO p DEFAULT VALUES; SELECT price::numeric FROM p";
+        assert_eq!(target.sql(database, amounts), "12.50\n999999.75\n12.50", "{database}");
     }
 }
