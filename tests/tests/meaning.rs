@@ -90,7 +90,7 @@ const CASES: [Case; 5] = [
             INSERT INTO a VALUES (DEFAULT, '{1,NULL,3}', 'ü');
             CREATE VIEW nobody AS SELECT u FROM a WHERE u = NULL;
             SELECT lo_from_bytea(7, 'large'); CREATE SEQUENCE s START 7; SELECT nextval('s');
-            GRANT ALL ON ALL TABLES IN SCHEMA public TO reader; GRANT SELECT ON LARGE OBJECT 7 TO reader;
+            GRANT ALL ON ALL TABLES IN SCHEMA public TO reader; GRANT SELECT ON s TO reader; GRANT SELECT ON LARGE OBJECT 7 TO reader;
             COMMENT ON DATABASE frozen IS 'an archive'; REVOKE ALL ON DATABASE frozen FROM PUBLIC",
         question: "SELECT current_user, count(*) FROM public.big; SELECT count(*) FROM public.nobody;
             SELECT t[1] IS NULL, t[2], i[2] IS NULL, length(u) FROM public.a;
