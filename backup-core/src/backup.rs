@@ -8,16 +8,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bundle::FORMAT;
 use crate::bundle::manifest::{Entry, Host, Manifest, Server, Sha256Digest, Source, number_chunks};
 use crate::bundle::name::{BundleName, FileName};
 use crate::bundle::pack::cores;
 use crate::bundle::writer::{Tail, Writer};
+use crate::bundle::{FORMAT, FORMAT_OF_MONEY};
 use crate::catalog::Series;
 use crate::cluster::agent::Remote;
 use crate::cluster::hosts::{self, Record, ask_if_let_in, own_addresses, records};
 use crate::component::files;
-use crate::component::postgres::{self, Beside, Capture, Captured};
+use crate::component::postgres::{self, Beside, Capture, Captured, DatabaseFacts};
 use crate::context::Context;
 pub use crate::destinations::Destination;
 use crate::destinations::{Abandon, Delivered, Destinations};
@@ -266,7 +266,7 @@ async fn fill(
     let needs = ready.needs.iter().cloned().chain(crate::sealed::of_hosts(&hosts)).collect();
     number_chunks(&mut tail.entries);
     let manifest = Manifest {
-        format: FORMAT,
+        format: format(&ready.postgres.databases),
         tool: TOOL.into(),
         name: name.to_string(),
         created: name.time(),
@@ -358,6 +358,19 @@ fn source(settings: &Settings, request: &Request, ready: &Ready, context: &Conte
     }
 }
 
+/// Readers of the first format take amounts of money to be written as the server that they restore into would write them,
+/// and would get those wrong that the source wrote otherwise.
+fn format(databases: &[DatabaseFacts]) -> u32 {
+    let alike = |facts: &DatabaseFacts| {
+        let locale = facts.session.get("lc_monetary").map(String::as_str).unwrap_or_default();
+        ["C", "POSIX"].contains(&locale) || ["C.", "en_US"].iter().any(|start| locale.starts_with(start))
+    };
+    match databases.iter().all(|facts| !facts.money || alike(facts)) {
+        true => FORMAT,
+        false => FORMAT_OF_MONEY,
+    }
+}
+
 /// What `bundle.json` says: all that is known before anything is captured.
 #[derive(Serialize)]
 struct Beginning<'b> {
@@ -389,7 +402,7 @@ async fn capture(
     let readme = postgres::readme(&name.to_string(), &pairs, version, beside);
     writer.add("README.txt", readme.as_bytes()).await?;
     let beginning = Beginning {
-        format: FORMAT,
+        format: format(&ready.postgres.databases),
         tool: TOOL,
         name: name.to_string(),
         created: name.time(),

@@ -7,7 +7,7 @@ use rustix::fs::{Access, access};
 use crate::backup::Request;
 use crate::component::files::Tree;
 use crate::component::postgres::connection::{Connection, Parameters, connect, connect_first};
-use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Tools};
+use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Sign, Tools, bound};
 use crate::component::release::{self, Origin, Release};
 use crate::context::Context;
 use crate::destinations::Destination;
@@ -238,18 +238,16 @@ async fn look_at_postgres(
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, server.major()).await;
     let tools = findings.keep("pg-dump", "pg_dump", tools);
     if let Some(tools) = &tools {
-        findings.all.push(Finding::info(
-            "pg-dump",
-            tools.directory.display().to_string(),
-            format!("pg_dump {}", tools.version),
-        ));
+        let place = tools.directory.display().to_string();
+        findings.all.push(Finding::info("pg-dump", &place, format!("pg_dump {}", tools.version)));
+        findings.all.extend(newer_pg_dump(tools, &server, &place));
     }
     let listed = postgres::databases(&connection, &server, wanted).await;
     let (mut databases, closed) = findings.keep("database", "PostgreSQL", listed)?;
     findings.all.extend(closed);
     let mut needs = Vec::new();
     let mut left = Vec::new();
-    for facts in &databases {
+    for facts in &mut databases {
         let connected = connect(&parameters.with_database(&facts.name)).await;
         if connected.is_err()
             && wanted.is_empty()
@@ -278,8 +276,14 @@ async fn look_at_postgres(
         let pitfalls = postgres::pitfalls(&connection, &facts.name, server.major()).await;
         let pitfalls = findings.keep("database", &facts.name, pitfalls);
         findings.all.extend(pitfalls.unwrap_or_default());
+        let session = findings.keep("database", &facts.name, postgres::session_of(&connection).await);
+        facts.session = session.unwrap_or_default();
+        facts.money =
+            findings.keep("database", &facts.name, postgres::has_money(&connection).await).unwrap_or_default();
         let extensions = findings.keep("database", &facts.name, postgres::extensions(&connection).await);
-        needs.extend(sealed::of_database(facts, &extensions.unwrap_or_default()));
+        let extensions = extensions.unwrap_or_default();
+        let bound = findings.keep("database", &facts.name, bound(&connection, &extensions, Sign::Asks).await);
+        needs.extend(sealed::of_database(facts, &extensions, &bound.unwrap_or_default()));
     }
     databases.retain(|facts| !left.contains(&facts.oid));
     if databases.is_empty() {
@@ -288,6 +292,23 @@ async fn look_at_postgres(
     let roles = sealed::of_roles(&connection, &server, &databases, settings.role_passwords && server.superuser).await;
     needs.extend(findings.keep("roles", "roles", roles).unwrap_or_default());
     Some(ReadyPostgres { parameters, connection, server, tools: tools?, databases, needs })
+}
+
+/// What a bundle can be restored into is for the version of pg_dump to say, and not for the server's.
+fn newer_pg_dump(tools: &Tools, server: &ServerFacts, place: &str) -> Option<Finding> {
+    let (by, major) = (tools.major, server.major());
+    if by <= major {
+        return None;
+    }
+    // Those of 17 and newer write what no older server takes.
+    let message = match by >= 17 && major < 17 {
+        true => format!("pg_dump {by} is newer than the server, {major}, which then takes no restore of the bundle"),
+        false => {
+            format!("pg_dump {by} is newer than the server, {major}: by hand the bundle is restored into {by} or newer")
+        }
+    };
+    let hint = format!("install the package postgresql-client-{major}");
+    Some(Finding::warning("pg-dump-newer", place, message).hint(hint))
 }
 
 /// A destination that can't be written does not hold up the others. Gives those that can, and why the others can't.

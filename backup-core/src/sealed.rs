@@ -14,8 +14,8 @@ use crate::finding::Finding;
 /// The extension that every server has.
 const BUILT_IN: &str = "plpgsql";
 
-/// What of one database: extensions, and a tablespace.
-pub(crate) fn of_database(facts: &DatabaseFacts, extensions: &[Extension]) -> Vec<Finding> {
+/// What of one database: extensions, and a tablespace; `bound` are those that want a database of a certain name.
+pub(crate) fn of_database(facts: &DatabaseFacts, extensions: &[Extension], bound: &[String]) -> Vec<Finding> {
     let mut needs: Vec<Finding> = extensions
         .iter()
         .filter(|extension| extension.name != BUILT_IN)
@@ -25,6 +25,12 @@ pub(crate) fn of_database(facts: &DatabaseFacts, extensions: &[Extension]) -> Ve
             Finding::info("needs-extension", subject, message)
         })
         .collect();
+    needs.extend(bound.iter().map(|name| {
+        let subject = format!("{}: extension {name}", facts.name);
+        let message = "it may want a database of this very name, and a restore builds under another one first: it is \
+            refused then, and the database is restored by hand";
+        Finding::info("needs-database-name", subject, message).hint("README.txt in the bundle says how; try it once")
+    }));
     if !facts.tablespace.starts_with("pg_") {
         let message = format!("a restore needs the tablespace {} on the server", facts.tablespace);
         needs.push(Finding::info("needs-tablespace", &facts.name, message));

@@ -55,7 +55,7 @@ fn a_bundle_of_a_newer_format_is_named_as_such() {
         let at = bytes.len() - footer::LENGTH;
         let mut footer =
             Footer::decode(bytes[at..].try_into().expect("a footer"), bytes.len() as u64).expect("a footer");
-        footer.format = 2;
+        footer.format = 3;
         bytes.splice(at.., footer.encode());
         let name = bundle.file_name().expect("a name").to_string_lossy().into_owned();
         let path = place.write(&format!("bundles/{name}"), bytes);
@@ -68,7 +68,7 @@ fn a_bundle_of_a_newer_format_is_named_as_such() {
             let output = run.output().expect("the command runs");
             assert_eq!(output.status.code(), Some(code), "{command}: {}", describe(&output));
             let text = describe(&output);
-            assert!(text.contains("has format 2") && !text.contains("DAMAGED"), "{command}: {text}");
+            assert!(text.contains("has format 3") && !text.contains("DAMAGED"), "{command}: {text}");
             assert!(command == "list" || text.contains("orchestrator-cli 0.1"), "{command}: {text}");
         }
     }

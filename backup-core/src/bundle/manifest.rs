@@ -1,5 +1,6 @@
 //! The manifest: every entry's size, digest and place, every table's row count, where it all came from.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -170,6 +171,13 @@ pub struct Database {
     /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
     #[serde(default)]
     pub settings: Vec<Setting>,
+    /// What sessions in it began with, of the settings that decide what values mean, whoever set them. Where it is there,
+    /// amounts of money are written by the locale C.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<BTreeMap<String, String>>,
+    /// Whether it has amounts of money.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub money: bool,
     /// Its extensions.
     #[serde(default)]
     pub extensions: Vec<Extension>,

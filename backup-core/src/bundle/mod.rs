@@ -16,5 +16,7 @@ pub mod sparse;
 pub mod verify;
 pub mod writer;
 
-/// The format that this tool writes, and the newest that it reads.
+/// The format that this tool writes as a rule, and the oldest that it reads.
 pub const FORMAT: u32 = 1;
+/// The newest that it reads: as the first one, for amounts of money that readers of the first one alone would get wrong.
+pub const FORMAT_OF_MONEY: u32 = 2;

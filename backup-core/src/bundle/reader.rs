@@ -12,7 +12,7 @@ use super::header::{EntryKind, Head, RECORD};
 use super::manifest::{self, Entry, Manifest, Sha256Digest, described};
 use super::name::BundleName;
 use super::pack::cores;
-use super::{FORMAT, path, rules};
+use super::{FORMAT, FORMAT_OF_MONEY, path, rules};
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// Bytes that can be read at any place, from several threads at once.
@@ -198,12 +198,12 @@ fn parse_manifest(head: &Head, json: &[u8], format: u32) -> Result<Manifest> {
         #[serde(default)]
         tool: Option<String>,
     }
-    if format != FORMAT {
+    if !(FORMAT..=FORMAT_OF_MONEY).contains(&format) {
         let least: Option<Least> = serde_json::from_slice(json).ok();
         let tool = least.and_then(|least| least.tool).unwrap_or_else(|| "another version of orchestrator-cli".into());
         return Err(Error::new(
             Kind::Unsupported,
-            format!("the bundle has format {format}, and this tool reads format {FORMAT}"),
+            format!("the bundle has format {format}, and this tool reads format {FORMAT} to {FORMAT_OF_MONEY}"),
         )
         .hint(format!("it was written by {}; use that version or a newer one", path::to_text(tool.as_bytes()))));
     }

@@ -14,7 +14,7 @@ use super::header::{Head, RECORD};
 use super::manifest::{self, Chunk, Entry, Manifest, Sha256Digest, described};
 use super::name::BundleName;
 use super::pack::{Packed, Packer};
-use super::{FORMAT, path, rules};
+use super::{path, rules};
 use crate::event::Meter;
 use crate::{Error, ErrorContext, Kind, Result};
 
@@ -343,7 +343,7 @@ impl<W: Write> Tail<W> {
             return Err(Error::new(Kind::Failed, format!("write the manifest: {why}"))
                 .hint("back up fewer files or databases into one bundle"));
         }
-        self.seal_json(json)
+        self.seal_json(json, manifest.format)
     }
 
     /// [`Tail::seal`] of whatever `manifest` says. For tests that need a hostile bundle.
@@ -352,10 +352,10 @@ impl<W: Write> Tail<W> {
     /// A failure to write.
     pub fn seal_unchecked(self, manifest: &Manifest) -> Result<Sealed<W>> {
         let json = to_json(manifest)?;
-        self.seal_json(json)
+        self.seal_json(json, manifest.format)
     }
 
-    fn seal_json(mut self, json: Vec<u8>) -> Result<Sealed<W>> {
+    fn seal_json(mut self, json: Vec<u8>, format: u32) -> Result<Sealed<W>> {
         let manifest_offset = self.offset;
         let mut stored = Sha256::new();
         self.begin(Head::private(manifest::PATH, json.len() as u64, self.seconds), &mut stored)?;
@@ -368,7 +368,7 @@ impl<W: Write> Tail<W> {
         let manifest_stored = self.offset - manifest_offset;
         self.put(&END_OF_ARCHIVE, None)?;
         let footer = Footer {
-            format: FORMAT,
+            format,
             manifest_offset,
             manifest_stored,
             bundle_length: self.offset + super::footer::LENGTH as u64,

@@ -10,11 +10,12 @@ use super::source::{Pair, Source};
 use crate::bundle::manifest::{Database, Manifest, Server};
 use crate::bundle::name::timestamp;
 use crate::bundle::pack::cores;
+use crate::bundle::reader::OpenBundle;
 use crate::component::postgres::connection::{Parameters, connect_first};
 use crate::component::postgres::{self, Names, Target, server_findings};
 use crate::finding::{Finding, Findings, bytes};
 use crate::settings::RestoreSettings;
-use crate::{Context, Error, Kind};
+use crate::{Context, Error, Kind, Result};
 
 /// Connections for each core: while one waits for the server, another decompresses.
 const JOBS_PER_CORE: usize = 2;
@@ -140,6 +141,10 @@ pub(super) async fn look(
         let needs = findings.keep("database", name, target.requirement_findings(database).await);
         findings.all.extend(needs.unwrap_or_default());
         look_at_tablespaces(source, database, target, findings).await;
+        if let Source::Bundle(bundle) = source {
+            let found = findings.keep("database", name, setting_findings(bundle, name, database, target).await);
+            findings.all.extend(found.unwrap_or_default());
+        }
         let Some((occupant, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
         findings.all.extend(found);
         let [shadow, before] = ["restore", "before"].map(|infix| beside(name, infix, &timestamp));
@@ -157,6 +162,22 @@ pub(super) async fn look(
     }
     look_at_space(size, target, findings).await;
     Some((roles, planned))
+}
+
+/// What of its settings the server does not take, and what its values will mean there.
+async fn setting_findings(
+    bundle: &OpenBundle,
+    name: &str,
+    database: &Database,
+    target: &Target,
+) -> Result<Vec<Finding>> {
+    let content = |file: &str| bundle.content(&format!("databases/{}/{file}.sql", database.directory));
+    let mut database = database.clone();
+    if database.session.is_none() {
+        // It was written before bundles had that, and says it by its types alone.
+        database.money = memchr::memmem::find(&content("pre-data")?, b" money").is_some();
+    }
+    target.setting_findings(name, &database, &content("create")?).await
 }
 
 /// A database that a script's takes the place of lends it its properties; and should have some of its tables.

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tokio::sync::OnceCell;
 
 pub use current::{Current, Moved, current, unfinished};
 pub use drill::{Drill, drill};
@@ -136,7 +137,8 @@ fn work(plan: Plan, target: Option<Target>, source: Option<Source>, context: &Co
         Some(Source::Pair(pair)) => pair.script.size / 2 * 3,
     };
     meter.total.store(total, Relaxed);
-    Arc::new(Work { plan, target, source, meter, found: Mutex::default(), context: context.clone() })
+    let building = plan.databases.iter().map(|_| OnceCell::new()).collect();
+    Arc::new(Work { plan, target, building, source, meter, found: Mutex::default(), context: context.clone() })
 }
 
 /// The server that a plan was made for, where it has databases; `written_by` is the major version that programs must

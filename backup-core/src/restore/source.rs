@@ -320,6 +320,8 @@ fn manifest(
         privileges: Vec::new(),
         comment: None,
         settings: Vec::new(),
+        session: None,
+        money: false,
         extensions: contents.extensions.iter().cloned().map(extension).collect(),
         size: contents.size,
         roles: contents.roles.iter().cloned().collect(),

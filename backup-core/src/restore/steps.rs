@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use tokio::sync::OnceCell;
 
 use super::plan::Plan;
 use super::source::Source;
@@ -20,6 +21,8 @@ pub(super) struct Work {
     pub(super) plan: Plan,
     /// Needed where there are databases.
     pub(super) target: Option<Target>,
+    /// The same for each database of the plan, once it has been asked.
+    pub(super) building: Vec<OnceCell<Target>>,
     /// Needed to apply steps; they are undone without it.
     pub(super) source: Option<Source>,
     pub(super) meter: Arc<Meter>,
@@ -35,6 +38,13 @@ impl Work {
 
     pub(super) fn target(&self) -> Result<&Target> {
         self.target.as_ref().ok_or_else(|| Error::new(Kind::Failed, "the server is not connected"))
+    }
+
+    /// The server for sessions that build a database of the plan.
+    async fn building(&self, index: usize) -> Result<Target> {
+        let database = &self.source()?.manifest().databases[self.plan.databases[index].index];
+        let target = self.target()?;
+        self.building[index].get_or_try_init(|| target.building(database)).await.cloned()
     }
 
     pub(super) fn source(&self) -> Result<&Source> {
@@ -177,10 +187,10 @@ impl Act {
 }
 
 impl RestoreStep {
-    fn load(&self, index: usize) -> Result<Load> {
+    async fn load(&self, index: usize) -> Result<Load> {
         let planned = &self.work.plan.databases[index];
         Ok(Load {
-            target: self.work.target()?.clone(),
+            target: self.work.building(index).await?,
             bundle: self.bundle()?,
             index: planned.index,
             name: planned.names.name.clone(),
@@ -197,13 +207,13 @@ impl RestoreStep {
         }
     }
 
-    fn script(&self, index: usize) -> Result<Script> {
+    async fn script(&self, index: usize) -> Result<Script> {
         let Source::Pair(pair) = self.work.source()? else {
             return Err(Error::new(Kind::Failed, "a bundle is no script"));
         };
         let planned = &self.work.plan.databases[index];
         Ok(Script {
-            target: self.work.target()?.clone(),
+            target: self.work.building(index).await?,
             file: pair.script.file.clone(),
             sha256: pair.script.sha256,
             parts: pair.script.parts.clone(),
@@ -241,16 +251,16 @@ impl RestoreStep {
         let target = || self.work.target();
         match self.act {
             Act::Roles => Ok(target()?.existing_roles(&plan.roles).await?.len() == plan.roles.len()),
-            Act::Create(index) => Ok(match self.load(index)?.is_created().await? {
+            Act::Create(index) => Ok(match self.load(index).await?.is_created().await? {
                 Some(found) => {
                     self.work.keep(found);
                     true
                 }
                 None => false,
             }),
-            Act::Rows(index) => self.load(index)?.are_rows_loaded().await,
-            Act::LargeObjects(index) => self.load(index)?.are_objects_loaded().await,
-            Act::Build(index) => self.script(index)?.is_built().await,
+            Act::Rows(index) => self.load(index).await?.are_rows_loaded().await,
+            Act::LargeObjects(index) => self.load(index).await?.are_objects_loaded().await,
+            Act::Build(index) => self.script(index).await?.is_built().await,
             // Nothing shows that these are complete, and to do them again changes nothing.
             Act::Indexes(_) | Act::Schema(_) | Act::Check(_) | Act::Properties(_) => Ok(false),
             Act::CheckBuilt(_) | Act::PropertiesOfBuilt(_) => Ok(false),
@@ -266,16 +276,16 @@ impl RestoreStep {
         let target = || self.work.target();
         match self.act {
             Act::Roles => target()?.create_roles(&self.bundle()?.content("databases/globals.sql")?).await,
-            Act::Create(index) => keep(self.load(index)?.create().await),
-            Act::Rows(index) => self.load(index)?.load_rows().await,
-            Act::LargeObjects(index) => self.load(index)?.load_objects().await,
-            Act::Indexes(index) => keep(self.load(index)?.build_indexes().await),
-            Act::Schema(index) => keep(self.load(index)?.finish_schema().await),
-            Act::Check(index) => keep(self.load(index)?.check().await),
-            Act::Properties(index) => keep(self.load(index)?.set_properties().await),
-            Act::Build(index) => self.script(index)?.build().await,
-            Act::CheckBuilt(index) => keep(self.script(index)?.check().await),
-            Act::PropertiesOfBuilt(index) => self.script(index)?.set_properties().await,
+            Act::Create(index) => keep(self.load(index).await?.create().await),
+            Act::Rows(index) => self.load(index).await?.load_rows().await,
+            Act::LargeObjects(index) => self.load(index).await?.load_objects().await,
+            Act::Indexes(index) => keep(self.load(index).await?.build_indexes().await),
+            Act::Schema(index) => keep(self.load(index).await?.finish_schema().await),
+            Act::Check(index) => keep(self.load(index).await?.check().await),
+            Act::Properties(index) => keep(self.load(index).await?.set_properties().await),
+            Act::Build(index) => self.script(index).await?.build().await,
+            Act::CheckBuilt(index) => keep(self.script(index).await?.check().await),
+            Act::PropertiesOfBuilt(index) => self.script(index).await?.set_properties().await,
             Act::Swap => swap(target()?, &plan.names()).await,
             Act::Files => self.stage_files(|_| true).await,
             Act::PlaceFiles => {

@@ -154,6 +154,8 @@ async fn database(
         privileges: facts.privileges.clone(),
         comment: facts.comment.clone(),
         settings: facts.settings.clone(),
+        session: Some(facts.session.clone()),
+        money: facts.money,
         extensions,
         size: facts.size,
         roles: Vec::new(),

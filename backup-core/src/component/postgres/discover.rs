@@ -60,6 +60,10 @@ pub struct DatabaseFacts {
     pub size: u64,
     /// Settings.
     pub settings: Vec<Setting>,
+    /// What its sessions begin with of what [`super::meaning::session`] asks; empty until that has been asked in it.
+    pub session: BTreeMap<String, String>,
+    /// Whether it has amounts of money.
+    pub money: bool,
 }
 
 /// Asks a server what it is.
@@ -267,6 +271,8 @@ fn facts(row: &Row, settings: &mut BTreeMap<u32, Vec<Setting>>) -> DatabaseFacts
         comment: row.get(12),
         size: u64::try_from(row.get::<_, i64>(14)).unwrap_or(0),
         settings: settings.remove(&oid).unwrap_or_default(),
+        session: BTreeMap::new(),
+        money: false,
     }
 }
 

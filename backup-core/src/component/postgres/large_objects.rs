@@ -6,8 +6,8 @@ use tokio::io::AsyncBufReadExt;
 
 use super::command::start;
 use super::connection::{Connection, Parameters};
-use super::query_failed;
 use super::tools::Tools;
+use super::{query_failed, session};
 use crate::bundle::writer::{Growing, Writer};
 use crate::{ErrorContext, Result};
 
@@ -35,7 +35,7 @@ pub(super) async fn capture(
     command.args(["--format=plain", "--section=data", "--exclude-table-data=*.*", "--no-password"]);
     command.args(["--lock-wait-timeout=60000", &format!("--snapshot={snapshot}")]);
     let mut dump = start(command, "dump the large objects with pg_dump", Stdio::null())?;
-    let mut splitter = Splitter::default();
+    let mut splitter = Splitter { settings: session::by_hand(), ..Splitter::default() };
     let mut script: Option<Growing> = None;
     let mut scripts = 0;
     let mut line = Vec::new();
@@ -77,7 +77,7 @@ pub(super) fn script_path(number: u64) -> String {
 /// Follows the dump line by line, so that it can be cut between two pieces of one object and joined again.
 #[derive(Default)]
 struct Splitter {
-    /// Settings from the dump's head, which every script repeats.
+    /// Our sessions' settings and those from the dump's head, which every script repeats.
     settings: String,
     /// The `\restrict` line's token.
     token: Option<String>,
@@ -143,7 +143,7 @@ impl Splitter {
         text
     }
 
-    /// What begins the next script where the last one ended; nothing before the first.
+    /// What begins the next script where the last one ended.
     fn reopen(&self) -> String {
         let mut text = String::new();
         if let Some(token) = &self.token {

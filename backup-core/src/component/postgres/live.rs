@@ -52,7 +52,7 @@ pub(crate) struct LiveTable {
 }
 
 /// What decides how a value is written, beside what every connection of ours sets.
-const WRITES: [&str; 3] = ["TimeZone", "bytea_output", "lc_monetary"];
+const WRITES: [&str; 2] = ["TimeZone", "bytea_output"];
 
 impl Live {
     /// Takes a picture of the database `name`. Its rows are written as those of a database with the settings `like`.
@@ -73,7 +73,7 @@ impl Live {
                 (Some(then), _) => then,
                 (None, _) => elsewhere(server, setting).await?,
             };
-            parameters = parameters.with_setting(setting, &value);
+            parameters = parameters.with_settings([(setting, value.as_str())]);
         }
         let snapshot = snapshot::take(&server.tools, &parameters).await?;
         Ok(Self { parameters, major: server.server.major(), encoding: facts.encoding.clone(), snapshot })

@@ -1,5 +1,6 @@
 //! A PostgreSQL server as a component: what it holds, captured under one snapshot per database.
 
+mod bound;
 mod capture;
 mod command;
 pub mod connection;
@@ -10,6 +11,7 @@ mod head;
 mod large_objects;
 mod live;
 mod load;
+mod meaning;
 mod pitfalls;
 pub(crate) mod plain;
 mod psql;
@@ -18,6 +20,7 @@ mod rows;
 mod schema;
 mod scripts;
 mod sequences;
+mod session;
 mod snapshot;
 mod sql;
 mod tables;
@@ -25,6 +28,7 @@ mod throwaway;
 mod tools;
 mod words;
 
+pub(crate) use bound::{Sign, bound};
 pub(crate) use capture::directory;
 pub use capture::{Capture, Captured, capture};
 pub(crate) use content::{Content, content};
@@ -36,6 +40,7 @@ pub(crate) use load::EXTENSION_VERSION;
 pub use load::{
     Load, Names, Script, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped,
 };
+pub(crate) use meaning::{has_money, session as session_of};
 pub use pitfalls::pitfalls;
 pub use roles::{Lacking, lacking};
 pub use scripts::{Beside, readme};

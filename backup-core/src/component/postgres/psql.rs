@@ -8,7 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::command::{Running, start};
-use super::connection::{Parameters, SESSION};
+use super::connection::Parameters;
+use super::session;
 use super::tools::Tools;
 use crate::{Error, ErrorContext, Kind, Result};
 
@@ -61,7 +62,7 @@ impl Psql {
         command.args(["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1"]);
         command.env("PGCLIENTENCODING", "SQL_ASCII");
         let mut session = start(command, DOING, Stdio::piped())?;
-        send(&mut session, format!("\\o /dev/null\n{SESSION};\n{};\n\\o\n", self.begin).as_bytes()).await;
+        send(&mut session, format!("\\o /dev/null\n{};\n{};\n\\o\n", session::begin(), self.begin).as_bytes()).await;
         Ok(Box::new(session))
     }
 }

@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::connection::Connection;
 use super::discover::{DatabaseFacts, ServerFacts};
-use super::{grants, query_failed, sql};
+use super::{grants, query_failed, session, sql};
 use crate::Result;
 use crate::finding::Finding;
 
@@ -71,10 +71,10 @@ pub(super) async fn globals(
     let rows = connection.query(&query, &[&databases]).await.map_err(failed)?;
     let mut script = String::from(
         "-- The roles that the databases need. A role that exists already is left as it is, and so is who is a member\n\
-         -- of it, unless the member is made here.\n\
-         SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\
-         CREATE TEMPORARY TABLE created_roles (name text);\n\n",
+         -- of it, unless the member is made here.\n",
     );
+    script.push_str(&session::by_hand());
+    script.push_str("SET client_encoding = 'UTF8';\nCREATE TEMPORARY TABLE created_roles (name text);\n\n");
     script.push_str(&tablespaces(connection).await?);
     rows.iter().for_each(|row| script.push_str(&role(row)));
     let options =

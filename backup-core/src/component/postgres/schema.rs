@@ -2,14 +2,17 @@
 
 use super::command::{Ran, run};
 use super::connection::Parameters;
+use super::load::pieces;
+use super::session;
 use super::tools::Tools;
 use crate::Result;
 use crate::bundle::writer::Writer;
 
+const BEFORE_ROWS: &str = "pre-data.sql";
 /// Where the database's entries go in the bundle, and what the readable scripts are.
 const SCRIPTS: [(&str, &[&str]); 3] = [
     ("create.sql", &DATABASE_ALONE),
-    ("pre-data.sql", &["--section=pre-data"]),
+    (BEFORE_ROWS, &["--section=pre-data"]),
     ("post-data.sql", &["--section=post-data"]),
 ];
 
@@ -25,13 +28,14 @@ pub(super) async fn capture(
     directory: &str,
     writer: &Writer,
 ) -> Result<String> {
-    let mut command = tools.client("pg_dump", parameters);
+    let mut command = tools.client("pg_dump", &parameters.with_settings([session::MONEY]));
     command.args(["--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=60000"]);
     command.args(["--section=pre-data", "--section=post-data", &format!("--snapshot={snapshot}")]);
     let Ran { output: dump, said } = run(command, "dump the schema with pg_dump", None).await?;
     writer.add(&format!("{directory}/schema.dump"), &dump).await?;
     for (name, arguments) in SCRIPTS {
-        writer.add(&format!("{directory}/{name}"), &script(tools, arguments, &dump).await?).await?;
+        let script = to_be_run(name, &script(tools, arguments, &dump).await?);
+        writer.add(&format!("{directory}/{name}"), &script).await?;
     }
     Ok(said)
 }
@@ -44,6 +48,28 @@ pub(super) async fn creation(tools: &Tools, parameters: &Parameters) -> Result<V
     command.args(["--section=pre-data", "--exclude-schema=*"]);
     let dump = run(command, "dump the database's properties with pg_dump", None).await?.output;
     script(tools, &DATABASE_ALONE, &dump).await
+}
+
+/// A script for people: nothing that server, database or role say stops it.
+fn to_be_run(name: &str, script: &[u8]) -> Vec<u8> {
+    let begin = session::by_hand().into_bytes();
+    let mut whole = begin.clone();
+    // In the body of a function anything may look like a statement, and those come before rows.
+    if name == BEFORE_ROWS {
+        whole.extend_from_slice(script);
+        return whole;
+    }
+    for piece in pieces(script) {
+        // What views hold is computed as the database's own sessions would.
+        if piece.starts_with(b"REFRESH MATERIALIZED VIEW ") {
+            whole.extend_from_slice(session::AS_USERS.as_bytes());
+        }
+        whole.extend_from_slice(piece);
+        if piece.starts_with(b"\\connect ") {
+            whole.extend_from_slice(&begin);
+        }
+    }
+    whole
 }
 
 /// A dump's entries that `arguments` name, as SQL.

@@ -21,6 +21,9 @@ pub(super) fn database<'c>(
     drops.iter().for_each(|drop| script.push_str(&format!("{drop};\n")));
     let mut include = |path: &str| script.push_str(&line(path));
     include("pre-data.sql");
+    // A session takes no setting that names what is not there yet, such as a configuration of text search.
+    script.push_str("\\connect\n");
+    let mut include = |path: &str| script.push_str(&format!("\\ir '{directory}/{path}'\n"));
     (1..=large_objects).for_each(|number| include(&script_path(number)));
     chunks.for_each(|chunk| include(&chunk_path(chunk.number)));
     include("sequences.sql");

@@ -65,12 +65,12 @@ fn quoted_name(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// What every script of rows begins with, so that it can be run alone: the settings that `pg_dump` writes.
+/// What every script of rows begins with, so that it can be run alone: our sessions' settings, and those that `pg_dump`
+/// writes.
 pub(super) fn preamble(encoding: &str) -> Vec<u8> {
-    let encoding = literal(encoding);
+    let (fixed, encoding) = (super::session::by_hand(), literal(encoding));
     format!(
-        "SET statement_timeout = 0;\nSET lock_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\n\
-         SET client_encoding = {encoding};\nSET standard_conforming_strings = on;\nSET search_path = '';\n\
+        "{fixed}SET client_encoding = {encoding};\nSET search_path = '';\n\
          SET check_function_bodies = false;\nSET xmloption = content;\nSET client_min_messages = warning;\n\
          SET row_security = off;\n\n"
     )

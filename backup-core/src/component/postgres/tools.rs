@@ -34,9 +34,7 @@ impl Tools {
         for variable in Parameters::removed_variables() {
             command.env_remove(variable);
         }
-        // Scripts are read by us too, so texts in them have one form whatever the server's default is.
-        let options = format!("{} -c standard_conforming_strings=on", parameters.get("options").unwrap_or_default());
-        command.envs(parameters.variables()).env("PGOPTIONS", options).env("LC_ALL", "C");
+        command.envs(parameters.variables()).env("PGOPTIONS", parameters.options()).env("LC_ALL", "C");
         command
     }
 }

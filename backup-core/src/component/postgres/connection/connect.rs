@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::super::{query_failed, session};
 use super::parameters::{Host, Parameters};
 use super::{describe, tls};
 use crate::finding::Finding;
@@ -47,31 +48,36 @@ impl Drop for Connection {
     }
 }
 
-/// Settings of every connection, those that `pg_dump` makes: values are written the same whatever the server's defaults.
-pub(in super::super) const SESSION: &str = "SET DATESTYLE = ISO; SET INTERVALSTYLE = POSTGRES; SET extra_float_digits = 3; \
-    SET synchronize_seqscans = off; SET statement_timeout = 0; SET lock_timeout = 0; \
-    SET idle_in_transaction_session_timeout = 0; SET row_security = off; SET quote_all_identifiers = off; \
-    SELECT pg_catalog.set_config('search_path', '', false), \
-    (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings \
-     WHERE name IN ('transaction_timeout', 'idle_session_timeout'))";
-
 /// Connects to the first host that answers.
 ///
 /// # Errors
 /// One sentence on why no host could be used, with the server's own words and a hint.
 pub async fn connect(parameters: &Parameters) -> Result<Connection> {
-    connect_first(parameters).await.map(|(connection, _)| connection)
+    first(parameters).await.map(|(connection, _)| connection)
 }
 
-/// Connects to the first host that answers, and returns the parameters that lead to that host alone.
+/// Connects to the first host that answers, and returns the parameters that lead to that host alone, and that know which
+/// settings it takes.
 ///
 /// # Errors
 /// As [`connect`].
 pub async fn connect_first(parameters: &Parameters) -> Result<(Connection, Parameters)> {
+    let (connection, mut parameters) = first(parameters).await?;
+    let names: Vec<&str> = session::WHERE_KNOWN.iter().map(|(name, _)| *name).collect();
+    // One that only superusers may change is fixed already, where it could be.
+    let sql =
+        "SELECT name FROM pg_catalog.pg_settings WHERE name = ANY($1) AND (context = 'user' OR source = 'client')";
+    let rows = connection.query(sql, &[&names]).await;
+    let rows = rows.map_err(|error| query_failed("ask the server for its settings", &error))?;
+    parameters.settle(rows.iter().map(|row| row.get(0)).collect());
+    Ok((connection, parameters))
+}
+
+async fn first(parameters: &Parameters) -> Result<(Connection, Parameters)> {
     let hosts = parameters.hosts()?;
     let mut failure = None;
     for host in &hosts {
-        match connect_to(parameters, host).await {
+        match connect_settled(parameters, host).await {
             Ok(connection) => return Ok((connection, parameters.pinned_to(host))),
             Err(error) => failure = Some(error),
         }
@@ -79,7 +85,44 @@ pub async fn connect_first(parameters: &Parameters) -> Result<(Connection, Param
     Err(failure.unwrap_or_else(|| Error::new(Kind::Usage, "PostgreSQL connection: no host")))
 }
 
-async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection> {
+/// Tells apart, where nobody has yet, whether the server takes what keeps triggers on login from firing. Only a session
+/// could ask, and that would fire them.
+async fn connect_settled(parameters: &Parameters, host: &Host) -> Result<Connection> {
+    if parameters.is_settled() {
+        return connect_to(parameters, host).await.map_err(Failure::into_error);
+    }
+    let mut settled = parameters.clone();
+    settled.settle(vec![session::WHERE_KNOWN[0].0.into()]);
+    match connect_to(&settled, host).await {
+        Err(Failure::Setting(_)) => {
+            settled.settle(Vec::new());
+            connect_to(&settled, host).await.map_err(Failure::into_error)
+        }
+        other => other.map_err(Failure::into_error),
+    }
+}
+
+/// Why there is no connection.
+enum Failure {
+    /// The server does not know a setting, or the user may not change it.
+    Setting(Error),
+    Other(Error),
+}
+
+impl Failure {
+    fn into_error(self) -> Error {
+        let (Self::Setting(error) | Self::Other(error)) = self;
+        error
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection, Failure> {
     let (config, password_problem) = config(parameters, host)?;
     let tls = if host.is_socket() { None } else { tls::client(parameters)? };
     let mode = parameters.get("sslmode").unwrap_or("prefer");
@@ -98,8 +141,14 @@ async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection> 
         config.ssl_mode(SslMode::Require);
         result = open_encrypted(&config, tls).await;
     }
-    let connection = result.map_err(|error| failure(parameters, host, &error, password_problem))?;
-    connection.batch_execute(SESSION).await.map_err(|error| failure(parameters, host, &error, None))?;
+    let connection = result.map_err(|error| {
+        let refused = [SqlState::UNDEFINED_OBJECT, SqlState::INSUFFICIENT_PRIVILEGE];
+        let is_about_setting = error.code().is_some_and(|code| refused.contains(code));
+        let failure = failure(parameters, host, &error, password_problem);
+        if is_about_setting { Failure::Setting(failure) } else { Failure::Other(failure) }
+    })?;
+    let begun = connection.batch_execute(&session::begin()).await;
+    begun.map_err(|error| failure(parameters, host, &error, None))?;
     Ok(connection)
 }
 
@@ -125,9 +174,7 @@ fn config(parameters: &Parameters, host: &Host) -> Result<(Config, Option<Findin
     }
     config.dbname(parameters.get("dbname").unwrap_or(parameters.user()));
     config.application_name(parameters.get("application_name").unwrap_or("orchestrator-cli"));
-    if let Some(options) = parameters.get("options") {
-        config.options(options);
-    }
+    config.options(parameters.options());
     let seconds =
         parameters.get("connect_timeout").and_then(|text| text.parse::<u64>().ok()).filter(|seconds| *seconds > 0);
     config.connect_timeout(Duration::from_secs(seconds.unwrap_or(30)));

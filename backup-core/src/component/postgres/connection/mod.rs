@@ -11,7 +11,6 @@ mod passfile;
 mod service;
 mod tls;
 
-pub(super) use connect::SESSION;
 pub use connect::{Connection, connect, connect_first};
 pub use parameters::Parameters;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::super::session;
 use super::conninfo::{self, Pairs};
 use super::passfile::{self, Wanted};
 use super::service;
@@ -71,6 +72,10 @@ const UNSUPPORTED: [(&str, &[&str]); 6] = [
 pub struct Parameters {
     pairs: Pairs,
     home: Option<PathBuf>,
+    /// Those of [`session::WHERE_KNOWN`] that the server takes, once that is known.
+    known: Option<Vec<String>>,
+    /// Settings of the sessions beside those of every one.
+    settings: Vec<(String, String)>,
 }
 
 impl std::fmt::Debug for Parameters {
@@ -112,7 +117,7 @@ impl Parameters {
         default("user", environment.user.clone());
         default("application_name", Some("orchestrator-cli".into()));
         default("sslmode", Some("prefer".into()));
-        Ok(Self { pairs, home: environment.home.clone() })
+        Ok(Self { pairs, home: environment.home.clone(), known: None, settings: Vec::new() })
     }
 
     /// A parameter that is set.
@@ -127,18 +132,30 @@ impl Parameters {
         other
     }
 
-    /// The same connection with a setting of its sessions, whatever the database or the user has for it.
-    pub(in super::super) fn with_setting(&self, name: &str, value: &str) -> Self {
+    /// The same connection with settings of its sessions, before which neither server nor database nor role come.
+    pub(in super::super) fn with_settings<'s>(&self, settings: impl IntoIterator<Item = (&'s str, &'s str)>) -> Self {
         let mut other = self.clone();
-        let options = other.pairs.entry("options".into()).or_default();
-        options.push_str(&format!(" -c {name}="));
-        for c in value.chars() {
-            if c.is_ascii_whitespace() || c == '\\' {
-                options.push('\\');
-            }
-            options.push(c);
-        }
+        other.settings.extend(settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         other
+    }
+
+    /// Notes which of [`session::WHERE_KNOWN`] the server takes.
+    pub(super) fn settle(&mut self, known: Vec<String>) {
+        self.known = Some(known);
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// The options that a session begins with: the user's, and after them those that come first.
+    pub(in super::super) fn options(&self) -> String {
+        let known = self.known.iter().flatten();
+        let known = known.filter_map(|known| session::WHERE_KNOWN.iter().find(|(name, _)| name == known));
+        let fixed = session::ALWAYS.iter().chain(known).copied();
+        let more = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let options = fixed.chain(more).map(|(name, value)| session::option(name, value));
+        self.get("options").unwrap_or_default().to_owned() + &options.collect::<String>()
     }
 
     /// The same connection to the one host that answered, for all that must meet the same server.

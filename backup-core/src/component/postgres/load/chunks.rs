@@ -16,7 +16,7 @@ use super::{Load, Target, notes};
 use crate::bundle::manifest::{Chunk, Entry};
 use crate::bundle::reader::{EntryReader, OpenBundle, ReadAt};
 use crate::component::postgres::connection::Connection;
-use crate::component::postgres::{command, query_failed, sql, tables};
+use crate::component::postgres::{command, query_failed, session, sql, tables};
 use crate::event::Meter;
 use crate::{Error, ErrorContext, Kind, Result};
 
@@ -107,7 +107,7 @@ impl Load {
     async fn load(&self, tasks: VecDeque<Task>) -> Result<()> {
         let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
         let shared = Arc::new(Shared {
-            target: self.target.clone(),
+            target: self.target.reading(self.database()),
             database: self.shadow.clone(),
             bundle: self.bundle.clone(),
             meter: self.meter.clone(),
@@ -169,7 +169,8 @@ async fn noted(connection: &Connection) -> Result<HashMap<String, u64>> {
 impl Shared {
     async fn load_tasks(&self) -> Result<()> {
         let connection = self.target.connect(&self.database).await?;
-        connection.batch_execute(SESSION).await.map_err(|error| query_failed("begin to load rows", &error))?;
+        let begin = format!("{}; {SESSION}", session::LOADING);
+        connection.batch_execute(&begin).await.map_err(|error| query_failed("begin to load rows", &error))?;
         loop {
             let task = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             match task {

@@ -15,6 +15,7 @@ mod roles;
 mod schema;
 mod script;
 mod sessions;
+mod settings;
 mod shadow;
 mod statements;
 mod swap;
@@ -25,6 +26,7 @@ pub(crate) use confirm::EXTENSION_VERSION;
 pub use readiness::server_findings;
 pub use script::Script;
 pub use shadow::drop_database;
+pub(super) use statements::pieces;
 pub use swap::{Names, check_ways_back, swap, swap_back, swapped};
 
 use super::command;
@@ -49,7 +51,7 @@ pub struct Target {
 
 /// A database of a bundle on its way into a server.
 pub struct Load {
-    /// The server.
+    /// The server, as [`Target::building`] gives it.
     pub target: Target,
     /// The bundle.
     pub bundle: Arc<OpenBundle>,

@@ -1,4 +1,4 @@
-//! What belongs to a database and is not in it: owner, privileges, comment, settings.
+//! What belongs to a database and is not in it: owner, privileges, comment, and its settings once more.
 
 use super::statements::{self, Creation};
 use super::{Load, Target};
@@ -52,6 +52,8 @@ impl Load {
 impl Target {
     /// Gives a database what belongs to one that was made in this way.
     pub(super) async fn set_properties(&self, database: &str, creation: &Creation) -> Result<()> {
+        // A restore that an earlier version began has not made them before.
+        self.set_settings(database, creation).await?;
         let script = creation.properties_of(&sql::identifier(database))?;
         self.run_script(self.administrative(), "set the database's properties with psql", &script).await
     }

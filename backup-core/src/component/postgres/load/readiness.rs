@@ -1,12 +1,13 @@
 //! What a server must have before databases can be put back, as findings; nothing is changed.
 
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 
 use super::Target;
 use crate::Result;
 use crate::bundle::manifest::{Database, Server};
 use crate::component::postgres::connection::Connection;
-use crate::component::postgres::{ServerFacts, query_failed};
+use crate::component::postgres::{ServerFacts, Sign, bound, query_failed, sql};
 use crate::finding::{Finding, bytes};
 
 /// Connections that a restore needs beside those that load rows.
@@ -40,7 +41,23 @@ pub fn server_findings(facts: &ServerFacts, place: &str, source: Option<&Server>
             "where something in the databases needs it: add it to shared_preload_libraries and restart PostgreSQL first",
         ));
     }
+    findings.extend(source.and_then(|source| older_than_pg_dump(facts, place, source)));
     findings
+}
+
+/// What pg_dump of version 17 and newer sets first, older servers do not know, whatever the version of the bundle's server.
+fn older_than_pg_dump(facts: &ServerFacts, place: &str, source: &Server) -> Option<Finding> {
+    let by = source.pg_dump_major();
+    if by < 17 || facts.major() >= 17 || facts.major() < source.version_number / 10_000 {
+        return None;
+    }
+    let message =
+        format!("the server is version {}, and pg_dump {by} wrote the bundle, for version 17 and newer", facts.version);
+    let hint = format!(
+        "restore into PostgreSQL 17 or newer; for backups that this server takes, install postgresql-client-{}",
+        source.version_number / 10_000
+    );
+    Some(Finding::error("pg-dump-newer", place, message).hint(hint))
 }
 
 impl Target {
@@ -79,7 +96,42 @@ impl Target {
         let connection = self.administer().await?;
         let mut findings = extension_findings(&connection, database).await?;
         findings.extend(locale_findings(&connection, database).await?);
+        for name in bound(&connection, &database.extensions, Sign::Names).await? {
+            findings.extend(self.bound_finding(&database.name, &name).await?);
+        }
         Ok(findings)
+    }
+
+    /// Why an extension can't be made in a database of any name; tried where nobody's has that name, and taken back.
+    async fn bound_finding(&self, database: &str, name: &str) -> Result<Option<Finding>> {
+        let connection = self.connect("template1").await?;
+        // A schema of its own, for one that wants none in particular.
+        let create = format!(
+            "BEGIN; CREATE SCHEMA orchestrator_cli_restore; SET LOCAL search_path = orchestrator_cli_restore; \
+             CREATE EXTENSION {} CASCADE; ROLLBACK",
+            sql::identifier(name)
+        );
+        let refusal = match connection.batch_execute(&create).await {
+            Ok(()) => return Ok(None),
+            Err(error) => error,
+        };
+        // What is there already says nothing; what is not there at all is said elsewhere.
+        let silent = [
+            SqlState::DUPLICATE_OBJECT,
+            SqlState::UNDEFINED_FILE,
+            SqlState::FEATURE_NOT_SUPPORTED,
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+        ];
+        let answer = refusal.as_db_error().filter(|error| !silent.contains(error.code()));
+        Ok(answer.map(|answer| {
+            let subject = format!("{database}: extension {name}");
+            let message = format!("it can't be made in a database of another name: {}", answer.message());
+            Finding::error("extension-bound", subject, message).hint(
+                "a restore builds under another name: restore this database by hand, as README.txt in the bundle says, and \
+                 the others with --database",
+            )
+        }))
     }
 
     /// Those of `names`, which `subject` needs, that are no tablespaces of the server.

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::Load;
 use super::sessions::end_sessions;
+use super::{Load, Target};
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{command, query_failed, sql};
 use crate::finding::Finding;
@@ -33,15 +33,16 @@ enum Turn {
     /// One after another, once all indexes are there. Several at once would lock partitions and their parents in
     /// different orders, or refresh what may not be read yet.
     Alone,
+    /// Once all else is there that can be read: materialized views.
+    Filled,
     /// Once the database is compared: event triggers, which would see the restore and might write or forbid something.
     Last,
 }
 
-const ALONE: [&str; 13] = [
+const ALONE: [&str; 12] = [
     "INDEX ATTACH",
     "FK CONSTRAINT",
     "TRIGGER",
-    "MATERIALIZED VIEW DATA",
     "POLICY",
     "ROW SECURITY",
     "ACL",
@@ -52,6 +53,7 @@ const ALONE: [&str; 13] = [
     "SUBSCRIPTION",
     "STATISTICS DATA",
 ];
+const FILLED: &str = "MATERIALIZED VIEW DATA";
 const LAST: [&str; 3] = ["EVENT TRIGGER", "COMMENT - EVENT TRIGGER", "SECURITY LABEL - EVENT TRIGGER"];
 
 impl Load {
@@ -74,14 +76,15 @@ impl Load {
         let there = there(&connection).await?;
         let missing: Vec<_> =
             list.into_iter().filter(|line| !described(line).is_some_and(|it| there.contains(it))).collect();
-        self.restore_one_by_one(&missing).await
+        self.restore_one_by_one(&missing, &self.reading()).await
     }
 
     /// Restores entries several at once; false where the server refused some.
     async fn build_together(&self, list: &[Vec<u8>], connection: &Connection) -> Result<bool> {
         let jobs = format!("--jobs={}", self.target.jobs);
         let arguments = [&*jobs];
-        let mut work = std::pin::pin!(self.restore_after_rows(list, &arguments));
+        let target = self.reading();
+        let mut work = std::pin::pin!(self.restore_after_rows(list, &arguments, &target));
         let (share, mut done) = (self.share_of_work(), 0);
         let mut pauses = tokio::time::interval(PAUSE);
         loop {
@@ -111,7 +114,12 @@ impl Load {
         let connection = self.connect().await?;
         super::notes::end(&connection).await?;
         disconnect_subscriptions(&connection).await?;
-        self.restore_one_by_one(&self.entries_after_rows(Turn::Alone).await?).await
+        let alone = self.entries_after_rows(Turn::Alone).await?;
+        let mut found = self.restore_one_by_one(&alone, &self.reading()).await?;
+        // Not as texts of the bundle are read, but as the database's own sessions see them.
+        let filled = self.entries_after_rows(Turn::Filled).await?;
+        found.extend(self.restore_one_by_one(&filled, &self.target).await?);
+        Ok(found)
     }
 
     /// Adds event triggers.
@@ -120,7 +128,7 @@ impl Load {
     /// As [`Self::finish_schema`].
     pub async fn add_event_triggers(&self) -> Result<Vec<Finding>> {
         self.end_other_sessions().await?;
-        self.restore_one_by_one(&self.entries_after_rows(Turn::Last).await?).await
+        self.restore_one_by_one(&self.entries_after_rows(Turn::Last).await?, &self.reading()).await
     }
 
     /// The lines of pg_restore's list that speak of entries of the section post-data whose turn it is.
@@ -133,9 +141,14 @@ impl Load {
         Ok(lines.filter(|line| turn_of(line) == Some(turn)).map(<[u8]>::to_vec).collect())
     }
 
+    /// The target for sessions that read what the bundle holds.
+    fn reading(&self) -> Target {
+        self.target.reading(self.database())
+    }
+
     /// Restores entries of a list, and says what became of those that the server refused.
-    async fn restore_one_by_one(&self, list: &[Vec<u8>]) -> Result<Vec<Finding>> {
-        match self.restore_after_rows(list, &["--verbose"]).await? {
+    async fn restore_one_by_one(&self, list: &[Vec<u8>], target: &Target) -> Result<Vec<Finding>> {
+        match self.restore_after_rows(list, &["--verbose"], target).await? {
             (true, _) => Ok(Vec::new()),
             (false, said) => self.judge(&said).await,
         }
@@ -143,27 +156,32 @@ impl Load {
 
     /// Restores the entries of a list; what an earlier attempt has left of them goes first. Gives whether the server took
     /// all of them, and what pg_restore said.
-    async fn restore_after_rows(&self, list: &[Vec<u8>], arguments: &[&str]) -> Result<(bool, String)> {
+    async fn restore_after_rows(
+        &self,
+        list: &[Vec<u8>],
+        arguments: &[&str],
+        target: &Target,
+    ) -> Result<(bool, String)> {
         if list.is_empty() {
             return Ok((true, String::new()));
         }
         let file = list_file(list)?;
         let use_list = use_list(&file);
         let fixed = ["--section=post-data", "--clean", "--if-exists", &use_list];
-        self.pg_restore(&[&fixed, arguments].concat()).await
+        self.pg_restore(&[&fixed, arguments].concat(), target).await
     }
 
     /// Restores what comes before rows.
     pub(super) async fn begin_schema(&self) -> Result<Vec<Finding>> {
-        match self.pg_restore(&["--section=pre-data", "--verbose"]).await? {
+        match self.pg_restore(&["--section=pre-data", "--verbose"], &self.reading()).await? {
             (true, _) => Ok(Vec::new()),
             (false, said) => self.judge(&said).await,
         }
     }
 
-    async fn pg_restore(&self, arguments: &[&str]) -> Result<(bool, String)> {
+    async fn pg_restore(&self, arguments: &[&str], target: &Target) -> Result<(bool, String)> {
         let doing = "restore the schema with pg_restore";
-        let mut pg_restore = self.target.tools.client("pg_restore", &self.target.parameters);
+        let mut pg_restore = target.tools.client("pg_restore", &target.parameters);
         // A plain name that looks like a connection string would be taken for one.
         let quoted = self.shadow.replace('\\', "\\\\").replace('\'', "\\'");
         pg_restore.args(["--no-password", &format!("--dbname=dbname='{quoted}'")]);
@@ -259,6 +277,7 @@ fn turn_of(line: &[u8]) -> Option<Turn> {
         |kinds: &[&str]| kinds.iter().any(|other| kind.strip_prefix(other).is_some_and(|rest| rest.starts_with(' ')));
     Some(match kind {
         _ if is_one_of(&LAST) => Turn::Last,
+        _ if is_one_of(&[FILLED]) => Turn::Filled,
         _ if is_one_of(&ALONE) => Turn::Alone,
         _ => Turn::Together,
     })
@@ -288,6 +307,7 @@ mod tests {
         assert_eq!(of("3423; 2606 16430 FK CONSTRAINT chef runs machine_fkey orchestrator\n"), Some(Turn::Alone));
         assert_eq!(of("3424; 6106 1 PUBLICATION TABLE public changes gaps postgres\n"), Some(Turn::Alone));
         assert_eq!(of("3424; 0 0 COMMENT public INDEX by_name postgres\n"), Some(Turn::Alone));
+        assert_eq!(of("3424; 0 16430 MATERIALIZED VIEW DATA public seen postgres\n"), Some(Turn::Filled));
         assert_eq!(of("3425; 3466 1 EVENT TRIGGER - watch postgres\n"), Some(Turn::Last));
         assert_eq!(of("3425; 0 0 COMMENT - EVENT TRIGGER watch postgres\n"), Some(Turn::Last));
         assert_eq!(described(b"3423; 1259 16430 INDEX public by name o\n"), Some(&b"INDEX public by name o"[..]));

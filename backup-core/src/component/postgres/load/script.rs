@@ -26,12 +26,10 @@ const BUILT: &str = "orchestrator-cli: built from ";
 /// What to make schema public comes to where it is: owner and comment are those of a new one, and its privileges those that
 /// `pg_dump` takes it to have.
 const PUBLIC_MADE: &[u8] = b"COMMENT ON SCHEMA public IS NULL;\nALTER SCHEMA public OWNER TO CURRENT_USER;\n";
-/// Since this version, event triggers can be held off, and there are some that fire at logins.
-const HOLDS_OFF_TRIGGERS: u32 = 17;
 
 /// A database that a script makes.
 pub struct Script {
-    /// The server.
+    /// The server, as [`Target::building`] gives it.
     pub target: Target,
     /// The script.
     pub(crate) file: ScriptFile,
@@ -72,7 +70,9 @@ impl Script {
     /// The server's or psql's words; [`Kind::Refused`] where the script has changed since it was looked through.
     pub async fn build(&self) -> Result<()> {
         drop_database(&self.target, &self.shadow).await?;
-        self.target.create_database(&self.shadow, &self.creation().await?).await?;
+        let creation = self.creation().await?;
+        self.target.create_database(&self.shadow, &creation).await?;
+        self.target.set_settings(&self.shadow, &creation).await?;
         self.run().await.context(|| format!("run {} in database {}", self.file.path().display(), self.shadow))?;
         self.comment(&sql::literal(&self.mark())).await
     }
@@ -83,18 +83,17 @@ impl Script {
     /// [`Kind::Failed`], naming what is not as the script says.
     pub async fn check(&self) -> Result<Vec<Finding>> {
         let mut expected = self.database.clone();
-        let target = self.quiet().await?;
-        self.count_partitioned(&target, &mut expected.tables).await?;
+        self.count_partitioned(&mut expected.tables).await?;
         let (name, shadow, meter) = (&*self.name, &*self.shadow, &*self.meter);
         let work = self.database.size / 2;
-        Comparison { target: &target, name, shadow, expected: &expected, meter, work }.run().await
+        Comparison { target: &self.target, name, shadow, expected: &expected, meter, work }.run().await
     }
 
     /// Counts tables whose rows were copied into a partitioned one, some perhaps, as a whole, and takes them out of
     /// `tables`: which partition such a row lies in is not said.
-    async fn count_partitioned(&self, target: &Target, tables: &mut Vec<Table>) -> Result<()> {
+    async fn count_partitioned(&self, tables: &mut Vec<Table>) -> Result<()> {
         let failed = |error| query_failed("count the rows", &error);
-        let connection = target.connect(&self.shadow).await?;
+        let connection = self.target.connect(&self.shadow).await?;
         let roots = "SELECT n.nspname::text, c.relname::text, c.relkind = 'p', rn.nspname::text, r.relname::text \
             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
             JOIN pg_catalog.pg_class r ON r.oid = pg_catalog.pg_partition_root(c.oid) \
@@ -174,15 +173,6 @@ impl Script {
         let row = self.target.administer().await?.query_one(version, &[]).await;
         let row = row.map_err(|error| query_failed("ask the server for its version", &error))?;
         Ok(u32::try_from(row.get::<_, i32>(0)).unwrap_or(0))
-    }
-
-    /// The target, with a script's event triggers held off where the server can: one that fires at logins, and writes, would
-    /// add rows to those that are counted.
-    async fn quiet(&self) -> Result<Target> {
-        let quiet = self.major().await? >= HOLDS_OFF_TRIGGERS;
-        let parameters = &self.target.parameters;
-        let parameters = if quiet { parameters.with_setting("event_triggers", "off") } else { parameters.clone() };
-        Ok(Target { parameters, ..self.target.clone() })
     }
 
     async fn run(&self) -> Result<()> {

@@ -1,10 +1,10 @@
 //! The database under its other name: made, and taken away again.
 
 use super::sessions::run_without_sessions;
-use super::statements::{self, Creation};
+use super::statements::{self, Creation, fitting};
 use super::{Load, Target, notes};
 use crate::component::postgres::connection::Connection;
-use crate::component::postgres::discover::{drops, exists};
+use crate::component::postgres::discover::{drops, exists, server};
 use crate::component::postgres::{query_failed, sql};
 use crate::finding::Finding;
 use crate::{Error, Kind, Result};
@@ -30,6 +30,7 @@ impl Load {
         drop_database(&self.target, &self.shadow).await?;
         let creation = statements::creation(&self.content("create.sql")?)?;
         self.target.create_database(&self.shadow, &creation).await?;
+        self.target.set_settings(&self.shadow, &creation).await?;
         for drop in drops(&self.database().dropped) {
             let dropped = self.connect().await?.batch_execute(drop).await;
             dropped.map_err(|error| query_failed(format!("{drop} in database {}", self.shadow), &error))?;
@@ -43,10 +44,11 @@ impl Load {
 impl Target {
     /// Creates an empty database that nobody but superusers gets into before the swap.
     pub(super) async fn create_database(&self, name: &str, creation: &Creation) -> Result<()> {
-        let options = std::str::from_utf8(&creation.options)
+        let connection = self.administer().await?;
+        let options = String::from_utf8(fitting(&creation.options, server(&connection).await?.major()))
             .map_err(|_| Error::new(Kind::Unsupported, "create.sql has options that are not UTF-8"))?;
         let create = format!("CREATE DATABASE {}{options} CONNECTION LIMIT = 0", sql::identifier(name));
-        let created = self.administer().await?.batch_execute(&create).await;
+        let created = connection.batch_execute(&create).await;
         created.map_err(|error| query_failed(format!("create database {name}"), &error))
     }
 }

@@ -1,0 +1,78 @@
+//! The settings of our own sessions, whoever opens them: the driver, PostgreSQL's programs, people with a bundle's scripts.
+
+use super::sql;
+
+/// A setting's name and value.
+pub(super) type Setting = (&'static str, &'static str);
+
+/// Fixed in every session from its first moment on, whatever server, database and role say: what would stop us, and how
+/// texts are read. Every version has these, and every user may set them.
+pub(super) const ALWAYS: [Setting; 9] = [
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_deferrable", "off"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("standard_conforming_strings", "on"),
+    ("array_nulls", "on"),
+    ("transform_null_equals", "off"),
+];
+
+/// The same, from the version on that has them. The first keeps triggers on login from firing, and may be refused.
+pub(super) const WHERE_KNOWN: [Setting; 3] =
+    [("event_triggers", "off"), ("transaction_timeout", "0"), ("idle_session_timeout", "0")];
+
+/// Fixed where a superuser builds a database: what its settings could put in the way.
+pub(super) const BUILDING: [Setting; 4] =
+    [ROLE, ("default_table_access_method", "heap"), ("temp_file_limit", "-1"), ("lc_messages", "C")];
+
+/// A database may make its sessions another role's.
+const ROLE: Setting = ("role", "none");
+
+/// How amounts of money are written in a bundle, so that they are the same wherever they are read.
+pub(super) const MONEY: Setting = ("lc_monetary", "C");
+
+/// How values are written into a bundle, as `pg_dump` has it, whatever the server's defaults are.
+const WRITING: &str = "SET DATESTYLE = ISO; SET INTERVALSTYLE = POSTGRES; SET extra_float_digits = 3; \
+    SET synchronize_seqscans = off; SET row_security = off; SET quote_all_identifiers = off; \
+    SELECT pg_catalog.set_config('search_path', '', false), \
+    (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings \
+     WHERE name IN ('transaction_timeout', 'idle_session_timeout'))";
+
+/// Takes back what of [`begin`] is about values: checks and computed columns are to see what the database has.
+pub(super) const LOADING: &str = "RESET DATESTYLE; RESET INTERVALSTYLE; RESET extra_float_digits; RESET lc_monetary";
+
+/// Takes back that amounts of money are read as they are written in a bundle.
+pub(super) const AS_USERS: &str = "RESET lc_monetary;\n";
+
+/// What the first statement of every session of the driver does. The fixed settings once more, for whoever stands between
+/// us and the server may take none at the start.
+pub(super) fn begin() -> String {
+    format!("{}{WRITING}", statements(ALWAYS.iter().chain([&MONEY])))
+}
+
+/// What scripts begin with that people run, and that PostgreSQL's programs wrote.
+pub(super) fn by_hand() -> String {
+    statements(ALWAYS.iter().chain([&ROLE, &MONEY]))
+}
+
+fn statements<'s>(settings: impl Iterator<Item = &'s Setting>) -> String {
+    settings.map(|(name, value)| format!("SET {name} = {};\n", sql::literal(value))).collect()
+}
+
+/// A setting as an option at the start of a session.
+pub(super) fn option(name: &str, value: &str) -> String {
+    let escaped = value.chars().flat_map(|c| (c == '\\' || c.is_whitespace()).then_some('\\').into_iter().chain([c]));
+    format!(" -c {name}={}", escaped.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_is_one_word() {
+        assert_eq!(option("DateStyle", r"SQL, DMY\"), r" -c DateStyle=SQL,\ DMY\\");
+    }
+}
