@@ -358,6 +358,7 @@ fn what_is_not_read_is_named_with_the_way_out() {
         ("o.sql.lz4", b"\x04\x22\x4d\x18"),
         ("o.sql.age", b"age-encryption.org/v1\n"),
         ("future.dump", b"PGDMP\x01\x63\x00"),
+        ("of-16-with-zstd.dump", b"PGDMP\x01\x0f\x00\x04\x08\x01\x03"),
         ("inserts.txt", b"INSERT INTO t VALUES (1);\n"),
         ("empty.sql", b""),
         ("copy.sql", b"--\n-- PostgreSQL database dump\n--\n-- Dumped from database version 15.1\n-- Dumped by pg_dump version 15.1\n\\copy t from 'hunter2'\n"),
@@ -370,6 +371,13 @@ fn what_is_not_read_is_named_with_the_way_out() {
          head -c 9000 custom.dump > torn.dump; gzip -c o.sql.xz > twice.gz; mkdir cut.dump; touch cut.dump/1.dat.gz
          cp directory.dump/toc.dat cut.dump/1.dat",
     );
+    // A pg_restore that was built without what compressed the archive.
+    fs::create_dir(place.path("bin")).expect("a directory");
+    let cannot = "cannot restore from compressed archive (this build does not support compression with zstd)";
+    place.write("bin/pg_restore", format!("#!/bin/sh\necho 'pg_restore: error: {cannot}' >&2\nexit 1\n"));
+    let pg_dump = stage.server.client_bin().join("pg_dump").display().to_string();
+    stage.shell(&format!("chmod +x bin/pg_restore; ln -s '{pg_dump}' bin/pg_dump"));
+    place.write("lacking.toml", "[postgres]\nbin_dir = \"bin\"\n");
     let mut all = stage.server.command("pg_dumpall");
     assert!(all.arg("-f").arg(place.path("all.sql")).status().expect("it runs").success());
     let before = state(&stage.server);
@@ -391,6 +399,7 @@ fn what_is_not_read_is_named_with_the_way_out() {
         "torn.dump",
         "cut.dump",
         "future.dump",
+        "of-16-with-zstd.dump",
         "all.sql",
         "created.sql",
         "copy.sql",
@@ -401,6 +410,8 @@ fn what_is_not_read_is_named_with_the_way_out() {
     ] {
         messages.push(message(&stage, &["restore", "--yes", "--sql", script, "--cluster-conf", "cluster.conf", "-q"]));
     }
+    let pair = ["restore", "--yes", "--sql", "custom.dump", "--cluster-conf", "cluster.conf", "-q"];
+    messages.push(message(&stage, &[&pair[..], &["--config", "lacking.toml"]].concat()));
     for bundle in [
         "orchestrator.sql",
         "orchestrator.sql.gz",
