@@ -158,8 +158,7 @@ fn a_script_that_is_changed_after_it_was_looked_through_is_not_run() {
     };
     let replace =
         |script: &PathBuf| fs::write(script, stage.source.dump("orchestrator_archive", &["-Fc"])).expect("another");
-    let changes: [(&str, &dyn Fn(&PathBuf)); 2] = [("orchestrator.sql", &grow), ("orchestrator.dump", &replace)];
-    for (name, change) in changes {
+    for name in ["orchestrator.sql", "orchestrator.dump"] {
         let mut restore = stage.place.restore(&stage.target, &["--sql", name, "--yes", "--only", "databases"]);
         restore.args(["--cluster-conf", "cluster.conf"]).stderr(Stdio::piped()).stdout(Stdio::null());
         // Whoever locks the catalog of databases keeps the shadow from being made.
@@ -174,7 +173,12 @@ fn a_script_that_is_changed_after_it_was_looked_through_is_not_run() {
         stage.target.wait_until(
             "SELECT count(*) > 0 FROM pg_stat_activity WHERE query ~ '^CREATE DATABASE' AND wait_event_type = 'Lock'",
         );
-        change(&stage.place.path(name));
+        let script = stage.place.path(name);
+        if name.ends_with(".sql") {
+            grow(&script)
+        } else {
+            replace(&script)
+        }
         drop(holder.stdin.take());
         holder.wait().expect("it ends");
         let said = child.wait_with_output().expect("it ends");
