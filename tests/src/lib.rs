@@ -1,6 +1,7 @@
 //! Helpers of the system tests: the command under test in a directory of its own.
 
 mod cluster;
+mod scripts;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,6 +14,7 @@ use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
 pub use cluster::Cluster;
 use fixtures::{Network, Postgres, forget_libpq};
+pub use scripts::Scripts;
 use tempfile::TempDir;
 
 /// A directory with a `cluster.conf`, and a place for bundles.

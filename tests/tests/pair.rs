@@ -149,31 +149,45 @@ fn what_a_script_does_not_say_is_a_warning() {
 #[test]
 fn a_script_that_is_changed_after_it_was_looked_through_is_not_run() {
     let stage = Stage::new();
-    // The plan is made, and the script grows by a statement before it is run.
-    let mut restore =
-        stage.place.restore(&stage.target, &["--sql", "orchestrator.sql", "--yes", "--only", "databases"]);
-    restore.args(["--cluster-conf", "cluster.conf"]).stderr(Stdio::piped()).stdout(Stdio::null());
-    // Whoever locks the catalog of databases keeps the shadow from being made.
-    let mut holder = stage.target.command("psql");
-    let mut holder = holder.args(["-X", "-q", "-d", "template1"]).stdin(Stdio::piped()).spawn().expect("psql runs");
-    let input = holder.stdin.as_mut().expect("a pipe");
-    input.write_all(b"BEGIN; LOCK TABLE pg_catalog.pg_database IN EXCLUSIVE MODE;\n").expect("sent");
-    stage.target.wait_until(
-        "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'pg_database'::regclass AND mode = 'ExclusiveLock'",
-    );
-    let child = restore.spawn().expect("it runs");
-    stage.target.wait_until(
-        "SELECT count(*) > 0 FROM pg_stat_activity WHERE query ~ '^CREATE DATABASE' AND wait_event_type = 'Lock'",
-    );
-    let mut script = fs::OpenOptions::new().append(true).open(&stage.script).expect("the script");
-    script.write_all(b"CREATE TABLE public.smuggled ();\n").expect("written");
-    drop(holder.stdin.take());
-    holder.wait().expect("it ends");
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(14), "{}", describe(&output));
-    assert!(describe(&output).contains("the script has changed since it was looked through"), "{}", describe(&output));
-    let back = stage.place.restore(&stage.target, &["--rollback"]).output().expect("it runs");
-    assert!(back.status.success(), "{}", describe(&back));
+    fs::write(stage.place.path("orchestrator.dump"), stage.source.dump("orchestrator", &["-Fc", "-Z0"]))
+        .expect("a dump");
+    // The plan is made, and the script grows by a statement, or the archive becomes another one, before it is run.
+    let grow = |script: &PathBuf| {
+        let mut script = fs::OpenOptions::new().append(true).open(script).expect("the script");
+        script.write_all(b"CREATE TABLE public.smuggled ();\n").expect("written");
+    };
+    let replace =
+        |script: &PathBuf| fs::write(script, stage.source.dump("orchestrator_archive", &["-Fc"])).expect("another");
+    for name in ["orchestrator.sql", "orchestrator.dump"] {
+        let mut restore = stage.place.restore(&stage.target, &["--sql", name, "--yes", "--only", "databases"]);
+        restore.args(["--cluster-conf", "cluster.conf"]).stderr(Stdio::piped()).stdout(Stdio::null());
+        // Whoever locks the catalog of databases keeps the shadow from being made.
+        let mut holder = stage.target.command("psql");
+        let mut holder = holder.args(["-X", "-q", "-d", "template1"]).stdin(Stdio::piped()).spawn().expect("psql runs");
+        let input = holder.stdin.as_mut().expect("a pipe");
+        input.write_all(b"BEGIN; LOCK TABLE pg_catalog.pg_database IN EXCLUSIVE MODE;\n").expect("sent");
+        stage.target.wait_until(
+            "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'pg_database'::regclass AND mode = 'ExclusiveLock'",
+        );
+        let child = restore.spawn().expect("it runs");
+        stage.target.wait_until(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE query ~ '^CREATE DATABASE' AND wait_event_type = 'Lock'",
+        );
+        let script = stage.place.path(name);
+        if name.ends_with(".sql") {
+            grow(&script)
+        } else {
+            replace(&script)
+        }
+        drop(holder.stdin.take());
+        holder.wait().expect("it ends");
+        let said = child.wait_with_output().expect("it ends");
+        assert_eq!(said.status.code(), Some(14), "{name}: {}", describe(&said));
+        let said = describe(&said);
+        assert!(said.contains("the script has changed since it was looked through"), "{name}: {said}");
+        let back = stage.place.restore(&stage.target, &["--rollback"]).output().expect("it runs");
+        assert!(back.status.success(), "{name}: {}", describe(&back));
+    }
 }
 
 #[test]

@@ -1,65 +1,14 @@
-//! Scripts as people have them: each form comes back as what it was dumped from, or is refused with what it is and the
-//! command that makes one of it that is taken.
+//! Scripts as people have them: each form comes back as what it was dumped from.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fixtures::{Postgres, installations};
-use system_tests::{Workplace, describe, rows_sorted, state};
-
-/// One server, whose database `orchestrator` is dumped, and which the scripts go into under other names.
-struct Stage {
-    place: Workplace,
-    server: Postgres,
-}
-
-impl Stage {
-    fn new(rows: u32) -> Self {
-        let server = Postgres::start();
-        server.load_sample(rows);
-        Self { place: Workplace::default(), server }
-    }
-
-    /// Dumps `orchestrator` into a file here.
-    fn dump(&self, name: &str, arguments: &[&str]) -> PathBuf {
-        let path = self.place.path(name);
-        let mut dump = self.server.command("pg_dump");
-        let output = dump.args(arguments).arg("-f").arg(&path).arg("orchestrator").output().expect("it runs");
-        assert!(output.status.success(), "{}", describe(&output));
-        path
-    }
-
-    /// A text of what `dump` writes without arguments, changed.
-    fn write(&self, name: &str, change: impl Fn(String) -> String) {
-        let script = self.dump("plain.sql", &[]);
-        self.place.write(name, change(fs::read_to_string(script).expect("a script")));
-    }
-
-    fn shell(&self, script: &str) {
-        let output = Command::new("sh").args(["-ec", script]).current_dir(self.place.path("")).output();
-        let output = output.expect("sh runs");
-        assert!(output.status.success(), "{script}: {}", describe(&output));
-    }
-
-    /// Restores a script into a database.
-    fn restore(&self, script: &str, database: &str) -> Output {
-        let arguments = ["--sql", script, "--cluster-conf", "cluster.conf", "--yes", "--only", "databases"];
-        let mut restore = self.place.restore(&self.server, &arguments);
-        restore.args(["--database", database]).output().expect("it runs")
-    }
-
-    /// Restores a script that must come back without a word against it.
-    fn restored(&self, script: &str, database: &str) {
-        let output = self.restore(script, database);
-        assert_eq!(output.status.code(), Some(0), "{script}: {}", describe(&output));
-        assert!(describe(&output).contains(", each table's counted"), "{script}: {}", describe(&output));
-    }
-}
+use system_tests::{Scripts, Workplace, describe, rows_sorted};
 
 #[test]
 fn every_form_of_a_script_is_the_same_database() {
-    let stage = Stage::new(200);
+    let stage = Scripts::new(200);
     stage.dump("custom.dump", &["-Fc"]);
     stage.dump("-custom stored.dump", &["-Fc", "-Z0"]);
     stage.dump("directory.dump", &["-Fd", "-j2"]);
@@ -239,7 +188,7 @@ const OF_MARCH_2018: [(&str, &str); 4] = [
 
 #[test]
 fn names_that_search_path_completes_are_found() {
-    let stage = Stage::new(10);
+    let stage = Scripts::new(10);
     let inserts = |text: &str| {
         let (start, rest) = text.split_once("COPY run (id, note) FROM stdin;\n1\ta\n2").expect("its rows");
         let (_, end) = rest.split_once("\n\\.\n\n").expect("their end");
@@ -282,7 +231,7 @@ fn names_that_search_path_completes_are_found() {
 
 #[test]
 fn schema_public_is_the_scripts_own() {
-    let stage = Stage::new(10);
+    let stage = Scripts::new(10);
     let answers = "SELECT nspowner::regrole, has_schema_privilege('PUBLIC_READER', oid, 'USAGE'), \
         has_schema_privilege('PUBLIC_READER', oid, 'CREATE'), obj_description(oid, 'pg_namespace'), \
         (SELECT count(*) FROM public.t) FROM pg_namespace WHERE nspname = 'public'";
@@ -320,187 +269,10 @@ fn schema_public_is_the_scripts_own() {
     }
 }
 
-/// The message of a run that must change nothing, with what differs between runs replaced.
-fn message(stage: &Stage, arguments: &[&str]) -> String {
-    let mut run = stage.place.cli(arguments);
-    let output = run.envs(stage.server.variables()).output().expect("it runs");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    let said = said.replace(&stage.place.path("").display().to_string(), "[here]/");
-    let kept = |line: &&str| {
-        !["ok ", "warning", "read ", "check", "        hint: look", "verify"]
-            .iter()
-            .any(|start| line.starts_with(start))
-    };
-    let said: String = said.lines().filter(kept).map(|line| format!("{line}\n")).collect();
-    format!("$ orchestrator-cli {}\n{said}exit code {:?}\n", arguments.join(" "), output.status.code().unwrap_or(-1))
-}
-
-#[test]
-fn what_is_not_read_is_named_with_the_way_out() {
-    let stage = Stage::new(10);
-    let place = &stage.place;
-    stage.dump("orchestrator.sql", &[]);
-    stage.dump("custom.dump", &["-Fc"]);
-    stage.dump("directory.dump", &["-Fd"]);
-    stage.dump("created.sql", &["--create"]);
-    let utf16 = |name: &str, mark: &str| {
-        let text = fs::read_to_string(place.path("orchestrator.sql")).expect("a script");
-        let text: Vec<u8> = format!("{mark}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
-        place.write(name, text);
-    };
-    utf16("powershell.sql", "\u{feff}");
-    utf16("bare.sql", "");
-    for (name, start) in [
-        ("o.sql.xz", &b"\xfd7zXZ\0"[..]),
-        ("o.sql.bz2", b"BZh9"),
-        ("o.zst", b"\x28\xb5\x2f\xfd"),
-        ("o's dump.zip", b"PK\x03\x04"),
-        ("o.sql.lz4", b"\x04\x22\x4d\x18"),
-        ("o.sql.age", b"age-encryption.org/v1\n"),
-        ("future.dump", b"PGDMP\x01\x63\x00"),
-        ("inserts.txt", b"INSERT INTO t VALUES (1);\n"),
-        ("empty.sql", b""),
-        ("copy.sql", b"--\n-- PostgreSQL database dump\n--\n-- Dumped from database version 15.1\n-- Dumped by pg_dump version 15.1\n\\copy t from 'hunter2'\n"),
-    ] {
-        place.write(name, [start, b"and more"].concat());
-    }
-    stage.shell(
-        "gzip -c custom.dump > custom.dump.gz; tar -cf things.tar orchestrator.sql; tar -czf things.tar.gz orchestrator.sql
-         gzip -c orchestrator.sql > orchestrator.sql.gz; head -c 9000 orchestrator.sql.gz > torn.sql.gz
-         head -c 9000 custom.dump > torn.dump; gzip -c o.sql.xz > twice.gz; mkdir cut.dump; touch cut.dump/1.dat.gz
-         cp directory.dump/toc.dat cut.dump/1.dat",
-    );
-    let mut all = stage.server.command("pg_dumpall");
-    assert!(all.arg("-f").arg(place.path("all.sql")).status().expect("it runs").success());
-    let before = state(&stage.server);
-    let mut messages = Vec::new();
-    for script in [
-        "powershell.sql",
-        "bare.sql",
-        "o.sql.xz",
-        "o.sql.bz2",
-        "o.zst",
-        "o's dump.zip",
-        "o.sql.lz4",
-        "o.sql.age",
-        "twice.gz",
-        "custom.dump.gz",
-        "things.tar",
-        "things.tar.gz",
-        "torn.sql.gz",
-        "torn.dump",
-        "cut.dump",
-        "future.dump",
-        "all.sql",
-        "created.sql",
-        "copy.sql",
-        "inserts.txt",
-        "empty.sql",
-        "orchestrator",
-        "missing.sql",
-    ] {
-        messages.push(message(&stage, &["restore", "--yes", "--sql", script, "--cluster-conf", "cluster.conf", "-q"]));
-    }
-    for bundle in [
-        "orchestrator.sql",
-        "orchestrator.sql.gz",
-        "custom.dump",
-        "directory.dump",
-        "powershell.sql",
-        "all.sql",
-        "o.sql.xz",
-    ] {
-        messages.push(message(&stage, &["show", bundle]));
-    }
-    messages.push(message(&stage, &["restore", "--yes", "--file", "custom.dump", "-q"]));
-    messages.push(message(&stage, &["verify", "orchestrator.sql"]));
-    assert!(state(&stage.server) == before, "something has changed");
-    insta::with_settings!({ filters => vec![(r"\d+\.\d+ \([^)]*\)", "[version]"), (r"/usr/lib/postgresql/\d+/bin", "[programs]")] }, {
-        insta::assert_snapshot!(messages.join("\n"));
-    });
-    // The way out is a command that can be run as it stands, and leads out.
-    for script in ["powershell.sql", "bare.sql", "custom.dump.gz"] {
-        let said = message(&stage, &["restore", "--yes", "--sql", script, "--cluster-conf", "cluster.conf", "-q"]);
-        let (_, command) = said.lines().find_map(|line| line.split_once("name what comes out: ")).expect("a command");
-        stage.shell(&command.replace("[here]/", ""));
-        let (_, made) = command.split_once(" > [here]/").expect("a file");
-        stage.restored(made, &script.replace('.', "_"));
-    }
-}
-
-#[test]
-fn a_bundle_that_is_not_quite_there_is_found() {
-    let stage = Stage::new(10);
-    let bundle = stage.place.make_bundle(&stage.server);
-    let name = bundle.file_name().expect("a name").to_string_lossy().into_owned();
-    let short = name.trim_end_matches(".tgz");
-    let shown = |path: String| message(&stage, &["show", &path]).replace(short, "[name]");
-    let mut messages = vec![shown(format!("bundles/{short}")), shown(format!("bundles/{name}.sha256"))];
-    fs::rename(&bundle, stage.place.path("elsewhere")).expect("moved");
-    messages.push(shown(format!("bundles/{name}")));
-    messages.push(shown(format!("bundles/{name}.sha256")));
-    insta::assert_snapshot!(messages.join("\n"));
-}
-
-#[test]
-fn a_file_of_another_user_is_named_with_its_owner() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let stage = Stage::new(10);
-    let bundle = stage.place.make_bundle(&stage.server);
-    let name = bundle.file_name().expect("a name").to_string_lossy().into_owned();
-    let open = |path: &Path, mode: u32| {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
-    };
-    open(&stage.place.path(""), 0o755);
-    open(&stage.place.path("bundles"), 0o755);
-    let show = || {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", "nobody", "--clear-groups"]).arg(system_tests::binary()).arg("show").arg(&bundle);
-        let output = command.env("STATE_DIRECTORY", "/nowhere").output().expect("setpriv runs");
-        describe(&output).replace(&name, "[name]").replace(&stage.place.path("").display().to_string(), "[here]/")
-    };
-    let hint = "it belongs to root, and you are nobody: sudo chown nobody [here]/bundles/[name]";
-    assert!(show().contains(hint), "{}", show());
-    open(&stage.place.path("bundles"), 0o700);
-    assert!(show().contains("[here]/bundles belongs to root and does not let nobody in"), "{}", show());
-}
-
-#[test]
-fn settings_and_cluster_conf_are_told_apart_whatever_their_names() {
-    let stage = Stage::new(10);
-    let place = &stage.place;
-    stage.dump("o.sql", &[]);
-    fs::copy(place.path("cluster.conf"), place.path("cluster.toml")).expect("a copy");
-    place.write("machines.toml", "machines: {\n  central: { hosts: [\"10.0.0.1\"] }\n}\n");
-    place.write("o.conf", "cluster_conf = \"cluster.conf\"\n[[stores]]\npath = \"bundles\"\n");
-    place.write("typed.conf", "cluster_conf = \"cluster.conf\"\n[postgres]\ndatabses = []\n");
-    place.write("keys.conf", "[postgres]\nconnection = \"password=hunter2\"\n");
-    place.write("leads.toml", "cluster_conf = \"o.toml\"\n");
-    place.write("o.toml", "cluster_conf = \"cluster.conf\"\n");
-    let backup = |config| ["backup", "--release", "1", "--to", "bundles", "--config", config];
-    let mut messages: Vec<String> =
-        ["cluster.toml", "machines.toml", "o.conf", "typed.conf", "keys.conf", "leads.toml"]
-            .map(|config| message(&stage, &backup(config)))
-            .into();
-    let pair = ["restore", "--yes", "-q", "--sql", "o.sql", "--cluster-conf"];
-    for more in
-        [&["o.toml"][..], &["cluster.conf", "--config", "o.conf"], &["cluster.conf", "--config", "cluster.toml"]]
-    {
-        messages.push(message(&stage, &[&pair, more].concat()));
-    }
-    assert!(!messages.concat().contains("hunter2"));
-    insta::assert_snapshot!(messages.join("\n"));
-    let conf = fs::read_to_string(place.path("o.conf")).expect("settings");
-    assert!(conf.starts_with("cluster_conf ="), "settings were overwritten");
-}
-
 /// Kills a restore at each mark of a script's build and comparison, and goes on with it.
 #[test]
 fn whatever_form_it_has_it_is_gone_on_with() {
-    let stage = Stage::new(50);
+    let stage = Scripts::new(50);
     stage.dump("custom.dump", &["-Fc"]);
     stage.dump("directory.dump", &["-Fd"]);
     stage.dump("o.sql.gz", &["-Z3"]);
@@ -539,7 +311,7 @@ fn whatever_form_it_has_it_is_gone_on_with() {
 
 #[test]
 fn a_database_that_lets_nobody_in_is_refused_with_the_way_out() {
-    let stage = Stage::new(10);
+    let stage = Scripts::new(10);
     stage.dump("o.sql", &[]);
     stage.server.sql("postgres", "CREATE DATABASE \"shut it\" ALLOW_CONNECTIONS false");
     let output = stage.restore("o.sql", "shut it");
@@ -565,7 +337,7 @@ fn rows_that_a_login_writes_are_not_counted() {
              $$ BEGIN INSERT INTO public.logins VALUES (session_user); END $$; \
              CREATE EVENT TRIGGER note ON login EXECUTE FUNCTION public.note(); ALTER EVENT TRIGGER note ENABLE ALWAYS",
         );
-        let stage = Stage { place: Workplace::default(), server };
+        let stage = Scripts { place: Workplace::default(), server };
         stage.dump("o.sql", &[]);
         stage.restored("o.sql", "again");
     }

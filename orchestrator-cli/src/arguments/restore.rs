@@ -16,8 +16,8 @@ pub(crate) struct Restore {
     /// The bundle; with --resume, where it is now if it was moved; with --rollback, which restore is meant
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) file: Option<PathBuf>,
-    /// In place of a bundle, a script that `pg_dump orchestrator -f orchestrator.sql` made; its database is called
-    /// orchestrator unless --database says otherwise
+    /// In place of a bundle, a script that `pg_dump orchestrator -f orchestrator.sql` made, perhaps compressed by gzip, or an
+    /// archive of pg_dump (-Fc, -Fd, -Ft); its database is called orchestrator unless --database says otherwise
     #[arg(long, value_name = "SCRIPT", conflicts_with = "file")]
     pub(crate) sql: Option<PathBuf>,
     /// The cluster.conf that goes with the script; it is put where the settings say, if they do

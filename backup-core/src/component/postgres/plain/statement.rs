@@ -10,10 +10,11 @@ pub(super) const SET_TABLESPACE: &[u8] = b"SET default_tablespace = ";
 
 /// What newer programs write, and servers know since a major version. No timeout and no statistics are lost with it: those
 /// are 0, and these are gathered after rows are there.
-const SINCE: [(&[u8], u32); 3] = [
+const SINCE: [(&[u8], u32); 4] = [
     (b"SET transaction_timeout = 0;", 17),
     (b"SELECT * FROM pg_catalog.pg_restore_relation_stats(", 18),
     (b"SELECT * FROM pg_catalog.pg_restore_attribute_stats(", 18),
+    (b"SELECT * FROM pg_catalog.pg_restore_extended_stats(", 19),
 ];
 
 /// The major version of servers since which a statement is known, where older ones do as well without it.

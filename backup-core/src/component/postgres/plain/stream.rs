@@ -47,9 +47,10 @@ impl ScriptFile {
         let form = match &seen {
             Seen::Script | Seen::Unknown => Form::Text,
             Seen::Gzip(inner) if matches!(**inner, Seen::Script | Seen::Unknown) => Form::Gzip,
-            Seen::Archive(major) => Form::Archive(tools::find(bin_dir, environment, *major).await.context(|| {
-                format!("find a pg_restore that reads {}: it is an archive of pg_dump {major} or newer", path.display())
-            })?),
+            Seen::Archive(major) => {
+                let found = tools::find(bin_dir, environment, *major).await;
+                Form::Archive(found.map_err(|error| too_old(path, *major, &error))?)
+            }
             _ => {
                 let message = format!("read {}: it is {}", path.display(), seen.what());
                 return Err(Error::new(Kind::Unsupported, message).hint(seen.way_out(path)));
@@ -95,6 +96,14 @@ impl ScriptFile {
             Form::Archive(_) => digest(&self.path).context(|| format!("read {}", self.path.display())),
         }
     }
+}
+
+/// What it means that no programs of a major version are here.
+fn too_old(path: &Path, major: u32, error: &Error) -> Error {
+    let shown = path.display();
+    let message =
+        format!("read {shown}: it is an archive of pg_dump {major} or newer, and no pg_restore of these is here");
+    Error::new(error.kind(), message).hint(error.first_hint().unwrap_or_default())
 }
 
 /// The digest of a file, or of all files of a directory and their names.
@@ -172,7 +181,7 @@ impl Archive {
         }
         let message = format!("{} can't decompress it", self.program);
         Error::new(Kind::Unsupported, message).because(error).hint(
-            "install a pg_restore that can (the packages of postgresql.org), or make it anew with `pg_dump -Fc -Z gzip`",
+            "install a pg_restore that can (the packages of postgresql.org), or make it anew with `pg_dump -Fc -Z 6`",
         )
     }
 }
