@@ -131,7 +131,7 @@ async fn look_at_orchestrator(
     let release =
         findings.keep("release", "release", release::find(given.as_ref().or(settings.release.as_ref())).await);
     if let Some(release) = &release {
-        findings.all.push(Finding::info("release", "release", format!("{} ({})", release.version, release.origin)));
+        findings.all.push(Finding::ok("release", "release", format!("{} ({})", release.version, release.origin)));
     }
     for tree in &settings.files {
         look_at_tree(&tree.path, findings);
@@ -151,7 +151,7 @@ fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
             .push(Finding::warning("cluster-conf-empty", shown, message).hint("name the cluster's own with --config"));
     } else {
         let message = format!("cluster {name}, zones: {}, hosts: {}", cluster.zones.len(), cluster.hosts().len());
-        findings.all.push(Finding::info("cluster-conf", shown, message));
+        findings.all.push(Finding::ok("cluster-conf", shown, message));
     }
 }
 
@@ -204,7 +204,7 @@ fn look_at_tree(path: &Path, findings: &mut Findings) {
             Err(error.hint("correct [[files]] in the settings, or run as a user that may read it")),
         );
     } else {
-        findings.all.push(Finding::info("files", shown, "can be read"));
+        findings.all.push(Finding::ok("files", shown, "can be read"));
     }
 }
 
@@ -234,11 +234,11 @@ async fn look_at_postgres(
     let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&first).await);
     let (connection, parameters) = answered?;
     let server = findings.keep("postgres-server", &parameters.place(), postgres::server(&connection).await)?;
-    findings.all.push(Finding::info("postgres-server", parameters.place(), format!("PostgreSQL {}", server.version)));
+    findings.all.push(Finding::ok("postgres-server", parameters.place(), format!("PostgreSQL {}", server.version)));
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, server.major()).await;
     let tools = findings.keep("pg-dump", "pg_dump", tools);
     if let Some(tools) = &tools {
-        findings.all.push(Finding::info(
+        findings.all.push(Finding::ok(
             "pg-dump",
             tools.directory.display().to_string(),
             format!("pg_dump {}", tools.version),
@@ -262,7 +262,7 @@ async fn look_at_postgres(
             findings.keep("database", &facts.name, postgres::access_problems(&connection, &facts.name).await);
         let problems = problems.unwrap_or_default();
         if problems.is_empty() {
-            findings.all.push(Finding::info(
+            findings.all.push(Finding::ok(
                 "database",
                 &facts.name,
                 format!("can be read, {} on disk", bytes(facts.size)),

@@ -1,7 +1,7 @@
 //! Findings as text.
 
 use anstyle::{AnsiColor, Style};
-use backup_core::finding::{Finding, Severity};
+use backup_core::finding::{Finding, News, Severity};
 
 use crate::human::{indented, plain};
 
@@ -22,7 +22,11 @@ pub(crate) fn needs(needs: &[Finding]) -> String {
 pub(crate) fn finding(finding: &Finding) -> String {
     let label = match finding.severity {
         Severity::Info if finding.code.starts_with("needs-") => "needs   ".into(),
-        Severity::Info => format!("{GREEN}ok{GREEN:#}      "),
+        Severity::Info => match finding.news {
+            News::Ok => format!("{GREEN}ok{GREEN:#}      "),
+            News::Note => "note    ".into(),
+            News::Unknown => format!("{YELLOW}unknown{YELLOW:#} "),
+        },
         Severity::Warning => format!("{YELLOW}warning{YELLOW:#} "),
         Severity::Error => format!("{RED}error{RED:#}   "),
     };

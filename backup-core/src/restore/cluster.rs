@@ -74,7 +74,7 @@ async fn ask(
     {
         // Nobody may be meant to.
         let message = format!("none that was asked lets us in over ssh; {}: {}", first.host, error.chain().join(": "));
-        findings.all.push(Finding::info("hosts-not-asked", "hosts", message).hint("a deploy needs a way in"));
+        findings.all.push(Finding::unknown("hosts-not-asked", "hosts", message).hint("a deploy needs a way in"));
         return Vec::new();
     }
     let mut claims = Vec::new();
@@ -137,7 +137,7 @@ fn address_finding(before: &[IpAddr], now: &[IpAddr]) -> Option<Finding> {
         return None;
     }
     if before.iter().any(|address| now.contains(address)) {
-        return Some(Finding::info(
+        return Some(Finding::ok(
             "address",
             "this machine",
             format!("has an address that the bundle's had: {}", list(now)),

@@ -210,7 +210,7 @@ fn place_of(
     };
     let there = request.root.join(place.strip_prefix("/").unwrap_or(place));
     if cluster_conf.canonicalize().is_ok_and(|given| there.canonicalize().is_ok_and(|there| given == there)) {
-        findings.all.push(Finding::info("cluster-conf", there.display().to_string(), "it lies in its place already"));
+        findings.all.push(Finding::ok("cluster-conf", there.display().to_string(), "it lies in its place already"));
         return None;
     }
     Some(place.clone())
@@ -222,7 +222,7 @@ fn script_findings(pair: &Pair, shown: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if *counted {
         let message = format!("it is whole; tables: {}, rows: {rows}; it does not say when it was made", tables.len());
-        findings.push(Finding::info("script", shown, message));
+        findings.push(Finding::ok("script", shown, message));
     } else {
         let message =
             "it is whole, but its rows can't be counted: they are inserted one by one, or names are not UTF-8";
@@ -272,7 +272,7 @@ pub(super) async fn look_at_bundle(
         |warning: &Finding| Finding { subject: format!("at the backup: {}", warning.subject), ..warning.clone() };
     findings.all.extend(manifest.warnings.iter().map(of_backup));
     let age = context.now().signed_duration_since(manifest.created);
-    findings.all.push(Finding::info(
+    findings.all.push(Finding::ok(
         "bundle",
         &shown,
         format!(
