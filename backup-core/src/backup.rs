@@ -28,7 +28,7 @@ use crate::preflight::{DOING, Ready, preflight};
 use crate::retention::{Pruned, prune_after};
 use crate::runs::{Job, Part, Report, Run, record};
 use crate::settings::Settings;
-use crate::store::{Address, blocking};
+use crate::store::{Address, NEW, blocking};
 use crate::{Error, ErrorContext, Kind, Result, TOOL};
 
 /// What is asked for beside the settings.
@@ -217,9 +217,11 @@ async fn fill(
     let recipients = recipients(settings, request)?;
     context.phase("check");
     let checked = preflight(settings, request, &destinations, &recipients, context).await;
-    let mut warnings: Vec<Finding> =
-        checked.findings.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
-    warnings.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
+    let is_warning = |finding: &Finding| finding.severity == Severity::Warning;
+    let said: Vec<Finding> =
+        checked.findings.into_iter().filter(|finding| is_warning(finding) || finding.code == NEW).collect();
+    let mut warnings: Vec<Finding> = said.iter().filter(|finding| is_warning(finding)).cloned().collect();
+    said.into_iter().for_each(|finding| context.observer.event(&Event::Finding(finding)));
     let mut ready = checked.ready?;
     let name = name(&request.series, context)?;
     // Beside the capture, which takes longer than hosts that are down.

@@ -16,7 +16,7 @@ use crate::finding::{Finding, Findings, Severity, bytes};
 use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
 use crate::runs::Runs;
 use crate::settings::Settings;
-use crate::store::{Address, blocking};
+use crate::store::{Address, Directory, blocking};
 use crate::{Error, Kind, Result, sealed};
 
 /// Bundles have been seen at a fifth to a tenth of a database's size on disk; a third leaves room.
@@ -142,17 +142,13 @@ async fn look_at_orchestrator(
 
 fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
     let cluster = &settings.cluster;
-    let name = cluster.cluster_name.as_deref().unwrap_or("(no name)");
-    let shown = settings.cluster_conf.display().to_string();
-    if cluster.cluster_name.is_none() && cluster.zones.is_empty() {
-        let message = "it names neither a cluster nor machines, so it may be another file than a cluster.conf";
-        findings
-            .all
-            .push(Finding::warning("cluster-conf-empty", shown, message).hint("name the cluster's own with --config"));
-    } else {
+    let doubts = cluster.doubts(&settings.cluster_conf);
+    if let (Some(name), true) = (&cluster.cluster_name, doubts.is_empty()) {
+        let shown = settings.cluster_conf.display().to_string();
         let message = format!("cluster {name}, zones: {}, hosts: {}", cluster.zones.len(), cluster.hosts().len());
         findings.all.push(Finding::ok("cluster-conf", shown, message));
     }
+    findings.all.extend(doubts);
 }
 
 /// That a store could not be asked who owns the cluster matters where the bundle goes. Of one that can't be written more is said.
@@ -309,12 +305,12 @@ async fn look_at_destinations(
     (sound, refused)
 }
 
-/// A directory of the settings that is gone may be that of a disk which is not mounted.
+/// A directory of the settings that is gone, or is not the one that bundles were put into, may be that of a disk which is not mounted.
 fn vanished(address: &Address, settings: &Settings, context: &Context) -> Option<Finding> {
     let Address::Directory(directory) = address else { return None };
     let usual = settings.stores.iter().any(|store| store.address == *address)
         || settings.component_databases.directory == *directory;
-    if !usual || !matches!(directory.try_exists(), Ok(false)) {
+    if !usual || Directory::was_used(directory) {
         return None;
     }
     // Without a journal nothing is known of what was there.
@@ -324,8 +320,11 @@ fn vanished(address: &Address, settings: &Settings, context: &Context) -> Option
     if !there {
         return None;
     }
-    let message = "it does not exist, though bundles were put there before; it is made anew";
-    let hint = "if a disk or a share belongs there, mount it: what is written now lies below it";
+    let message = match directory.exists() {
+        true => "nothing of the bundles that were put there before is there",
+        false => "it does not exist, though bundles were put there before; it is made anew",
+    };
+    let hint = "if a disk or a share belongs there, mount it: what is written now lies below it; require_mount in the settings refuses then";
     Some(Finding::warning("store-vanished", address.to_string(), message).hint(hint))
 }
 

@@ -10,7 +10,7 @@ use crate::cluster::ClusterConf;
 use crate::cluster::hosts::{self, Record, Seen, ask_if_let_in, compare, own_addresses};
 use crate::finding::{Finding, Findings, Severity};
 use crate::settings::RestoreSettings;
-use crate::{Context, Error, ErrorContext, Kind, Result};
+use crate::{Context, ErrorContext, Kind, Result};
 
 /// What a plan keeps of the hosts.
 #[derive(Default)]
@@ -117,10 +117,7 @@ pub(super) async fn look_again(source: &Source, plan: &Plan, context: &Context) 
 }
 
 fn conf_of(source: &Source) -> Result<ClusterConf> {
-    let bytes = source.cluster_conf()?;
-    let text = String::from_utf8(bytes)
-        .map_err(|cause| Error::new(Kind::Unsupported, "read the cluster.conf that is restored").because(cause))?;
-    ClusterConf::parse(&text).context(|| "read the cluster.conf that is restored".into())
+    ClusterConf::read(&source.cluster_conf()?).context(|| "read the cluster.conf that is restored".into())
 }
 
 fn hosts_of(conf: &ClusterConf) -> Vec<String> {

@@ -14,6 +14,7 @@ use super::{Component, Request};
 use crate::bundle::manifest::{
     Database, Extension, Locale, Manifest, Server, Sha256Digest, Snapshot, Source as From, major,
 };
+use crate::bundle::name::renamed;
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
 use crate::component::postgres::plain::{self, Contents};
@@ -268,6 +269,7 @@ pub(super) async fn look_at_bundle(
         return Some(bundle);
     }
     let manifest = bundle.manifest();
+    findings.all.extend(renamed(path, &manifest.name));
     let of_backup =
         |warning: &Finding| Finding { subject: format!("at the backup: {}", warning.subject), ..warning.clone() };
     findings.all.extend(manifest.warnings.iter().map(of_backup));

@@ -206,8 +206,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
 
 fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>) -> Result<Settings> {
     let doing = || format!("read the cluster.conf {}", cluster_conf.display());
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::new(Kind::Usage, format!("{}: not UTF-8", doing())))?;
-    let cluster = ClusterConf::parse(text).context(doing)?;
+    let cluster = ClusterConf::read(&bytes).context(doing)?;
     let level = document.backup.level.unwrap_or(DEFAULT_LEVEL);
     check_level(level)?;
     let (stores, access) = stores::of_backup(&document, &cluster)?;
