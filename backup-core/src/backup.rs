@@ -217,12 +217,12 @@ async fn fill(
     let recipients = recipients(settings, request)?;
     context.phase("check");
     let checked = preflight(settings, request, &destinations, &recipients, context).await;
-    let is_warning = |finding: &Finding| finding.severity == Severity::Warning;
-    let said: Vec<Finding> =
-        checked.findings.into_iter().filter(|finding| is_warning(finding) || finding.code == NEW).collect();
-    let mut warnings: Vec<Finding> = said.iter().filter(|finding| is_warning(finding)).cloned().collect();
-    said.into_iter().for_each(|finding| context.observer.event(&Event::Finding(finding)));
+    let say = |finding: &Finding| context.observer.event(&Event::Finding(finding.clone()));
+    let (mut warnings, others): (Vec<Finding>, Vec<Finding>) =
+        checked.findings.into_iter().partition(|finding| finding.severity == Severity::Warning);
+    warnings.iter().for_each(say);
     let mut ready = checked.ready?;
+    others.iter().filter(|finding| finding.code == NEW).for_each(say);
     let name = name(&request.series, context)?;
     // Beside the capture, which takes longer than hosts that are down.
     let all = if request.series.is_orchestrators() { settings.cluster.hosts() } else { Vec::new() };

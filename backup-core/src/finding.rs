@@ -86,6 +86,17 @@ impl Finding {
         Self::new(Severity::Info, code, subject, message)
     }
 
+    /// What it is called: `error`, `warning`, or of what is neither, `ok`, `note` or `unknown`.
+    pub fn word(&self) -> &'static str {
+        match (self.severity, self.news) {
+            (Severity::Error, _) => "error",
+            (Severity::Warning, _) => "warning",
+            (Severity::Info, News::Ok) => "ok",
+            (Severity::Info, News::Note) => "note",
+            (Severity::Info, News::Unknown) => "unknown",
+        }
+    }
+
     /// The same finding with advice.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

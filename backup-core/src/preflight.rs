@@ -17,7 +17,7 @@ use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
 use crate::runs::Runs;
 use crate::settings::Settings;
 use crate::store::{Address, Directory, blocking};
-use crate::{Error, Kind, Result, sealed};
+use crate::{Error, Kind, Result, sealed, state};
 
 /// Bundles have been seen at a fifth to a tenth of a database's size on disk; a third leaves room.
 const SHARE_OF_SIZE: u64 = 3;
@@ -100,6 +100,9 @@ pub async fn preflight(
         if let Address::Directory(directory) = &destination.address {
             look_for_nesting(directory, &settings.files, &mut findings);
         }
+    }
+    if let Err(error) = state::look(context) {
+        findings.all.push(Finding::warning_from_error("state-unwritable", "state directory", &error));
     }
     let mut needs = postgres.as_ref().map_or_else(Vec::new, |postgres| postgres.needs.clone());
     if whole {

@@ -20,16 +20,14 @@ pub(crate) fn needs(needs: &[Finding]) -> String {
 
 /// A finding as a line or more.
 pub(crate) fn finding(finding: &Finding) -> String {
-    let label = match finding.severity {
-        Severity::Info if finding.code.starts_with("needs-") => "needs   ".into(),
-        Severity::Info => match finding.news {
-            News::Ok => format!("{GREEN}ok{GREEN:#}      "),
-            News::Note => "note    ".into(),
-            News::Unknown => format!("{YELLOW}unknown{YELLOW:#} "),
-        },
-        Severity::Warning => format!("{YELLOW}warning{YELLOW:#} "),
-        Severity::Error => format!("{RED}error{RED:#}   "),
+    let (word, style) = match (finding.severity, finding.news) {
+        (Severity::Info, _) if finding.code.starts_with("needs-") => ("needs", Style::new()),
+        (Severity::Info, News::Note) => (finding.word(), Style::new()),
+        (Severity::Info, News::Ok) => (finding.word(), GREEN),
+        (Severity::Info, News::Unknown) | (Severity::Warning, _) => (finding.word(), YELLOW),
+        (Severity::Error, _) => (finding.word(), RED),
     };
+    let label = format!("{style}{word}{style:#}{:1$}", "", 8 - word.len());
     let subject =
         if names(&finding.message, &finding.subject) { String::new() } else { format!("{}: ", finding.subject) };
     let mut text = format!("{label}{}", indented("", &plain(&format!("{subject}{}", finding.message))));

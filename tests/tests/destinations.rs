@@ -41,8 +41,8 @@ fn a_slip_in_a_path_makes_no_directories_and_a_file_is_no_store() {
     place.write("file", "x");
     let path = |name: &str| place.path(name).display().to_string();
     let cases: [(&str, i32, &[&str]); 9] = [
-        ("new", 0, &["note    new: it does not exist and is made"]),
-        (&path("absolute"), 0, &["it does not exist and is made"]),
+        ("new", 0, &["note    new: it does not exist and will be made"]),
+        (&path("absolute"), 0, &["it does not exist and will be made"]),
         ("far/away", 1, &["far does not exist, and of a path at most the last directory is made", "mkdir -p 'far'"]),
         (&path("a b/c/d"), 1, &["a b/c does not exist", "/a b/c'"]),
         ("monday.tgz", 2, &["a store is a directory", "hint: name the directory"]),

@@ -108,7 +108,7 @@ fn at_most_the_last_directory_is_made() {
         assert_refused(&run(command, "far/away"), code, &["far does not exist", "mkdir -p '"]);
     }
     assert!(!place.path("far").exists());
-    assert_refused(&run("backup", "near"), 3, &["it does not exist and is made"]);
+    assert_refused(&run("backup", "near"), 3, &["it does not exist and will be made"]);
     assert!(place.path("near").is_dir());
 }
 

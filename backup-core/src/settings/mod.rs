@@ -3,6 +3,7 @@
 mod document;
 mod routine;
 mod stores;
+mod written;
 
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
@@ -27,6 +28,7 @@ use document::{AgentTable, DeployTable, Document, FilesTable, HostsTable, Releas
 pub use document::{Assertion, ReleaseRule};
 use document::{is_settings, parse, parse_text, read};
 pub use routine::Notify;
+pub use written::{load, load_as_far_as_there};
 
 /// Where the settings are unless something else is said.
 pub const DEFAULT_PATH: &str = "/etc/orchestrator/orchestrator.toml";
@@ -113,30 +115,6 @@ pub struct Settings {
     pub components: Components,
     /// The release's assets, where a deploy is to have some.
     pub assets: Option<Assets>,
-}
-
-/// Reads the configuration: a file whose name ends in `.toml` is settings, any other is a `cluster.conf`.
-///
-/// # Errors
-/// [`Kind::NotFound`] or [`Kind::Usage`], with the file, the place in it and what was expected.
-pub fn load(path: &Path) -> Result<Settings> {
-    let shown = path.display();
-    if !is_settings(path) {
-        let bytes = read(path, "read the cluster.conf")?;
-        return assemble(Document::default(), path.to_owned(), bytes);
-    }
-    let (mut document, text) = parse(path)?;
-    let Some(cluster_conf) = document.cluster_conf.take() else {
-        return Err(Error::new(Kind::Usage, format!("read the settings {shown}: they name no cluster.conf"))
-            .hint("add the line: cluster_conf = \"/home/orchestrator/cluster.conf\""));
-    };
-    let directory = path.parent().unwrap_or(Path::new(""));
-    count_from(directory, &mut document);
-    let doing = || format!("read the settings {shown}");
-    let cluster_conf = directory.join(cluster_conf);
-    let bytes = read(&cluster_conf, "read the cluster.conf").context(doing)?;
-    let settings = assemble(document, cluster_conf, bytes).context(doing)?;
-    Ok(Settings { written: Some(Secret::new(text)), ..settings })
 }
 
 /// Settings that another machine has sent, with the `cluster.conf` that they go with. Their paths are of that machine.

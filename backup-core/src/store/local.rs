@@ -300,7 +300,7 @@ pub(super) fn able(location: String, new: bool, free: Option<u64>) -> Finding {
     let free = free.map_or_else(String::new, |free| format!(", {} free", bytes(free)));
     match new {
         false => Finding::ok("destination", location, format!("can be written{free}")),
-        true => Finding::info(NEW, location, format!("it does not exist and is made{free}")),
+        true => Finding::info(NEW, location, format!("it does not exist and will be made{free}")),
     }
 }
 
