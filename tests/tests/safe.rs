@@ -148,7 +148,7 @@ fn where_no_cluster_conf_is_yet_status_shows_what_there_is_and_what_is_unfinishe
     // By the cluster.conf's own name, too; settings that are a slip are an error as ever.
     let bare = run(&mut place.cli(&["status", "-c", "cluster.conf"]));
     assert!(
-        bare.status.code() == Some(13) && describe(&bare).contains("a restore brings it back"),
+        bare.status.code() == Some(13) && describe(&bare).contains("a restore brings a lost cluster.conf back"),
         "{}",
         describe(&bare)
     );

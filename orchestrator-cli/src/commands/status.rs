@@ -23,7 +23,8 @@ pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -
     if let Some(error) = unread {
         // Whoever looks here may be about to restore it.
         let finding = Finding::from_error("no-cluster-conf", "cluster.conf", &error);
-        status.findings.insert(0, finding.hint("a restore brings it back; without it nothing can be backed up"));
+        let hint = finding.hint.as_ref().map_or_else(String::new, |hint| format!("{hint}; "));
+        status.findings.insert(0, finding.clone().hint(format!("{hint}a restore brings a lost cluster.conf back")));
     }
     if let Some(path) = &arguments.metrics {
         routine::write_metrics(path, &status)?;
