@@ -28,7 +28,7 @@ use crate::preflight::{DOING, Ready, preflight};
 use crate::retention::{Pruned, prune_after};
 use crate::runs::{Job, Part, Report, Run, record};
 use crate::settings::Settings;
-use crate::store::{Address, blocking};
+use crate::store::{Address, NEW, blocking};
 use crate::{Error, ErrorContext, Kind, Result, TOOL};
 
 /// What is asked for beside the settings.
@@ -217,10 +217,12 @@ async fn fill(
     let recipients = recipients(settings, request)?;
     context.phase("check");
     let checked = preflight(settings, request, &destinations, &recipients, context).await;
-    let mut warnings: Vec<Finding> =
-        checked.findings.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
-    warnings.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
+    let say = |finding: &Finding| context.observer.event(&Event::Finding(finding.clone()));
+    let (mut warnings, others): (Vec<Finding>, Vec<Finding>) =
+        checked.findings.into_iter().partition(|finding| finding.severity == Severity::Warning);
+    warnings.iter().for_each(say);
     let mut ready = checked.ready?;
+    others.iter().filter(|finding| finding.code == NEW).for_each(say);
     let name = name(&request.series, context)?;
     // Beside the capture, which takes longer than hosts that are down.
     let all = if request.series.is_orchestrators() { settings.cluster.hosts() } else { Vec::new() };

@@ -16,6 +16,25 @@ pub enum Severity {
     Error,
 }
 
+/// What kind of news a finding is, however serious.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum News {
+    /// Worth knowing.
+    #[default]
+    Note,
+    /// Something is as it should be.
+    Ok,
+    /// Something could not be looked at.
+    Unknown,
+}
+
+impl News {
+    fn is_note(&self) -> bool {
+        *self == Self::Note
+    }
+}
+
 /// One thing that a check or a run has to say. It is returned, never only logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -23,6 +42,9 @@ pub struct Finding {
     pub code: String,
     /// How serious it is.
     pub severity: Severity,
+    /// What kind of news it is; in JSON a note has no such field.
+    #[serde(default, skip_serializing_if = "News::is_note")]
+    pub news: News,
     /// What it is about: a path, a database, a host.
     pub subject: String,
     /// What was found.
@@ -35,7 +57,8 @@ pub struct Finding {
 impl Finding {
     /// A finding without a hint.
     pub fn new(severity: Severity, code: &str, subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), severity, subject: subject.into(), message: message.into(), hint: None }
+        let (code, subject, message) = (code.into(), subject.into(), message.into());
+        Self { code, severity, news: News::Note, subject, message, hint: None }
     }
 
     /// Something that stops the work.
@@ -48,15 +71,41 @@ impl Finding {
         Self::new(Severity::Warning, code, subject, message)
     }
 
-    /// Something that is as it should be.
+    /// Something that is as it should be. Nothing else may be called so.
+    pub fn ok(code: &str, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { news: News::Ok, ..Self::info(code, subject, message) }
+    }
+
+    /// Something that could not be looked at, and stops nothing.
+    pub fn unknown(code: &str, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::info(code, subject, message).unseen()
+    }
+
+    /// Something that is worth knowing.
     pub fn info(code: &str, subject: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(Severity::Info, code, subject, message)
+    }
+
+    /// What it is called: `error`, `warning`, or of what is neither, `ok`, `note` or `unknown`.
+    pub fn word(&self) -> &'static str {
+        match (self.severity, self.news) {
+            (Severity::Error, _) => "error",
+            (Severity::Warning, _) => "warning",
+            (Severity::Info, News::Ok) => "ok",
+            (Severity::Info, News::Note) => "note",
+            (Severity::Info, News::Unknown) => "unknown",
+        }
     }
 
     /// The same finding with advice.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same finding, of something that could not be looked at.
+    pub fn unseen(self) -> Self {
+        Self { news: News::Unknown, ..self }
     }
 
     /// The same finding, no more serious than that.

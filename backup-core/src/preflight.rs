@@ -16,8 +16,8 @@ use crate::finding::{Finding, Findings, Severity, bytes};
 use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
 use crate::runs::Runs;
 use crate::settings::Settings;
-use crate::store::{Address, blocking};
-use crate::{Error, Kind, Result, sealed};
+use crate::store::{Address, Directory, blocking};
+use crate::{Error, Kind, Result, sealed, state};
 
 /// Bundles have been seen at a fifth to a tenth of a database's size on disk; a third leaves room.
 const SHARE_OF_SIZE: u64 = 3;
@@ -101,6 +101,9 @@ pub async fn preflight(
             look_for_nesting(directory, &settings.files, &mut findings);
         }
     }
+    if let Err(error) = state::look(context) {
+        findings.all.push(Finding::warning_from_error("state-unwritable", "state directory", &error));
+    }
     let mut needs = postgres.as_ref().map_or_else(Vec::new, |postgres| postgres.needs.clone());
     if whole {
         needs.extend(sealed::of_files(&settings.cluster, &settings.files));
@@ -131,7 +134,7 @@ async fn look_at_orchestrator(
     let release =
         findings.keep("release", "release", release::find(given.as_ref().or(settings.release.as_ref())).await);
     if let Some(release) = &release {
-        findings.all.push(Finding::info("release", "release", format!("{} ({})", release.version, release.origin)));
+        findings.all.push(Finding::ok("release", "release", format!("{} ({})", release.version, release.origin)));
     }
     for tree in &settings.files {
         look_at_tree(&tree.path, findings);
@@ -142,17 +145,13 @@ async fn look_at_orchestrator(
 
 fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
     let cluster = &settings.cluster;
-    let name = cluster.cluster_name.as_deref().unwrap_or("(no name)");
-    let shown = settings.cluster_conf.display().to_string();
-    if cluster.cluster_name.is_none() && cluster.zones.is_empty() {
-        let message = "it names neither a cluster nor machines, so it may be another file than a cluster.conf";
-        findings
-            .all
-            .push(Finding::warning("cluster-conf-empty", shown, message).hint("name the cluster's own with --config"));
-    } else {
+    let doubts = cluster.doubts(&settings.cluster_conf);
+    if let (Some(name), true) = (&cluster.cluster_name, doubts.is_empty()) {
+        let shown = settings.cluster_conf.display().to_string();
         let message = format!("cluster {name}, zones: {}, hosts: {}", cluster.zones.len(), cluster.hosts().len());
-        findings.all.push(Finding::info("cluster-conf", shown, message));
+        findings.all.push(Finding::ok("cluster-conf", shown, message));
     }
+    findings.all.extend(doubts);
 }
 
 /// That a store could not be asked who owns the cluster matters where the bundle goes. Of one that can't be written more is said.
@@ -204,7 +203,7 @@ fn look_at_tree(path: &Path, findings: &mut Findings) {
             Err(error.hint("correct [[files]] in the settings, or run as a user that may read it")),
         );
     } else {
-        findings.all.push(Finding::info("files", shown, "can be read"));
+        findings.all.push(Finding::ok("files", shown, "can be read"));
     }
 }
 
@@ -234,12 +233,12 @@ async fn look_at_postgres(
     let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&first).await);
     let (connection, parameters) = answered?;
     let server = findings.keep("postgres-server", &parameters.place(), postgres::server(&connection).await)?;
-    findings.all.push(Finding::info("postgres-server", parameters.place(), format!("PostgreSQL {}", server.version)));
+    findings.all.push(Finding::ok("postgres-server", parameters.place(), format!("PostgreSQL {}", server.version)));
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, server.major()).await;
     let tools = findings.keep("pg-dump", "pg_dump", tools);
     if let Some(tools) = &tools {
         let place = tools.directory.display().to_string();
-        findings.all.push(Finding::info("pg-dump", &place, format!("pg_dump {}", tools.version)));
+        findings.all.push(Finding::ok("pg-dump", &place, format!("pg_dump {}", tools.version)));
         findings.all.extend(newer_pg_dump(tools, &server, &place));
     }
     let listed = postgres::databases(&connection, &server, wanted).await;
@@ -266,7 +265,7 @@ async fn look_at_postgres(
             findings.keep("database", &facts.name, postgres::access_problems(&connection, &facts.name).await);
         let problems = problems.unwrap_or_default();
         if problems.is_empty() {
-            findings.all.push(Finding::info(
+            findings.all.push(Finding::ok(
                 "database",
                 &facts.name,
                 format!("may be read, {} on disk", bytes(facts.size)),
@@ -339,12 +338,12 @@ async fn look_at_destinations(
     (sound, refused)
 }
 
-/// A directory of the settings that is gone may be that of a disk which is not mounted.
+/// A directory of the settings that is gone, or is not the one that bundles were put into, may be that of a disk which is not mounted.
 fn vanished(address: &Address, settings: &Settings, context: &Context) -> Option<Finding> {
     let Address::Directory(directory) = address else { return None };
     let usual = settings.stores.iter().any(|store| store.address == *address)
         || settings.component_databases.directory == *directory;
-    if !usual || !matches!(directory.try_exists(), Ok(false)) {
+    if !usual || Directory::was_used(directory) {
         return None;
     }
     // Without a journal nothing is known of what was there.
@@ -354,8 +353,11 @@ fn vanished(address: &Address, settings: &Settings, context: &Context) -> Option
     if !there {
         return None;
     }
-    let message = "it does not exist, though bundles were put there before; it is made anew";
-    let hint = "if a disk or a share belongs there, mount it: what is written now lies below it";
+    let message = match directory.exists() {
+        true => "nothing of the bundles that were put there before is there",
+        false => "it does not exist, though bundles were put there before; it is made anew",
+    };
+    let hint = "if a disk or a share belongs there, mount it: what is written now lies below it; require_mount in the settings refuses then";
     Some(Finding::warning("store-vanished", address.to_string(), message).hint(hint))
 }
 

@@ -5,10 +5,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+
 use crate::{Context, Error, ErrorContext, Kind, Result, lock};
 
 /// Root's usual place, and that of the jobs which run by themselves, whoever they run as.
 pub const MACHINE: &str = "/var/lib/orchestrator-cli";
+
+/// What to do where nothing can be kept.
+pub(crate) const UNWRITABLE: &str = "see to its owner and its room, or name another place with STATE_DIRECTORY; until then no run and no restore is noted";
 
 /// Where a service is told to keep its state, else root's usual place or the user's own. It need not exist.
 ///
@@ -28,6 +33,21 @@ pub fn directory(context: &Context) -> Result<PathBuf> {
             Ok(home.join(".local/state/orchestrator-cli"))
         }
     }
+}
+
+/// Tries whether something can be kept there, without leaving anything.
+///
+/// # Errors
+/// Why it can't.
+pub fn look(context: &Context) -> Result<()> {
+    let directory = directory(context)?;
+    let doing = || format!("write to {}", directory.display());
+    let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let tried = match there == directory {
+        true => tempfile::tempfile_in(there).and_then(|mut file| file.write_all(b"x").and_then(|()| file.sync_all())),
+        false => access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from),
+    };
+    tried.map_err(|cause| Error::new(Kind::Failed, doing()).because(cause).hint(UNWRITABLE))
 }
 
 /// Makes a directory where it is missing, and locks it; `what` is its name for messages.

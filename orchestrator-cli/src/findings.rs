@@ -1,7 +1,7 @@
 //! Findings as text.
 
 use anstyle::{AnsiColor, Style};
-use backup_core::finding::{Finding, Severity};
+use backup_core::finding::{Finding, News, Severity};
 
 use crate::human::{indented, plain};
 
@@ -25,16 +25,14 @@ pub(crate) fn unproved(finding: &Finding) -> String {
 
 /// A finding as a line or more.
 pub(crate) fn finding(finding: &Finding) -> String {
-    labelled(&label(finding), finding)
-}
-
-fn label(finding: &Finding) -> String {
-    match finding.severity {
-        Severity::Info if finding.code.starts_with("needs-") => "needs   ".into(),
-        Severity::Info => format!("{GREEN}ok{GREEN:#}      "),
-        Severity::Warning => format!("{YELLOW}warning{YELLOW:#} "),
-        Severity::Error => format!("{RED}error{RED:#}   "),
-    }
+    let (word, style) = match (finding.severity, finding.news) {
+        (Severity::Info, _) if finding.code.starts_with("needs-") => ("needs", Style::new()),
+        (Severity::Info, News::Note) => (finding.word(), Style::new()),
+        (Severity::Info, News::Ok) => (finding.word(), GREEN),
+        (Severity::Info, News::Unknown) | (Severity::Warning, _) => (finding.word(), YELLOW),
+        (Severity::Error, _) => (finding.word(), RED),
+    };
+    labelled(&format!("{style}{word}{style:#}{:1$}", "", 8 - word.len()), finding)
 }
 
 fn labelled(label: &str, finding: &Finding) -> String {

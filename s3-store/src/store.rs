@@ -100,7 +100,7 @@ impl Store for S3 {
             bucket.abort(&begun).await?;
             Ok((bucket.locks().await, uploads))
         })?;
-        findings.push(Finding::info("destination", &shown, "can be written"));
+        findings.push(Finding::ok("destination", &shown, "can be written"));
         let wanted = self.options.retention.is_some() || self.options.legal_hold;
         if wanted && !locks? {
             let error = Error::new(Kind::Refused, format!("write to {shown}: the bucket has no Object Lock"));
@@ -108,7 +108,7 @@ impl Store for S3 {
         }
         if let Err(error) = uploads {
             let finding = Finding::from_error("uploads-not-listed", &shown, &error);
-            findings.push(Finding { severity: Severity::Info, ..finding }.hint(LIFECYCLE));
+            findings.push(finding.at_most(Severity::Info).unseen().hint(LIFECYCLE));
         }
         if self.bucket()?.open_to_others {
             let message = "the way there is not encrypted: whoever is on it can read bundles";

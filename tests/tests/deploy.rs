@@ -63,7 +63,8 @@ fn what_is_wrong_is_an_error_with_its_line_in_the_words_of_the_reference() {
         (
             "instance-manager: 1",
             "Error: failed to generate the dependency graph: machine with instance-manager tag cannot be deployed without a \
-             machine with vault tag.\n  cluster.conf, line 9\n",
+             machine with vault tag.\n  cluster.conf, line 9\n  hint: add vault to `components`; where the release does without it, \
+             write into [deploy.components] of the settings: instance-manager = [\"!vault\"]\n",
         ),
         (
             "nats-server: 3",
@@ -83,6 +84,12 @@ fn what_is_wrong_is_an_error_with_its_line_in_the_words_of_the_reference() {
         assert_eq!((dry.status.code(), String::from_utf8_lossy(&dry.stderr).as_ref()), (Some(13), expected));
         assert!(dry.stdout.is_empty() && !place.path("graph.png").exists());
     }
+    // What the hint says helps, for a release that had no vault yet.
+    let place = Workplace::default();
+    place.write("cluster.conf", cluster("instance-manager: 1"));
+    place.write("o.toml", "cluster_conf = 'cluster.conf'\n[deploy.components]\ninstance-manager = [\"!vault\"]\n");
+    let dry = place.cli(&["deploy", "--dry", "-c", "o.toml"]).output().expect("it runs");
+    assert!(dry.status.success() && place.path("graph.png").exists(), "{}", describe(&dry));
     // A cluster.conf that names no machine, and one that names an option of ssh.
     for (machines, expected) in
         [("", "it names no machines."), ("a: { hosts: ['-oProxyCommand=x'] }", "no name or address")]

@@ -205,11 +205,11 @@ async fn a_month_of_daily_runs_ends_with_exactly_the_bundles_that_the_rules_prom
     assert_eq!(world.days("s3://data", "monitoring"), EXPECTED);
     let (context, settings) = world.machine("orchestrator", world.servers[0].host());
     world.set(end + TimeDelta::hours(6));
-    let seen = status::look(&settings, &context).await.expect("a status");
+    let seen = status::look(&settings, &Job::ALL, &context).await.expect("a status");
     let codes: Vec<&str> = seen.findings.iter().map(|finding| finding.code.as_str()).collect();
     assert_eq!(codes, ["never-drilled"; 3]);
     world.set(end + TimeDelta::hours(27));
-    let seen = status::look(&settings, &context).await.expect("a status");
+    let seen = status::look(&settings, &Job::ALL, &context).await.expect("a status");
     assert!(seen.findings.iter().any(|finding| finding.code == "bundle-old"));
     let kept: Vec<Run> = Runs::of(&context).expect("a place").all().expect("runs");
     assert_eq!(kept.len(), ran.len());

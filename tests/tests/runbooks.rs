@@ -111,7 +111,7 @@ impl World {
         let own = self.network.own().display().to_string();
         let settings = format!(
             "cluster_conf = '/home/orchestrator/cluster.conf'\nrelease.version = '2.6.3'\n\
-             [postgres]\nconnection = 'host={} user=postgres'\n[[stores]]\npath = '/mnt/backups'\n\
+             [postgres]\nconnection = 'host={} user=postgres'\n[[stores]]\npath = '/mnt/backups'\nelsewhere = true\n\
              [hosts]\nssh_user = '{}'\n[agent]\nsettings = '{own}/orchestrator.json'\ncommand = ['sh', '{own}/agent']\nsudo = false\n\
              [schedule]\n[retention]\nlast = 30\n",
             server.host().display(),

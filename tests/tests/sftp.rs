@@ -32,7 +32,7 @@ fn a_bundle_goes_there_and_comes_back() {
     let (server, sshd) = (Postgres::start(), Sshd::start());
     server.load_sample(3000);
     let place = at_home(&sshd);
-    let address = sshd.address(&place.path("far/away"));
+    let address = sshd.address(&place.path("away"));
     let backup = place
         .cli(&["backup", "--config", "cluster.conf", "--release", "2.6.3", "--to", &address])
         .envs(server.variables())
@@ -50,9 +50,66 @@ fn a_bundle_goes_there_and_comes_back() {
         place.restore(&target, &["--release", "2.6.3", "--yes", "--file", &bundle]).output().expect("it runs");
     assert_eq!(restored.status.code(), Some(3), "{}", describe(&restored));
     assert_same(&server, &target, "orchestrator");
-    let left = fs::read_dir(place.path("far/away")).expect("a directory").flatten();
+    let left = fs::read_dir(place.path("away")).expect("a directory").flatten();
     let parts = left.filter(|entry| entry.file_name().to_string_lossy().ends_with(".part")).count();
     assert_eq!(parts, 0);
+}
+
+#[test]
+fn what_a_server_forbids_is_found_before_anything_is_sent_and_leaves_one_trial_file_at_most() {
+    let server = Postgres::start();
+    server.sql("postgres", "CREATE TABLE t ()");
+    // What is forbidden; how `check` and `backup` end; what they say; how many trial files stay.
+    let cases = [
+        ("rename,posix-rename", 13, 1, "rename a file in", 0),
+        ("remove", 3, 3, "the server removes nothing", 1),
+        ("rename,posix-rename,remove", 13, 1, "rename a file in", 1),
+        ("fsync", 3, 3, "can't bring a bundle onto its disk", 0),
+        ("write", 13, 1, "write to", 0),
+    ];
+    for (forbidden, check, backup, words, stay) in cases {
+        let sshd = Sshd::forbidding(forbidden);
+        let place = at_home(&sshd);
+        fs::create_dir(place.path("away")).expect("a directory");
+        let address = sshd.address(&place.path("away"));
+        let run = |command: &str| {
+            let mut command = place.cli(&[command, "--config", "cluster.conf", "--release", "2.6.3", "--to", &address]);
+            command.envs(server.variables()).output().expect("it runs")
+        };
+        for (command, code) in [("check", check), ("check", check), ("backup", backup)] {
+            let output = run(command);
+            let all = describe(&output);
+            assert_eq!(output.status.code(), Some(code), "{forbidden}: {command}: {all}");
+            assert_eq!(all.matches(words).count(), 1, "{forbidden}: {command}: {all}");
+        }
+        let names = fs::read_dir(place.path("away")).expect("a directory").flatten();
+        let names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let trials = names.iter().filter(|name| name.contains("trial")).count();
+        let bundle = names.iter().find(|name| name.ends_with(".tgz"));
+        assert_eq!((trials, bundle.is_some()), (stay, backup == 3), "{forbidden}: {names:?}");
+        if let Some(bundle) = bundle {
+            let verified = place.cli(&["verify"]).arg(format!("{address}/{bundle}")).output().expect("it runs");
+            assert!(verified.status.success(), "{forbidden}: {}", describe(&verified));
+        }
+    }
+}
+
+#[test]
+fn at_most_the_last_directory_is_made() {
+    let (server, sshd) = (Postgres::start(), Sshd::start());
+    server.sql("postgres", "CREATE TABLE t ()");
+    let place = at_home(&sshd);
+    let run = |command: &str, to: &str| {
+        let to = sshd.address(&place.path(to));
+        let mut command = place.cli(&[command, "--config", "cluster.conf", "--release", "2.6.3", "--to", &to]);
+        command.envs(server.variables()).output().expect("it runs")
+    };
+    for (command, code) in [("check", 13), ("backup", 1)] {
+        assert_refused(&run(command, "far/away"), code, &["far does not exist", "mkdir -p '"]);
+    }
+    assert!(!place.path("far").exists());
+    assert_refused(&run("backup", "near"), 3, &["it does not exist and will be made"]);
+    assert!(place.path("near").is_dir());
 }
 
 #[test]

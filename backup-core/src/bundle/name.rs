@@ -1,9 +1,12 @@
 //! Names of bundles: `<component>_backup_<YYYYMMDDTHHMMSSZ>`.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+
+use crate::finding::Finding;
 
 /// The component whose bundles hold the orchestrator itself.
 pub const ORCHESTRATOR: &str = "orchestrator";
@@ -98,6 +101,15 @@ impl FromStr for FileName {
         let (text, encrypted) = text.strip_suffix(ENCRYPTED).map_or((text, false), |plain| (plain, true));
         Ok(Self { bundle: text.strip_suffix(ENDING).ok_or(NotAName)?.parse()?, encrypted })
     }
+}
+
+/// What there is to say of a bundle whose file was renamed: its name is what else knows it by.
+pub fn renamed(file: &Path, name: &str) -> Option<Finding> {
+    let called = file.file_name()?.to_string_lossy();
+    let plain = called.strip_suffix(ENCRYPTED).unwrap_or(&called).strip_suffix(ENDING);
+    let message = format!("the file was renamed: the bundle in it is {name}");
+    let hint = "its digest's file, drills and rules go by the name, and the time in it; give it back";
+    (plain != Some(name)).then(|| Finding::info("renamed", file.display().to_string(), message).hint(hint))
 }
 
 /// Whether a text begins with a bundle's name.

@@ -12,18 +12,24 @@ use serde::{Deserialize, Serialize};
 pub use cache::Cache;
 
 use crate::bundle::manifest::Sha256Digest;
-use crate::bundle::name::{FileName, ORCHESTRATOR};
-use crate::bundle::reader::OpenBundle;
-use crate::encryption::Identities;
+use crate::bundle::name::{BundleName, FileName, ORCHESTRATOR};
+use crate::bundle::reader::{Bundle, OpenBundle};
+use crate::encryption::{Decrypted, Identities, is_encrypted};
 use crate::restore::Drill;
 use crate::store::{DRILL, Store, Stored, open_stored};
 use crate::{ErrorContext, Kind, Result};
+
+/// How a file begins that gzip has written.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// What a bundle's manifest says of it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Facts {
     /// Cluster it came from.
     pub cluster: Option<String>,
+    /// Its name, which the file's is not where somebody has renamed that; none where a cache knows no name.
+    #[serde(default)]
+    pub manifest_name: Option<String>,
     /// The server group that it is of, where a component's databases are in it.
     #[serde(default)]
     pub group: Option<String>,
@@ -109,6 +115,11 @@ impl fmt::Display for Series {
 }
 
 impl Listed {
+    /// The bundle's own name, where the file has another one.
+    pub fn renamed(&self) -> Option<&str> {
+        self.facts.manifest_name.as_deref().filter(|name| *name != self.name)
+    }
+
     /// What it is one of, as far as is known.
     pub fn series(&self) -> Series {
         Series { component: self.component.clone(), group: self.facts.group.clone() }
@@ -144,6 +155,38 @@ pub fn list(store: &dyn Store, identities: &Identities, cache: Option<Cache>) ->
     Ok(listed.into_iter().map(|(_, listed)| listed).collect())
 }
 
+/// A bundle whose file is not called as bundles are, so that nothing counts it.
+#[derive(Debug, Serialize)]
+pub struct Other {
+    /// The file's name.
+    pub file: String,
+    /// The bundle's own name.
+    pub name: String,
+}
+
+/// Bundles under names that no bundle has, as far as they can be opened. They are looked for in directories, of this machine and by
+/// SFTP.
+///
+/// # Errors
+/// Where the store itself can't be read.
+pub fn others(store: &dyn Store, identities: &Identities) -> Result<Vec<Other>> {
+    let bundle = |file: String| {
+        let source = store.open_other(&file).ok()?;
+        let mut magic = [0; GZIP.len()];
+        source.read_at(0, &mut magic).ok()?;
+        let source = match is_encrypted(&source) {
+            true if !identities.is_empty() => Box::new(Decrypted::open(source, identities.clone()).ok()?),
+            false if magic == GZIP => source,
+            _ => return None,
+        };
+        let name = Bundle::open(source).ok()?.manifest().name.clone();
+        Some(Other { file, name })
+    };
+    let mut others: Vec<Other> = store.others()?.into_iter().filter_map(bundle).collect();
+    others.sort_by(|one, other| one.file.cmp(&other.file));
+    Ok(others)
+}
+
 fn at(stored: &[Stored], index: usize) -> Option<(usize, &Stored)> {
     stored.get(index).map(|bundle| (index, bundle))
 }
@@ -168,6 +211,10 @@ fn describe(store: &dyn Store, identities: &Identities, stored: &Stored, known: 
         listed.damaged = error.kind() == Kind::Damaged;
         listed.problem = Some(error.chain().join(": "));
     }
+    // A new name makes no bundle younger.
+    if let Some(name) = listed.renamed().and_then(|name| name.parse::<BundleName>().ok()) {
+        listed.created = name.time();
+    }
     listed
 }
 
@@ -190,6 +237,7 @@ fn facts(bundle: &OpenBundle) -> Facts {
     let manifest = bundle.manifest();
     Facts {
         cluster: manifest.source.cluster.clone(),
+        manifest_name: Some(manifest.name.clone()),
         group: manifest.source.group.clone(),
         partial: manifest.source.partial,
         release: manifest.source.release.clone(),

@@ -1,6 +1,7 @@
 //! `cluster.conf`: the language it is written in and what this tool reads from it.
 
 pub mod agent;
+mod doubts;
 pub mod hosts;
 mod lexer;
 mod lines;

@@ -48,6 +48,8 @@ pub struct ClusterConf {
     pub all: Map,
     /// Where its values stand.
     pub lines: Lines,
+    /// The first line that is not UTF-8, where one is not; nothing that is read here stands in one.
+    pub not_utf8: Option<usize>,
 }
 
 impl ClusterConf {
@@ -67,6 +69,7 @@ impl ClusterConf {
             database_backups: database_backups(&continuum.at("database_backups")?)?,
             all: all.clone(),
             lines,
+            not_utf8: None,
         })
     }
 

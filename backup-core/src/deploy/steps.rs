@@ -71,11 +71,7 @@ impl Step for Backup<'_> {
         async move {
             let made = backup::run(settings, &request, None, context).await?;
             for place in &made.published {
-                context.observer.event(&Event::Finding(Finding::info(
-                    "backed-up",
-                    place,
-                    "the databases are backed up",
-                )));
+                context.observer.event(&Event::Finding(Finding::ok("backed-up", place, "the databases are backed up")));
             }
             self.work.warn(made.warnings.iter().cloned().chain(made.not_everywhere("backup")).collect());
             Ok(())

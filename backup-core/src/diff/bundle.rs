@@ -4,7 +4,7 @@ use super::{Area, HOLES, Picture};
 use crate::bundle::manifest::FileType;
 use crate::bundle::reader::OpenBundle;
 use crate::cluster::ClusterConf;
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{ErrorContext, Result};
 
 /// The picture of a bundle.
 ///
@@ -16,9 +16,7 @@ pub fn of_bundle(bundle: &OpenBundle) -> Result<Picture> {
     // A component's has none.
     if manifest.component().is_none() {
         let doing = || "read the bundle's cluster.conf".to_owned();
-        let text = String::from_utf8(bundle.content("cluster.conf")?)
-            .map_err(|cause| Error::new(Kind::Unsupported, doing()).because(cause))?;
-        picture.note_cluster(&ClusterConf::parse(&text).context(doing)?);
+        picture.note_cluster(&ClusterConf::read(&bundle.content("cluster.conf")?).context(doing)?);
     }
     if let Some(release) = &manifest.source.release {
         picture.note(Area::Release, "release", release);

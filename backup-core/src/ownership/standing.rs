@@ -228,5 +228,5 @@ pub fn without_store(location: &str) -> String {
 
 /// That a store could not be asked who owns the cluster.
 pub fn not_asked(location: &str, error: &Error) -> Finding {
-    Finding::from_error("ownership-unseen", location, error)
+    Finding::from_error("ownership-unseen", location, error).unseen()
 }

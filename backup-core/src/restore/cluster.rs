@@ -10,7 +10,7 @@ use crate::cluster::ClusterConf;
 use crate::cluster::hosts::{self, Record, Seen, ask_if_let_in, compare, own_addresses};
 use crate::finding::{Finding, Findings, Severity};
 use crate::settings::RestoreSettings;
-use crate::{Context, Error, ErrorContext, Kind, Result};
+use crate::{Context, ErrorContext, Kind, Result};
 
 /// What a plan keeps of the hosts.
 #[derive(Default)]
@@ -74,7 +74,7 @@ async fn ask(
     {
         // Nobody may be meant to.
         let message = format!("none that was asked lets us in over ssh; {}: {}", first.host, error.chain().join(": "));
-        findings.all.push(Finding::info("hosts-not-asked", "hosts", message).hint("a deploy needs a way in"));
+        findings.all.push(Finding::unknown("hosts-not-asked", "hosts", message).hint("a deploy needs a way in"));
         return Vec::new();
     }
     let mut claims = Vec::new();
@@ -117,10 +117,7 @@ pub(super) async fn look_again(source: &Source, plan: &Plan, context: &Context) 
 }
 
 fn conf_of(source: &Source) -> Result<ClusterConf> {
-    let bytes = source.cluster_conf()?;
-    let text = String::from_utf8(bytes)
-        .map_err(|cause| Error::new(Kind::Unsupported, "read the cluster.conf that is restored").because(cause))?;
-    ClusterConf::parse(&text).context(|| "read the cluster.conf that is restored".into())
+    ClusterConf::read(&source.cluster_conf()?).context(|| "read the cluster.conf that is restored".into())
 }
 
 fn hosts_of(conf: &ClusterConf) -> Vec<String> {
@@ -137,7 +134,7 @@ fn address_finding(before: &[IpAddr], now: &[IpAddr]) -> Option<Finding> {
         return None;
     }
     if before.iter().any(|address| now.contains(address)) {
-        return Some(Finding::info(
+        return Some(Finding::ok(
             "address",
             "this machine",
             format!("has an address that the bundle's had: {}", list(now)),

@@ -260,11 +260,11 @@ async fn look_at_space(size: u64, target: &Target, findings: &mut Findings) {
             let finding = Finding::error("space", directory, message);
             findings.all.push(finding.hint("make room first: a full disk would stop the live databases too"));
         }
-        Some(free) => findings.all.push(Finding::info("space", directory, format!("{} free", bytes(free)))),
+        Some(free) => findings.all.push(Finding::ok("space", directory, format!("{} free", bytes(free)))),
         // Another machine's, or one that this user may not look into.
         None => {
             let message = format!("can't be looked at from here; it needs {} free", bytes(needed));
-            findings.all.push(Finding::info("space-unknown", directory, message));
+            findings.all.push(Finding::unknown("space-unknown", directory, message));
         }
     }
 }

@@ -120,7 +120,7 @@ fn finding(standing: &Standing, heard: Option<&Heard>) -> Finding {
             Finding::info("ownership", subject, format!("it was released by {claim}{last}"))
         }
         Some(Met { claim, .. }) if standing.notes.is_own(claim) => {
-            Finding::info("ownership", subject, format!("it belongs to this machine: {claim}{last}"))
+            Finding::ok("ownership", subject, format!("it belongs to this machine: {claim}{last}"))
         }
         Some(Met { claim, place }) => {
             let message = format!("it belongs to {claim}, says {place}{last}");

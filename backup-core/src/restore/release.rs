@@ -15,7 +15,7 @@ pub(super) async fn look(manifest: &Manifest, request: &Request, settings: &Rest
     let Some(of_bundle) = &manifest.source.release else {
         if request.cluster_conf.is_some() {
             let message = "a script does not say which release it is of: see that this machine has it, or a later one";
-            findings.all.push(Finding::info("release-unknown", "release", message));
+            findings.all.push(Finding::unknown("release-unknown", "release", message));
             return;
         }
         findings.all.push(Finding::warning("release-unknown", "release", "nothing says which release it is of"));
@@ -56,7 +56,7 @@ pub(super) async fn look(manifest: &Manifest, request: &Request, settings: &Rest
     };
     let message = format!("this machine has {version}, the bundle is of {of_bundle}");
     if fits {
-        findings.all.push(Finding::info("release", "release", message));
+        findings.all.push(Finding::ok("release", "release", message));
         return;
     }
     let rule = match settings.release_rule {

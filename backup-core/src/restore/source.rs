@@ -14,6 +14,7 @@ use super::{Component, Request};
 use crate::bundle::manifest::{
     Database, Extension, Locale, Manifest, Server, Sha256Digest, Snapshot, Source as From, major,
 };
+use crate::bundle::name::renamed;
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
 use crate::component::postgres::plain::{self, Contents, ScriptFile};
@@ -215,7 +216,7 @@ fn place_of(
     };
     let there = request.root.join(place.strip_prefix("/").unwrap_or(place));
     if cluster_conf.canonicalize().is_ok_and(|given| there.canonicalize().is_ok_and(|there| given == there)) {
-        findings.all.push(Finding::info("cluster-conf", there.display().to_string(), "it lies in its place already"));
+        findings.all.push(Finding::ok("cluster-conf", there.display().to_string(), "it lies in its place already"));
         return None;
     }
     Some(place.clone())
@@ -227,7 +228,7 @@ fn script_findings(pair: &Pair, shown: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if *counted {
         let message = format!("it is whole; tables: {}, rows: {rows}; it does not say when it was made", tables.len());
-        findings.push(Finding::info("script", shown, message));
+        findings.push(Finding::ok("script", shown, message));
     } else {
         let message =
             "it is whole, but its rows can't be counted: they are inserted one by one, or names are not UTF-8";
@@ -273,11 +274,12 @@ pub(super) async fn look_at_bundle(
         return Some(bundle);
     }
     let manifest = bundle.manifest();
+    findings.all.extend(renamed(path, &manifest.name));
     let of_backup =
         |warning: &Finding| Finding { subject: format!("at the backup: {}", warning.subject), ..warning.clone() };
     findings.all.extend(manifest.warnings.iter().map(of_backup));
     let age = context.now().signed_duration_since(manifest.created);
-    findings.all.push(Finding::info(
+    findings.all.push(Finding::ok(
         "bundle",
         &shown,
         format!(

@@ -125,6 +125,9 @@ pub struct Run {
     /// Whether some databases alone were asked for: it says nothing of the job.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// Whether `schedule run` began it, so that it came by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scheduled: bool,
     /// What it did, series by series.
     #[serde(default)]
     pub parts: Vec<Part>,
@@ -176,7 +179,8 @@ impl Run {
     /// One that never began, or ended without a word.
     pub fn of_state(job: Job, state: State, began: DateTime<Utc>, finding: Finding) -> Self {
         let (ended, findings) = (Some(began), vec![finding]);
-        Self { job, began, ended, state, partial: false, parts: Vec::new(), findings, process: None }
+        let (partial, scheduled, parts) = (false, false, Vec::new());
+        Self { job, began, ended, state, partial, scheduled, parts, findings, process: None }
     }
 
     /// Says that somebody should look at it, where all went well.
@@ -199,6 +203,7 @@ impl Run {
             ended: None,
             state: State::Running,
             partial: false,
+            scheduled: false,
             parts: Vec::new(),
             findings: Vec::new(),
             process: Process::own(),

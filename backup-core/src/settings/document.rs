@@ -107,6 +107,8 @@ pub(super) struct FilesTable {
 pub(super) struct StoreTable {
     pub(super) path: Option<PathBuf>,
     pub(super) address: Option<String>,
+    pub(super) require_mount: Option<PathBuf>,
+    pub(super) elsewhere: Option<bool>,
     pub(super) s3: Option<S3Options>,
     pub(super) sftp: Option<SftpOptions>,
 }

@@ -4,6 +4,7 @@ mod document;
 mod mistaken;
 mod routine;
 mod stores;
+mod written;
 
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
@@ -29,6 +30,7 @@ pub use document::{Assertion, ReleaseRule};
 use document::{is_settings, parse, parse_text, read};
 pub(crate) use mistaken::refuse_settings;
 pub use routine::Notify;
+pub use written::{load, load_as_far_as_there};
 
 /// Where the settings are unless something else is said.
 pub const DEFAULT_PATH: &str = "/etc/orchestrator/orchestrator.toml";
@@ -117,30 +119,6 @@ pub struct Settings {
     pub assets: Option<Assets>,
 }
 
-/// Reads the configuration: a file whose name ends in `.toml` is settings, any other is a `cluster.conf`.
-///
-/// # Errors
-/// [`Kind::NotFound`] or [`Kind::Usage`], with the file, the place in it and what was expected.
-pub fn load(path: &Path) -> Result<Settings> {
-    let shown = path.display();
-    if !is_settings(path) {
-        let bytes = read(path, "read the cluster.conf")?;
-        return assemble(Document::default(), path.to_owned(), bytes);
-    }
-    let (mut document, text) = parse(path)?;
-    let Some(cluster_conf) = document.cluster_conf.take() else {
-        return Err(Error::new(Kind::Usage, format!("read the settings {shown}: they name no cluster.conf"))
-            .hint("add the line: cluster_conf = \"/home/orchestrator/cluster.conf\""));
-    };
-    let directory = path.parent().unwrap_or(Path::new(""));
-    count_from(directory, &mut document);
-    let doing = || format!("read the settings {shown}");
-    let cluster_conf = directory.join(cluster_conf);
-    let bytes = read(&cluster_conf, "read the cluster.conf").context(doing)?;
-    let settings = assemble(document, cluster_conf, bytes).context(doing)?;
-    Ok(Settings { written: Some(Secret::new(text)), ..settings })
-}
-
 /// Settings that another machine has sent, with the `cluster.conf` that they go with. Their paths are of that machine.
 ///
 /// # Errors
@@ -209,8 +187,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
 fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>) -> Result<Settings> {
     let doing = || format!("read the cluster.conf {}", cluster_conf.display());
     refuse_settings(&cluster_conf, &bytes)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::new(Kind::Usage, format!("{}: not UTF-8", doing())))?;
-    let cluster = ClusterConf::parse(text).context(doing)?;
+    let cluster = ClusterConf::read(&bytes).context(doing)?;
     let level = document.backup.level.unwrap_or(DEFAULT_LEVEL);
     check_level(level)?;
     let (stores, access) = stores::of_backup(&document, &cluster)?;

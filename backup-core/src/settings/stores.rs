@@ -20,7 +20,7 @@ pub(super) fn count_from(directory: &Path, document: &mut Document) {
         let files = s3.map(|s3| &mut s3.ca_file).into_iter().chain(sftp.into_iter().flatten());
         // An address that stands in the wrong place is refused later.
         let path = store.path.iter_mut().filter(|path| !path.to_string_lossy().contains("://"));
-        files.flatten().chain(path)
+        files.flatten().chain(path).chain(&mut store.require_mount)
     });
     for path in files.chain(&mut document.encryption.identities) {
         *path = directory.join(&*path);
@@ -79,7 +79,7 @@ fn bucket_of(store: &StoreSettings) -> Option<&str> {
 pub(super) fn of_restore(document: &Document, cluster_conf: Option<&Path>) -> Result<Access> {
     let read = cluster_conf.filter(|path| path.exists()).map(|path| read(path, "read the cluster.conf")).transpose()?;
     // One that can't be understood is about to be replaced.
-    let cluster = read.and_then(|bytes| ClusterConf::parse(&String::from_utf8_lossy(&bytes)).ok());
+    let cluster = read.and_then(|bytes| ClusterConf::read(&bytes).ok());
     let none = ClusterConf::parse("")?;
     of_backup(document, &cluster.unwrap_or(none)).map(|(_, access)| access)
 }
@@ -90,7 +90,7 @@ fn store(table: &StoreTable) -> Result<StoreSettings> {
             let error = Error::new(Kind::Usage, "stores: a path holds an address");
             return Err(error.hint("write address = \"s3://…\" in place of path"));
         }
-        (Some(path), None) => Address::Directory(path.clone()),
+        (Some(path), None) => Address::directory(path)?,
         (None, Some(address)) => Address::parse(Path::new(address))?,
         _ => return Err(Error::new(Kind::Usage, "stores: each has either a path or an address")),
     };
@@ -103,8 +103,16 @@ fn store(table: &StoreTable) -> Result<StoreSettings> {
         let error = Error::new(Kind::Usage, format!("stores: {address} names a key of KMS, and does not ask for it"));
         return Err(error.hint("add s3.encryption = \"aws:kms\", or leave kms_key out"));
     }
+    if let Some(mount) = &table.require_mount {
+        let on_it = matches!(&address, Address::Directory(path) if path.starts_with(mount));
+        if !on_it || !mount.is_absolute() {
+            let error = Error::new(Kind::Usage, format!("stores: {address} does not lie below its require_mount"));
+            return Err(error.hint("require_mount is where the file system is mounted that the store's path lies on"));
+        }
+    }
+    let (require_mount, elsewhere) = (table.require_mount.clone(), table.elsewhere);
     let (s3, sftp) = (table.s3.clone().unwrap_or_default(), table.sftp.clone().unwrap_or_default());
-    Ok(StoreSettings { address, s3, sftp })
+    Ok(StoreSettings { address, require_mount, elsewhere, s3, sftp })
 }
 
 /// The bucket that the platform itself keeps database backups in; none where it keeps them on disk alone.

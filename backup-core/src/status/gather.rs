@@ -16,24 +16,32 @@ use crate::runs::{Job, Run, Runs, State};
 use crate::schedule::Schedule;
 use crate::settings::Settings;
 use crate::store::{Address, blocking};
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, state};
 
 /// Days whose bundles say how much a day brings.
 const DAYS: i64 = 7;
 
-/// Looks at everything. What can't be seen is a finding.
+/// Looks at everything; `begun` are the jobs that timers or a crontab of this machine begin. What can't be seen is a finding.
 ///
 /// # Errors
-/// Where the journal of runs can't be read; [`Kind::Interrupted`].
-pub async fn look(settings: &Settings, context: &Context) -> Result<Status> {
+/// [`Kind::Interrupted`].
+pub async fn look(settings: &Settings, begun: &[Job], context: &Context) -> Result<Status> {
     let identities = Identities::read(&settings.access.identities).unwrap_or_default();
     let servers = Servers::of(settings, context);
     let wanted = expected(settings, &servers);
     let cluster = settings.cluster.cluster_name.clone().unwrap_or_default();
     let now = context.now();
-    let runs = Runs::of(context)?.all()?;
+    let (runs, runs_unseen) = match Runs::of(context).and_then(|runs| runs.all()) {
+        Ok(runs) => (runs, None),
+        Err(error) => (Vec::new(), Some(said(&error))),
+    };
+    // What begins jobs goes by the usual times where the settings say none.
+    let usual = || (!begun.is_empty() || runs.iter().any(|run| run.scheduled)).then(Schedule::default);
+    let schedule = settings.schedule.clone().or_else(usual);
     let partial = partial(&runs);
-    let known = Known { cluster: &cluster, identities: &identities, partial: &partial };
+    // Where there is no cluster.conf yet, every bundle is worth knowing of.
+    let of_cluster = (!settings.cluster_conf_bytes.is_empty()).then_some(cluster.as_str());
+    let known = Known { cluster: of_cluster, identities: &identities, partial: &partial, servers: &servers };
     let looked = wanted.iter().map(|(address, series)| one(address, series, &known, settings, context));
     let looked = context.until_cancelled(async { Ok(futures_util::future::join_all(looked).await) }).await?;
     let (mut series, mut stores) = (Vec::new(), Vec::new());
@@ -45,7 +53,7 @@ pub async fn look(settings: &Settings, context: &Context) -> Result<Status> {
     let unfinished = match restore::unfinished(context) {
         Ok(progress) => progress.map(|_| "a restore is unfinished".to_owned()),
         Err(error) if error.kind() == Kind::Locked => Some("a restore is running".to_owned()),
-        Err(error) => Some(format!("whether a restore is unfinished can't be seen: {}", error.chain().join(": "))),
+        Err(error) => Some(format!("whether a restore is unfinished can't be seen: {}", said(&error))),
     };
     let mut status = Status {
         time: now,
@@ -53,7 +61,9 @@ pub async fn look(settings: &Settings, context: &Context) -> Result<Status> {
         cluster,
         series,
         stores,
-        jobs: jobs(settings.schedule.as_ref(), &runs, now),
+        state: state::look(context).err().map(|error| said(&error)),
+        runs_unseen,
+        jobs: jobs(schedule.as_ref(), begun, &runs, now),
         unfinished,
         findings: Vec::new(),
     };
@@ -73,6 +83,11 @@ impl Servers {
         let all = if scheduled { databases::servers(settings) } else { Vec::new() };
         let here = databases::this_one(&all, &own_addresses(), &context.environment.host).cloned();
         Self { all, here }
+    }
+
+    /// How many of them have a series.
+    fn with(&self, series: &Series) -> usize {
+        self.all.iter().filter(|server| server.all_series().any(|other| other == *series)).count()
     }
 }
 
@@ -106,10 +121,12 @@ fn on_their_servers(settings: &Settings, servers: &Servers, runs: &[Run]) -> Vec
         return Vec::new();
     }
     let unseen = |series: Series| InStore {
-        series,
         store: "the servers' own disks".into(),
         expected: true,
         elsewhere: true,
+        // Each server has its own.
+        outlives: servers.with(&series) > 1,
+        series,
         bundles: Vec::new(),
         bad: 0,
         drill: None,
@@ -131,10 +148,12 @@ fn on_their_servers(settings: &Settings, servers: &Servers, runs: &[Run]) -> Vec
 
 /// What is known of bundles before they are looked at.
 struct Known<'k> {
-    cluster: &'k str,
+    /// None where nothing says whose they should be.
+    cluster: Option<&'k str>,
     identities: &'k Identities,
     /// Names of bundles that have some databases alone; an encrypted one does not say so itself.
     partial: &'k BTreeSet<&'k str>,
+    servers: &'k Servers,
 }
 
 fn partial(runs: &[Run]) -> BTreeSet<&str> {
@@ -167,7 +186,10 @@ async fn one(
     let recent: u64 = listed.iter().filter(|one| one.created > since).map(|one| one.length).sum();
     let free = free.map(|stat| stat.f_bavail * stat.f_frsize);
     let state = StoreState { store: place.clone(), problem, free, daily: recent / DAYS.unsigned_abs() };
-    (state, by_series(&listed, expected, known, &place))
+    let mut found = by_series(&listed, expected, known, &place);
+    let outlives = settings.access.settings(address.clone()).outlives_this_machine(&context.environment);
+    found.iter_mut().for_each(|one| one.outlives |= outlives);
+    (state, found)
 }
 
 fn said(error: &Error) -> String {
@@ -181,13 +203,15 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, known: &Known<'_>, 
         store: store.into(),
         expected: expected.contains(series),
         elsewhere: false,
+        outlives: known.servers.with(series) > 1,
         bundles: Vec::new(),
         bad: 0,
         drill: None,
     };
     let mut found: BTreeMap<Series, InStore> = expected.iter().map(|series| (series.clone(), empty(series))).collect();
     for bundle in listed {
-        let other = bundle.opened && bundle.facts.cluster.as_deref().unwrap_or_default() != known.cluster;
+        let of = bundle.facts.cluster.as_deref().unwrap_or_default();
+        let other = bundle.opened && known.cluster.is_some_and(|cluster| of != cluster);
         // What has some databases alone is no bundle that one could go back to.
         if other || bundle.facts.partial || known.partial.contains(bundle.name.as_str()) {
             continue;
@@ -211,6 +235,8 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, known: &Known<'_>, 
             }
         }
     }
+    // A file that was renamed stands where its new name belongs.
+    found.values_mut().for_each(|there| there.bundles.sort_by_key(|bundle| bundle.created));
     found.into_values().collect()
 }
 
@@ -223,7 +249,7 @@ fn series_of(bundle: &Listed, expected: &BTreeSet<Series>) -> Series {
     }
 }
 
-fn jobs(schedule: Option<&Schedule>, runs: &[Run], now: DateTime<Utc>) -> Vec<JobState> {
+fn jobs(schedule: Option<&Schedule>, begun: &[Job], runs: &[Run], now: DateTime<Utc>) -> Vec<JobState> {
     let state = |job: Job| {
         let of_job = || runs.iter().rev().filter(move |run| run.job == job && !run.partial);
         let calendar = schedule.and_then(|schedule| schedule.of(job));
@@ -231,8 +257,12 @@ fn jobs(schedule: Option<&Schedule>, runs: &[Run], now: DateTime<Utc>) -> Vec<Jo
         let last = of_job().find(|run| run.state != State::Overlapped);
         let next = calendar.and_then(|calendar| calendar.next_after(&now.with_timezone(&Local)));
         let missed = schedule.zip(last).map_or(0, |(schedule, last)| schedule.missed(job, last.began, now).len());
+        let by_clock = runs.iter().rev().find(|run| run.job == job && run.scheduled);
+        let by_clock =
+            schedule.zip(by_clock).is_some_and(|(schedule, run)| schedule.missed(job, run.began, now).is_empty());
         JobState {
             job,
+            begun: calendar.is_some() && (begun.contains(&job) || by_clock),
             schedule: calendar.map(ToString::to_string),
             next: next.map(|next| next.with_timezone(&Utc)),
             missed,

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::{InStore, JobState, Status, StoreState};
 use crate::finding::{Finding, age};
+use crate::runs::Job;
 
 /// What is still well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +32,22 @@ pub fn judge(status: &Status, limits: &Limits) -> Vec<Finding> {
         Finding::error("nothing-expected", "schedule", "no job makes bundles here")
             .hint("set schedule.backup or schedule.databases in the settings, then `schedule install`")
     });
+    let apart = status.series.iter().filter_map(|series| of_copies(series, status));
+    let state = status
+        .state
+        .as_ref()
+        .map(|why| Finding::warning("state-unwritable", "state directory", why).hint(crate::state::UNWRITABLE));
+    let runs = status.runs_unseen.as_ref().map(|why| {
+        let message = format!("what ran is not known: {why}");
+        Finding::warning("runs-unseen", "journal of runs", message)
+            .unseen()
+            .hint("ask as root, or as the user that the jobs run as")
+    });
     let unfinished = status.unfinished.as_ref().map(|what| {
         Finding::warning("unfinished", "restore", what).hint("`restore --resume` goes on, `restore --rollback` returns")
     });
-    let mut findings: Vec<Finding> = series.chain(stores).chain(jobs).chain(nothing).chain(unfinished).collect();
+    let own = nothing.into_iter().chain(of_schedule(status)).chain(state).chain(runs).chain(unfinished);
+    let mut findings: Vec<Finding> = series.chain(apart).chain(stores).chain(jobs).chain(own).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
@@ -68,10 +81,67 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
             format!("{} can't be opened", if of.bad == 1 { "a bundle".into() } else { format!("{} bundles", of.bad) });
         findings.push(Finding::warning("bundle-bad", &subject, message).hint("`list` says which, and why"));
     }
-    findings.extend(
-        of_drill(of, limits, status, &subject).filter(|_| of.expected && !of.elsewhere && !of.bundles.is_empty()),
-    );
+    if of.expected && !of.bundles.is_empty() {
+        findings.extend(match of.elsewhere {
+            false => of_drill(of, limits, status, &subject),
+            true => {
+                let message = "whether a bundle of it was ever restored can't be seen from here";
+                let hint = "`status` on the server itself shows its drills";
+                Some(Finding::unknown("drill-unseen", &subject, message).hint(hint))
+            }
+        });
+    }
     findings
+}
+
+/// That all bundles of a series go with one machine. It is said once, of the first store that has some.
+fn of_copies(of: &InStore, status: &Status) -> Option<Finding> {
+    let mut same = status.series.iter().filter(|other| other.series == of.series);
+    let is_first = same
+        .clone()
+        .find(|other| other.expected && !other.bundles.is_empty())
+        .is_some_and(|first| std::ptr::eq(first, of));
+    // What is in a store that can't be looked at is said of the store.
+    let safe = same.any(|other| other.outlives && (!other.bundles.is_empty() || status.is_unseen(other)));
+    if !is_first || safe {
+        return None;
+    }
+    let (message, hint) = match of.series.is_orchestrators() {
+        true => (
+            "every copy is on this machine, and is lost with it",
+            "add a store on another machine to the settings: [[stores]] with address = \"sftp://…\" or \"s3://…\"; of a path that outlives \
+             this machine say elsewhere = true",
+        ),
+        false => (
+            "every copy is on the server that it is a backup of, and is lost with it",
+            "name a bucket: database_backups in cluster.conf; of a path that outlives the server say elsewhere = true in [[stores]]",
+        ),
+    };
+    Some(Finding::error("no-copy-elsewhere", of.series.to_string(), message).hint(hint))
+}
+
+/// Whether jobs come by themselves. What was done by hand today is done by nobody tomorrow.
+fn of_schedule(status: &Status) -> Option<Finding> {
+    const HINT: &str =
+        "`schedule install` as root; in a container `schedule run` is a loop, and a CronJob runs `schedule run backup`";
+    let jobs = || status.jobs.iter().filter(|job| job.schedule.is_some());
+    let idle: Vec<&JobState> = jobs().filter(|job| !job.begun).collect();
+    if jobs().next().is_none() {
+        let message = "nothing runs by itself: the settings have no [schedule], and no timer and no crontab of this machine runs jobs";
+        return Some(Finding::error("not-installed", "schedule", message).hint(HINT));
+    }
+    if idle.is_empty() {
+        return None;
+    }
+    let names: Vec<&str> = idle.iter().map(|job| job.job.name()).collect();
+    let message = format!(
+        "nothing begins {} by itself: no timer and no crontab of this machine does, and `schedule run` did not in time",
+        names.join(" and ")
+    );
+    // Without a drill there are bundles all the same; and who can't see the runs does not know whether there were some.
+    let harmless = idle.iter().all(|job| job.job == Job::Drill) || status.runs_unseen.is_some();
+    let new = if harmless { Finding::warning } else { Finding::error };
+    Some(new("not-installed", "schedule", &message).hint(HINT))
 }
 
 fn of_drill(of: &InStore, limits: &Limits, status: &Status, subject: &str) -> Option<Finding> {
@@ -132,7 +202,7 @@ mod tests {
     use super::super::{Good, LastDrill};
     use super::*;
     use crate::catalog::Series;
-    use crate::runs::{Job, Run, State};
+    use crate::runs::{Run, State};
 
     fn at(hours: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000, 0).expect("a time") + TimeDelta::hours(hours)
@@ -146,6 +216,7 @@ mod tests {
             store: store.into(),
             expected: true,
             elsewhere: false,
+            outlives: store == "b",
             bundles: vec![bundle(-48), bundle(-24)],
             bad: 0,
             drill: (store == "a").then(|| drill.clone()),
@@ -155,11 +226,14 @@ mod tests {
             time: at(0),
             host: "vm".into(),
             cluster: "example".into(),
+            state: None,
+            runs_unseen: None,
             series: vec![series("a"), series("b")],
             stores: vec![store("a"), store("b")],
             jobs: vec![JobState {
                 job: Job::Backup,
                 schedule: Some("02:30".into()),
+                begun: true,
                 next: Some(at(1)),
                 missed: 0,
                 last: None,
@@ -173,9 +247,25 @@ mod tests {
     #[test]
     fn all_that_is_not_as_it_should_be_is_said_and_nothing_else() {
         type Spoil = fn(&mut Status);
-        let cases: [(Spoil, &[&str]); 14] = [
+        let cases: [(Spoil, &[&str]); 23] = [
             (|_| {}, &[]),
-            (|s| s.series[1].bundles.clear(), &["no-bundle"]),
+            (|s| s.series[1].bundles.clear(), &["no-bundle", "no-copy-elsewhere"]),
+            (|s| s.series[0].bundles.clear(), &["no-bundle"]),
+            (|s| s.series[1].outlives = false, &["no-copy-elsewhere"]),
+            // What lies elsewhere and can't be looked at may be there still.
+            (
+                |s| {
+                    s.series[1].bundles.clear();
+                    s.stores[1].problem = Some("gone".into());
+                },
+                &["store-unseen"],
+            ),
+            (|s| s.jobs[0].begun = false, &["not-installed"]),
+            (|s| s.jobs[0].schedule = None, &["not-installed"]),
+            (|s| s.jobs.clear(), &["not-installed"]),
+            (|s| s.state = Some("full".into()), &["state-unwritable"]),
+            (|s| s.runs_unseen = Some("damaged".into()), &["runs-unseen"]),
+            (|s| s.series[1].elsewhere = true, &["drill-unseen"]),
             (|s| s.time = at(3), &["bundle-old", "bundle-old"]),
             (|s| s.series[0].bundles[1].created = at(5), &["from-the-future"]),
             (|s| s.series[0].bad = 2, &["bundle-bad"]),

@@ -22,6 +22,10 @@ pub struct Status {
     pub host: String,
     /// The cluster; empty where it has no name.
     pub cluster: String,
+    /// Why nothing can be kept in the state directory, where nothing can.
+    pub state: Option<String>,
+    /// Why the journal of runs can't be read, where it can't.
+    pub runs_unseen: Option<String>,
     /// Every series in every store that should have it, or has it.
     pub series: Vec<InStore>,
     /// The stores.
@@ -53,6 +57,8 @@ pub struct InStore {
     pub expected: bool,
     /// Whether it lies where it can't be looked at from here, and only runs tell of it.
     pub elsewhere: bool,
+    /// Whether what is there outlives the machine that it is of.
+    pub outlives: bool,
     /// The good bundles, oldest first.
     pub bundles: Vec<Good>,
     /// Bundles that can't be opened.
@@ -112,6 +118,8 @@ pub struct JobState {
     pub job: Job,
     /// When it runs, as the settings say it.
     pub schedule: Option<String>,
+    /// Whether something begins it by the clock: a timer or crontab of this machine, or `schedule run`, which did so in time.
+    pub begun: bool,
     /// Its next time.
     pub next: Option<DateTime<Utc>>,
     /// Times since its last run at which nothing ran.

@@ -57,6 +57,16 @@ impl Address {
         }
     }
 
+    /// A directory of this machine. One that is called as a file of a bundle is must be there already.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where it is called so and is not there.
+    pub fn directory(path: &Path) -> Result<Self> {
+        let address = Self::Directory(path.into());
+        let slip = is_called_as_a_file(&path.to_string_lossy()) && !path.is_dir();
+        if slip { Err(file_for_a_store(&address)) } else { Ok(address) }
+    }
+
     /// Reads the address of one bundle: the store, and the file's name in it. None where it is a file of this machine,
     /// which may be called anything.
     ///
@@ -91,7 +101,15 @@ fn directory(text: &Path) -> Result<Address> {
         return Err(error.hint("name the directory in full; a shell replaces `~` where it is not quoted"));
     }
     check_typed(text)?;
-    Ok(Address::Directory(text.into()))
+    Address::directory(text)
+}
+
+/// What a file of a bundle ends in, which no store does.
+const FILES: [&str; 3] = [".tgz", ".age", ".tar.gz"];
+
+fn is_called_as_a_file(path: &str) -> bool {
+    let path = path.trim_end_matches('/').to_ascii_lowercase();
+    FILES.iter().any(|ending| path.ends_with(ending))
 }
 
 /// Refuses what was surely meant to lead away from this machine; it may hold a password.
@@ -107,9 +125,16 @@ fn check_typed(text: &Path) -> Result<()> {
         .hint("write s3://bucket/prefix or sftp://user@host/path; or ./ before it, if a directory is meant"))
 }
 
+fn file_for_a_store(address: &Address) -> Error {
+    let error = refused(&format!("{address} is called as a file is, and a store is a directory"));
+    error.hint("name the directory: each bundle in it is named by its time; `show` and `verify` take a single bundle")
+}
+
 /// A store is no bundle.
 fn check_store(address: Address, path: &str) -> Result<Address> {
     match path.rsplit('/').next().unwrap_or_default().parse::<FileName>() {
+        // Where a slash ends it, it is meant; and what was put there once must be found.
+        Err(_) if is_called_as_a_file(path) && !path.ends_with('/') => Err(file_for_a_store(&address)),
         Err(_) => Ok(address),
         Ok(_) => {
             Err(refused(&format!("{address} is a bundle, and no store"))
@@ -235,6 +260,12 @@ mod tests {
             "sftp://vault",
             "sftp://root:hunter2@vault/x",
             "sftp://vault:ssh/x",
+            "/var/backups/monday.tgz",
+            "monday.tar.gz",
+            "monday.tgz/",
+            "monday.TGZ.age",
+            "s3://bucket/monday.age",
+            "sftp://vault/x/monday.tgz",
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.kind() == Kind::Usage && !format!("{error:?}{:?}", error.first_hint()).contains("hunter2"));

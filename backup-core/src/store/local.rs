@@ -7,32 +7,40 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statvfs, statx};
 use tempfile::NamedTempFile;
 
 use super::{BESIDE, ClaimName, DIGEST, Leftover, PART, Published, Store, Stored, Upload};
-use super::{bundles, claims, digest_line, exists, is_part, is_taken, open_file};
+use super::{astray, bundles, claims, digest_line, exists, is_part, is_taken, may_be_renamed, open_file, trial};
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
+use crate::cluster::agent::quoted;
 use crate::finding::{Finding, bytes};
 use crate::lock::{self, lock};
 use crate::{Error, ErrorContext, Kind, Result};
 
 const DIRECTORY: &str = "name the directory that keeps the bundles; `show` takes a single one";
+/// The code of the finding that a store's directory is to be made.
+pub(crate) const NEW: &str = "destination-new";
 const LOCK: &str = ".orchestrator-cli.lock";
 /// What a claim is called until it is there: a backup removes what is left of it.
 const CLAIM: &str = "orchestrator_backup_claim";
 const GRANT: &str = "give the user that runs the backup write permission there, or name another place with --to";
 
-/// A directory that keeps bundles.
+/// A directory that keeps bundles, and where a file system must be mounted for it.
 #[derive(Debug, Clone)]
-pub struct Directory(PathBuf);
+pub struct Directory(PathBuf, Option<PathBuf>);
 
 impl Directory {
-    /// The store in `path`, which need not exist yet.
+    /// The store in `path`, of which the last directory need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self(path.into(), None)
+    }
+
+    /// The same store, which is there only while a file system is mounted at `mount`.
+    pub fn on(self, mount: Option<PathBuf>) -> Self {
+        Self(self.0, mount)
     }
 
     /// The directory.
@@ -40,12 +48,50 @@ impl Directory {
         &self.0
     }
 
+    /// Whether any backup has been written there: each leaves the file that keeps two runs apart.
+    pub(crate) fn was_used(path: &Path) -> bool {
+        path.join(LOCK).exists()
+    }
+
+    /// Makes the last directory of the path where it is missing.
     fn make(&self) -> Result<()> {
+        self.look_for_mount()?;
         if self.0.exists() {
             return Ok(());
         }
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
-        made.map_err(|cause| self.unwritable(cause))
+        if let Some(parent) = self.parent().filter(|parent| !parent.exists()) {
+            return Err(astray(&self.location(), parent));
+        }
+        let made = DirBuilder::new().mode(0o700).create(&self.0);
+        // Somebody else may have made it meanwhile.
+        let made = made.or_else(|cause| if self.0.is_dir() { Ok(()) } else { Err(cause) });
+        made.and_then(|()| trial::of_directory(&self.0)).map_err(|cause| self.unwritable(cause))
+    }
+
+    /// The directory around it; none where that is the working directory.
+    fn parent(&self) -> Option<&Path> {
+        self.0.parent().filter(|parent| !parent.as_os_str().is_empty())
+    }
+
+    /// Refuses to take the directory below a mount for what is to be mounted there.
+    fn look_for_mount(&self) -> Result<()> {
+        let Some(mount) = &self.1 else { return Ok(()) };
+        let doing = || format!("use {}", self.0.display());
+        let hint = format!(
+            "mount it: mount {}; the settings ask for it by require_mount",
+            quoted(&mount.display().to_string())
+        );
+        match is_mounted(mount) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let why = format!("no file system is mounted at {}", mount.display());
+                Err(Error::new(Kind::Failed, doing()).because(why).hint(hint))
+            }
+            Err(cause) => {
+                let why = format!("look what is mounted at {}: {cause}", mount.display());
+                Err(Error::new(Kind::Failed, doing()).because(why).hint(hint))
+            }
+        }
     }
 
     fn lock(&self) -> Result<File> {
@@ -57,6 +103,28 @@ impl Directory {
     fn unwritable(&self, cause: io::Error) -> Error {
         let error = Error::new(Kind::Failed, format!("write to {}", self.0.display())).because(cause);
         error.hint(GRANT)
+    }
+
+    /// Names and lengths of all files.
+    fn files(&self) -> Result<Vec<(String, u64)>> {
+        self.look_for_mount()?;
+        let entries = fs::read_dir(&self.0).map_err(|cause| {
+            let (kind, hint) = match cause.kind() {
+                io::ErrorKind::PermissionDenied => (Kind::Failed, "run as root, or as the user that the jobs run as"),
+                io::ErrorKind::NotFound => (Kind::NotFound, DIRECTORY),
+                _ => (Kind::Failed, DIRECTORY),
+            };
+            Error::new(kind, format!("list {}", self.0.display())).because(cause).hint(hint)
+        })?;
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry.context(|| format!("list {}", self.0.display()))?;
+            let file = entry.metadata().ok().filter(fs::Metadata::is_file);
+            if let (Ok(name), Some(file)) = (entry.file_name().into_string(), file) {
+                files.push((name, file.len()));
+            }
+        }
+        Ok(files)
     }
 
     /// What runs that were killed have left, all of it.
@@ -87,6 +155,7 @@ impl Store for Directory {
     }
 
     fn check(&self, size: u64) -> Result<Vec<Finding>> {
+        self.look_for_mount()?;
         let directory = &self.0;
         let shown = directory.display().to_string();
         let unwritable = |why: String, hint: &str| {
@@ -96,17 +165,22 @@ impl Store for Directory {
         if !there.is_dir() {
             return unwritable(format!("{} is not a directory", there.display()), "name a directory with --to");
         }
-        let new =
-            if there == directory || there == Path::new("") { "" } else { "it does not exist and will be made; " };
+        let new = there != directory;
+        if let Some(parent) = self.parent().filter(|parent| new && there != *parent) {
+            return Err(astray(&shown, parent));
+        }
         if access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
             return unwritable(format!("no permission to write to {}", there.display()), GRANT);
+        }
+        if !new {
+            trial::of_directory(directory).map_err(|cause| self.unwritable(cause))?;
         }
         let free = statvfs(there).map(|stat| stat.f_bavail * stat.f_frsize).unwrap_or(u64::MAX);
         Ok(vec![if free < size {
             let message = format!("{} are free there, and the bundle may take {}", bytes(free), bytes(size));
             Finding::warning("space", shown, message).hint("make room, or name another place with --to")
         } else {
-            Finding::info("destination", shown, format!("{new}can be written, {} free", bytes(free)))
+            able(shown, new, Some(free))
         }])
     }
 
@@ -124,23 +198,15 @@ impl Store for Directory {
     }
 
     fn list(&self) -> Result<Vec<Stored>> {
-        let entries = fs::read_dir(&self.0).map_err(|cause| {
-            let (kind, hint) = match cause.kind() {
-                io::ErrorKind::PermissionDenied => (Kind::Failed, "run as root, or as the user that the jobs run as"),
-                io::ErrorKind::NotFound => (Kind::NotFound, DIRECTORY),
-                _ => (Kind::Failed, DIRECTORY),
-            };
-            Error::new(kind, format!("list {}", self.0.display())).because(cause).hint(hint)
-        })?;
-        let mut files = Vec::new();
-        for entry in entries {
-            let entry = entry.context(|| format!("list {}", self.0.display()))?;
-            let file = entry.metadata().ok().filter(fs::Metadata::is_file);
-            if let (Ok(name), Some(file)) = (entry.file_name().into_string(), file) {
-                files.push((name, file.len()));
-            }
-        }
-        Ok(bundles(files))
+        Ok(bundles(self.files()?))
+    }
+
+    fn others(&self) -> Result<Vec<String>> {
+        Ok(self.files()?.into_iter().map(|(name, _)| name).filter(|name| may_be_renamed(name)).collect())
+    }
+
+    fn open_other(&self, file: &str) -> Result<Box<dyn ReadAt>> {
+        open_file(&self.0.join(file)).map(|file| Box::new(file) as Box<dyn ReadAt>)
     }
 
     fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {
@@ -189,6 +255,7 @@ impl Store for Directory {
     }
 
     fn claims(&self) -> Result<Vec<ClaimName>> {
+        self.look_for_mount()?;
         let entries = match fs::read_dir(&self.0) {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.context(|| format!("list the claims in {}", self.0.display()))?,
@@ -219,6 +286,21 @@ impl Store for Directory {
         }
         sync_directory(&self.0)?;
         Ok(Vec::new())
+    }
+}
+
+/// Whether a path is the root of a mounted file system; one that is mounted when it is looked at gets the time for that.
+fn is_mounted(path: &Path) -> io::Result<bool> {
+    let stat = statx(CWD, path.join("."), AtFlags::empty(), StatxFlags::empty())?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// That a store can be written, and whether its directory comes first.
+pub(super) fn able(location: String, new: bool, free: Option<u64>) -> Finding {
+    let free = free.map_or_else(String::new, |free| format!(", {} free", bytes(free)));
+    match new {
+        false => Finding::ok("destination", location, format!("can be written{free}")),
+        true => Finding::info(NEW, location, format!("it does not exist and will be made{free}")),
     }
 }
 

@@ -7,10 +7,13 @@ mod file;
 mod local;
 mod memory;
 mod options;
+mod outlives;
 mod sftp;
+mod trial;
 
 use std::collections::HashSet;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -21,6 +24,8 @@ pub use address::{Address, S3Address, SftpAddress};
 pub use claims::{CLAIMS, ClaimName, LAST_EPOCH, claims, is_taken};
 pub use file::open_file;
 pub use local::Directory;
+pub(crate) use local::NEW;
+use local::able;
 pub use memory::Memory;
 pub use options::{Retention, RetentionMode, S3Options, ServerEncryption, SftpOptions, StoreSettings};
 pub use sftp::Sftp;
@@ -28,6 +33,7 @@ pub use sftp::Sftp;
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::{FileName, begins_with_name};
 use crate::bundle::reader::ReadAt;
+use crate::cluster::agent::quoted;
 use crate::finding::Finding;
 use crate::{Context, Error, Kind, Result};
 
@@ -61,6 +67,21 @@ pub struct Stored {
     pub length: u64,
     /// Whether the record of a drill lies beside it.
     pub drilled: bool,
+}
+
+/// Whether a file may be a bundle that somebody has renamed: it is called neither as one, nor as what lies beside one.
+fn may_be_renamed(file: &str) -> bool {
+    let beside = BESIDE.iter().any(|suffix| file.ends_with(suffix));
+    !file.starts_with('.') && !beside && !file.starts_with(CLAIMS) && file.parse::<FileName>().is_err()
+}
+
+/// Of a path at most the last directory is made: a slip in the others would lead bundles astray.
+fn astray(directory: &str, missing: &Path) -> Error {
+    let why = format!("{} does not exist, and of a path at most the last directory is made", missing.display());
+    let make = format!("mkdir -p {}", quoted(&missing.display().to_string()));
+    Error::new(Kind::Failed, format!("write to {directory}"))
+        .because(why)
+        .hint(format!("correct the path, or make it: {make}"))
 }
 
 /// The bundles among files, oldest first.
@@ -144,6 +165,22 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`Kind::NotFound`] where it does not exist.
     fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>>;
+
+    /// Names of files that are not called as bundles are, and may be some all the same; none where it would take too much to look.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    fn others(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Opens one of [`Store::others`].
+    ///
+    /// # Errors
+    /// Where it can't be opened.
+    fn open_other(&self, file: &str) -> Result<Box<dyn ReadAt>> {
+        Err(Error::new(Kind::Unsupported, format!("open {file} in {}", self.location())))
+    }
 
     /// How many bundles are looked at together: most of the time each waits for its store.
     fn readers(&self) -> usize {
@@ -229,7 +266,7 @@ impl From<String> for Published {
 /// [`Kind::Unsupported`] for another kind.
 pub fn connect(settings: &StoreSettings, context: &Context) -> Result<Arc<dyn Store>> {
     match &settings.address {
-        Address::Directory(path) => Ok(Arc::new(Directory::new(path))),
+        Address::Directory(path) => Ok(Arc::new(Directory::new(path).on(settings.require_mount.clone()))),
         Address::Sftp(address) => Ok(Arc::new(Sftp::new(address, &settings.sftp, context))),
         address => Err(Error::new(Kind::Unsupported, format!("open {address}: this program has no such store"))),
     }

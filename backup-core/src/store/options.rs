@@ -14,6 +14,10 @@ use crate::cluster::secret::Secret;
 pub struct StoreSettings {
     /// Where it is.
     pub address: Address,
+    /// Where a file system must be mounted, or nothing is read and written there; counts for directories alone.
+    pub require_mount: Option<PathBuf>,
+    /// Whether its bundles outlive this machine, where the settings say it.
+    pub elsewhere: Option<bool>,
     /// What counts for S3 alone.
     pub s3: S3Options,
     /// What counts for SFTP alone.
@@ -23,12 +27,17 @@ pub struct StoreSettings {
 impl StoreSettings {
     /// A store of which nothing but the address is known.
     pub fn new(address: Address) -> Self {
-        Self { address, s3: S3Options::default(), sftp: SftpOptions::default() }
+        Self { address, require_mount: None, elsewhere: None, s3: S3Options::default(), sftp: SftpOptions::default() }
     }
 
     /// The same store at another address, where that lies in it or in the same bucket or machine, and how near it is.
     pub(super) fn nearness(&self, address: &Address) -> Option<usize> {
         match (&self.address, address) {
+            (Address::Directory(own), Address::Directory(other)) => {
+                let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+                let (own, other) = (whole(own), whole(other));
+                other.starts_with(&own).then(|| own.components().count())
+            }
             (Address::S3(own), Address::S3(other)) if own.bucket == other.bucket => {
                 Some(shared(&own.prefix, &other.prefix))
             }

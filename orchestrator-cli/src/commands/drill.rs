@@ -147,7 +147,7 @@ async fn one(
 async fn newest(config: Option<&Path>, access: &Access, context: &Context) -> Result<(Vec<PathBuf>, Vec<Drilled>)> {
     let mut settings = settings::load(config.unwrap_or(Path::new(DEFAULT_PATH)))?;
     settings.access.identities.clone_from(&access.identities);
-    let status = status::look(&settings, context).await?;
+    let status = status::look(&settings, &[], context).await?;
     let mut newest: BTreeMap<&Series, Option<(DateTime<Utc>, PathBuf)>> = BTreeMap::new();
     for there in status.series.iter().filter(|there| !there.elsewhere) {
         let best = newest.entry(&there.series).or_default();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use backup_core::catalog::{self, Cache, Listed};
+use backup_core::catalog::{self, Cache, Listed, Other};
 use backup_core::encryption::Identities;
 use backup_core::finding::{Finding, age};
 use backup_core::restore::Drill;
@@ -31,16 +31,18 @@ pub(crate) async fn run(
         output.note(&findings::finding(&Finding::from_error("no-identity", "identity", &error)));
         Identities::default()
     });
-    let (mut bundles, mut failed, mut text) = (Vec::new(), Vec::new(), String::new());
+    let (mut bundles, mut others, mut failed, mut text) = (Vec::new(), Vec::new(), Vec::new(), String::new());
     let alone = addresses.len() == 1;
     for address in addresses {
         if !text.is_empty() {
             text.push('\n');
         }
         match one(&address, &access, &identities, context).await {
-            Ok(listed) => {
+            Ok((listed, more)) => {
                 text.push_str(&describe(&listed, &address.to_string(), context.now()));
                 let place = address.to_string();
+                text.extend(under_other_names(&more, &place).iter().map(findings::finding));
+                others.extend(more.into_iter().map(|bundle| OtherRow { store: place.clone(), bundle }));
                 bundles.extend(listed.into_iter().map(|bundle| Row { store: place.clone(), bundle }));
             }
             Err(error) if alone => return Err(error),
@@ -53,7 +55,7 @@ pub(crate) async fn run(
         }
     }
     let problem = !failed.is_empty() || bundles.iter().any(|row| row.bundle.problem.is_some());
-    output.result("list", &json!({ "bundles": bundles, "failed": failed }), &text)?;
+    output.result("list", &json!({ "bundles": bundles, "others": others, "failed": failed }), &text)?;
     // A bundle that can't be opened is no backup, and whoever lists them should not overlook it.
     Ok(exit::done(problem))
 }
@@ -66,11 +68,44 @@ struct Row {
     bundle: Listed,
 }
 
-/// The bundles of one store.
-async fn one(address: &Address, access: &Access, identities: &Identities, context: &Context) -> Result<Vec<Listed>> {
+/// A bundle under a name that no bundle has, and the store that it is in.
+#[derive(Serialize)]
+struct OtherRow {
+    store: String,
+    #[serde(flatten)]
+    bundle: Other,
+}
+
+/// Nothing counts them, so whoever looks for a bundle is told of them.
+fn under_other_names(others: &[Other], place: &str) -> Option<Finding> {
+    let first = others.first()?;
+    let message = match others.len() {
+        1 => format!("{} is a bundle, {}, under a name that no bundle has", first.file, first.name),
+        many => format!(
+            "{many} files are bundles under names that no bundle has, such as {}, which is {}",
+            first.file, first.name
+        ),
+    };
+    let hint =
+        "`status`, `drill` and [retention] pass them over; `show`, `verify` and `restore --file` take them as they are";
+    Some(Finding::info("other-names", place, message).hint(hint))
+}
+
+/// The bundles of one store, and those in it under other names.
+async fn one(
+    address: &Address,
+    access: &Access,
+    identities: &Identities,
+    context: &Context,
+) -> Result<(Vec<Listed>, Vec<Other>)> {
     let store = access.store(address.clone(), context)?;
     let (identities, cache) = (identities.clone(), Cache::of(address, context));
-    blocking(move || catalog::list(&*store, &identities, cache)).await
+    let look = move || {
+        let listed = catalog::list(&*store, &identities, cache)?;
+        // What lies beside them is worth a word, and no reason to show none of them.
+        Ok((listed, catalog::others(&*store, &identities).unwrap_or_default()))
+    };
+    blocking(look).await
 }
 
 fn describe(bundles: &[Listed], place: &str, now: DateTime<Utc>) -> String {
@@ -105,7 +140,8 @@ fn note(bundle: &Listed) -> String {
     let warnings = (bundle.facts.warnings > 0).then(|| human::counted(bundle.facts.warnings as u64, "warning"));
     let encrypted = bundle.encrypted.then(|| "encrypted".to_owned());
     let partial = bundle.facts.partial.then(|| "some databases alone".to_owned());
-    [encrypted, partial, locked, warnings, problem].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let renamed = bundle.renamed().map(|name| format!("renamed: it is {}", human::plain(name)));
+    [encrypted, partial, renamed, locked, warnings, problem].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// What the last drill has shown.

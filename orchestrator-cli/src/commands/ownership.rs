@@ -52,7 +52,7 @@ async fn look(
     let asked = answered.iter().filter(|(_, said)| said.is_ok()).count();
     if asked < names.len() {
         let message = format!("{asked} of {} could be asked", names.len());
-        let finding = Finding::info("hosts-not-asked", "machines", message);
+        let finding = Finding::unknown("hosts-not-asked", "machines", message);
         context.observer.event(&Event::Finding(finding.hint("the others are down, or don't let us in over ssh")));
     }
     for (seen, said) in answered {

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use backup_core::bundle::manifest::{Database, Entry, Manifest};
+use backup_core::bundle::name::renamed;
+use backup_core::finding::Finding;
 use backup_core::store::{Access, Address};
 use backup_core::{Context, Result};
 use serde::Serialize;
@@ -15,6 +17,7 @@ use crate::{exit, findings, human};
 #[derive(Serialize)]
 struct Shown<'m> {
     length: u64,
+    notes: Vec<Finding>,
     #[serde(flatten)]
     manifest: &'m Manifest,
 }
@@ -30,6 +33,8 @@ pub(crate) async fn run(
     let manifest = bundle.manifest();
     let length = bundle.footer().bundle_length;
     let mut text = head(manifest, length);
+    let notes: Vec<Finding> = renamed(path, &manifest.name).into_iter().collect();
+    text.extend(notes.iter().map(findings::finding));
     manifest.databases.iter().for_each(|database| text.push_str(&describe(database)));
     text.push_str(&files(manifest));
     if !manifest.needs.is_empty() {
@@ -48,7 +53,7 @@ pub(crate) async fn run(
     if !entries {
         manifest.entries.clear();
     }
-    output.result("show", &Shown { length, manifest: &manifest }, &text)?;
+    output.result("show", &Shown { length, notes, manifest: &manifest }, &text)?;
     Ok(exit::done(false))
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backup_core::bundle::name::renamed;
 use backup_core::bundle::verify::{Verification, verify};
 use backup_core::event::Meter;
 use backup_core::store::Access;
@@ -27,6 +28,7 @@ pub(crate) async fn run(path: &Path, access: &Access, output: &Output, context: 
     };
     let verification = with_progress(work, &meter, context).await?;
     let sound = verification.damage.is_empty();
+    let renamed = verification.manifest.as_ref().and_then(|manifest| renamed(path, &manifest.name));
     let mut text: String = verification.damage.iter().map(findings::finding).collect();
     if let Some(manifest) = verification.manifest.as_ref().filter(|_| sound) {
         let content = manifest.content();
@@ -38,11 +40,14 @@ pub(crate) async fn run(path: &Path, access: &Access, output: &Output, context: 
             human::duration(begun.elapsed()),
         ));
         text.push_str(&findings::needs(&manifest.needs));
+        text.extend(renamed.iter().map(findings::finding));
     } else {
         text.push_str(&format!("{}: DAMAGED, do not rely on it\n", path.display()));
     }
     let needs = verification.manifest.as_ref().map(|manifest| &manifest.needs);
-    output.result("verify", &json!({ "sound": sound, "damage": verification.damage, "needs": needs }), &text)?;
+    let notes: Vec<_> = renamed.iter().collect();
+    let value = json!({ "sound": sound, "damage": verification.damage, "needs": needs, "notes": notes });
+    output.result("verify", &value, &text)?;
     Ok(ExitCode::from(if sound { exit::DONE } else { exit::DAMAGED }))
 }
 

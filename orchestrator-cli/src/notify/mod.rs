@@ -39,7 +39,9 @@ pub(crate) async fn ended(run: &Run, findings: &[Finding], settings: &Settings, 
         web::ask(url.expose().to_owned(), Some(("application/json", told.value().to_string())), context).await
     };
     let mailed = async {
-        if mail.is_empty() || (run.state == State::Done && findings.is_empty()) {
+        // What is only worth knowing is worth no letter.
+        let all_well = run.state == State::Done && worst(findings).is_none_or(|worst| worst == Severity::Info);
+        if mail.is_empty() || all_well {
             return Ok(());
         }
         mail::send(sendmail, mail, &mail::letter(&told, mail)).await

@@ -3,11 +3,12 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use backup_core::finding::{Finding, Severity, age, worst};
+use backup_core::finding::{Finding, News, Severity, age, worst};
 use backup_core::runs::{Job, Run, State};
 use backup_core::status::{InStore, JobState, Status};
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::text::unseen;
 use crate::human::{bytes, days, duration};
 
 const STYLE: &str = include_str!("page.css");
@@ -73,6 +74,7 @@ fn verdict(status: &Status, title: &str) -> String {
     let said = match class(severity) {
         "bad" => "✕ Not safe",
         "warn" => "! Safe, something is to be looked at",
+        _ if unseen(status) => "✓ Safe, as far as can be seen",
         _ => "✓ Safe",
     };
     let findings: String = status.findings.iter().map(item).collect();
@@ -90,7 +92,12 @@ fn item(finding: &Finding) -> String {
     let hint =
         finding.hint.as_ref().map_or_else(String::new, |hint| format!("<p class=\"soft\">{}</p>", escaped(hint)));
     let text = escaped(&format!("{}: {}", finding.subject, finding.message));
-    format!("<li class=\"{}\"><span>{text}</span>{hint}</li>\n", class(Some(finding.severity)))
+    let class = match (finding.severity, finding.news) {
+        (Severity::Info, News::Note) => "soft",
+        (Severity::Info, News::Unknown) => "warn",
+        (severity, _) => class(Some(severity)),
+    };
+    format!("<li class=\"{class}\"><b>{}</b> <span>{text}</span>{hint}</li>\n", finding.word())
 }
 
 /// A table; of each column its heading and its class.
@@ -157,8 +164,9 @@ fn series(status: &Status) -> String {
 
 fn jobs(status: &Status) -> String {
     let row = |job: &JobState| {
+        let known = |none: &str| if status.runs_unseen.is_some() { "unknown".to_owned() } else { none.into() };
         let last = job.last.as_ref().map_or_else(
-            || "never".into(),
+            || known("never"),
             |run| {
                 format!(
                     "<span class=\"{}\">{}: {}</span>",
@@ -169,7 +177,7 @@ fn jobs(status: &Status) -> String {
             },
         );
         let failure = job.last_failure.as_ref().map_or_else(
-            || "none".into(),
+            || known("none"),
             |run| {
                 let why = run.findings.first().map_or("", |finding| &finding.message);
                 format!("{}: {}", run.began.format("%F %H:%M UTC"), escaped(why))
@@ -341,11 +349,13 @@ mod tests {
             series: Vec::new(),
             stores: Vec::new(),
             jobs: Vec::new(),
+            state: None,
+            runs_unseen: None,
             unfinished: None,
-            findings: vec![Finding::error("x", "<b>", "\u{1b}[31m")],
+            findings: vec![Finding::error("x", "<i>", "\u{1b}[31m")],
         };
         let page = page(&status, &[]);
-        assert!(!page.contains("<script") && !page.contains("<b>") && !page.contains('\u{1b}'));
+        assert!(!page.contains("<script") && !page.contains("<i>") && !page.contains('\u{1b}'));
         assert!(page.contains("a &amp; &quot;b&quot;") && page.contains("Not safe"));
     }
 }

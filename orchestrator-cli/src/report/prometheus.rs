@@ -1,5 +1,6 @@
 //! A status in Prometheus' text format, for the node exporter's textfile collector.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use backup_core::finding::Severity;
@@ -45,12 +46,23 @@ fn all(status: &Status) -> Vec<Metric> {
         lines.collect()
     };
     let count = |severity| status.findings.iter().filter(|one| one.severity == severity).count() as f64;
+    let findings = status.findings.iter().map(|one| {
+        let labels = [cluster, ("code", &*one.code), ("severity", one.word()), ("subject", &*one.subject)];
+        (labelled(&labels), 1.0)
+    });
+    let findings: BTreeMap<String, f64> = findings.collect();
     let whole = labelled(&[cluster]);
     let seconds = |time: chrono::DateTime<chrono::Utc>| time.timestamp() as f64;
     vec![
         ("status_time_seconds", "When this was written.", vec![(whole.clone(), seconds(status.time))]),
         ("status_errors", "Findings that mean: not safe.", vec![(whole.clone(), count(Severity::Error))]),
         ("status_warnings", "Findings to be looked at.", vec![(whole.clone(), count(Severity::Warning))]),
+        ("status_finding", "Each thing that status has to say.", findings.into_iter().collect()),
+        (
+            "state_writable",
+            "Whether runs and restores can be noted.",
+            vec![(whole.clone(), f64::from(status.state.is_none()))],
+        ),
         (
             "restore_unfinished",
             "Whether a restore is unfinished.",
@@ -67,6 +79,11 @@ fn all(status: &Status) -> Vec<Metric> {
             series(&|one| one.bundles.last().map(|newest| newest.length as f64)),
         ),
         ("backup_expected", "Whether new bundles should come.", series(&|one| Some(f64::from(one.expected)))),
+        (
+            "backup_outlives_machine",
+            "Whether bundles there outlive the machine that they are of.",
+            series(&|one| Some(f64::from(one.outlives))),
+        ),
         ("backup_bundles", "Number of good bundles.", series(&|one| Some(one.bundles.len() as f64))),
         ("backup_bundles_bad", "Number of bundles that can't be opened.", series(&|one| Some(one.bad as f64))),
         (
@@ -98,6 +115,11 @@ fn all(status: &Status) -> Vec<Metric> {
             job(&|one| {
                 one.last.as_ref().filter(|run| run.state != State::Running).map(|run| f64::from(run.state.is_good()))
             }),
+        ),
+        (
+            "run_scheduled",
+            "Whether something begins the job by the clock.",
+            job(&|one| one.schedule.as_ref().map(|_| f64::from(one.begun))),
         ),
         ("run_missed", "Times since then at which nothing ran.", job(&|one| Some(one.missed as f64))),
         ("run_next_time_seconds", "When the job runs next.", job(&|one| one.next.map(seconds))),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use backup_core::finding::{Severity, age, worst};
+use backup_core::finding::{News, Severity, age, worst};
 use backup_core::runs::{Run, State};
 use backup_core::status::{InStore, JobState, Status};
 use chrono::{DateTime, Local, Utc};
@@ -12,6 +12,11 @@ use crate::findings::{GREEN, RED, YELLOW, finding};
 use crate::human::{bytes, days, duration, plain};
 use crate::output::{flush_left, table};
 
+/// Whether something could not be looked at.
+pub(super) fn unseen(status: &Status) -> bool {
+    status.findings.iter().any(|finding| finding.news == News::Unknown)
+}
+
 /// One screen.
 pub(crate) fn screen(status: &Status) -> String {
     let place =
@@ -19,6 +24,7 @@ pub(crate) fn screen(status: &Status) -> String {
     let verdict = match worst(&status.findings) {
         Some(Severity::Error) => format!("{RED}NOT SAFE{RED:#}"),
         Some(Severity::Warning) => format!("{YELLOW}safe, look at the warnings{YELLOW:#}"),
+        _ if unseen(status) => format!("{GREEN}safe{GREEN:#}, as far as can be seen"),
         _ => format!("{GREEN}safe{GREEN:#}"),
     };
     let mut text = format!("{}: {verdict}\n\n", plain(&place));
@@ -27,7 +33,7 @@ pub(crate) fn screen(status: &Status) -> String {
     text.push_str(&flush_left(&table(&header, &[3, 4], rows)));
     if !status.jobs.is_empty() {
         text.push('\n');
-        let rows = status.jobs.iter().map(|job| of_job(job, status.time));
+        let rows = status.jobs.iter().map(|job| of_job(job, status));
         text.push_str(&flush_left(&table(&["JOB", "WHEN", "NEXT", "LAST RUN", "LAST FAILURE"], &[], rows)));
     }
     text.push('\n');
@@ -76,17 +82,18 @@ fn at(time: DateTime<Utc>) -> String {
     time.with_timezone(&Local).format("%F %H:%M %Z").to_string()
 }
 
-fn of_job(job: &JobState, now: DateTime<Utc>) -> [String; 5] {
+fn of_job(job: &JobState, status: &Status) -> [String; 5] {
+    let known = |none: &str| if status.runs_unseen.is_some() { "unknown".to_owned() } else { none.into() };
     let run = |run: &Run| {
-        let since = (now - run.began).to_std().map(age).unwrap_or_default();
+        let since = (status.time - run.began).to_std().map(age).unwrap_or_default();
         format!("{since} ago: {}", run.state.said())
     };
     [
         job.job.name().into(),
         job.schedule.clone().unwrap_or_else(|| "by hand".into()),
         job.next.map_or_else(String::new, at),
-        job.last.as_ref().map_or_else(|| "never".into(), run),
-        job.last_failure.as_ref().map_or_else(|| "none".into(), |run| at(run.began)),
+        job.last.as_ref().map_or_else(|| known("never"), run),
+        job.last_failure.as_ref().map_or_else(|| known("none"), |run| at(run.began)),
     ]
 }
 

@@ -51,12 +51,24 @@ pub(crate) fn written<'s>(schedule: &Schedule, settings: &'s Settings) -> Vec<&'
 
 /// What runs the jobs on this machine: timers that are switched on, of its administrator or of a package, or cron.
 pub(crate) fn installed() -> Vec<PathBuf> {
-    let switched_on = |job: Job| {
-        let (units, name) = (Path::new(UNITS), format!("orchestrator-cli-{}.timer", job.name()));
-        let is_masked = units.join(&name).canonicalize().is_ok_and(|there| there == Path::new("/dev/null"));
-        let unit = units.join("timers.target.wants").join(name).canonicalize().ok()?;
-        (!is_masked && Path::new(SYSTEMD).exists()).then_some(unit)
-    };
-    let crontab = Some(PathBuf::from(CRONTAB)).filter(|path| path.exists());
-    Job::ALL.into_iter().filter_map(switched_on).chain(crontab).collect()
+    let timers = Job::ALL.into_iter().filter_map(timer);
+    timers.chain(crontab_of_machine()).collect()
+}
+
+/// The jobs that something begins on this machine.
+pub(crate) fn begun() -> Vec<Job> {
+    let all = crontab_of_machine().is_some();
+    Job::ALL.into_iter().filter(|job| all || timer(*job).is_some()).collect()
+}
+
+fn crontab_of_machine() -> Option<PathBuf> {
+    Some(PathBuf::from(CRONTAB)).filter(|path| path.exists())
+}
+
+/// The timer of a job, where it is switched on.
+fn timer(job: Job) -> Option<PathBuf> {
+    let (units, name) = (Path::new(UNITS), format!("orchestrator-cli-{}.timer", job.name()));
+    let is_masked = units.join(&name).canonicalize().is_ok_and(|there| there == Path::new("/dev/null"));
+    let unit = units.join("timers.target.wants").join(name).canonicalize().ok()?;
+    (!is_masked && Path::new(SYSTEMD).exists()).then_some(unit)
 }

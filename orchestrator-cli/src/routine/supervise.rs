@@ -15,7 +15,7 @@ use backup_core::{Context, Error, ErrorContext, Kind, Result, status};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use super::MARK;
+use super::{MARK, begun};
 use crate::output::Output;
 use crate::{findings, notify, report};
 
@@ -161,8 +161,11 @@ fn close(job: Job, run: Option<Run>, ended: Option<State>, code: Option<u8>, con
 async fn end(mut run: Run, settings: &Settings, output: &Output, context: &Context) {
     // Whoever asked us to end is to be told of it, too.
     let context = &Context { cancel: Default::default(), ..context.clone() };
+    run.scheduled = true;
     let kept = keep(&run, context);
-    let looked = status::look(settings, context).await;
+    // What began this run begins the next one.
+    let begun = [begun(), vec![run.job]].concat();
+    let looked = status::look(settings, &begun, context).await;
     let mut trouble: Vec<Finding> = kept.err().iter().map(|error| trouble_of("journal", error)).collect();
     let whole = match &looked {
         // Of this run all has been said.

@@ -71,7 +71,7 @@ fn answered(seen: &Seen, answer: &Answer, before: Option<&Host>, unrecorded: boo
     let key = |code, message| gate(code, &seen.host, message, "--accept-host-key", &allowed.host_key);
     let Some(recorded) = before.map(|host| &host.keys).filter(|keys| !keys.is_empty()) else {
         return if unrecorded {
-            Finding::info("host", &seen.host, how)
+            Finding::ok("host", &seen.host, how)
         } else {
             key("host-key-unknown", format!("{how}, and the bundle has no SSH key of it{}", shown(&seen.keys)))
         };
@@ -81,7 +81,7 @@ fn answered(seen: &Seen, answer: &Answer, before: Option<&Host>, unrecorded: boo
     }
     // A host may have got a key of a further kind; the same one of one kind proves it.
     if seen.keys.iter().any(|key| recorded.contains(key)) {
-        return Finding::info("host", &seen.host, format!("{how}, with the SSH key that it had"));
+        return Finding::ok("host", &seen.host, format!("{how}, with the SSH key that it had"));
     }
     key(
         "host-key-changed",

@@ -3,10 +3,12 @@
 mod claim;
 mod connect;
 mod object;
+mod trial;
 mod upload;
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,7 +18,7 @@ use self::connect::Connection;
 use self::object::Object;
 use self::upload::Part;
 use super::{BESIDE, ClaimName, Leftover, PART, SftpAddress, SftpOptions, Store, Stored, Upload};
-use super::{bundles, exists, is_part};
+use super::{able, astray, bundles, exists, is_part, may_be_renamed};
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::finding::{Finding, bytes};
@@ -28,6 +30,8 @@ const PREFIX: &str = ".orchestrator_backup_";
 const ABANDONED: TimeDelta = TimeDelta::days(7);
 /// Nothing that lies beside a bundle is longer.
 const SMALL: u64 = 1 << 20;
+/// Files that are looked at, at most, whether they are bundles under other names: each takes a request or two.
+const OTHERS: usize = 100;
 /// What SFTP says where something is not there.
 const NOT_THERE: ErrorCode = ErrorCode::SFTP(2);
 
@@ -41,13 +45,21 @@ struct Inner {
     context: Context,
     /// Connections that nobody uses at the moment.
     idle: Mutex<Vec<Connection>>,
+    /// Whether it has been said that the server brings nothing onto its disk.
+    told_unsynced: AtomicBool,
 }
 
 impl Sftp {
     /// The store at an address.
     pub fn new(address: &SftpAddress, options: &SftpOptions, context: &Context) -> Self {
         let (address, options, context) = (address.clone(), options.clone(), context.clone());
-        Self(Arc::new(Inner { address, options, context, idle: Mutex::default() }))
+        Self(Arc::new(Inner {
+            address,
+            options,
+            context,
+            idle: Mutex::default(),
+            told_unsynced: AtomicBool::new(false),
+        }))
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
@@ -92,15 +104,25 @@ impl Sftp {
         Ok(parts.map(|(name, stat)| Leftover { name, begun: written(&stat) }).collect())
     }
 
-    /// Makes the directory and those around it, as far as they are missing.
+    /// The directory around it, which must be there.
+    fn parent<'c>(&self, connection: &'c Connection) -> Result<&'c Path> {
+        let parent = connection.directory.parent().unwrap_or(Path::new("/"));
+        match connection.sftp.stat(parent) {
+            Err(cause) if cause.code() == NOT_THERE => Err(astray(&self.0.address.to_string(), parent)),
+            looked => looked.map(|_| parent).map_err(|cause| failed(format!("look at {}", parent.display()), cause)),
+        }
+    }
+
+    /// Makes the directory where it is missing.
     fn make_directory(&self, connection: &Connection) -> Result<()> {
-        let missing: Vec<&Path> =
-            connection.directory.ancestors().take_while(|path| connection.sftp.stat(path).is_err()).collect();
-        for path in missing.into_iter().rev() {
-            if let Err(cause) = connection.sftp.mkdir(path, 0o700) {
-                // Somebody else may have made it meanwhile.
-                connection.sftp.stat(path).map_err(|_| failed(format!("make {}", self.0.address), cause))?;
-            }
+        let path = &connection.directory;
+        if connection.sftp.stat(path).is_ok() {
+            return Ok(());
+        }
+        self.parent(connection)?;
+        if let Err(cause) = connection.sftp.mkdir(path, 0o700) {
+            // Somebody else may have made it meanwhile.
+            connection.sftp.stat(path).map_err(|_| failed(format!("make {}", self.0.address), cause))?;
         }
         Ok(())
     }
@@ -173,28 +195,20 @@ impl Store for Sftp {
     fn check(&self, size: u64) -> Result<Vec<Finding>> {
         self.with(|connection| {
             let shown = self.location();
-            let there = connection.directory.ancestors().find(|path| connection.sftp.stat(path).is_ok());
-            let there = there.unwrap_or(Path::new("/"));
-            let new = if there == connection.directory { "" } else { "it does not exist and will be made; " };
-            let trial = there.join(format!("{PREFIX}trial-{:x}{PART}", std::process::id()));
-            let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
-            let opened = connection.sftp.open_mode(&trial, flags, 0o600, OpenType::File);
-            opened.map_err(|cause| {
-                let error = failed(format!("write to {shown}"), cause);
-                error.hint("name a directory that the user who logs in may write to")
-            })?;
-            let _ = connection.sftp.unlink(&trial);
+            let new = connection.sftp.stat(&connection.directory).is_err();
+            let there = if new { self.parent(connection)? } else { &connection.directory };
+            let mut findings = self.trial(connection, there)?;
             let directory = connection.sftp.opendir(there).map_err(|cause| failed(format!("look at {shown}"), cause));
             // Not every server says what room there is.
             let room = directory?.statvfs().ok().map(|stat| stat.f_bavail * stat.f_frsize);
-            Ok(vec![match room {
+            findings.push(match room {
                 Some(room) if room < size => {
                     let message = format!("{} are free there, and the bundle may take {}", bytes(room), bytes(size));
                     Finding::warning("space", shown, message).hint("make room, or name another place with --to")
                 }
-                Some(room) => Finding::info("destination", shown, format!("{new}can be written, {} free", bytes(room))),
-                None => Finding::info("destination", shown, format!("{new}can be written")),
-            }])
+                room => able(shown, new, room),
+            });
+            Ok(findings)
         })
     }
 
@@ -223,6 +237,17 @@ impl Store for Sftp {
             let files = self.files(connection)?.into_iter();
             Ok(bundles(files.filter_map(|(name, stat)| Some((name, stat.size?))).collect()))
         })
+    }
+
+    fn others(&self) -> Result<Vec<String>> {
+        self.with(|connection| {
+            let files = self.files(connection)?.into_iter();
+            Ok(files.map(|(name, _)| name).filter(|name| may_be_renamed(name)).take(OTHERS).collect())
+        })
+    }
+
+    fn open_other(&self, file: &str) -> Result<Box<dyn ReadAt>> {
+        Ok(Box::new(Object::open(self.clone(), file.into())?))
     }
 
     fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {

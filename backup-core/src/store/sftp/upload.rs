@@ -2,11 +2,11 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-
-use ssh2::ErrorCode;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::Sftp;
 use super::connect::{ANSWER, Connection};
+use super::trial::{cannot_sync, not_synced};
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::finding::Finding;
@@ -17,8 +17,6 @@ use crate::{Error, ErrorContext, Kind, Result};
 const GATHER: usize = 1 << 20;
 /// Milliseconds that bringing a bundle onto the disk may take.
 const SYNC: u32 = 30 * 60_000;
-/// What SFTP says to a request that it does not know.
-const UNKNOWN: ErrorCode = ErrorCode::SFTP(8);
 
 /// A bundle under a temporary name.
 pub(super) struct Part {
@@ -56,9 +54,9 @@ impl Part {
         self.connection.session.set_timeout(ANSWER);
         match synced {
             Ok(()) => Ok(None),
-            Err(cause) if cause.code() == UNKNOWN => {
-                let message = "the server can't bring it onto its disk: if that machine fails now, it may be lost";
-                Ok(Some(Finding::warning("not-synced", shown, message).hint("use a server with fsync@openssh.com")))
+            Err(cause) if cannot_sync(&cause) => {
+                let told = self.store.0.told_unsynced.load(Relaxed);
+                Ok((!told).then(|| not_synced(shown)))
             }
             Err(cause) => Err(self.store.failed("sync", &self.name.to_string(), cause)),
         }

@@ -15,7 +15,7 @@ const BESIDE: i64 = 3;
 
 /// Whether the server itself can take what `source` gave.
 pub fn server_findings(facts: &ServerFacts, place: &str, source: Option<&Server>) -> Vec<Finding> {
-    let mut findings = vec![Finding::info("postgres-server", place, format!("PostgreSQL {}", facts.version))];
+    let mut findings = vec![Finding::ok("postgres-server", place, format!("PostgreSQL {}", facts.version))];
     if facts.standby {
         let finding = Finding::error("postgres-standby", place, "the server is a standby, which takes no changes");
         findings.push(finding.hint("name its primary, or promote it"));

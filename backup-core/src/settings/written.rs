@@ -1,0 +1,97 @@
+//! `--config FILE`: settings that name a `cluster.conf`, or a `cluster.conf` alone.
+
+use std::path::{Path, PathBuf};
+
+use super::document::{Document, is_settings, parse, read};
+use super::{DEFAULT_PATH, Settings, assemble, count_from};
+use crate::cluster::ClusterConf;
+use crate::cluster::secret::Secret;
+use crate::{Error, ErrorContext, Kind, Result};
+
+/// Reads the configuration: a file whose name ends in `.toml` is settings, any other is a `cluster.conf`.
+///
+/// # Errors
+/// [`Kind::NotFound`] or [`Kind::Usage`], with the file, the place in it and what was expected.
+pub fn load(path: &Path) -> Result<Settings> {
+    let written = open(path)?;
+    let bytes = written.cluster_conf()?;
+    written.assemble(bytes)
+}
+
+/// The same for who wants to know how things are, also on a machine that is about to be brought back: where there is no
+/// `cluster.conf` yet, or none that can be understood, it counts as empty. Gives why, too.
+///
+/// # Errors
+/// Where the settings themselves can't be read; of those at the usual place none need be there.
+pub fn load_as_far_as_there(path: &Path) -> Result<(Settings, Option<Error>)> {
+    let (written, missing) = match open(path) {
+        Err(error) if error.kind() == Kind::NotFound && path == Path::new(DEFAULT_PATH) => {
+            (Written::default(), Some(error))
+        }
+        opened => (opened?, None),
+    };
+    let bytes = match missing {
+        Some(error) => Err(error),
+        None => written
+            .cluster_conf()
+            .and_then(|bytes| ClusterConf::read(&bytes).context(|| written.reading()).map(|_| bytes)),
+    };
+    match bytes {
+        Ok(bytes) => Ok((written.assemble(bytes)?, None)),
+        Err(error) => Ok((written.assemble(Vec::new())?, Some(error))),
+    }
+}
+
+/// A configuration, before the `cluster.conf` is read.
+#[derive(Default)]
+struct Written {
+    document: Document,
+    cluster_conf: PathBuf,
+    /// The settings, where they are some: their path and their text.
+    settings: Option<(PathBuf, String)>,
+}
+
+fn open(path: &Path) -> Result<Written> {
+    if !is_settings(path) {
+        return Ok(Written { cluster_conf: path.to_owned(), ..Written::default() });
+    }
+    let (mut document, text) = parse(path)?;
+    let Some(cluster_conf) = document.cluster_conf.take() else {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("read the settings {}: they name no cluster.conf", path.display()),
+        )
+        .hint("add the line: cluster_conf = \"/home/orchestrator/cluster.conf\""));
+    };
+    let directory = path.parent().unwrap_or(Path::new(""));
+    count_from(directory, &mut document);
+    Ok(Written { document, cluster_conf: directory.join(cluster_conf), settings: Some((path.to_owned(), text)) })
+}
+
+impl Written {
+    fn reading(&self) -> String {
+        let path = self.settings.as_ref().map(|(path, _)| path);
+        path.map_or_else(
+            || format!("read the cluster.conf {}", self.cluster_conf.display()),
+            |path| format!("read the settings {}", path.display()),
+        )
+    }
+
+    /// The bytes of the `cluster.conf`.
+    fn cluster_conf(&self) -> Result<Vec<u8>> {
+        let bytes = read(&self.cluster_conf, "read the cluster.conf");
+        if self.settings.is_some() { bytes.context(|| self.reading()) } else { bytes }
+    }
+
+    fn assemble(self, cluster_conf: Vec<u8>) -> Result<Settings> {
+        let reading = self.reading();
+        let assembled = assemble(self.document, self.cluster_conf, cluster_conf);
+        match self.settings {
+            None => assembled,
+            Some((_, text)) => {
+                let settings = assembled.context(|| reading)?;
+                Ok(Settings { written: Some(Secret::new(text)), ..settings })
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a bundle's appearance needs of a server, done beforehand with one small file: to write, sync, rename and remove.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+
+use ssh2::{ErrorCode, OpenFlags, OpenType};
+
+use super::connect::Connection;
+use super::{NOT_THERE, Sftp, failed};
+use crate::finding::Finding;
+use crate::store::trial::{ATTEMPTS, CONTENT, names};
+use crate::{Error, Kind, Result};
+
+/// What SFTP says to a request that it does not know, and to one that it forbids.
+const CANNOT: [ErrorCode; 2] = [ErrorCode::SFTP(8), ErrorCode::SFTP(3)];
+
+/// Whether a server has no way to bring a file onto its disk.
+pub(super) fn cannot_sync(cause: &ssh2::Error) -> bool {
+    CANNOT.contains(&cause.code())
+}
+
+impl Sftp {
+    /// Tries in a directory what a bundle will need. Gives what the server does not do and a bundle can do without.
+    pub(super) fn trial(&self, connection: &Connection, there: &Path) -> Result<Vec<Finding>> {
+        let shown = self.0.address.to_string();
+        let [usual, renamed] = names().map(|name| there.join(name));
+        let mut synced = true;
+        for attempt in 1..=ATTEMPTS {
+            // One that could not be removed before serves again, so that there is never more than one.
+            let stays = connection.sftp.lstat(&renamed).is_ok() && connection.sftp.unlink(&renamed).is_err();
+            let (from, to) = if stays { (&renamed, &usual) } else { (&usual, &renamed) };
+            synced = self.write_trial(connection, from)?;
+            let Err(cause) = connection.sftp.rename(from, to, None) else {
+                let kept = connection.sftp.unlink(to).err().filter(|cause| cause.code() != NOT_THERE);
+                return Ok(self.lacks(synced, kept.map(|_| to.as_path())));
+            };
+            // Another run may have it, or a crash has left one; what is forbidden is so at every attempt.
+            if attempt == ATTEMPTS {
+                let _ = connection.sftp.unlink(from);
+                let error =
+                    Error::new(Kind::Failed, format!("rename a file in {shown}")).because(cause.message().to_owned());
+                return Err(error.hint(
+                    "a bundle is written under another name and gets its own when it is whole: let the server's user rename \
+                     files there, or name another place with --to",
+                ));
+            }
+            let _ = connection.sftp.unlink(to);
+        }
+        Ok(self.lacks(synced, None))
+    }
+
+    /// Writes the trial file; whether it could be brought onto the disk.
+    fn write_trial(&self, connection: &Connection, path: &Path) -> Result<bool> {
+        let shown = self.0.address.to_string();
+        let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
+        let opened = connection.sftp.open_mode(path, flags, 0o600, OpenType::File);
+        let mut file = opened.map_err(|cause| {
+            failed(format!("write to {shown}"), cause).hint("name a directory that the user who logs in may write to")
+        })?;
+        if let Err(cause) = file.write_all(CONTENT) {
+            drop(file);
+            let _ = connection.sftp.unlink(path);
+            return Err(Error::new(Kind::Failed, format!("write to {shown}")).because(cause));
+        }
+        match file.fsync() {
+            Ok(()) => Ok(true),
+            Err(cause) if cannot_sync(&cause) => Ok(false),
+            Err(cause) => Err(failed(format!("sync a file in {shown}"), cause)),
+        }
+    }
+
+    fn lacks(&self, synced: bool, kept: Option<&Path>) -> Vec<Finding> {
+        let shown = self.0.address.to_string();
+        let mut lacks = Vec::new();
+        if !synced {
+            // Said once is enough: the bundle's own warning would say the same.
+            self.0.told_unsynced.store(true, Relaxed);
+            lacks.push(not_synced(shown.clone()));
+        }
+        if let Some(kept) = kept {
+            let message = format!(
+                "the server removes nothing: no bundle can be pruned there, what a broken off upload leaves stays, and so does {}",
+                kept.file_name().unwrap_or_default().display()
+            );
+            lacks.push(Finding::warning("removes-nothing", shown, message).hint(
+                "fine where bundles are to be safe from this machine; else let the server's user remove files there",
+            ));
+        }
+        lacks
+    }
+}
+
+/// That what was sent may not be on the disk yet.
+pub(super) fn not_synced(subject: String) -> Finding {
+    let message = "the server can't bring a bundle onto its disk: if that machine fails just then, it may be lost";
+    Finding::warning("not-synced", subject, message).hint("use a server with fsync@openssh.com")
+}
