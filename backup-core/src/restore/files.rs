@@ -6,6 +6,7 @@ use std::path::Path;
 use rustix::fs::{Access, access, statvfs};
 
 use super::Request;
+use super::plan::quoted;
 use crate::bundle::manifest::Manifest;
 use crate::bundle::name::timestamp;
 use crate::component::files::{Placement, placements};
@@ -23,7 +24,9 @@ pub(super) fn look(
         return Vec::new();
     }
     if manifest.source.cluster_conf.is_none() && request.cluster_conf.is_none() {
-        let message = "the bundle does not say where it was: `extract` brings it back";
+        let bundle = quoted(&request.file.display().to_string());
+        let message =
+            format!("the bundle does not say where it was: `extract {bundle} cluster.conf --to .` brings it back");
         findings.all.push(Finding::info("cluster-conf", "cluster.conf", message));
     }
     let files = placements(manifest, &request.root, &timestamp(context.now()));

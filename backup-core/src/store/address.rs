@@ -111,10 +111,8 @@ fn check_typed(text: &Path) -> Result<()> {
 fn check_store(address: Address, path: &str) -> Result<Address> {
     match path.rsplit('/').next().unwrap_or_default().parse::<FileName>() {
         Err(_) => Ok(address),
-        Ok(_) => {
-            Err(refused(&format!("{address} is a bundle, and no store"))
-                .hint("`show` and `verify` take a single bundle"))
-        }
+        Ok(_) => Err(refused(&format!("{address} is a bundle, and no store"))
+            .hint("name the store that it is in; the commands show and verify take a single bundle")),
     }
 }
 

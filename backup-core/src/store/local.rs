@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use rustix::fs::{Access, OFlags, access, statvfs};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::{BESIDE, ClaimName, DIGEST, Leftover, PART, Published, Store, Stored, Upload};
@@ -19,10 +20,11 @@ use crate::finding::{Finding, bytes};
 use crate::lock::{self, lock};
 use crate::{Error, ErrorContext, Kind, Result};
 
-const DIRECTORY: &str = "name the directory that keeps the bundles; `show` takes a single one";
+const DIRECTORY: &str = "name the directory that keeps the bundles; the command show takes a single one";
 const LOCK: &str = ".orchestrator-cli.lock";
 /// What a claim is called until it is there: a backup removes what is left of it.
 const CLAIM: &str = "orchestrator_backup_claim";
+const READ_ONLY: &str = "mount it so that it can be written, or name another place with --to";
 const GRANT: &str = "give the user that runs the backup write permission there, or name another place with --to";
 
 /// A directory that keeps bundles.
@@ -55,8 +57,10 @@ impl Directory {
     }
 
     fn unwritable(&self, cause: io::Error) -> Error {
+        let cause_kind = cause.kind();
         let error = Error::new(Kind::Failed, format!("write to {}", self.0.display())).because(cause);
-        error.hint(GRANT)
+        let read_only = cause_kind == io::ErrorKind::ReadOnlyFilesystem;
+        error.hint(if read_only { READ_ONLY } else { GRANT })
     }
 
     /// What runs that were killed have left, all of it.
@@ -98,8 +102,15 @@ impl Store for Directory {
         }
         let new =
             if there == directory || there == Path::new("") { "" } else { "it does not exist and will be made; " };
-        if access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-            return unwritable(format!("no permission to write to {}", there.display()), GRANT);
+        match access(there, Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) => {}
+            Err(Errno::ROFS) => {
+                return unwritable(
+                    format!("{} is on a file system that is mounted read-only", there.display()),
+                    READ_ONLY,
+                );
+            }
+            Err(_) => return unwritable(format!("no permission to write to {}", there.display()), GRANT),
         }
         let free = statvfs(there).map(|stat| stat.f_bavail * stat.f_frsize).unwrap_or(u64::MAX);
         Ok(vec![if free < size {
@@ -125,12 +136,16 @@ impl Store for Directory {
 
     fn list(&self) -> Result<Vec<Stored>> {
         let entries = fs::read_dir(&self.0).map_err(|cause| {
+            let shown = self.0.display();
             let (kind, hint) = match cause.kind() {
-                io::ErrorKind::PermissionDenied => (Kind::Failed, "run as root, or as the user that the jobs run as"),
-                io::ErrorKind::NotFound => (Kind::NotFound, DIRECTORY),
-                _ => (Kind::Failed, DIRECTORY),
+                io::ErrorKind::PermissionDenied => {
+                    (Kind::Failed, "run as root, or as the user that the jobs run as".into())
+                }
+                io::ErrorKind::NotFound => (Kind::NotFound, DIRECTORY.into()),
+                io::ErrorKind::NotADirectory => (Kind::Failed, format!("{DIRECTORY}: `show {shown}`")),
+                _ => (Kind::Failed, DIRECTORY.into()),
             };
-            Error::new(kind, format!("list {}", self.0.display())).because(cause).hint(hint)
+            Error::new(kind, format!("list {shown}")).because(cause).hint(hint)
         })?;
         let mut files = Vec::new();
         for entry in entries {

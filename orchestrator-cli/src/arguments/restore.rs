@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Identities;
+use super::{Identities, Reach};
 
 #[derive(Args)]
 pub(crate) struct Restore {
@@ -55,6 +55,11 @@ pub(crate) struct Restore {
     /// as needed
     #[arg(long, value_name = "HOST", value_delimiter = ',', conflicts_with_all = ["resume", "rollback"])]
     pub(crate) accept_host_key: Vec<String>,
+    /// Go on although the bundle is of this cluster, and this machine of another one
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) accept_cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
     /// The release of this machine
     #[arg(long, value_name = "VERSION", conflicts_with_all = ["resume", "rollback"])]
     pub(crate) release: Option<String>,

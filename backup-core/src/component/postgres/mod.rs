@@ -26,7 +26,7 @@ pub(crate) use content::content;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub(crate) use discover::{extensions, half_built, is_untouched};
 pub use load::{
-    Load, Names, Script, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped,
+    Load, Names, Script, Sessions, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped,
 };
 pub use roles::roles_without_password;
 pub use scripts::{Beside, readme};

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 pub use readiness::server_findings;
 pub use script::Script;
+pub use sessions::Sessions;
 pub use shadow::drop_database;
 pub use swap::{Names, check_ways_back, swap, swap_back, swapped};
 
