@@ -20,7 +20,7 @@ use crate::component::files;
 use crate::component::postgres::{self, Beside, Capture, Captured, DatabaseFacts};
 use crate::context::Context;
 pub use crate::destinations::Destination;
-use crate::destinations::{Abandon, Delivered, Destinations};
+use crate::destinations::{Abandon, Delivered, Destinations, full_disk};
 use crate::encryption::{Envelope, Recipients};
 use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
@@ -144,7 +144,7 @@ pub async fn run(
         Err(error) => Err(error),
     };
     published.map_err(|error| match error.is_full_disk() && error.first_hint().is_none() {
-        true => error.hint("make room: `prune --after-failure STORE` deletes what no rule keeps"),
+        true => error.hint("make room: `prune --after-failure` deletes what no rule keeps"),
         false => error,
     })
 }
@@ -221,7 +221,11 @@ async fn fill(
     let (mut warnings, others): (Vec<Finding>, Vec<Finding>) =
         checked.findings.into_iter().partition(|finding| finding.severity == Severity::Warning);
     warnings.iter().for_each(say);
-    let mut ready = checked.ready?;
+    let mut ready = checked.ready.inspect_err(|error| {
+        // Of several errors the first one is the run's.
+        let told = others.iter().filter(|finding| finding.severity == Severity::Error && error.errors() > 1);
+        told.for_each(say);
+    })?;
     others.iter().filter(|finding| finding.code == NEW).for_each(say);
     let name = name(&request.series, context)?;
     // Beside the capture, which takes longer than hosts that are down.
@@ -249,7 +253,10 @@ async fn fill(
     let (writer, closing) = Writer::start(name.clone(), level, sink, meter.clone());
     let captured = capture(settings, request, &ready, &name, &writer, &meter, context).await;
     // A failure to write comes first: the capture's error then only says that there was one.
-    let tail = closing.close(writer).await?;
+    let tail = closing.close(writer).await.map_err(|error| match error.is_full_disk() {
+        true => full_disk(error, &ready.destinations, meter.written.load(Relaxed), meter.total.load(Relaxed)),
+        false => error,
+    })?;
     let Captured { databases, findings: found, halves } = captured?;
     let mut tail = tail.ok_or_else(|| Error::new(Kind::Failed, "write the bundle: an entry was given up half way"))?;
     // What is there of a database that went away stays a file and is no chunk of any table.
@@ -349,6 +356,7 @@ fn source(settings: &Settings, request: &Request, ready: &Ready, context: &Conte
         ownership: orchestrator.map(|orchestrator| orchestrator.standing.ownership()),
         cluster_conf: cluster_conf.filter(|path| path.to_str().is_some()),
         addresses: own_addresses(),
+        ssh_port: orchestrator.map(|_| settings.remote.login.port),
         release: orchestrator.map(|orchestrator| orchestrator.release.version.clone()),
         postgres: Some(Server {
             version: ready.postgres.server.version.clone(),

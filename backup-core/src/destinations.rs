@@ -4,11 +4,12 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::statvfs;
 use sha2::{Digest, Sha256};
 
 use crate::bundle::manifest::Sha256Digest;
 use crate::bundle::name::FileName;
-use crate::finding::Finding;
+use crate::finding::{Finding, bytes};
 use crate::store::{Address, Store, Upload};
 use crate::{Error, Kind, Result};
 
@@ -165,4 +166,21 @@ impl Drop for Abandon {
         // Ends when all are done, or the time is over.
         let _ = done.recv_timeout(FAREWELL);
     }
+}
+
+/// How much a full disk had, and how much was needed of it: so much `written` of a bundle of databases that take so much `on_disk`.
+pub(crate) fn full_disk(error: Error, destinations: &[Destination], written: u64, on_disk: u64) -> Error {
+    let free = destinations.iter().filter_map(|destination| {
+        let Address::Directory(directory) = &destination.address else { return None };
+        let there = directory.ancestors().find(|path| path.exists())?;
+        let stat = statvfs(there).ok()?;
+        Some(format!("; {} has {} free", directory.display(), bytes(stat.f_bavail * stat.f_frsize)))
+    });
+    let message = format!(
+        "write the bundle: the disk is full after {} of it; the databases take {} on the server's disk{}",
+        bytes(written),
+        bytes(on_disk),
+        free.collect::<String>()
+    );
+    Error::new(error.kind(), message).because(error)
 }

@@ -38,6 +38,9 @@ struct Layer {
     hint: Option<String>,
     lasting: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    /// How many there were, of which this is the first.
+    of: usize,
+    unsure: bool,
 }
 
 /// A result with this crate's [`Error`].
@@ -46,7 +49,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error without a deeper cause. The message names the operation and the subject.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Layer { kind, message: message.into(), hint: None, lasting: false, source: None }))
+        let message = message.into();
+        Self(Box::new(Layer { kind, message, hint: None, lasting: false, source: None, of: 1, unsure: false }))
     }
 
     /// The same error with what the operator can do about it.
@@ -70,6 +74,29 @@ impl Error {
     /// Whether it will come again when the same thing is tried again. A cut connection, a full disk or a lock may pass.
     pub fn is_lasting(&self) -> bool {
         self.layers().any(|error| own(error).is_some_and(|error| error.0.lasting))
+    }
+
+    /// The same error, the first one of so many.
+    pub fn first_of(mut self, errors: usize) -> Self {
+        self.0.of = errors;
+        self
+    }
+
+    /// How many errors there were, this one among them.
+    pub fn errors(&self) -> usize {
+        let inner = self.source().and_then(own).map_or(1, Error::errors);
+        self.0.of.max(inner)
+    }
+
+    /// The same error of work whose result may be there all the same.
+    pub fn unsure(mut self) -> Self {
+        self.0.unsure = true;
+        self
+    }
+
+    /// Whether the result may be there all the same.
+    pub fn is_unsure(&self) -> bool {
+        self.0.unsure || self.source().and_then(own).is_some_and(Error::is_unsure)
     }
 
     /// What the caller can do about it.
@@ -169,6 +196,7 @@ mod tests {
         assert_eq!(outer.kind(), Kind::Locked);
         assert_eq!(outer.first_hint(), Some("wait for it"));
         assert_eq!(outer.chain(), ["back up to /x", "lock /x"]);
+        assert_eq!((outer.errors(), Error::new(Kind::Failed, "x").because(outer.first_of(3)).errors()), (1, 3));
     }
 
     #[test]

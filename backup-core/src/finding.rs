@@ -142,16 +142,24 @@ impl Findings {
             .ok()
     }
 
+    /// Adds what was found after it.
+    pub(crate) fn append(&mut self, later: Self) {
+        self.all.extend(later.all);
+        self.first = self.first.take().or(later.first);
+    }
+
     /// Why nothing may go on: the first error as it happened, whose kind decides how the run ends, or a finding's.
     pub(crate) fn refusal(&mut self) -> Option<Error> {
-        self.first.take().or_else(|| {
-            let finding = self.all.iter().find(|finding| finding.severity == Severity::Error)?;
+        let errors = || self.all.iter().filter(|finding| finding.severity == Severity::Error);
+        let first = self.first.take().or_else(|| {
+            let finding = errors().next()?;
             let error = Error::new(Kind::Refused, format!("{}: {}", finding.subject, finding.message));
             Some(match &finding.hint {
                 Some(hint) => error.hint(hint),
                 None => error,
             })
-        })
+        });
+        first.map(|error| error.first_of(errors().count().max(1)))
     }
 }
 

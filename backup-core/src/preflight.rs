@@ -223,7 +223,7 @@ async fn look_at_postgres(
     context: &Context,
     findings: &mut Findings,
 ) -> Option<ReadyPostgres> {
-    let parameters = Parameters::resolve(settings.connection.expose(), &context.environment);
+    let parameters = settings.connection.parameters(&context.environment);
     let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
     // A database that surely exists lets the others be found; the one that was named may be among the missing.
     let first = match parameters.get("dbname") {
@@ -369,7 +369,7 @@ fn look_at_secrecy(destinations: &[Destination], recipients: &Recipients) -> Opt
     let finding = Finding::warning("leaves-unencrypted", remote.address.to_string(), message);
     Some(
         finding.hint(
-            "`key generate` makes a key; encrypt to it with --recipient, or encryption.recipients in the settings",
+            "`key generate orchestrator.key` makes a key; encrypt to it with --recipient, or encryption.recipients in the settings",
         ),
     )
 }

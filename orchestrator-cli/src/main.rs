@@ -6,6 +6,7 @@ mod environment;
 mod exit;
 mod findings;
 mod human;
+mod invocation;
 mod notify;
 mod output;
 mod picture;
@@ -13,24 +14,29 @@ mod progress;
 mod report;
 mod routine;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backup_core::store::{self, Address, Store, StoreSettings};
 use backup_core::{Context, Result};
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use s3_store::S3;
 use tokio::signal::unix::{SignalKind, signal};
 
-use arguments::Arguments;
+use arguments::{Arguments, hosts_apart};
+use invocation::Invocation;
 use output::Output;
 use progress::{Progress, ProgressStyle};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let progress = Arc::new(Progress::new(ProgressStyle::of(&arguments)));
-    let output = Output::new(&arguments, progress.clone());
+    let words: Vec<PathBuf> = std::env::args_os().map(PathBuf::from).collect();
+    let matches = Arguments::command().try_get_matches().unwrap_or_else(|error| refuse(&error, &words));
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let invocation = Arc::new(Invocation::of(&words, &matches));
+    let progress = Arc::new(Progress::new(ProgressStyle::of(&arguments), invocation.clone()));
+    let output = Output::new(&arguments, progress.clone(), invocation);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => {
@@ -42,6 +48,17 @@ fn main() -> ExitCode {
     // Threads that still write find their work given up and remove what they began; a blocked pipe must not hold us.
     runtime.shutdown_timeout(Duration::from_secs(5));
     code
+}
+
+/// Ends with what is wrong with the arguments, and a tip where that is a known slip.
+fn refuse(error: &clap::Error, words: &[PathBuf]) -> ! {
+    let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    if let Some(tip) = hosts_apart(&words).filter(|_| error.use_stderr()) {
+        let _ = error.print();
+        eprintln!("  hint: {tip}");
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
 }
 
 async fn run(arguments: Arguments, output: &Output, progress: Arc<Progress>) -> ExitCode {

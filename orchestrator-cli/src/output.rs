@@ -15,7 +15,8 @@ use serde_json::json;
 use crate::arguments::{Arguments, Command};
 use crate::exit;
 use crate::findings::RED;
-use crate::human::{indented, plain};
+use crate::human::{counted, indented, plain};
+use crate::invocation::Invocation;
 use crate::progress::Progress;
 
 /// Version of the JSON documents' shape.
@@ -24,16 +25,17 @@ pub(crate) const JSON_VERSION: u32 = 1;
 /// Where and how results are printed.
 pub(crate) struct Output {
     progress: Arc<Progress>,
+    invocation: Arc<Invocation>,
     json: bool,
     quiet: bool,
     stdout_taken: bool,
 }
 
 impl Output {
-    pub(crate) fn new(arguments: &Arguments, progress: Arc<Progress>) -> Self {
+    pub(crate) fn new(arguments: &Arguments, progress: Arc<Progress>, invocation: Arc<Invocation>) -> Self {
         let stdout_taken =
             matches!(&arguments.command, Command::Backup(backup) if backup.to.iter().any(|to| to.as_os_str() == "-"));
-        Self { progress, json: arguments.json, quiet: arguments.quiet, stdout_taken }
+        Self { progress, invocation, json: arguments.json, quiet: arguments.quiet, stdout_taken }
     }
 
     /// Prints a result: `text` for people, `value` for programs.
@@ -42,9 +44,10 @@ impl Output {
     /// Where it can't be written.
     pub(crate) fn result(&self, kind: &str, value: &impl Serialize, text: &str) -> Result<()> {
         if !self.json {
-            return self.print(text);
+            return self.print(&self.invocation.complete(text));
         }
-        let document = json!({ "version": JSON_VERSION, "kind": kind, "result": value });
+        let mut document = json!({ "version": JSON_VERSION, "kind": kind, "result": value });
+        self.invocation.complete_hints(&mut document);
         self.print(&format!("{document}\n"))
     }
 
@@ -81,8 +84,13 @@ impl Output {
     fn fail_with(&self, error: &Error, ending: Option<(&str, &str)>) -> ExitCode {
         let code = exit::of(error.kind());
         let chain = error.chain();
+        let hint = error.first_hint().map(|hint| self.invocation.complete(hint));
+        let several = (error.errors() > 1).then(|| counted(error.errors() as u64, "error"));
         if self.json {
-            let mut value = json!({ "message": chain.join(": "), "hint": error.first_hint(), "exit_code": code });
+            let mut value = json!({ "message": chain.join(": "), "hint": hint, "exit_code": code });
+            if several.is_some() {
+                value["errors"] = error.errors().into();
+            }
             if let Some((state, _)) = ending {
                 value["state"] = state.into();
             }
@@ -92,11 +100,13 @@ impl Output {
         }
         let mut text = format!("{RED}error{RED:#}: {}\n", plain(chain.first().map_or("", String::as_str)));
         chain.iter().skip(1).for_each(|cause| text.push_str(&indented("  because: ", &plain(cause))));
-        if let Some(hint) = error.first_hint() {
-            text.push_str(&indented("  hint: ", &plain(hint)));
+        if let Some(hint) = hint {
+            text.push_str(&indented("  hint: ", &plain(&hint)));
         }
-        if let Some((_, line)) = ending {
-            text.push_str(&format!("{line}\n"));
+        match (ending.map(|(_, line)| self.invocation.complete(line)), several) {
+            (Some(line), _) => text.push_str(&format!("{}\n", with_count(&line, error))),
+            (None, Some(several)) => text.push_str(&format!("{several}\n")),
+            (None, None) => {}
         }
         self.progress.finish();
         let _ = anstream::stderr().write_all(text.as_bytes());
@@ -110,7 +120,8 @@ impl Output {
         self.progress.finish();
         if self.json {
             let message = findings.iter().map(sentence).collect::<Vec<_>>().join(" ");
-            let value = json!({ "message": message, "findings": findings, "exit_code": exit::REFUSED });
+            let mut value = json!({ "message": message, "findings": findings, "exit_code": exit::REFUSED });
+            self.invocation.complete_hints(&mut value);
             let _ = self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": value })));
             return ExitCode::from(exit::REFUSED);
         }
@@ -118,11 +129,21 @@ impl Output {
             let mut text = format!("{RED}Error{RED:#}: {}", indented("", &plain(&sentence(finding))));
             text.push_str(&indented("  ", &plain(&finding.subject)));
             if let Some(hint) = &finding.hint {
-                text.push_str(&indented("  hint: ", &plain(hint)));
+                text.push_str(&indented("  hint: ", &plain(&self.invocation.complete(hint))));
             }
             let _ = anstream::stderr().write_all(text.as_bytes());
         }
         ExitCode::from(exit::REFUSED)
+    }
+
+    /// Says that the answer was no, which is no error; returns the exit code of what was stopped.
+    pub(crate) fn stopped(&self) -> Result<ExitCode> {
+        let text = "stopped; nothing was changed\n";
+        match self.json {
+            true => self.result("stopped", &json!({ "state": "unchanged" }), text)?,
+            false => self.ask(text),
+        }
+        Ok(ExitCode::from(exit::INTERRUPTED))
     }
 
     /// Prints a question, whatever else is to be printed; nothing is drawn over it until it is answered.
@@ -137,6 +158,11 @@ impl Output {
         self.progress.show();
     }
 
+    /// This very command between backticks, without a flag by which it only looked.
+    pub(crate) fn again(&self, without: &str) -> String {
+        self.invocation.again(without)
+    }
+
     /// Whether results are for programs.
     pub(crate) fn is_json(&self) -> bool {
         self.json
@@ -145,10 +171,19 @@ impl Output {
     /// Prints something for people to read meanwhile, on standard error, unless they want quiet.
     pub(crate) fn note(&self, text: &str) {
         if !self.json && !self.quiet {
+            let text = self.invocation.complete(text);
             self.progress.suspend(|| {
                 let _ = anstream::stderr().write_all(text.as_bytes());
             });
         }
+    }
+}
+
+/// A last line that says how many errors there were, where there was more than one: `refused, 3 errors: nothing was changed`.
+pub(crate) fn with_count(line: &str, error: &Error) -> String {
+    match error.errors() {
+        1 => line.into(),
+        errors => line.replacen(':', &format!(", {}:", counted(errors as u64, "error")), 1),
     }
 }
 

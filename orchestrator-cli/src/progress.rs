@@ -2,14 +2,16 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use backup_core::event::{Event, Observer};
+use backup_core::finding::Finding;
 use backup_core::plan::Mark;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 
 use crate::arguments::Arguments;
+use crate::invocation::Invocation;
 use crate::{findings, human};
 
 /// How progress is shown.
@@ -38,6 +40,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Renders events.
 pub(crate) struct Progress {
     style: ProgressStyle,
+    invocation: Arc<Invocation>,
     bar: ProgressBar,
     begun: Instant,
     last: Mutex<Instant>,
@@ -46,7 +49,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(style: ProgressStyle) -> Self {
+    pub(crate) fn new(style: ProgressStyle, invocation: Arc<Invocation>) -> Self {
         let bar = if style == ProgressStyle::Bar { ProgressBar::new(0) } else { ProgressBar::hidden() };
         // The wide message is cut to the terminal's width: a bar of two lines could not be taken off again.
         let template = "{spinner} [{bar:16}] {percent:>3}%, {eta} left, {wide_msg}";
@@ -56,6 +59,7 @@ impl Progress {
         let now = Instant::now();
         Self {
             style,
+            invocation,
             bar,
             begun: now,
             last: Mutex::new(now),
@@ -109,7 +113,7 @@ impl Progress {
                     self.bar.set_message(text);
                 }
             }
-            Event::Finding(finding) => self.bar.suspend(|| print(&findings::finding(finding))),
+            Event::Finding(finding) => self.bar.suspend(|| print(&self.finding(finding))),
         }
     }
 
@@ -126,7 +130,7 @@ impl Progress {
                     print(&format!("{text}\n"));
                 }
             }
-            Event::Finding(finding) => print(&findings::finding(finding)),
+            Event::Finding(finding) => print(&self.finding(finding)),
         }
     }
 
@@ -134,9 +138,14 @@ impl Progress {
         if matches!(event, Event::Progress { .. }) && !self.is_time() {
             return;
         }
-        if let Ok(line) = serde_json::to_string(event) {
-            print(&format!("{line}\n"));
+        if let Ok(mut value) = serde_json::to_value(event) {
+            self.invocation.complete_hints(&mut value);
+            print(&format!("{value}\n"));
         }
+    }
+
+    fn finding(&self, finding: &Finding) -> String {
+        self.invocation.complete(&findings::finding(finding))
     }
 
     fn figures(&self, read: u64, written: u64) -> String {

@@ -40,7 +40,7 @@ impl Sender {
             // What is there can't be seen, and may be ours whose answer was lost.
             (Err(refused), Err(_)) => {
                 let hint = "it may be there all the same: look with `list` before the backup is run again";
-                return Err(refused.error.hint(hint));
+                return Err(refused.error.hint(hint).unsure());
             }
             (Err(refused), _) => return Err(refused.error),
         };
@@ -53,7 +53,7 @@ impl Sender {
                 if other_digest || head.content_length() != i64::try_from(length).ok() {
                     let error = Error::new(Kind::Damaged, format!("publish {}", self.shown()));
                     let error = error.because("what the server has is not what was sent, and shows there all the same");
-                    return Err(error.hint("delete it, and run the backup again"));
+                    return Err(error.hint("delete it, and run the backup again").unsure());
                 }
                 warnings.extend(self.guarantee(head, now).await);
             }
@@ -65,7 +65,7 @@ impl Sender {
             // It is there, by the server's word.
             Ok(None) => {
                 let error = Error::new(Kind::Failed, "the server took it, and does not show it yet");
-                warnings.push(self.warning("not-read-back", &error.hint("`verify` it later")));
+                warnings.push(self.warning("not-read-back", &error.hint("verify it later")));
             }
             Err(refused) => warnings.push(self.warning("not-read-back", &refused.error)),
         }

@@ -51,7 +51,7 @@ impl Cluster {
             keys: vec![network.fingerprint(host)],
             agent: None,
         };
-        let record = Record { bundle: String::new(), hosts: hosts.iter().map(host).collect() };
+        let record = Record { bundle: String::new(), hosts: hosts.iter().map(host).collect(), ssh_port: None };
         std::fs::create_dir(place.path("state")).expect("a directory");
         place.write("state/hosts.json", serde_json::to_vec(&record).expect("JSON"));
         Self { network, place, server }

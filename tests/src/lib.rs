@@ -5,6 +5,7 @@ mod scripts;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -46,6 +47,8 @@ impl Workplace {
     /// The command, run here, with no libpq variable of the surroundings.
     pub fn cli(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
+        // As whoever has it installed types it.
+        command.arg0("orchestrator-cli");
         forget_libpq(&mut command);
         forget_aws(&mut command);
         command

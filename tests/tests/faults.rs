@@ -86,7 +86,11 @@ impl Stage {
     fn assert_stopped(&self, output: &Output, word: &str) {
         assert_eq!(output.status.code(), Some(14), "{}", describe(output));
         assert!(describe(output).contains(word), "{word}: {}", describe(output));
-        assert!(describe(output).contains("\nunfinished: `restore --resume` goes on"), "{}", describe(output));
+        assert!(
+            describe(output).contains("\nunfinished: `orchestrator-cli restore --resume` goes on"),
+            "{}",
+            describe(output)
+        );
         self.assert_untouched();
     }
 

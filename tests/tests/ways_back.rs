@@ -89,7 +89,7 @@ fn what_is_unfinished_is_told_from_the_journal() {
     let stage = Stage::new();
     stage.kill_at(5);
     let bundle = stage.bundle.display().to_string();
-    let resumable = "unfinished: `restore --resume` goes on";
+    let resumable = "unfinished: `orchestrator-cli restore --resume` goes on";
     for arguments in [&["cleanup", "--yes"][..], &["--dry-run", &bundle], &["--yes", &bundle]] {
         stage.assert_ends(&stage.run(&stage.target, arguments), 14, resumable);
     }

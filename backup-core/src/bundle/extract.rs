@@ -97,8 +97,7 @@ pub fn extract<R: ReadAt>(
     let (name, entries) = (&bundle.manifest().name, &bundle.manifest().entries);
     let paths = || entries.iter().map(|entry| entry.path.as_str()).chain([manifest::PATH]);
     if let Some(pattern) = wanted.iter().find(|pattern| !paths().any(|path| pattern.is_match(path))) {
-        return Err(Error::new(Kind::NotFound, format!("no entry of the bundle matches {}", pattern.text))
-            .hint("`orchestrator-cli show --entries BUNDLE` lists them"));
+        return Err(Error::new(Kind::NotFound, format!("no entry of the bundle matches {}", pattern.text)));
     }
     let chosen = |path: &str| wanted.is_empty() || wanted.iter().any(|pattern| pattern.is_match(path));
     let directory = to.join(name);

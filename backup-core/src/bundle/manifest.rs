@@ -96,6 +96,9 @@ pub struct Source {
     /// The machine's addresses but those of its loopback.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
+    /// The port that the cluster's hosts took SSH connections on; 22 where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_port: Option<u16>,
     /// The release that ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,

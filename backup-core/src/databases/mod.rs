@@ -20,13 +20,12 @@ pub use rule::Role;
 
 use crate::backup::Outcome;
 use crate::catalog::Series;
-use crate::cluster::secret::Secret;
 use crate::deploy::machines;
 use crate::event::Event;
 use crate::finding::{Finding, Severity};
 use crate::retention::Pruned;
 use crate::runs::{Job, Part, Report, Run, record};
-use crate::settings::Settings;
+use crate::settings::{Connection, Settings};
 use crate::{Context, Result};
 
 /// How component databases are backed up.
@@ -34,8 +33,8 @@ use crate::{Context, Result};
 pub struct DatabaseSettings {
     /// Where a server keeps its own bundles.
     pub directory: PathBuf,
-    /// The connection string of a server, from itself; empty for what the environment says. It may hold a password.
-    pub connection: Secret,
+    /// How a server is reached from itself.
+    pub connection: Connection,
     /// Which databases are which component's.
     pub owners: Owners,
     /// Who backs up on a server that is logged in to; none for who logs in.

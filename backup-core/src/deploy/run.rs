@@ -210,7 +210,7 @@ fn accepted(record: Option<Record>, seen: &[Seen], allowed: &Allowed) -> Option<
     }
     let Some(mut record) = record else {
         let hosts = seen.iter().filter(shown).map(Seen::record).collect();
-        return Some(Record { bundle: String::new(), hosts });
+        return Some(Record { bundle: String::new(), hosts, ssh_port: None });
     };
     for seen in accepted {
         record.hosts.retain(|host| host.host != seen.host);

@@ -51,7 +51,8 @@ fn of_file(path: &Path) -> Result<Vec<Box<dyn age::Identity + Send + Sync>>> {
         return of_ssh(&content).map(|identity| vec![identity]);
     }
     let none = |why: &str| {
-        Error::new(Kind::Usage, why).hint("name a file that `key generate` or age-keygen made, or a private key of SSH")
+        Error::new(Kind::Usage, why)
+            .hint("name a file that `key generate orchestrator.key` or age-keygen made, or a private key of SSH")
     };
     let file = age::IdentityFile::from_buffer(BufReader::new(&*content)).map_err(|_| none("it holds no identity"))?;
     let identities = file.into_identities().map_err(|_| none("its identity can't be used"))?;

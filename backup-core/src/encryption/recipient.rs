@@ -6,8 +6,7 @@ use std::path::Path;
 
 use crate::{Error, ErrorContext, Kind, Result};
 
-const KINDS: &str =
-    "a recipient is age1…, ssh-ed25519 …, ssh-rsa …, or a file with such lines; `key generate` makes one";
+const KINDS: &str = "a recipient is age1…, ssh-ed25519 …, ssh-rsa …, or a file with such lines; `key generate orchestrator.key` makes one";
 
 /// Who can read a bundle. None means that it is not encrypted.
 #[derive(Default)]

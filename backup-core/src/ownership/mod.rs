@@ -6,6 +6,7 @@
 
 mod claim;
 mod heard;
+mod here;
 mod notes;
 mod standing;
 mod take;
@@ -17,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 pub use claim::Claim;
 pub use heard::{Heard, heard};
+pub use here::{Home, home_by_conf, homes_by_claims, homes_by_notes};
 pub use notes::Notes;
 pub use standing::{Met, Standing, all_asked, not_asked, refuse_if_overtaken, stores, without_store};
 pub use take::{next, release, take};
@@ -39,14 +41,25 @@ impl Cluster {
         let name = conf.cluster_name.clone().unwrap_or_default();
         let mut hosts = conf.hosts();
         hosts.sort_unstable();
-        let known_by = if name.is_empty() { hosts.join("\n") } else { name.clone() };
-        Self { name, identity: hex::encode(&Sha256::digest(known_by)[..16]) }
+        if name.is_empty() {
+            return Self { name, identity: identity(&hosts.join("\n")) };
+        }
+        Self::named(&name)
+    }
+
+    /// The cluster of a name.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.into(), identity: identity(name) }
     }
 
     /// How it is called in messages.
     pub fn shown(&self) -> String {
         if self.name.is_empty() { "the cluster".into() } else { format!("cluster {}", self.name) }
     }
+}
+
+fn identity(known_by: &str) -> String {
+    hex::encode(&Sha256::digest(known_by)[..16])
 }
 
 /// A machine as messages call it, with its addresses.

@@ -39,16 +39,24 @@ impl Notes {
     /// # Errors
     /// Where that can't be read.
     pub fn load(cluster: &Cluster, context: &Context) -> Result<Self> {
+        Ok(Self::all(context)?.remove(&cluster.name).unwrap_or_else(|| Self::none(cluster)))
+    }
+
+    /// All that is noted, by the clusters' names; what root has noted holds for whoever else runs this here.
+    ///
+    /// # Errors
+    /// Where that can't be read.
+    pub(super) fn all(context: &Context) -> Result<BTreeMap<String, Self>> {
+        let mut all = if is_apart(context) { BTreeMap::new() } else { read(&Path::new(state::MACHINE).join(FILE))? };
         // Where nothing can be kept, nothing has been.
-        let Ok(own) = path(context) else { return Ok(Self::none(cluster)) };
-        let own = read(&own)?.remove(&cluster.name).unwrap_or_else(|| Self::none(cluster));
-        // What root has noted holds for whoever else backs up here.
-        let machine = Path::new(state::MACHINE).join(FILE);
-        if context.environment.get("STATE_DIRECTORY").is_some() || rustix::process::geteuid().is_root() {
-            return Ok(own);
+        if let Ok(own) = path(context) {
+            for (name, notes) in read(&own)? {
+                if all.get(&name).is_none_or(|machine| machine.epoch < notes.epoch) {
+                    all.insert(name, notes);
+                }
+            }
         }
-        let machine = read(&machine)?.remove(&cluster.name);
-        Ok(machine.filter(|machine| machine.epoch >= own.epoch).unwrap_or(own))
+        Ok(all)
     }
 
     /// Changes what is noted; whoever else does so waits.
@@ -95,6 +103,11 @@ fn read(path: &Path) -> Result<BTreeMap<String, Notes>> {
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(cause) => Err(cause).context(doing),
     }
+}
+
+/// Whether this user's notes alone hold.
+fn is_apart(context: &Context) -> bool {
+    context.environment.get("STATE_DIRECTORY").is_some() || rustix::process::geteuid().is_root()
 }
 
 fn path(context: &Context) -> Result<PathBuf> {

@@ -167,7 +167,7 @@ pub async fn refuse_if_overtaken(
 }
 
 /// The claims with the highest epoch of each cluster, store by store.
-async fn in_stores(stores: &[Arc<dyn Store>], identity: &str) -> Vec<(String, Result<Vec<Claim>>)> {
+pub(super) async fn in_stores(stores: &[Arc<dyn Store>], identity: &str) -> Vec<(String, Result<Vec<Claim>>)> {
     let asked = stores.iter().cloned().map(|store| async move {
         let (location, identity) = (store.location(), identity.to_owned());
         let found = tokio::time::timeout(PATIENCE, blocking(move || highest_in(&*store, &identity))).await;

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use super::ownership::{self, Shown};
 use super::source::Source;
 use super::{Plan, Request};
-use crate::bundle::manifest::Host;
+use crate::bundle::manifest::{Host, Manifest};
 use crate::cluster::ClusterConf;
-use crate::cluster::hosts::{self, Record, Seen, ask_if_let_in, compare, own_addresses};
+use crate::cluster::agent::Remote;
+use crate::cluster::hosts::{self, Record, SSH_PORT, Seen, ask_if_let_in, compare, own_addresses};
 use crate::finding::{Finding, Findings, Severity};
 use crate::settings::RestoreSettings;
 use crate::{Context, ErrorContext, Kind, Result};
@@ -31,12 +32,13 @@ pub(super) async fn look(
     context: &Context,
     findings: &mut Findings,
 ) -> Hosts {
+    let remote = reach(source.manifest(), request, settings);
     let conf = findings.keep("cluster-conf", "cluster.conf", conf_of(source));
     let hosts = conf.as_ref().map(hosts_of).unwrap_or_default();
     if !hosts.is_empty() {
         context.phase(hosts::looking_at(&hosts));
     }
-    let seen = findings.keep("hosts", "hosts", hosts::look(&hosts, settings.remote.login.port, context).await);
+    let seen = findings.keep("hosts", "hosts", hosts::look(&hosts, remote.login.port, context).await);
     let (seen, manifest) = (seen.unwrap_or_default(), source.manifest());
     findings.all.extend(compare(&seen, &manifest.hosts, &request.allowed));
     findings.all.extend(address_finding(&manifest.source.addresses, &own_addresses()));
@@ -47,8 +49,8 @@ pub(super) async fn look(
         known.retain(|host| host.host != seen.host);
         known.push(seen.record());
     }
-    let record = Record { bundle: manifest.name.clone(), hosts: known };
-    let claims = ask(&seen, &record, settings, context, findings).await;
+    let record = Record { bundle: manifest.name.clone(), hosts: known, ssh_port: Some(remote.login.port) };
+    let claims = ask(&seen, &record, &remote, context, findings).await;
     let ownership = match &conf {
         Some(conf) => ownership::look((conf, source), &claims, request, settings, context, findings).await,
         None => None,
@@ -59,16 +61,24 @@ pub(super) async fn look(
     Hosts { down, known: Some(record.hosts), ownership }
 }
 
+/// How the hosts are reached: by the port that is asked for, that of the settings, or the one that the bundle has.
+pub(super) fn reach(manifest: &Manifest, request: &Request, settings: &RestoreSettings) -> Remote {
+    let mut remote = settings.remote.clone();
+    let said = request.ssh_port.or(settings.ssh_port).or(manifest.source.ssh_port);
+    remote.login.port = said.unwrap_or(SSH_PORT);
+    remote
+}
+
 /// Asks the machines that let us in for their way back, their clock, room and agent; a restore needs none of it, and a deploy will.
 /// Gives what they say of their owner.
 async fn ask(
     seen: &[Seen],
     record: &Record,
-    settings: &RestoreSettings,
+    remote: &Remote,
     context: &Context,
     findings: &mut Findings,
 ) -> Vec<(String, String)> {
-    let answered = ask_if_let_in(seen, &settings.remote, Some(record), context).await;
+    let answered = ask_if_let_in(seen, remote, Some(record), context).await;
     if let [(first, Err(error)), ..] = &answered[..]
         && answered.iter().all(|(_, said)| said.is_err())
     {
@@ -96,7 +106,7 @@ async fn ask(
 /// Keeps who the hosts are for what is done with them afterwards.
 pub(super) fn remember(plan: &Plan, context: &Context) -> Result<()> {
     let Some(hosts) = &plan.hosts else { return Ok(()) };
-    Record { bundle: plan.bundle.clone(), hosts: hosts.clone() }.keep(context)?;
+    Record { bundle: plan.bundle.clone(), hosts: hosts.clone(), ssh_port: Some(plan.ssh_port) }.keep(context)?;
     plan.ownership.as_ref().map_or(Ok(()), |shown| ownership::remember(shown, context))
 }
 
@@ -116,7 +126,7 @@ pub(super) async fn look_again(source: &Source, plan: &Plan, context: &Context) 
     Ok(gone.map(|seen| finding(seen.host)).collect())
 }
 
-fn conf_of(source: &Source) -> Result<ClusterConf> {
+pub(super) fn conf_of(source: &Source) -> Result<ClusterConf> {
     ClusterConf::read(&source.cluster_conf()?).context(|| "read the cluster.conf that is restored".into())
 }
 

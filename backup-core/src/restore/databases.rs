@@ -11,7 +11,7 @@ use crate::bundle::manifest::{Database, Manifest, Server};
 use crate::bundle::name::timestamp;
 use crate::bundle::pack::cores;
 use crate::bundle::reader::OpenBundle;
-use crate::component::postgres::connection::{Parameters, connect_first};
+use crate::component::postgres::connection::connect_first;
 use crate::component::postgres::{self, Names, Target, server_findings};
 use crate::finding::{Finding, Findings, bytes};
 use crate::settings::RestoreSettings;
@@ -33,7 +33,7 @@ pub(super) async fn look_at_server(
     findings: &mut Findings,
 ) -> Option<(Target, String)> {
     context.phase("check PostgreSQL");
-    let parameters = Parameters::resolve(settings.connection.expose(), &context.environment);
+    let parameters = settings.connection.parameters(&context.environment);
     let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
     let restored = manifest.into_iter().flat_map(|manifest| request.chosen(manifest)).map(|(_, _, name)| name);
     let parameters = parameters.with_database(administrative(restored));

@@ -3,11 +3,11 @@
 use rustix::fs::statvfs;
 
 use super::Request;
-use crate::Context;
 use crate::bundle::manifest::Manifest;
 use crate::bundle::name::timestamp;
 use crate::component::files::{Placement, placements};
 use crate::finding::{Finding, Findings, bytes};
+use crate::{Context, shell};
 
 /// Looks at the places of all files that are asked for.
 pub(super) fn look(
@@ -20,7 +20,9 @@ pub(super) fn look(
         return Vec::new();
     }
     if manifest.source.cluster_conf.is_none() && request.cluster_conf.is_none() {
-        let message = "the bundle does not say where it was: `extract` brings it back";
+        let bundle = shell::word(&request.file.display().to_string());
+        let message =
+            format!("the bundle does not say where it was: `extract {bundle} cluster.conf --to .` brings it back");
         findings.all.push(Finding::info("cluster-conf", "cluster.conf", message));
     }
     let files = placements(manifest, &request.root, &timestamp(context.now()));

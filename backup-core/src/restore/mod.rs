@@ -15,6 +15,8 @@ mod release;
 mod request;
 mod source;
 mod steps;
+mod swap;
+mod whose;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -30,9 +32,10 @@ pub use ownership::Shown;
 pub use plan::{Plan, Planned};
 pub use preflight::Preflight;
 pub use request::{Component, Request};
+pub use swap::Swap;
 
 use crate::component::files::Placement;
-use crate::component::postgres::connection::{Parameters, connect_first};
+use crate::component::postgres::connection::connect_first;
 use crate::component::postgres::{self, Target};
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Severity};
@@ -145,7 +148,7 @@ fn work(plan: Plan, target: Option<Target>, source: Option<Source>, context: &Co
 /// have to read the bundle's schema.
 async fn reach(plan: &Plan, written_by: u32, settings: &RestoreSettings, context: &Context) -> Result<Option<Target>> {
     let Some(server) = &plan.server else { return Ok(None) };
-    let parameters = Parameters::resolve(settings.connection.expose(), &context.environment)?;
+    let parameters = settings.connection.parameters(&context.environment)?;
     let restored = plan.databases.iter().map(|planned| planned.names.name.as_str());
     let parameters = parameters.with_database(administrative(restored));
     let (connection, parameters) = connect_first(&parameters).await?;

@@ -103,7 +103,7 @@ fn noted(shown: &Shown) -> Notes {
 }
 
 /// The store that the bundle is in, and those of the settings.
-fn stores(request: &Request, settings: &RestoreSettings, context: &Context) -> Result<Vec<Arc<dyn Store>>> {
+pub(super) fn stores(request: &Request, settings: &RestoreSettings, context: &Context) -> Result<Vec<Arc<dyn Store>>> {
     let place = settings.access.place(&request.file, context)?;
     settings.access.connect_all(place.map(|(store, _)| store), context)
 }
@@ -141,6 +141,6 @@ fn made_before(met: &Met, heard: Option<&Heard>, known: bool, standing: &Standin
     let error =
         Error::new(Kind::Refused, doing).because(format!("it {now} {}, says {}{}", met.claim, met.place, last(heard)));
     error.hint(
-        "go on there, or restore a bundle that was made there, whose epoch `show` says; if all of that is gone, `ownership claim` first",
+        "go on there, or restore a bundle that was made there (the command show says a bundle's epoch); if all of that is gone, `ownership claim` first",
     )
 }

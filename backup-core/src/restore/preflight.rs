@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use super::cluster::Hosts;
 use super::journals::Journals;
-use super::plan::Plan;
+use super::plan::{Plan, Planned};
 use super::source::{self, Source};
-use super::{Component, Request, cluster, databases, files, release, steps};
+use super::{Component, Request, Swap, cluster, databases, files, release, steps, whose};
 use crate::component::postgres::Target;
-use crate::finding::{Finding, Findings};
+use crate::finding::{Finding, Findings, Severity};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
 
@@ -23,6 +23,8 @@ pub(super) struct Ready {
 pub struct Preflight {
     /// What a restore goes on with, or why it does not.
     pub(super) ready: Result<Ready>,
+    /// What stands behind the question before the swap, as far as it was looked at.
+    pub swap: Option<Swap>,
     /// All that was found, good and bad.
     pub findings: Vec<Finding>,
 }
@@ -56,39 +58,44 @@ pub(super) async fn preflight(
         findings.keep::<()>("database", "--only", Err(error.hint("leave out --only, or --database")));
     }
     let source = source::look(request, settings, &mut findings, context).await;
-    let mut hosts = Hosts::default();
     if let Some(source) = &source {
-        if source.manifest().source.partial {
+        let manifest = source.manifest();
+        if manifest.source.partial {
             let message = "it has some of the databases alone, as was asked for when it was made";
             let hint = "`list` notes which bundles are so; take another one to bring back all";
-            findings.all.push(Finding::info("partial", &source.manifest().name, message).hint(hint));
+            findings.all.push(Finding::info("partial", &manifest.name, message).hint(hint));
         }
-        let component = source.manifest().component();
-        if component.is_none() {
-            release::look(source.manifest(), request, settings, &mut findings).await;
-        }
-        // A component's databases say nothing of the machines, and give nobody the cluster.
-        if component.is_none() && !request.is_copy() {
-            hosts = cluster::look(source, request, settings, context, &mut findings).await;
+        if manifest.component().is_none() {
+            release::look(manifest, request, settings, &mut findings).await;
         }
     }
+    // What is changed decides what is asked of the cluster, whose findings stand first.
+    let mut found = Findings::default();
     let manifest = source.as_ref().map(Source::manifest);
     let some = !request.databases.is_empty() || manifest.is_none_or(|manifest| !manifest.databases.is_empty());
     let wanted = request.databases_wanted() && some;
     let mut server = None;
     if wanted {
-        server = databases::look_at_server(request, settings, manifest, &own, context, &mut findings).await;
+        server = databases::look_at_server(request, settings, manifest, &own, context, &mut found).await;
     }
-    let mut plan = None;
+    let (mut plan, mut swap) = (None, None);
     if let Some(source) = &source {
         let mut databases = Some((Vec::new(), Vec::new()));
         if wanted {
             databases = match &server {
-                Some((target, _)) => databases::look(request, source, target, &mut findings, context).await,
+                Some((target, _)) => databases::look(request, source, target, &mut found, context).await,
                 None => None,
             };
         }
-        let files = files::look(source.manifest(), request, context, &mut findings);
+        let planned = databases.as_ref().map(|(_, planned)| planned.as_slice());
+        if let Some(planned) = planned {
+            let target = server.as_ref().map(|(target, _)| target);
+            swap = Some(Swap::look(source, target, planned, &mut found).await);
+        }
+        let files = files::look(source.manifest(), request, context, &mut found);
+        let in_place = request.is_in_place() && !files.is_empty();
+        let lives = in_place || (wanted && takes_place(planned, request));
+        let hosts = look_at_cluster((source, lives), request, settings, context, &mut findings).await;
         let absolute = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         plan = databases.map(|(roles, databases)| Plan {
             file: absolute(&request.file),
@@ -101,13 +108,15 @@ pub(super) async fn preflight(
             files,
             jobs: server.as_ref().map_or(1, |(target, _)| target.jobs),
             hosts_down: hosts.down,
-            ssh_port: settings.remote.login.port,
+            ssh_port: cluster::reach(source.manifest(), request, settings).login.port,
             hosts: hosts.known,
             accept_missing: request.accept_missing.clone(),
             ownership: hosts.ownership,
         });
     }
-    if plan.as_ref().is_some_and(|plan| plan.databases.is_empty() && plan.files.is_empty()) {
+    findings.append(found);
+    let sound = findings.all.iter().all(|finding| finding.severity != Severity::Error);
+    if sound && plan.as_ref().is_some_and(|plan| plan.databases.is_empty() && plan.files.is_empty()) {
         findings.all.push(Finding::error(
             "nothing-to-restore",
             "restore",
@@ -118,7 +127,37 @@ pub(super) async fn preflight(
         (None, Some(plan), Some(source)) => Ok(Ready { plan, target: server.map(|(target, _)| target), source }),
         (error, ..) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the restore needs"))),
     };
-    Preflight { ready, findings: findings.all }
+    Preflight { ready, swap, findings: findings.all }
+}
+
+/// Whether databases take the place of those that the cluster has: one steps aside, or one gets the name that it had.
+fn takes_place(planned: Option<&[Planned]>, request: &Request) -> bool {
+    let steps_aside = |planned: &[Planned]| planned.iter().any(|planned| planned.names.before.is_some());
+    planned.is_some_and(steps_aside) || !request.renames_all()
+}
+
+/// Looks whose the bundle is, at the hosts, and at who owns them; where nothing that lives is changed, says that it does not.
+async fn look_at_cluster(
+    (source, lives): (&Source, bool),
+    request: &Request,
+    settings: &RestoreSettings,
+    context: &Context,
+    findings: &mut Findings,
+) -> Hosts {
+    if !lives {
+        let message =
+            "it is put beside what is live: this machine's cluster, the hosts and their owner are not checked";
+        findings.all.push(Finding::info("not-checked", &source.manifest().name, message));
+        return Hosts::default();
+    }
+    whose::look(source, request, settings, context, findings).await;
+    // A component's databases say nothing of the machines, and give nobody the cluster.
+    if source.manifest().component().is_some() {
+        let message = "a component's databases alone are in it: the hosts and their owner are not checked";
+        findings.all.push(Finding::info("not-checked", &source.manifest().name, message));
+        return Hosts::default();
+    }
+    cluster::look(source, request, settings, context, findings).await
 }
 
 /// Looks for a restore that is unfinished; returns the databases that it builds.

@@ -30,7 +30,7 @@ pub(super) async fn look(manifest: &Manifest, request: &Request, settings: &Rest
             "release-too-old",
             "release",
             Err(error.hint(
-                "by hand: install an orchestrator of that release, `extract` the bundle, follow its README.txt with psql, and \
+                "by hand: install an orchestrator of that release, extract the bundle, follow its README.txt with psql, and \
                  have the Chef agents on the cluster's machines configured anew by support; or upgrade before the backup",
             )),
         );

@@ -27,6 +27,10 @@ pub struct Request {
     pub release: Option<Origin>,
     /// Findings about hosts that the operator takes upon himself.
     pub allowed: Allowed,
+    /// The cluster that it may be of, whatever cluster this machine is of.
+    pub accept_cluster: Option<String>,
+    /// The port that hosts take SSH connections on, whatever the settings and the bundle say.
+    pub ssh_port: Option<u16>,
 }
 
 /// A part of a bundle that can be restored alone.
@@ -50,15 +54,22 @@ impl Default for Request {
             accept_missing: Vec::new(),
             release: None,
             allowed: Allowed::default(),
+            accept_cluster: None,
+            ssh_port: None,
         }
     }
 }
 
 impl Request {
-    /// Whether what comes back takes nobody's place, so that the cluster need not know of it.
-    pub(super) fn is_copy(&self) -> bool {
+    /// Whether the databases that are asked for get other names than they had.
+    pub(super) fn renames_all(&self) -> bool {
         let renamed = |(name, other): &(String, Option<String>)| other.as_ref().is_some_and(|other| other != name);
-        self.root != Path::new("/") || (!self.databases.is_empty() && self.databases.iter().all(renamed))
+        !self.databases.is_empty() && self.databases.iter().all(renamed)
+    }
+
+    /// Whether files go to their own places.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.root == Path::new("/")
     }
 
     pub(super) fn databases_wanted(&self) -> bool {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use toml::Spanned;
 
-use super::DEFAULT_PATH;
 use super::mistaken::refuse_cluster_conf;
-use crate::cluster::hosts::SSH_PORT;
+use super::{Connection, DEFAULT_PATH};
 use crate::nearest::nearest;
 use crate::retention::Policy;
 use crate::store::{S3Options, SftpOptions};
@@ -71,7 +71,9 @@ pub(super) struct NotifyTable {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DatabasesTable {
     pub(super) directory: Option<PathBuf>,
-    pub(super) connection: String,
+    connection: Option<Spanned<String>>,
+    #[serde(skip)]
+    pub(super) said: Connection,
     pub(super) user: Option<String>,
     pub(super) command: Option<Vec<String>>,
     pub(super) components: BTreeMap<String, Vec<String>>,
@@ -80,7 +82,9 @@ pub(super) struct DatabasesTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PostgresTable {
-    pub(super) connection: String,
+    connection: Option<Spanned<String>>,
+    #[serde(skip)]
+    pub(super) said: Connection,
     pub(super) databases: Vec<String>,
     pub(super) bin_dir: Option<PathBuf>,
     pub(super) role_passwords: bool,
@@ -171,17 +175,11 @@ pub struct Assertion {
     pub sql: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct HostsTable {
-    pub(super) ssh_port: u16,
+    pub(super) ssh_port: Option<NonZeroU16>,
     pub(super) ssh_user: Option<String>,
-}
-
-impl Default for HostsTable {
-    fn default() -> Self {
-        Self { ssh_port: SSH_PORT, ssh_user: None }
-    }
 }
 
 /// Which releases a machine may have that a bundle is restored on.
@@ -211,7 +209,11 @@ pub(super) fn parse(path: &Path) -> Result<(Document, String)> {
 
 /// Reads the text of settings; `path` is its name for messages.
 pub(super) fn parse_text(path: &Path, text: &str) -> Result<Document> {
-    toml::from_str(text).map_err(|error| refused(path, text, &error))
+    let mut document: Document = toml::from_str(text).map_err(|error| refused(path, text, &error))?;
+    let (postgres, databases) = (&mut document.postgres, &mut document.databases);
+    postgres.said = Connection::read(postgres.connection.as_ref(), "[postgres] connection", path, text);
+    databases.said = Connection::read(databases.connection.as_ref(), "[databases] connection", path, text);
+    Ok(document)
 }
 
 pub(super) fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {

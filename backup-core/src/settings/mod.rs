@@ -1,20 +1,20 @@
 //! Settings in TOML, and `--config FILE`, which names either such a file or a `cluster.conf`.
 
+mod connection;
 mod document;
+mod machines;
 mod mistaken;
 mod routine;
 mod stores;
 mod written;
 
-use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 
 use globset::{Glob, GlobSetBuilder};
 
 use crate::bundle::block::LEVELS;
 use crate::cluster::ClusterConf;
-use crate::cluster::agent::{Agent, DEFAULT_AT_ONCE, Remote};
-use crate::cluster::hosts::Login;
+use crate::cluster::agent::{Agent, Remote};
 use crate::cluster::secret::Secret;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
@@ -25,9 +25,11 @@ use crate::schedule::Schedule;
 use crate::status::Limits;
 use crate::store::{Access, Address, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
-use document::{AgentTable, DeployTable, Document, FilesTable, HostsTable, ReleaseTable};
+pub use connection::Connection;
+use document::{AgentTable, DeployTable, Document, FilesTable, ReleaseTable};
 pub use document::{Assertion, ReleaseRule};
 use document::{is_settings, parse, parse_text, read};
+use machines::remote;
 pub(crate) use mistaken::refuse_settings;
 pub use routine::Notify;
 pub use written::{load, load_as_far_as_there};
@@ -48,8 +50,8 @@ pub const DEFAULT_ASSETS: &str = "/tmp/orchestrator-assets";
 pub struct RestoreSettings {
     /// Where the `cluster.conf` belongs, if it is said.
     pub cluster_conf: Option<PathBuf>,
-    /// A PostgreSQL connection string; empty for what the environment says. It may hold a password.
-    pub connection: Secret,
+    /// How PostgreSQL is reached.
+    pub connection: Connection,
     /// Directory of `psql` and `pg_restore`.
     pub bin_dir: Option<PathBuf>,
     /// Where the release of this machine comes from.
@@ -58,6 +60,8 @@ pub struct RestoreSettings {
     pub release_rule: ReleaseRule,
     /// How the cluster's machines are logged in to, and what is done there.
     pub remote: Remote,
+    /// The port that machines take SSH connections on, if it is said.
+    pub ssh_port: Option<u16>,
     /// Connections that load rows at once, if it is said.
     pub jobs: Option<usize>,
     /// What a drill asks of the restored databases.
@@ -75,8 +79,8 @@ pub struct Settings {
     pub cluster_conf_bytes: Vec<u8>,
     /// What it says.
     pub cluster: ClusterConf,
-    /// A PostgreSQL connection string; empty for what the environment says. It may hold a password.
-    pub connection: Secret,
+    /// How PostgreSQL is reached.
+    pub connection: Connection,
     /// Databases to capture; empty for all that count.
     pub databases: Vec<String>,
     /// Directory of `pg_dump` and `pg_restore`.
@@ -113,6 +117,8 @@ pub struct Settings {
     pub jobs: Option<usize>,
     /// How the cluster's machines are logged in to, and what is done there.
     pub remote: Remote,
+    /// The port that machines take SSH connections on, if it is said.
+    pub ssh_port: Option<u16>,
     /// The components that there are: the platform's, and those of the settings.
     pub components: Components,
     /// The release's assets, where a deploy is to have some.
@@ -173,10 +179,11 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
     table.file = table.file.map(beside);
     Ok(RestoreSettings {
         cluster_conf: cluster_conf.map(|path| plain(&path)),
-        connection: Secret::new(document.postgres.connection),
+        connection: document.postgres.said,
         bin_dir: document.postgres.bin_dir.map(beside),
         release: release(table)?,
         release_rule: document.restore.release,
+        ssh_port: document.hosts.ssh_port.map(Into::into),
         remote: remote(document.hosts, document.agent, &document.deploy).context(doing)?,
         jobs: check_jobs(document.restore.jobs)?,
         assertions: document.drill.assert,
@@ -196,7 +203,7 @@ fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>) -> Result
     Ok(Settings {
         cluster,
         cluster_conf_bytes: bytes,
-        connection: Secret::new(document.postgres.connection),
+        connection: document.postgres.said,
         databases: document.postgres.databases,
         bin_dir: document.postgres.bin_dir,
         role_passwords: document.postgres.role_passwords,
@@ -214,6 +221,7 @@ fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>) -> Result
         retention: routine::retention(document.retention)?,
         level,
         jobs: check_jobs(document.backup.jobs)?,
+        ssh_port: document.hosts.ssh_port.map(Into::into),
         remote: remote(document.hosts, document.agent, &document.deploy)?,
         components: Components::with(&document.deploy.components),
         assets: assets(document.deploy)?,
@@ -268,11 +276,6 @@ fn release(table: ReleaseTable) -> Result<Option<Origin>> {
         (None, None, Some(command)) => Ok(Some(Origin::Command(command))),
         _ => Err(Error::new(Kind::Usage, "release: only one of version, file and command may be set")),
     }
-}
-
-fn remote(hosts: HostsTable, table: AgentTable, deploy: &DeployTable) -> Result<Remote> {
-    let login = Login { port: hosts.ssh_port, user: hosts.ssh_user };
-    Ok(Remote { login, agent: agent(table)?, at_once: deploy.at_once.map_or(DEFAULT_AT_ONCE, NonZeroUsize::get) })
 }
 
 fn assets(table: DeployTable) -> Result<Option<Assets>> {

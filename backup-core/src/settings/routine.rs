@@ -128,7 +128,7 @@ pub(super) fn databases(table: DatabasesTable) -> Result<DatabaseSettings> {
     }
     Ok(DatabaseSettings {
         directory,
-        connection: Secret::new(table.connection),
+        connection: table.said,
         owners: Owners::with(&table.components)?,
         user: Some(table.user.unwrap_or_else(|| "orchestrator-cli".into())).filter(|user| !user.is_empty()),
         command,

@@ -136,10 +136,8 @@ fn check_store(address: Address, path: &str) -> Result<Address> {
         // Where a slash ends it, it is meant; and what was put there once must be found.
         Err(_) if is_called_as_a_file(path) && !path.ends_with('/') => Err(file_for_a_store(&address)),
         Err(_) => Ok(address),
-        Ok(_) => {
-            Err(refused(&format!("{address} is a bundle, and no store"))
-                .hint("`show` and `verify` take a single bundle"))
-        }
+        Ok(_) => Err(refused(&format!("{address} is a bundle, and no store"))
+            .hint("name the store that it is in; the commands show and verify take a single bundle")),
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statvfs, statx};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::{BESIDE, ClaimName, DIGEST, Leftover, PART, Published, Store, Stored, Upload};
@@ -20,12 +21,13 @@ use crate::finding::{Finding, bytes};
 use crate::lock::{self, lock};
 use crate::{Error, ErrorContext, Kind, Result};
 
-const DIRECTORY: &str = "name the directory that keeps the bundles; `show` takes a single one";
+const DIRECTORY: &str = "name the directory that keeps the bundles; the command show takes a single one";
 /// The code of the finding that a store's directory is to be made.
 pub(crate) const NEW: &str = "destination-new";
 const LOCK: &str = ".orchestrator-cli.lock";
 /// What a claim is called until it is there: a backup removes what is left of it.
 const CLAIM: &str = "orchestrator_backup_claim";
+const READ_ONLY: &str = "mount it so that it can be written, or name another place with --to";
 const GRANT: &str = "give the user that runs the backup write permission there, or name another place with --to";
 
 /// A directory that keeps bundles, and where a file system must be mounted for it.
@@ -101,20 +103,26 @@ impl Directory {
     }
 
     fn unwritable(&self, cause: io::Error) -> Error {
+        let cause_kind = cause.kind();
         let error = Error::new(Kind::Failed, format!("write to {}", self.0.display())).because(cause);
-        error.hint(GRANT)
+        let read_only = cause_kind == io::ErrorKind::ReadOnlyFilesystem;
+        error.hint(if read_only { READ_ONLY } else { GRANT })
     }
 
     /// Names and lengths of all files.
     fn files(&self) -> Result<Vec<(String, u64)>> {
         self.look_for_mount()?;
         let entries = fs::read_dir(&self.0).map_err(|cause| {
+            let shown = self.0.display();
             let (kind, hint) = match cause.kind() {
-                io::ErrorKind::PermissionDenied => (Kind::Failed, "run as root, or as the user that the jobs run as"),
-                io::ErrorKind::NotFound => (Kind::NotFound, DIRECTORY),
-                _ => (Kind::Failed, DIRECTORY),
+                io::ErrorKind::PermissionDenied => {
+                    (Kind::Failed, "run as root, or as the user that the jobs run as".into())
+                }
+                io::ErrorKind::NotFound => (Kind::NotFound, DIRECTORY.into()),
+                io::ErrorKind::NotADirectory => (Kind::Failed, format!("{DIRECTORY}: `show {shown}`")),
+                _ => (Kind::Failed, DIRECTORY.into()),
             };
-            Error::new(kind, format!("list {}", self.0.display())).because(cause).hint(hint)
+            Error::new(kind, format!("list {shown}")).because(cause).hint(hint)
         })?;
         let mut files = Vec::new();
         for entry in entries {
@@ -169,8 +177,15 @@ impl Store for Directory {
         if let Some(parent) = self.parent().filter(|parent| new && there != *parent) {
             return Err(astray(&shown, parent));
         }
-        if access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-            return unwritable(format!("no permission to write to {}", there.display()), GRANT);
+        match access(there, Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) => {}
+            Err(Errno::ROFS) => {
+                return unwritable(
+                    format!("{} is on a file system that is mounted read-only", there.display()),
+                    READ_ONLY,
+                );
+            }
+            Err(_) => return unwritable(format!("no permission to write to {}", there.display()), GRANT),
         }
         if !new {
             trial::of_directory(directory).map_err(|cause| self.unwritable(cause))?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Config, Identities};
+use super::{Config, Identities, Reach};
 
 #[derive(Args)]
 pub(crate) struct Deploy {
@@ -37,6 +37,8 @@ pub(crate) struct Deploy {
     /// Go on although this store can't be asked who owns the cluster; as often as needed
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) without_store: Vec<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 #[derive(Subcommand)]
@@ -47,6 +49,8 @@ pub(crate) enum Ownership {
         config: Config,
         #[command(flatten)]
         identities: Identities,
+        #[command(flatten)]
+        reach: Reach,
     },
     /// Make this machine the cluster's owner, whoever is; the machines learn of it with the next deploy
     Claim(Claiming),
@@ -64,6 +68,8 @@ pub(crate) struct Claiming {
     /// Go on although this store can't be asked who owns the cluster; as often as needed
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) without_store: Vec<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 #[derive(Args)]
@@ -75,6 +81,8 @@ pub(crate) struct Ssh {
     /// Who to log in as [default: the settings', or what ssh's own configuration says]
     #[arg(long, short = 'l', value_name = "USER")]
     pub(crate) user: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
     /// Log in although the machine's key is another one than the restored bundle has; ssh asks as it always does
     #[arg(long)]
     pub(crate) accept_host_key: bool,
@@ -106,6 +114,8 @@ pub(crate) struct DatabasesBackup {
     /// encrypted then. Those of the settings can read them too
     #[arg(long, value_name = "RECIPIENT")]
     pub(crate) recipient: Vec<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
     /// Delete nothing afterwards, whatever the rules of the settings say
     #[arg(long)]
     pub(crate) no_prune: bool,

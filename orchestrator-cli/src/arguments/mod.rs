@@ -30,6 +30,19 @@ pub(crate) struct Arguments {
     pub(crate) quiet: bool,
 }
 
+/// Flags that take several hosts.
+const OF_HOSTS: [&str; 2] = ["--allow-unreachable", "--accept-host-key"];
+
+/// What to say of hosts that stand after a flag with blanks between them; none where the words have no such slip.
+pub(crate) fn hosts_apart<'w>(words: &[&'w str]) -> Option<String> {
+    words.iter().enumerate().find_map(|(at, flag)| {
+        let is_host = |word: &&&'w str| !word.starts_with('-') && !word.contains(".tgz");
+        let hosts: Vec<&str> = words[at + 1..].iter().take_while(is_host).copied().collect();
+        (OF_HOSTS.contains(flag) && hosts.len() > 1)
+            .then(|| format!("several hosts have commas between them: {flag} {}", hosts.join(",")))
+    })
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Capture databases, cluster.conf, release and files into one bundle
@@ -63,6 +76,8 @@ pub(crate) enum Command {
         query: Option<String>,
         #[command(flatten)]
         config: Config,
+        #[command(flatten)]
+        reach: Reach,
     },
     /// Log in to a machine of the cluster, or run a command there, with the system's own ssh
     #[command(after_help = "Examples:\n  \
@@ -236,6 +251,14 @@ pub(crate) struct Config {
     pub(crate) config: PathBuf,
 }
 
+/// How the cluster's machines are reached.
+#[derive(Args)]
+pub(crate) struct Reach {
+    /// The port that machines take SSH connections on [default: what the settings say, then the restored bundle, then 22]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) ssh_port: Option<u16>,
+}
+
 /// How bundles are reached by those who only read them.
 #[derive(Args)]
 pub(crate) struct Reading {
@@ -278,6 +301,8 @@ pub(crate) struct Backup {
     /// Connections that read rows at once [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: Option<u16>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
     /// Delete nothing afterwards, whatever the rules of the settings say
     #[arg(long)]
     pub(crate) no_prune: bool,

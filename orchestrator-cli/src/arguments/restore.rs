@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Identities;
+use super::{Identities, Reach};
 
 #[derive(Args)]
 pub(crate) struct Restore {
@@ -59,6 +59,11 @@ pub(crate) struct Restore {
     /// names it; as often as needed, and with --resume too
     #[arg(long, value_name = "OBJECT", conflicts_with = "rollback")]
     pub(crate) accept_missing: Vec<String>,
+    /// Go on although the bundle is of this cluster, and this machine of another one
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) accept_cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
     /// The release of this machine
     #[arg(long, value_name = "VERSION", conflicts_with_all = ["resume", "rollback"])]
     pub(crate) release: Option<String>,

@@ -22,7 +22,29 @@ use crate::output::Output;
 use crate::{exit, findings, human};
 
 pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&arguments.config.config)?;
+    let streams = arguments.to.iter().any(|to| to.as_os_str() == "-");
+    let done = run_with(arguments, output, context).await;
+    Ok(done.unwrap_or_else(|error| {
+        let (state, line) = ending(&error, streams);
+        output.fail_in_state(&error, state, &line)
+    }))
+}
+
+/// What an error means for the bundle.
+fn ending(error: &Error, streams: bool) -> (&'static str, String) {
+    if error.is_unsure() {
+        return ("unsure", "failed: whether a bundle is there, `list` says".into());
+    }
+    let how = match error.kind() {
+        Kind::Failed => "failed",
+        Kind::Interrupted => "interrupted",
+        _ => "refused",
+    };
+    ("no-bundle", format!("{how}: no {}bundle was written", if streams { "whole " } else { "" }))
+}
+
+async fn run_with(arguments: Backup, output: &Output, context: &Context) -> Result<ExitCode> {
+    let settings = settings::load(&arguments.config.config)?.reached_by(arguments.reach.ssh_port, context);
     let (streams, to): (Vec<PathBuf>, Vec<PathBuf>) = arguments.to.into_iter().partition(|to| to.as_os_str() == "-");
     let request = Request {
         series: Series::orchestrator(),
@@ -42,7 +64,9 @@ pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -
     let stream = if streams.is_empty() { None } else { Some(standard_output()?) };
     let begun = Instant::now();
     let made = backup::run_and_prune(&settings, &request, stream, arguments.no_prune, context).await?;
-    output.result("backup", &made, &text(&made, begun))?;
+    if let Err(error) = output.result("backup", &made, &text(&made, begun)) {
+        return Ok(output.fail_in_state(&error, "made", "the bundle was written all the same"));
+    }
     Ok(exit::done(!made.outcome.warnings.is_empty() || !made.outcome.failed.is_empty()))
 }
 
@@ -133,11 +157,12 @@ async fn plan(
     };
     let mut text: String = plan.findings.iter().map(findings::finding).collect();
     text.push_str(&format!(
-        "would back up {} ({} on disk), release {}, to {}; nothing was written\n",
+        "would back up {} ({} on disk), release {}, to {}; nothing was written; {} does it\n",
         if plan.databases.is_empty() { "no database".into() } else { plan.databases.join(", ") },
         human::bytes(plan.bytes_on_disk),
         plan.release,
         if plan.to.is_empty() { "standard output".into() } else { plan.to.join(", ") },
+        output.again("--dry-run"),
     ));
     output.result("plan", &plan, &text)?;
     let warned = plan.findings.iter().any(|finding| finding.severity == backup_core::finding::Severity::Warning);

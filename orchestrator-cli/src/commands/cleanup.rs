@@ -10,7 +10,7 @@ use backup_core::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::confirm::confirm;
+use super::confirm::agreed;
 use super::stores;
 use crate::arguments::Reading;
 use crate::exit;
@@ -37,7 +37,9 @@ pub(crate) async fn run(
     let lines: Vec<String> = found.iter().map(|(store, leftover)| line(store, leftover, context.now())).collect();
     if !found.is_empty() {
         let what = format!("{}\nAll of it is deleted; a backup that still writes there fails.", lines.join("\n"));
-        confirm(&what, yes, output, context).await?;
+        if !agreed(&what, yes, output, context).await? {
+            return output.stopped();
+        }
     }
     for (store, leftover) in found {
         context.until_cancelled(blocking(move || store.remove_leftover(&leftover))).await?;

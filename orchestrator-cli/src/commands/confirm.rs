@@ -6,19 +6,20 @@ use backup_core::{Context, Error, Kind, Result};
 
 use crate::output::Output;
 
-/// Asks on a terminal; without one `--yes` must have been given.
-pub(super) async fn confirm(what: &str, yes: bool, output: &Output, context: &Context) -> Result<()> {
+/// Whether the work is to go on: asks on a terminal; without one `--yes` must have been given.
+///
+/// # Errors
+/// [`Kind::Refused`] where nobody can be asked, [`Kind::Interrupted`] where the program is to stop.
+pub(super) async fn agreed(what: &str, yes: bool, output: &Output, context: &Context) -> Result<bool> {
     if yes {
-        return Ok(());
+        return Ok(true);
     }
-    let refused = |why: &str, hint: &str| Err(Error::new(Kind::Refused, why).because(what.to_owned()).hint(hint));
     if !std::io::stdin().is_terminal() {
-        return refused("nobody can be asked here", "give --yes to go on without a question");
+        let error = Error::new(Kind::Refused, "nobody can be asked here").because(what.to_owned());
+        return Err(error.hint(format!("{} goes on without a question", output.again(""))));
     }
-    match answer(&format!("{what} Go on? (yes/no) "), output, context).await? {
-        Some(answer) if ["yes", "y"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
-        _ => refused("the answer was not yes", "answer yes, or give --yes"),
-    }
+    let answer = answer(&format!("{what} Go on? (yes/no) "), output, context).await?;
+    Ok(answer.is_some_and(|answer| ["yes", "y"].contains(&answer.trim().to_lowercase().as_str())))
 }
 
 /// Asks, and waits for a line; none where the input ends.

@@ -26,7 +26,11 @@ pub(crate) async fn run(databases: Databases, output: &Output, context: &Context
     let servers = servers(&settings);
     let here = here(&servers, host.as_deref(), all, &settings, context)?;
     let done = back_up(here, &servers, &settings, &request, context).await?;
-    output.result("databases", &json!({ "done": done }), &text(&done))?;
+    let mut text = text(&done);
+    if done.iter().any(|done| matches!(done.fate, Fate::Would { .. })) {
+        text.push_str(&format!("nothing was written; {} does it\n", output.again("--dry-run")));
+    }
+    output.result("databases", &json!({ "done": done }), &text)?;
     let failed = done.iter().filter(|done| matches!(done.fate, Fate::Failed { .. })).count();
     let warned = done.iter().any(|done| !done.warnings.is_empty() || is_warned(&done.fate));
     Ok(match failed {
@@ -38,7 +42,7 @@ pub(crate) async fn run(databases: Databases, output: &Output, context: &Context
 /// What is asked for: by arguments, or by an orchestrator.
 async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<(Settings, Option<String>, bool, Request)> {
     if !arguments.errand {
-        let settings = settings::load(&arguments.config.config)?;
+        let settings = settings::load(&arguments.config.config)?.reached_by(arguments.reach.ssh_port, context);
         let request = Request {
             recipients: arguments.recipient,
             dry_run: arguments.dry_run,

@@ -43,8 +43,9 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             context.until_cancelled(diff::run(between, output, context)).await
         }
         Command::Drill(drill) => drill::run(drill, output, context).await,
-        Command::Nodes { query, config } => {
-            context.until_cancelled(nodes::run(query.as_deref(), &config, output, context)).await
+        Command::Nodes { query, config, reach } => {
+            let settings = settings::load(&config.config)?.reached_by(reach.ssh_port, context);
+            context.until_cancelled(nodes::run(query.as_deref(), &settings, output, context)).await
         }
         Command::Ownership(ownership) => ownership::run(ownership, output, context).await,
         Command::Prune(prune) => prune::run(prune, output, context).await,

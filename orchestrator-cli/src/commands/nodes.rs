@@ -4,17 +4,21 @@ use std::process::ExitCode;
 
 use backup_core::cluster::hosts::{self, Identity, Record, Seen};
 use backup_core::deploy::{self, Machine};
-use backup_core::{Context, Result, settings};
+use backup_core::settings::Settings;
+use backup_core::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::arguments::Config;
 use crate::human::plain;
 use crate::output::{Output, table};
 use crate::{exit, findings};
 
 /// The nodes that a query means, or all.
-pub(crate) async fn run(query: Option<&str>, config: &Config, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&config.config)?;
+pub(crate) async fn run(
+    query: Option<&str>,
+    settings: &Settings,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
     let (all, wrong) = deploy::machines(&settings.cluster, &settings.components);
     let machines = matching(all, query)?;
     let names: Vec<String> = machines.iter().map(|machine| machine.host.clone()).collect();

@@ -14,7 +14,7 @@ use backup_core::{Context, Error, Result};
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::confirm::confirm;
+use super::confirm::agreed;
 use super::with;
 use crate::arguments::{Claiming, Ownership};
 use crate::exit;
@@ -23,8 +23,8 @@ use crate::output::{Output, table};
 
 pub(crate) async fn run(ownership: Ownership, output: &Output, context: &Context) -> Result<ExitCode> {
     match ownership {
-        Ownership::Show { config, identities } => {
-            let settings = settings::load(&config.config)?;
+        Ownership::Show { config, identities, reach } => {
+            let settings = settings::load(&config.config)?.reached_by(reach.ssh_port, context);
             let access = with(settings.access.clone(), identities);
             let identities = Identities::read(&access.identities)?;
             context.until_cancelled(show(&settings, &identities, output, context)).await
@@ -131,7 +131,7 @@ enum Change {
 }
 
 async fn change(change: Change, claiming: Claiming, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&claiming.config.config)?;
+    let settings = settings::load(&claiming.config.config)?.reached_by(claiming.reach.ssh_port, context);
     let stores = ownership::stores(&settings, &claiming.without_store, context)?;
     let (standing, failed) = context.until_cancelled(look(&settings, &stores, context)).await?;
     all_asked(failed, without_store)?;
@@ -142,7 +142,9 @@ async fn change(change: Change, claiming: Claiming, output: &Output, context: &C
         Change::Release => ownership::release(&standing, context)?,
     };
     if standing.notes.claim.as_ref().is_none_or(|own| own.owner != claim.owner) {
-        confirm(&plain(&question(change, &claim, &standing)), claiming.yes, output, context).await?;
+        if !agreed(&plain(&question(change, &claim, &standing)), claiming.yes, output, context).await? {
+            return output.stopped();
+        }
     }
     let warnings = ownership::take(&claim, &standing.cluster, &stores, context).await?;
     warnings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));

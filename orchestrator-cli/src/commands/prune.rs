@@ -1,5 +1,6 @@
 //! `prune`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,12 +15,12 @@ use backup_core::store::{Store, blocking};
 use backup_core::{Context, Error, Kind, Result};
 use serde_json::{Value, json};
 
-use super::confirm::confirm;
+use super::confirm::agreed;
 use super::{addresses, with};
 use crate::arguments::Prune;
 use crate::exit;
 use crate::findings::finding;
-use crate::human::{counted, plain};
+use crate::human::{counted, plain, shell_word};
 use crate::output::{Output, flush_left, table};
 
 /// A store and what becomes of its bundles.
@@ -50,7 +51,14 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
     };
     let standing = Standing::noted(cluster, context)?;
     let (_, failed) = context.until_cancelled(refuse_if_overtaken("prune", standing, &stores, context)).await?;
-    all_asked(failed, |_| "see to that store, or name those that are to be pruned: `prune STORE`".into())?;
+    all_asked(failed, |location| {
+        let others = places.iter().map(ToString::to_string).filter(|place| place != location);
+        let others: Vec<String> = others.map(|place| shell_word(Path::new(&place))).collect();
+        match others.is_empty() {
+            true => "see to that store".into(),
+            false => format!("see to that store, or leave it out: `prune {}`", others.join(" ")),
+        }
+    })?;
     let mut judged: Vec<Judged> = Vec::new();
     for (store, address) in stores.into_iter().zip(&places) {
         let (now, cache) = (context.now(), Cache::of(address, context));
@@ -62,7 +70,11 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
     output.note(&withheld.iter().map(|one| finding(one)).collect::<String>());
     let doomed = judged.iter().flat_map(|(_, verdict)| &verdict.decisions).filter(|one| !one.kept).count();
     if prune.dry_run || doomed == 0 {
-        output.result("prune", &as_json(&judged, &[], &[]), &text(&judged))?;
+        let mut text = text(&judged);
+        if prune.dry_run && doomed > 0 {
+            text.push_str(&format!("nothing was deleted; {} does it\n", output.again("--dry-run")));
+        }
+        output.result("prune", &as_json(&judged, &[], &[]), &text)?;
         return Ok(exit::done(!withheld.is_empty()));
     }
     output.note(&text(&judged));
@@ -70,7 +82,9 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
         "{} deleted for good.",
         if doomed == 1 { "1 bundle is".into() } else { format!("{doomed} bundles are") }
     );
-    confirm(&what, prune.yes, output, context).await?;
+    if !agreed(&what, prune.yes, output, context).await? {
+        return output.stopped();
+    }
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
     for (store, decision) in
         judged.iter().flat_map(|(store, verdict)| verdict.decisions.iter().map(move |one| (store, one)))

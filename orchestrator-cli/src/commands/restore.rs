@@ -1,5 +1,7 @@
 //! `restore`.
 
+mod said;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,18 +9,17 @@ use std::process::ExitCode;
 use backup_core::cluster::hosts::Allowed;
 use backup_core::component::release::Origin;
 use backup_core::event::Event;
-use backup_core::finding::Severity;
 use backup_core::plan::Progress;
-use backup_core::restore::{self, Moved, Outcome, Request};
+use backup_core::restore::{self, Moved, Request};
 use backup_core::settings::{self, RestoreSettings};
 use backup_core::{Context, Error, Kind, Result};
 use serde_json::json;
 
-use super::confirm::confirm;
+use super::confirm::agreed;
 use super::with;
 use crate::arguments::{Restore, RestoreCommand};
 use crate::output::Output;
-use crate::{exit, findings, human};
+use crate::{exit, findings};
 
 pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) -> Result<ExitCode> {
     let config = match &arguments.command {
@@ -67,14 +68,15 @@ const ROLL_BACK_AGAIN: Unfinished = ("rollback-unfinished", "unfinished: `restor
 const CLEAN_UP_AGAIN: Unfinished = ("cleanup-unfinished", "unfinished: `restore cleanup` goes on");
 
 /// What an error means for the databases. What is unfinished, the journal says.
-fn ending(kind: Kind, context: &Context) -> (&'static str, &'static str) {
+pub(super) fn ending(kind: Kind, context: &Context) -> (&'static str, &'static str) {
     match kind {
         Kind::Unfinished => match restore::unfinished(context) {
             Ok(Some(Progress::Undoing)) => ROLL_BACK_AGAIN,
             Ok(None) => CLEAN_UP_AGAIN,
             Ok(Some(_)) | Err(_) => RESUME,
         },
-        Kind::Failed | Kind::Interrupted => ("failed-and-unchanged", "failed: nothing was changed"),
+        Kind::Interrupted => ("failed-and-unchanged", "interrupted: nothing was changed"),
+        Kind::Failed => ("failed-and-unchanged", "failed: nothing was changed"),
         _ => ("refused", "refused: nothing was changed"),
     }
 }
@@ -87,8 +89,15 @@ async fn begin(
 ) -> Result<ExitCode> {
     let Some(file) = named(arguments).map(Into::into) else {
         let error = Error::new(Kind::Usage, "restore: no bundle is named");
-        return Err(error.hint("name one with --file; `list` shows those there are"));
+        return Err(error.hint("name one with --file; `list` shows those that there are"));
     };
+    let here = |path: &PathBuf| path.exists() || path.to_string_lossy().contains("://");
+    let named_hosts = [&arguments.allow_unreachable, &arguments.accept_host_key].into_iter().flatten().next();
+    if let (Some(bundle), Some(host)) = (arguments.bundle.as_ref().filter(|bundle| !here(bundle)), named_hosts) {
+        let error = Error::new(Kind::Usage, format!("restore: {} is no bundle", bundle.display()));
+        let hint = "several hosts have commas between them";
+        return Err(error.hint(format!("{hint}: {host},{}; name the bundle with --file", bundle.display())));
+    }
     if arguments.sql.is_some() && arguments.cluster_conf.is_none() {
         let error = Error::new(Kind::Usage, "restore: --sql needs --cluster-conf");
         return Err(error.hint("name the cluster.conf that was copied together with the script"));
@@ -106,10 +115,12 @@ async fn begin(
             unreachable: arguments.allow_unreachable.clone(),
             host_key: arguments.accept_host_key.clone(),
         },
+        accept_cluster: arguments.accept_cluster.clone(),
+        ssh_port: arguments.reach.ssh_port,
     };
     if arguments.dry_run {
         let preflight = context.until_cancelled(async { Ok(restore::look(&request, settings, context).await) }).await?;
-        return plan(&preflight, output, context);
+        return said::plan(&preflight, output, context);
     }
     let prepared = context.until_cancelled(restore::prepare(&request, settings, context)).await?;
     let found = &prepared.preflight.findings;
@@ -120,12 +131,13 @@ async fn begin(
     if let Ok(plan) = prepared.preflight.plan() {
         let aside: Vec<String> = plan.stepping_aside().into_iter().map(|(name, _)| name).collect();
         if !aside.is_empty() {
-            let step = if aside.len() == 1 { "steps" } else { "step" };
-            let what = format!("{} {step} aside; sessions in databases are ended then.", aside.join(", "));
-            confirm(&what, arguments.yes, output, context).await?;
+            let what = said::question(prepared.preflight.swap.as_ref(), &aside, context);
+            if !agreed(&what, arguments.yes, output, context).await? {
+                return output.stopped();
+            }
         }
     }
-    Ok(finished(&prepared.apply(context).await?, output))
+    Ok(said::finished(&prepared.apply(context).await?, arguments, output))
 }
 
 async fn resume(
@@ -142,7 +154,7 @@ async fn resume(
         cluster_conf: arguments.cluster_conf.as_deref(),
         accept_missing: &arguments.accept_missing,
     };
-    Ok(finished(&current.resume(moved, settings, context).await?, output))
+    Ok(said::finished(&current.resume(moved, settings, context).await?, arguments, output))
 }
 
 async fn rollback(
@@ -175,7 +187,9 @@ async fn rollback(
                 format!("name it: `restore --rollback --yes {}`; the file itself is not needed", plan.argument());
             return Err(error.hint(hint));
         }
-        confirm(&what, arguments.yes, output, context).await?;
+        if !agreed(&what, arguments.yes, output, context).await? {
+            return output.stopped();
+        }
     }
     let plan = current.rollback(settings, context).await?;
     let text = format!("rolled back: everything is as it was before the restore of {}\n", plan.bundle);
@@ -188,10 +202,14 @@ async fn cleanup(settings: &RestoreSettings, yes: bool, output: &Output, context
     let names = leftovers.names();
     if !names.is_empty() {
         let what = format!("{} dropped for good; there is no rollback afterwards.", are(&names));
-        confirm(&what, yes, output, context).await?;
+        if !agreed(&what, yes, output, context).await? {
+            return output.stopped();
+        }
     } else if leftovers.can_roll_back() {
         let what = "Nothing stepped aside in the last restore; after a clean-up it can't be rolled back any more.";
-        confirm(what, yes, output, context).await?;
+        if !agreed(what, yes, output, context).await? {
+            return output.stopped();
+        }
     }
     let elsewhere: Vec<String> = leftovers.elsewhere().to_vec();
     leftovers.drop_all(context).await?;
@@ -216,7 +234,9 @@ async fn forget(settings: &RestoreSettings, yes: bool, output: &Output, context:
         "{}.\nIt can neither be resumed nor rolled back afterwards; what it made stays where it is.",
         restores.join(";\n")
     );
-    confirm(&what, yes, output, context).await?;
+    if !agreed(&what, yes, output, context).await? {
+        return output.stopped();
+    }
     gone.forget()?;
     let text: String = restores.iter().map(|restore| format!("forgotten: {restore}\n")).collect();
     output.result("forget", &json!({ "forgotten": restores }), &text)?;
@@ -234,87 +254,4 @@ fn when(current: &restore::Current) -> String {
 /// What is to be restored, gone on with or taken back.
 fn named(arguments: &Restore) -> Option<&Path> {
     [&arguments.bundle, &arguments.file, &arguments.sql].into_iter().flatten().next().map(PathBuf::as_path)
-}
-
-/// What `--dry-run` says.
-fn plan(preflight: &restore::Preflight, output: &Output, context: &Context) -> Result<ExitCode> {
-    let plan = preflight.plan();
-    let steps = preflight.steps();
-    let mut text: String = preflight.findings.iter().map(findings::finding).collect();
-    for (number, step) in steps.iter().enumerate() {
-        text.push_str(&format!("{:>3}. {step}\n", number + 1));
-    }
-    text.push_str(match plan {
-        Ok(_) => "nothing was changed",
-        Err(error) => ending(error.kind(), context).1,
-    });
-    text.push('\n');
-    let value = json!({ "findings": preflight.findings, "steps": steps, "plan": plan.ok() });
-    output.result("restore-plan", &value, &text)?;
-    match plan {
-        Ok(_) => Ok(exit::done(preflight.findings.iter().any(|finding| finding.severity == Severity::Warning))),
-        Err(error) => Ok(ExitCode::from(exit::of(error.kind()))),
-    }
-}
-
-/// Prints what was done. Where that fails, it is done all the same.
-fn finished(outcome: &Outcome, output: &Output) -> ExitCode {
-    let warned = !outcome.warnings.is_empty();
-    let state = if warned { "restored-with-warnings" } else { "restored" };
-    let value = serde_json::to_value(outcome).map(|mut value| {
-        value["state"] = state.into();
-        value
-    });
-    let value = value.map_err(|cause| Error::new(Kind::Failed, "print the result").because(cause));
-    match value.and_then(|value| output.result("restore", &value, &text(outcome))) {
-        Ok(()) => exit::done(warned),
-        Err(error) => output.fail_in_state(&error, state, "restored all the same"),
-    }
-}
-
-fn text(outcome: &Outcome) -> String {
-    let mut text = String::new();
-    for database in &outcome.databases {
-        let before = match &database.before {
-            Some(before) => format!("; what was there before is {before}"),
-            None => String::new(),
-        };
-        let rows = match database.rows {
-            Some(rows) => format!("{}, each table's counted", human::counted(rows, "row")),
-            None => "its rows are not counted".into(),
-        };
-        text.push_str(&format!("database {}: {rows}{before}\n", human::plain(&database.name)));
-    }
-    for file in &outcome.files {
-        let before = match &file.before {
-            Some(before) => format!("; what was there before is {}", before.display()),
-            None => String::new(),
-        };
-        text.push_str(&format!("{}{before}\n", human::plain(&file.place.display().to_string())));
-    }
-    if !outcome.roles.is_empty() {
-        text.push_str(&format!("roles made: {}\n", human::plain(&outcome.roles.join(", "))));
-    }
-    outcome.warnings.iter().for_each(|warning| text.push_str(&findings::finding(warning)));
-    text.push_str(&match outcome.state_of {
-        Some(time) => format!("This is the state of {}.\n", time.format("%F %T UTC")),
-        None => "What time this is the state of, the script does not say.\n".into(),
-    });
-    // A script's cluster.conf may lie in its place already.
-    if !outcome.databases.is_empty() && (!outcome.files.is_empty() || outcome.state_of.is_none()) {
-        text.push_str(
-            "Whatever happened since is lost. Next: look at it, deploy with --dry, then deploy so that the agents learn of this \
-             orchestrator, then retire the old one.\n",
-        );
-    }
-    text.push_str(&format!("`restore --rollback {}` returns to what was there", outcome.argument));
-    let aside = outcome.databases.iter().any(|database| database.before.is_some())
-        || outcome.files.iter().any(|file| file.before.is_some());
-    text.push_str(if aside { "; `restore cleanup` drops what stepped aside.\n" } else { ".\n" });
-    let time = human::duration(std::time::Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default());
-    text.push_str(&match outcome.warnings.len() {
-        0 => format!("restored in {time}\n"),
-        count => format!("restored in {time}, with {}\n", human::counted(count as u64, "warning")),
-    });
-    text
 }

@@ -17,7 +17,7 @@ use crate::human::plain;
 use crate::output::Output;
 
 pub(crate) async fn run(ssh: Ssh, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&ssh.config.config)?;
+    let settings = settings::load(&ssh.config.config)?.reached_by(ssh.reach.ssh_port, context);
     // What is wrong with others of them is no concern of a login.
     let (all, _) = deploy::machines(&settings.cluster, &settings.components);
     let found = matching(all, ssh.query.as_deref())?;

@@ -57,8 +57,10 @@ fn gate(code: &str, host: &str, message: String, flag: &str, allowed: &[String])
 }
 
 fn unreachable(seen: &Seen, before: Option<&Host>, allowed: &Allowed) -> Finding {
-    let why =
-        if seen.addresses.is_empty() { "its name leads to no address" } else { "it answers neither ping nor SSH" };
+    let why = match seen.addresses.is_empty() {
+        true => "its name leads to no address".into(),
+        false => format!("it answers neither ping nor SSH on port {}", seen.port),
+    };
     let then = match before {
         Some(host) if !host.reachable => ", nor did it when the backup was made",
         _ => "",
@@ -67,7 +69,7 @@ fn unreachable(seen: &Seen, before: Option<&Host>, allowed: &Allowed) -> Finding
 }
 
 fn answered(seen: &Seen, answer: &Answer, before: Option<&Host>, unrecorded: bool, allowed: &Allowed) -> Finding {
-    let how = how(answer);
+    let how = how(seen.port, answer);
     let key = |code, message| gate(code, &seen.host, message, "--accept-host-key", &allowed.host_key);
     let Some(recorded) = before.map(|host| &host.keys).filter(|keys| !keys.is_empty()) else {
         return if unrecorded {
@@ -77,7 +79,9 @@ fn answered(seen: &Seen, answer: &Answer, before: Option<&Host>, unrecorded: boo
         };
     };
     if seen.keys.is_empty() {
-        return key("host-key-unseen", format!("{how}, and shows no SSH key to hold against the bundle's"));
+        let unseen = key("host-key-unseen", format!("{how}, and shows no SSH key to hold against the bundle's"));
+        let hint = unseen.hint.clone().map(|hint| format!("{hint}; --ssh-port names another port"));
+        return Finding { hint, ..unseen };
     }
     // A host may have got a key of a further kind; the same one of one kind proves it.
     if seen.keys.iter().any(|key| recorded.contains(key)) {
@@ -89,11 +93,11 @@ fn answered(seen: &Seen, answer: &Answer, before: Option<&Host>, unrecorded: boo
     )
 }
 
-fn how(answer: &Answer) -> String {
+fn how(port: u16, answer: &Answer) -> String {
     let ssh = match (answer.ssh, answer.refused) {
-        (Some(_), _) => "SSH is open",
-        (None, true) => "SSH is refused",
-        (None, false) => "SSH is silent",
+        (Some(_), _) => format!("SSH is open on port {port}"),
+        (None, true) => format!("SSH is refused on port {port}"),
+        (None, false) => format!("SSH is silent on port {port}"),
     };
     match answer.icmp {
         Some(time) => format!("answers ping in {:.1} ms, {ssh}", time.as_secs_f64() * 1000.0),
@@ -135,7 +139,14 @@ mod tests {
         let address = IpAddr::from([10, 0, 0, address]);
         let answer = Answer { icmp: None, ssh: Some(address), refused: false };
         let keys = keys.iter().map(|key| (*key).into()).collect();
-        Seen { host: host.into(), addresses: vec![address], answer: Some(answer), keys, public_keys: Vec::new() }
+        Seen {
+            host: host.into(),
+            port: 22,
+            addresses: vec![address],
+            answer: Some(answer),
+            keys,
+            public_keys: Vec::new(),
+        }
     }
 
     fn host(name: &str, keys: &[&str]) -> Host {

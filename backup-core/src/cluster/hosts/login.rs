@@ -118,9 +118,10 @@ mod tests {
         let variables = [("STATE_DIRECTORY".to_owned(), state)].into();
         let context = Context::new(Environment { variables, ..Environment::default() });
         let known = Host { host: "h".into(), reachable: true, keys: vec!["rsa A".into()], agent: None };
-        let record = Record { bundle: "b".into(), hosts: vec![known] };
+        let record = Record { bundle: "b".into(), hosts: vec![known], ssh_port: None };
         let seen = |keys: &[&str]| Seen {
             host: "h".into(),
+            port: 22,
             addresses: Vec::new(),
             answer: Some(crate::cluster::hosts::Answer {
                 icmp: None,

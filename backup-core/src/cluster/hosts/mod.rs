@@ -28,6 +28,8 @@ pub const SSH_PORT: u16 = 22;
 pub struct Seen {
     /// Its name or address, as `cluster.conf` has it.
     pub host: String,
+    /// The port that was tried for SSH.
+    pub port: u16,
     /// Its addresses; none where its name leads nowhere.
     pub addresses: Vec<IpAddr>,
     /// How it answered, if it did.

@@ -65,7 +65,7 @@ pub(super) async fn probe(hosts: &[String], port: u16) -> Vec<Seen> {
 }
 
 async fn look_at(host: String, port: u16, number: u16, pings: &Pings) -> Seen {
-    let mut seen = Seen { host, addresses: Vec::new(), answer: None, keys: Vec::new(), public_keys: Vec::new() };
+    let mut seen = Seen { host, port, addresses: Vec::new(), answer: None, keys: Vec::new(), public_keys: Vec::new() };
     let Ok(Ok(found)) = timeout(DEADLINE, tokio::net::lookup_host((seen.host.as_str(), port))).await else {
         return seen;
     };

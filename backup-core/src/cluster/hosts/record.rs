@@ -17,6 +17,9 @@ pub struct Record {
     pub bundle: String,
     /// The hosts, with their keys.
     pub hosts: Vec<Host>,
+    /// The port that they took SSH connections on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_port: Option<u16>,
 }
 
 /// Who a host proves to be.

@@ -11,7 +11,7 @@ use backup_core::{Context, ErrorContext, Result};
 use serde_json::{Value, json};
 
 use crate::arguments::Deploy;
-use crate::human::plain;
+use crate::human::{plain, shell_word};
 use crate::output::Output;
 use crate::picture::{Form, Subject};
 use crate::{exit, findings};
@@ -25,7 +25,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode> {
     let file = deploy.graph.unwrap_or_else(|| "graph.png".into());
     let form = Form::of(&file)?;
-    let release = match deploy.release.map(Origin::Given).or_else(|| settings.release.clone()) {
+    let release = match deploy.release.clone().map(Origin::Given).or_else(|| settings.release.clone()) {
         Some(origin) => Some(release::find(Some(&origin)).await?.version),
         None => None,
     };
@@ -45,7 +45,10 @@ pub(super) async fn run(
     let mut value = as_json(&subject);
     value["file"] = shown.to_string().into();
     value["findings"] = json!(silent);
+    let release =
+        deploy.release.map_or_else(String::new, |release| format!(" --release {}", shell_word(release.as_ref())));
     output.note(&silent.iter().map(findings::finding).collect::<String>());
+    output.note(&format!("no machine was told anything; `deploy{release}` does it\n"));
     output.result("deploy-graph", &value, &text)?;
     Ok(exit::done(!silent.is_empty()))
 }

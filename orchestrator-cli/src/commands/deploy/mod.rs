@@ -10,10 +10,10 @@ use backup_core::deploy::{self, Fate, Outcome, Prepared, Request, State};
 use backup_core::event::Event;
 use backup_core::finding::Severity;
 use backup_core::settings;
-use backup_core::{Context, Result};
+use backup_core::{Context, Kind, Result};
 use serde_json::json;
 
-use super::confirm::confirm;
+use super::confirm::agreed;
 use crate::arguments::Deploy;
 use crate::exit;
 use crate::findings::{GREEN, RED, YELLOW};
@@ -21,7 +21,26 @@ use crate::human::{counted, indented, plain};
 use crate::output::Output;
 
 pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&arguments.config.config)?;
+    let resumes = arguments.resume;
+    Ok(run_with(arguments, output, context).await.unwrap_or_else(|error| {
+        let (state, line) = ending(error.kind(), resumes);
+        output.fail_in_state(&error, state, &line)
+    }))
+}
+
+/// What an error means for the machines.
+fn ending(kind: Kind, resumes: bool) -> (&'static str, String) {
+    let how = match kind {
+        Kind::Unfinished => return ("resumable", "unfinished: `deploy --resume` does what is left".into()),
+        Kind::Interrupted => "interrupted",
+        Kind::Failed => "failed",
+        _ => "refused",
+    };
+    ("refused", format!("{how}: no {}machine was told anything", if resumes { "further " } else { "" }))
+}
+
+async fn run_with(arguments: Deploy, output: &Output, context: &Context) -> Result<ExitCode> {
+    let settings = settings::load(&arguments.config.config)?.reached_by(arguments.reach.ssh_port, context);
     let allowed =
         Allowed { unreachable: arguments.allow_unreachable.clone(), host_key: arguments.accept_host_key.clone() };
     if arguments.resume {
@@ -45,7 +64,9 @@ pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -
     let worrying = prepared.findings.iter().filter(|finding| finding.severity != Severity::Info);
     worrying.for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     if !prepared.findings.iter().any(|finding| finding.severity == Severity::Error) {
-        confirm(&question(&prepared), arguments.yes, output, context).await?;
+        if !agreed(&question(&prepared), arguments.yes, output, context).await? {
+            return output.stopped();
+        }
     }
     if let Some(assets) = &settings.assets {
         context.until_cancelled(dry::refresh(assets, &prepared.plan.release, output, context)).await?;
@@ -78,7 +99,9 @@ fn done(outcome: &Outcome, output: &Output) -> Result<ExitCode> {
     let state = if complete { "deployed" } else { "resumable" };
     let mut value = json!(outcome);
     value["state"] = state.into();
-    output.result("deploy", &value, &text)?;
+    if let Err(error) = output.result("deploy", &value, &text) {
+        return Ok(output.fail_in_state(&error, state, "the deploy went on all the same"));
+    }
     Ok(if complete { exit::done(!outcome.warnings.is_empty()) } else { ExitCode::from(exit::UNFINISHED) })
 }
 

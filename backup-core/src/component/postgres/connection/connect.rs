@@ -231,8 +231,13 @@ fn failure(parameters: &Parameters, host: &Host, error: &tokio_postgres::Error, 
         (None, Some("28P01")) => {
             "check the password, wherever it comes from: the connection string, PGPASSWORD or ~/.pgpass".into()
         }
+        (None, Some("28000")) if cause.contains("does not exist") => format!(
+            "the role's name comes from {}; name another one{}; on the server itself `sudo -u postgres …` runs this as its superuser",
+            parameters.user_from(),
+            if parameters.is_user_said() { " there" } else { " with PGUSER" }
+        ),
         (None, Some("28000")) => {
-            "check the user's line in the server's pg_hba.conf; on the server itself run as the user postgres".into()
+            "check the user's line in the server's pg_hba.conf; on the server itself run `sudo -u postgres …`".into()
         }
         (None, Some("3D000")) => "name an existing database; `psql -l` lists them".into(),
         (None, Some("53300")) => "the server has no connection left; use fewer with --jobs".into(),
@@ -250,6 +255,10 @@ fn failure(parameters: &Parameters, host: &Host, error: &tokio_postgres::Error, 
         (None, None) => {
             "check that the server runs and listens there (`pg_lsclusters`, `pg_isready`), and PGHOST and PGPORT".into()
         }
+    };
+    let hint = match parameters.said_in() {
+        Some(place) if !hint.contains(place) => format!("{hint}; the connection is that of {place}"),
+        _ => hint,
     };
     Error::new(Kind::Failed, message).because(cause).hint(hint)
 }

@@ -43,6 +43,9 @@ const VARIABLES: [(&str, &str); 27] = [
     ("load_balance_hosts", "PGLOADBALANCEHOSTS"),
 ];
 
+/// A user's name that stands in the connection string.
+const SAID: &str = "the connection string";
+
 /// Parameters without a variable that are passed on nowhere and change nothing here.
 const HARMLESS: [&str; 10] = [
     "client_encoding",
@@ -76,6 +79,10 @@ pub struct Parameters {
     known: Option<Vec<String>>,
     /// Settings of the sessions beside those of every one.
     settings: Vec<(String, String)>,
+    /// Where the connection string stands, if it is said.
+    place: Option<String>,
+    /// Where the user's name comes from.
+    user_from: &'static str,
 }
 
 impl std::fmt::Debug for Parameters {
@@ -93,6 +100,7 @@ impl Parameters {
     /// A malformed string, an unknown service or parameter, a demand that this tool can't meet.
     pub fn resolve(connection: &str, environment: &Environment) -> Result<Self> {
         let mut pairs = conninfo::parse(connection)?;
+        let said = pairs.contains_key("user");
         let service = pairs.remove("service").or_else(|| environment.get("PGSERVICE").map(Into::into));
         if let Some(service) = service {
             for (key, value) in service::look_up(&service, environment)? {
@@ -107,6 +115,12 @@ impl Parameters {
         if pairs.remove("requiressl").as_deref() == Some("1") {
             pairs.entry("sslmode".into()).or_insert_with(|| "require".into());
         }
+        let user_from = match (said, environment.get("PGUSER").is_some(), pairs.contains_key("user")) {
+            (true, ..) => SAID,
+            (_, _, false) => "the operating system, for nothing else says one",
+            (_, true, _) => "PGUSER",
+            _ => "the service",
+        };
         refuse_unknown(&pairs)?;
         pairs.retain(|key, value| !value.is_empty() && !HARMLESS.contains(&key.as_str()));
         let mut default = |key: &str, value: Option<String>| {
@@ -117,12 +131,37 @@ impl Parameters {
         default("user", environment.user.clone());
         default("application_name", Some("orchestrator-cli".into()));
         default("sslmode", Some("prefer".into()));
-        Ok(Self { pairs, home: environment.home.clone(), known: None, settings: Vec::new() })
+        let home = environment.home.clone();
+        Ok(Self { pairs, home, known: None, settings: Vec::new(), place: None, user_from })
     }
 
     /// A parameter that is set.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.pairs.get(key).map(String::as_str)
+    }
+
+    /// The same, of a connection string that stands in this place.
+    pub fn said_by(mut self, place: &str) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    /// Where the connection string stands, if it is said.
+    pub(super) fn said_in(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
+    /// Whether the connection string says the user's name, so that no variable does.
+    pub(super) fn is_user_said(&self) -> bool {
+        self.user_from == SAID
+    }
+
+    /// Where the user's name comes from.
+    pub(super) fn user_from(&self) -> &str {
+        match self.place.as_deref() {
+            Some(place) if self.is_user_said() => place,
+            _ => self.user_from,
+        }
     }
 
     /// The same connection to another database.

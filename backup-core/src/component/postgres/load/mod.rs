@@ -25,6 +25,7 @@ use std::sync::Arc;
 pub(crate) use confirm::EXTENSION_VERSION;
 pub use readiness::server_findings;
 pub use script::Script;
+pub use sessions::Sessions;
 pub use shadow::drop_database;
 pub(super) use statements::pieces;
 pub use swap::{Names, check_ways_back, swap, swap_back, swapped};

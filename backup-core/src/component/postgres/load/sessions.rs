@@ -1,11 +1,63 @@
 //! Sessions of others in a database that is wanted for oneself.
 
+use std::fmt;
 use std::time::Duration;
+
+use tokio_postgres::Row;
 
 use super::Target;
 use crate::Result;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::query_failed;
+
+/// Kinds of sessions that are listed, at most.
+const LISTED: usize = 10;
+const SESSIONS: &str = "SELECT datname::text, coalesce(application_name, ''), coalesce(usename::text, ''), \
+    coalesce(pg_catalog.host(client_addr), 'this server'), pg_catalog.count(*) FROM pg_catalog.pg_stat_activity \
+    WHERE datname = ANY($1) AND pid <> pg_catalog.pg_backend_pid() GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3, 4";
+
+/// Sessions in databases, those of one program, user, address and database together.
+#[derive(Debug, Clone, Default)]
+pub struct Sessions {
+    kinds: Vec<String>,
+    more: i64,
+}
+
+impl Sessions {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+}
+
+impl fmt::Display for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kinds.join("; "))?;
+        if self.more > 0 { write!(f, "; and {} more", self.more) } else { Ok(()) }
+    }
+}
+
+impl Target {
+    /// Who is in `databases` now.
+    ///
+    /// # Errors
+    /// A failed query.
+    pub async fn sessions(&self, databases: &[&str]) -> Result<Sessions> {
+        let rows = self.administer().await?.query(SESSIONS, &[&databases]).await;
+        let rows = rows.map_err(|error| query_failed("look who is in the databases", &error))?;
+        let kind = |row: &Row| {
+            let [database, program, user, address] = [0, 1, 2, 3].map(|index| row.get::<_, &str>(index));
+            let program = if program.is_empty() { "a program without a name" } else { program };
+            let count = row.get::<_, i64>(4);
+            let times = if count > 1 { format!(" ({count} sessions)") } else { String::new() };
+            format!("{program} of {user} from {address} in {database}{times}")
+        };
+        Ok(Sessions {
+            kinds: rows.iter().take(LISTED).map(kind).collect(),
+            more: rows.iter().skip(LISTED).map(|row| row.get::<_, i64>(4)).sum(),
+        })
+    }
+}
 
 /// How often sessions are ended while a statement waits for their end.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,39 @@
+//! Connection strings of the settings.
+
+use toml::Spanned;
+
+use crate::cluster::secret::Secret;
+use crate::component::postgres::connection::Parameters;
+use crate::context::Environment;
+use crate::{Error, Result};
+
+/// A PostgreSQL connection string, which may hold a password, and where it stands; empty for what the environment says.
+#[derive(Debug, Clone, Default)]
+pub struct Connection {
+    text: Secret,
+    place: Option<String>,
+}
+
+impl Connection {
+    /// What stands under `key` in the file at `path`, whose content is `text`.
+    pub(super) fn read(found: Option<&Spanned<String>>, key: &str, path: &std::path::Path, text: &str) -> Self {
+        let Some(found) = found.filter(|found| !found.get_ref().is_empty()) else { return Self::default() };
+        let line = text.get(..found.span().start).map_or(1, |before| before.matches('\n').count() + 1);
+        Self { text: Secret::new(found.get_ref()), place: Some(format!("{key} in {}, line {line}", path.display())) }
+    }
+
+    /// The parameters of the connection.
+    ///
+    /// # Errors
+    /// As [`Parameters::resolve`], with the place.
+    pub fn parameters(&self, environment: &Environment) -> Result<Parameters> {
+        let resolved = Parameters::resolve(self.text.expose(), environment);
+        let Some(place) = &self.place else { return resolved };
+        let resolved = resolved.map(|parameters| parameters.said_by(place));
+        resolved.map_err(|error| {
+            let hint = error.first_hint().map_or_else(String::new, |hint| format!("{hint}; "));
+            let kind = error.kind();
+            Error::new(kind, format!("read {place}")).because(error).hint(format!("{hint}correct it there"))
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! What `restore` says: its question, its plan, its result.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use backup_core::finding::{Severity, age};
+use backup_core::restore::{self, Outcome, Swap};
+use backup_core::settings::DEFAULT_PATH;
+use backup_core::{Context, Error, Kind, Result};
+use serde_json::json;
+
+use super::ending;
+use crate::arguments::Restore;
+use crate::output::{Output, with_count};
+use crate::{exit, findings, human};
+
+/// What is asked before anything that lives steps aside.
+pub(super) fn question(swap: Option<&Swap>, aside: &[String], context: &Context) -> String {
+    let mut text = String::new();
+    if let Some(swap) = swap {
+        let cluster = if swap.cluster.is_empty() {
+            "a cluster without a name".into()
+        } else {
+            format!("cluster {}", swap.cluster)
+        };
+        let age = swap.state_of.map_or_else(
+            || "of an unknown time".into(),
+            |time| {
+                let passed = context.now().signed_duration_since(time).to_std().unwrap_or_default();
+                format!("{} old ({})", age(passed), time.format("%F %T UTC"))
+            },
+        );
+        let server = swap.server.as_ref().map_or_else(String::new, |place| format!("PostgreSQL at {place} and "));
+        text.push_str(&format!(
+            "{}, of {cluster}, {age}, is restored into {server}this machine, {}.\n",
+            swap.bundle, context.environment.host
+        ));
+        if !swap.sessions.is_empty() {
+            text.push_str(&format!("These sessions end: {}.\n", swap.sessions));
+        }
+    }
+    let step = if aside.len() == 1 { "steps" } else { "step" };
+    text.push_str(&format!("{} {step} aside.", aside.join(", ")));
+    human::plain(&text)
+}
+
+/// What `--dry-run` says.
+pub(super) fn plan(preflight: &restore::Preflight, output: &Output, context: &Context) -> Result<ExitCode> {
+    let plan = preflight.plan();
+    let steps = preflight.steps();
+    let mut text: String = preflight.findings.iter().map(findings::finding).collect();
+    for (number, step) in steps.iter().enumerate() {
+        text.push_str(&format!("{:>3}. {step}\n", number + 1));
+    }
+    text.push_str(&match plan {
+        Ok(_) => format!("nothing was changed; {} restores it\n", output.again("--dry-run")),
+        Err(error) => format!("{}\n", with_count(ending(error.kind(), context).1, error)),
+    });
+    let value = json!({ "findings": preflight.findings, "steps": steps, "plan": plan.ok() });
+    output.result("restore-plan", &value, &text)?;
+    match plan {
+        Ok(_) => Ok(exit::done(preflight.findings.iter().any(|finding| finding.severity == Severity::Warning))),
+        Err(error) => Ok(ExitCode::from(exit::of(error.kind()))),
+    }
+}
+
+/// Prints what was done. Where that fails, it is done all the same.
+pub(super) fn finished(outcome: &Outcome, arguments: &Restore, output: &Output) -> ExitCode {
+    let warned = !outcome.warnings.is_empty();
+    let state = if warned { "restored-with-warnings" } else { "restored" };
+    let value = serde_json::to_value(outcome).map(|mut value| {
+        value["state"] = state.into();
+        value
+    });
+    let value = value.map_err(|cause| Error::new(Kind::Failed, "print the result").because(cause));
+    match value.and_then(|value| output.result("restore", &value, &text(outcome, arguments))) {
+        Ok(()) => exit::done(warned),
+        Err(error) => output.fail_in_state(&error, state, "restored all the same"),
+    }
+}
+
+fn text(outcome: &Outcome, arguments: &Restore) -> String {
+    let mut text = String::new();
+    for database in &outcome.databases {
+        let before = match &database.before {
+            Some(before) => format!("; what was there before is {before}"),
+            None => String::new(),
+        };
+        let rows = match database.rows {
+            Some(rows) => format!("{}, each table's counted", human::counted(rows, "row")),
+            None => "its rows are not counted".into(),
+        };
+        text.push_str(&format!("database {}: {rows}{before}\n", human::plain(&database.name)));
+    }
+    for file in &outcome.files {
+        let before = match &file.before {
+            Some(before) => format!("; what was there before is {}", before.display()),
+            None => String::new(),
+        };
+        text.push_str(&format!("{}{before}\n", human::plain(&file.place.display().to_string())));
+    }
+    if !outcome.roles.is_empty() {
+        text.push_str(&format!("roles made: {}\n", human::plain(&outcome.roles.join(", "))));
+    }
+    outcome.warnings.iter().for_each(|warning| text.push_str(&findings::finding(warning)));
+    text.push_str(&match outcome.state_of {
+        Some(time) => format!("This is the state of {}.\n", time.format("%F %T UTC")),
+        None => "What time this is the state of, the script does not say.\n".into(),
+    });
+    // A script's cluster.conf may lie in its place already.
+    if !outcome.databases.is_empty() && (!outcome.files.is_empty() || outcome.state_of.is_none()) {
+        let deploy = deploy(outcome, arguments);
+        text.push_str(&format!(
+            "Whatever happened since is lost. Next: look at it, see `deploy --dry{deploy}`, then `deploy{deploy}` so that the agents \
+             learn of this orchestrator, then retire the old one.\n",
+        ));
+    }
+    text.push_str(&format!("`restore --rollback {}` returns to what was there", outcome.argument));
+    let aside = outcome.databases.iter().any(|database| database.before.is_some())
+        || outcome.files.iter().any(|file| file.before.is_some());
+    text.push_str(if aside { "; `restore cleanup` drops what stepped aside.\n" } else { ".\n" });
+    let time = human::duration(std::time::Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default());
+    text.push_str(&match outcome.warnings.len() {
+        0 => format!("restored in {time}\n"),
+        count => format!("restored in {time}, with {}\n", human::counted(count as u64, "warning")),
+    });
+    text
+}
+
+/// What a deploy after it has to be told: the release, and the `cluster.conf` that came back where nobody has any settings.
+fn deploy(outcome: &Outcome, arguments: &Restore) -> String {
+    let mut said = String::new();
+    if let Some(release) = &arguments.release {
+        said.push_str(&format!(" --release {}", human::shell_word(Path::new(release))));
+    }
+    let conf = outcome.files.iter().map(|file| &file.place).find(|place| place.ends_with("cluster.conf"));
+    if let Some(conf) = conf.filter(|_| arguments.config.is_none() && !Path::new(DEFAULT_PATH).exists()) {
+        said.push_str(&format!(" -c {}", human::shell_word(conf)));
+    }
+    said
+}
