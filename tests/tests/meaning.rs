@@ -304,6 +304,7 @@ fn settings_that_the_server_does_not_take_are_left_out_and_said_beforehand() {
         "DATABASE odd SET lc_monetary = 'es_CO'",
         "DATABASE odd SET session_preload_libraries = 'only_here'",
         "DATABASE odd SET auto_explain.nothing_of_it = 'x'",
+        "DATABASE odd SET auto_explain.password = 'hunter2'",
         "DATABASE odd SET timezone = 'Asia/Tokyo'",
         "ROLE app IN DATABASE odd SET work_mem = '7MB'",
         "ROLE app IN DATABASE odd SET lc_time = 'es_CO'",
@@ -322,11 +323,27 @@ fn settings_that_the_server_does_not_take_are_left_out_and_said_beforehand() {
     for output in [dry, output] {
         let said = describe(&output);
         assert_eq!(output.status.code(), Some(3), "{said}");
-        for word in ["lc_monetary", "only_here", "auto_explain.nothing_of_it", "lc_time", "ALTER DATABASE \"odd\" SET"]
-        {
+        for word in [
+            "lc_monetary",
+            "only_here",
+            "auto_explain.nothing_of_it",
+            "auto_explain.password",
+            "lc_time",
+            "ALTER DATABASE \"odd\" SET",
+        ] {
             assert!(said.contains(word), "{word}: {said}");
         }
     }
+    assert!(
+        !describe(
+            &place
+                .restore(&target, &["--release", "2.6.3", "--dry-run", "--file"])
+                .arg(&bundle)
+                .output()
+                .expect("it runs")
+        )
+        .contains("hunter2")
+    );
     assert_eq!(target.sql("odd", "SELECT price::numeric FROM p; SHOW timezone"), "1250.00\nAsia/Tokyo");
     let kept = "SELECT coalesce(rolname, '-'), setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase \
         LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = 'odd' ORDER BY 1";

@@ -62,7 +62,7 @@ fn to_be_run(name: &str, script: &[u8]) -> Vec<u8> {
     for piece in pieces(script) {
         // What views hold is computed as the database's own sessions would.
         if piece.starts_with(b"REFRESH MATERIALIZED VIEW ") {
-            whole.extend_from_slice(session::AS_USERS.as_bytes());
+            whole.extend_from_slice(session::FILLING.as_bytes());
         }
         whole.extend_from_slice(piece);
         if piece.starts_with(b"\\connect ") {

@@ -40,11 +40,12 @@ const WRITING: &str = "SET DATESTYLE = ISO; SET INTERVALSTYLE = POSTGRES; SET ex
     (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings \
      WHERE name IN ('transaction_timeout', 'idle_session_timeout'))";
 
-/// Takes back what of [`begin`] is about values: checks and computed columns are to see what the database has.
-pub(super) const LOADING: &str = "RESET DATESTYLE; RESET INTERVALSTYLE; RESET extra_float_digits; RESET lc_monetary";
+/// Takes back what of [`begin`] is about values, for who is to see them as the database's own sessions do: checks, computed
+/// columns, whoever asks.
+pub(super) const AS_USERS: &str = "RESET DATESTYLE; RESET INTERVALSTYLE; RESET extra_float_digits; RESET lc_monetary";
 
 /// Takes back that amounts of money are read as they are written in a bundle.
-pub(super) const AS_USERS: &str = "RESET lc_monetary;\n";
+pub(super) const FILLING: &str = "RESET lc_monetary;\n";
 
 /// What the first statement of every session of the driver does. The fixed settings once more, for whoever stands between
 /// us and the server may take none at the start.

@@ -169,7 +169,7 @@ async fn noted(connection: &Connection) -> Result<HashMap<String, u64>> {
 impl Shared {
     async fn load_tasks(&self) -> Result<()> {
         let connection = self.target.connect(&self.database).await?;
-        let begin = format!("{}; {SESSION}", session::LOADING);
+        let begin = format!("{}; {SESSION}", session::AS_USERS);
         connection.batch_execute(&begin).await.map_err(|error| query_failed("begin to load rows", &error))?;
         loop {
             let task = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

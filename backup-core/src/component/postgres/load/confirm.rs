@@ -6,7 +6,7 @@ use super::Target;
 use crate::Result;
 use crate::bundle::manifest::{Database, Table};
 use crate::component::postgres::connection::Connection;
-use crate::component::postgres::{discover, query_failed, sql};
+use crate::component::postgres::{discover, query_failed, session, sql};
 use crate::finding::Finding;
 
 /// The code of a finding that an extension has another version: the newest that the server has, as wherever one is made.
@@ -51,8 +51,8 @@ impl Target {
     /// Where it fails, or gives anything but one truth value.
     pub async fn holds(&self, database: &str, query: &str) -> Result<bool> {
         let connection = self.connect(database).await?;
-        // Whoever asks names tables as he does in psql.
-        let reset = connection.batch_execute("RESET search_path").await;
+        // Whoever asks does so as in psql.
+        let reset = connection.batch_execute(&format!("RESET search_path; {}", session::AS_USERS)).await;
         reset.map_err(|error| query_failed("ask the assertion", &error))?;
         let row = connection.query_one(query, &[]).await;
         let row = row.map_err(|error| query_failed("ask the assertion", &error))?;

@@ -4,6 +4,7 @@
 use super::Target;
 use super::statements::{self, Creation, deed, renamed};
 use crate::bundle::manifest::Database;
+use crate::cluster::secret::{HIDDEN, is_secret, may_hold_a_secret};
 use crate::component::postgres::connection::{Connection, connect};
 use crate::component::postgres::{command, meaning, query_failed, session, sql};
 use crate::finding::{Finding, Severity};
@@ -23,13 +24,26 @@ struct NotTaken {
     why: String,
 }
 
+impl NotTaken {
+    /// Neither shows the value of what may be a secret.
+    fn new(statement: &[u8], why: &str) -> Self {
+        let statement = String::from_utf8_lossy(statement).into_owned();
+        let setting = String::from_utf8_lossy(deed(statement.as_bytes())).into_owned();
+        let (name, value) = setting.split_once(" TO ").unwrap_or((&setting, ""));
+        if is_secret(name) || may_hold_a_secret(value) {
+            return Self { statement: statement.replacen(value, HIDDEN, 1), why: name.trim().into() };
+        }
+        Self { statement, why: why.into() }
+    }
+}
+
 impl Target {
     /// Gives a database its settings, but those that the server does not take.
     ///
     /// # Errors
     /// The server's or psql's words.
     pub(super) async fn set_settings(&self, database: &str, creation: &Creation) -> Result<()> {
-        self.run_settings(database, creation, ["", ""]).await.map(|_| ())
+        self.run_settings(database, creation, None).await.map(|_| ())
     }
 
     /// What of a database's settings the server does not take, and what else its values will mean there.
@@ -45,14 +59,10 @@ impl Target {
         }
         let building = self.building(database).await?;
         let creation = statements::creation(create)?;
-        // Tried in a database that is there, and taken back.
-        let not_taken = building.run_settings(self.administrative(), &creation, ["BEGIN;\n", "ROLLBACK;\n"]).await?;
+        let not_taken = building.run_settings(self.administrative(), &creation, Some(name)).await?;
         let finding = |setting: NotTaken| {
             let message = format!("the server does not take a setting of it, which is left out: {}", setting.why);
-            let statement =
-                setting.statement.replacen(&sql::identifier(self.administrative()), &sql::identifier(name), 1);
-            let hint =
-                format!("what it does without is for you to say; once the server has what it lacks: {statement}");
+            let hint = format!("once the server has what it lacks: {}", setting.statement);
             Finding::warning("setting-not-taken", name, message).hint(hint)
         };
         let mut findings: Vec<Finding> = not_taken.into_iter().map(finding).collect();
@@ -88,30 +98,31 @@ impl Target {
         reading
     }
 
-    /// Runs the settings' statements one by one, each between two texts; returns those that were not taken.
-    async fn run_settings(&self, database: &str, creation: &Creation, around: [&str; 2]) -> Result<Vec<NotTaken>> {
+    /// Runs the settings' statements one by one in `database`, or tries them there for one of another name and takes them
+    /// back; returns those that were not taken.
+    async fn run_settings(&self, database: &str, creation: &Creation, other: Option<&str>) -> Result<Vec<NotTaken>> {
         let doing = || format!("set the settings of database {database}");
         let (mut not_taken, mut tried) = (Vec::new(), Vec::new());
         let name = sql::identifier(database);
-        for statement in &creation.settings {
-            let statement = match around[0] {
-                "" => renamed(statement, &name)?,
+        for setting in &creation.settings {
+            let whole = renamed(setting, &sql::identifier(other.unwrap_or(database)))?;
+            let statement = match other {
+                None => whole.clone(),
                 // Its role may not be there yet.
-                _ => [b"ALTER DATABASE ", name.as_bytes(), deed(statement)].concat(),
+                Some(_) => [b"ALTER DATABASE ", name.as_bytes(), deed(setting)].concat(),
             };
-            let shown = || String::from_utf8_lossy(&statement).into_owned();
             match self.preload_problem(&statement).await {
-                Some(why) => not_taken.push(NotTaken { statement: shown(), why }),
-                None => tried.push(statement),
+                Some(why) => not_taken.push(NotTaken::new(&whole, &why)),
+                None => tried.push((whole, statement)),
             }
         }
         if tried.is_empty() {
             return Ok(not_taken);
         }
+        let [before, after] = if other.is_some() { [&b"BEGIN;\n"[..], b"ROLLBACK;\n"] } else { [&b""[..], b""] };
         let mut script = creation.before.join(&b'\n');
         script.push(b'\n');
-        for statement in &tried {
-            let [before, after] = around.map(str::as_bytes);
+        for (_, statement) in &tried {
             let answer = format!("\n\\echo '{ANSWER}':SQLSTATE :LAST_ERROR_MESSAGE\n");
             script.extend([before, statement, answer.as_bytes(), after].concat());
         }
@@ -123,14 +134,11 @@ impl Target {
         if answers.len() != tried.len() {
             return Err(Error::new(Kind::Failed, "psql did not run all of them")).context(doing);
         }
-        for (statement, answer) in tried.iter().zip(answers) {
+        for ((whole, _), answer) in tried.iter().zip(answers) {
             let (state, why) = answer.split_once(' ').unwrap_or((answer, ""));
             match state {
                 "00000" => {}
-                state if NOT_TAKEN.contains(&state) => {
-                    let statement = String::from_utf8_lossy(statement).into_owned();
-                    not_taken.push(NotTaken { statement, why: why.into() });
-                }
+                state if NOT_TAKEN.contains(&state) => not_taken.push(NotTaken::new(whole, why)),
                 _ => return Err(Error::new(Kind::Failed, why)).context(doing),
             }
         }
