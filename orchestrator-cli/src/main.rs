@@ -14,6 +14,7 @@ mod progress;
 mod report;
 mod routine;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ fn refuse(error: &clap::Error, words: &[PathBuf]) -> ! {
     let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
     if let Some(tip) = hosts_apart(&words).filter(|_| error.use_stderr()) {
         let _ = error.print();
-        eprintln!("  hint: {tip}");
+        let _ = writeln!(std::io::stderr(), "  hint: {tip}");
         std::process::exit(error.exit_code());
     }
     error.exit()

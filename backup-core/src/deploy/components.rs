@@ -234,7 +234,8 @@ mod tests {
         let old = "components: { instance-manager: 1, nats-server: 1 }";
         let refused = found(old, &[]);
         assert!(refused.len() == 1 && refused[0].ends_with("instance-manager = [\"!vault\"]"), "{refused:?}");
-        let cases: [(&[(&str, &[&str])], &[&str]); 6] = [
+        type Needs<'n> = &'n [(&'n str, &'n [&'n str])];
+        let cases: [(Needs<'_>, &[&str]); 6] = [
             (&[("instance-manager", &["!vault"])], &[]),
             (&[("instance-manager", &["! vault"])], &[]),
             // It needs what the settings add all the same.

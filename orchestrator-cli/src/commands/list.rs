@@ -87,7 +87,7 @@ fn under_other_names(others: &[Other], place: &str) -> Option<Finding> {
         ),
     };
     let hint =
-        "`status`, `drill` and [retention] pass them over; `show`, `verify` and `restore --file` take them as they are";
+        "`status`, `drill` and [retention] pass them over; the commands show, verify and restore take them as they are";
     Some(Finding::info("other-names", place, message).hint(hint))
 }
 

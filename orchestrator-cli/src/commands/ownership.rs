@@ -141,10 +141,9 @@ async fn change(change: Change, claiming: Claiming, output: &Output, context: &C
         Change::Claim => ownership::next(&standing, true, context)?,
         Change::Release => ownership::release(&standing, context)?,
     };
-    if standing.notes.claim.as_ref().is_none_or(|own| own.owner != claim.owner) {
-        if !agreed(&plain(&question(change, &claim, &standing)), claiming.yes, output, context).await? {
-            return output.stopped();
-        }
+    let changes = standing.notes.claim.as_ref().is_none_or(|own| own.owner != claim.owner);
+    if changes && !agreed(&plain(&question(change, &claim, &standing)), claiming.yes, output, context).await? {
+        return output.stopped();
     }
     let warnings = ownership::take(&claim, &standing.cluster, &stores, context).await?;
     warnings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));

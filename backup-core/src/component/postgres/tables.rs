@@ -122,10 +122,13 @@ fn facts(row: &Row) -> TableFacts {
     }
 }
 
+/// A table's schema and name.
+type Name = (String, String);
+
 /// How many others' rows must be there before a table's: those that its foreign keys refer to, and those that theirs do.
 ///
 /// Foreign keys of users come after all rows. An extension's own configuration tables have theirs from the beginning.
-pub(super) struct Levels(HashMap<(String, String), usize>);
+pub(super) struct Levels(HashMap<Name, usize>);
 
 impl Levels {
     /// A table's level, 0 where it refers to none.
@@ -139,7 +142,7 @@ impl Levels {
     }
 
     /// Tables that refer to one another in a circle come last, as nothing is right for them.
-    fn new(references: &[((String, String), (String, String))]) -> Self {
+    fn new(references: &[(Name, Name)]) -> Self {
         let mut levels = HashMap::new();
         // No way without a circle is longer than the number of steps there are.
         for _ in 0..=references.len() {
@@ -167,7 +170,8 @@ pub(super) async fn levels(connection: &Connection) -> Result<Levels> {
     let rows = connection.query(&query, &[]).await;
     let rows = rows.map_err(|error| query_failed("list the foreign keys of extensions", &error))?;
     let text = |row: &Row, index: usize| sql::text(row.get(index));
-    let pairs: Vec<_> = rows.iter().map(|row| ((text(row, 0), text(row, 1)), (text(row, 2), text(row, 3)))).collect();
+    let pairs: Vec<(Name, Name)> =
+        rows.iter().map(|row| ((text(row, 0), text(row, 1)), (text(row, 2), text(row, 3)))).collect();
     Ok(Levels::new(&pairs))
 }
 

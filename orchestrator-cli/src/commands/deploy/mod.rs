@@ -63,10 +63,9 @@ async fn run_with(arguments: Deploy, output: &Output, context: &Context) -> Resu
     let prepared = context.until_cancelled(deploy::prepare(&request, &settings, graph, context)).await?;
     let worrying = prepared.findings.iter().filter(|finding| finding.severity != Severity::Info);
     worrying.for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
-    if !prepared.findings.iter().any(|finding| finding.severity == Severity::Error) {
-        if !agreed(&question(&prepared), arguments.yes, output, context).await? {
-            return output.stopped();
-        }
+    let refused = prepared.findings.iter().any(|finding| finding.severity == Severity::Error);
+    if !refused && !agreed(&question(&prepared), arguments.yes, output, context).await? {
+        return output.stopped();
     }
     if let Some(assets) = &settings.assets {
         context.until_cancelled(dry::refresh(assets, &prepared.plan.release, output, context)).await?;
