@@ -1,5 +1,8 @@
 //! A backup from beginning to end: preflight, capture, seal, publish.
 
+mod described;
+mod machines;
+
 use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
@@ -8,16 +11,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bundle::manifest::{Entry, Host, Manifest, Server, Sha256Digest, Source, number_chunks};
+use crate::bundle::manifest::{Entry, Host, Manifest, Sha256Digest, number_chunks};
 use crate::bundle::name::{BundleName, FileName};
 use crate::bundle::pack::cores;
 use crate::bundle::writer::{Tail, Writer};
-use crate::bundle::{FORMAT, FORMAT_OF_MONEY};
 use crate::catalog::Series;
-use crate::cluster::agent::Remote;
-use crate::cluster::hosts::{self, Record, ask_if_let_in, own_addresses, records};
 use crate::component::files;
-use crate::component::postgres::{self, Beside, Capture, Captured, DatabaseFacts};
+use crate::component::postgres::{self, Beside, Capture, Captured};
 use crate::context::Context;
 pub use crate::destinations::Destination;
 use crate::destinations::{Abandon, Delivered, Destinations, full_disk};
@@ -29,7 +29,9 @@ use crate::retention::{Pruned, prune_after};
 use crate::runs::{Job, Part, Report, Run, record};
 use crate::settings::Settings;
 use crate::store::{Address, NEW, blocking};
-use crate::{Error, ErrorContext, Kind, Result, TOOL};
+use crate::{Error, Kind, Result, TOOL};
+use described::{Beginning, format, json, source};
+use machines::{look_at_hosts, record_hosts};
 
 /// What is asked for beside the settings.
 #[derive(Debug, Clone, Default)]
@@ -311,87 +313,6 @@ impl Complete {
     }
 }
 
-/// The cluster's hosts, and what those say of their owner that let us in.
-type Hosts = (Vec<Host>, Vec<(String, String)>);
-
-/// Looks at the hosts, and asks those that let us in; the others need not.
-async fn look_at_hosts(hosts: &[String], remote: &Remote, context: &Context) -> Result<Hosts> {
-    let seen = hosts::look(hosts, remote.login.port, context).await?;
-    let record = Record::load(context).ok().flatten();
-    let answered = ask_if_let_in(&seen, remote, record.as_ref(), context).await;
-    let claims = answered.iter().filter_map(|(seen, said)| {
-        let claim = said.as_ref().ok()?.claim.clone()?;
-        Some((seen.host.clone(), claim))
-    });
-    let claims = claims.collect();
-    Ok((records(&seen, &answered), claims))
-}
-
-/// What the bundle says of the cluster's hosts. That they can't be looked at is no reason to have no backup.
-async fn record_hosts(
-    looking: AbortOnDropHandle<Result<Hosts>>,
-    warnings: &mut Vec<Finding>,
-    context: &Context,
-) -> Hosts {
-    let seen = looking.await.map_err(|cause| Error::new(Kind::Failed, "look at the cluster's hosts").because(cause));
-    match seen.and_then(|seen| seen) {
-        Ok(hosts) => hosts,
-        Err(error) => {
-            let finding = Finding::warning_from_error("hosts-not-recorded", "hosts", &error);
-            context.observer.event(&Event::Finding(finding.clone()));
-            warnings.push(finding);
-            Hosts::default()
-        }
-    }
-}
-
-fn source(settings: &Settings, request: &Request, ready: &Ready, context: &Context) -> Source {
-    let orchestrator = ready.orchestrator.as_ref();
-    let cluster_conf = orchestrator.and_then(|_| settings.cluster_conf.canonicalize().ok());
-    Source {
-        group: request.series.group.clone(),
-        partial: request.is_partial(),
-        host: context.environment.host.clone(),
-        cluster: settings.cluster.cluster_name.clone(),
-        ownership: orchestrator.map(|orchestrator| orchestrator.standing.ownership()),
-        cluster_conf: cluster_conf.filter(|path| path.to_str().is_some()),
-        addresses: own_addresses(),
-        ssh_port: orchestrator.map(|_| settings.remote.login.port),
-        release: orchestrator.map(|orchestrator| orchestrator.release.version.clone()),
-        postgres: Some(Server {
-            version: ready.postgres.server.version.clone(),
-            version_number: ready.postgres.server.number,
-            pg_dump: ready.postgres.tools.version.clone(),
-            standby: ready.postgres.server.standby,
-            preload: ready.postgres.server.preload.clone(),
-        }),
-    }
-}
-
-/// Readers of the first format take amounts of money to be written as the server that they restore into would write them,
-/// and would get those wrong that the source wrote otherwise.
-fn format(databases: &[DatabaseFacts]) -> u32 {
-    let alike = |facts: &DatabaseFacts| {
-        let locale = facts.session.get("lc_monetary").map(String::as_str).unwrap_or_default();
-        ["C", "POSIX"].contains(&locale) || ["C.", "en_US"].iter().any(|start| locale.starts_with(start))
-    };
-    match databases.iter().all(|facts| !facts.money || alike(facts)) {
-        true => FORMAT,
-        false => FORMAT_OF_MONEY,
-    }
-}
-
-/// What `bundle.json` says: all that is known before anything is captured.
-#[derive(Serialize)]
-struct Beginning<'b> {
-    format: u32,
-    tool: &'b str,
-    name: String,
-    created: chrono::DateTime<chrono::Utc>,
-    source: Source,
-    databases: Vec<&'b str>,
-}
-
 async fn capture(
     settings: &Settings,
     request: &Request,
@@ -438,10 +359,4 @@ async fn capture(
     let mut captured = postgres::capture(&what, &ready.postgres.connection, writer, meter, context).await?;
     captured.findings.splice(..0, warnings);
     Ok(captured)
-}
-
-fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(value).context(|| "write JSON".into())?;
-    text.push(b'\n');
-    Ok(text)
 }

@@ -293,21 +293,22 @@ async fn look_at_postgres(
     Some(ReadyPostgres { parameters, connection, server, tools: tools?, databases, needs })
 }
 
-/// What a bundle can be restored into is for the version of pg_dump to say, and not for the server's.
+/// The version of pg_dump decides what a bundle can be restored into, not the server's.
 fn newer_pg_dump(tools: &Tools, server: &ServerFacts, place: &str) -> Option<Finding> {
     let (by, major) = (tools.major, server.major());
     if by <= major {
         return None;
     }
-    // Those of 17 and newer write what no older server takes.
-    let message = match by >= 17 && major < 17 {
-        true => format!("pg_dump {by} is newer than the server, {major}, which then takes no restore of the bundle"),
+    let newer = format!("pg_dump {by} is newer than the server, {major}");
+    // What pg_dump of 17 and newer writes, no older server takes. Of the others' a restore makes what the server knows.
+    let finding = match by >= 17 && major < 17 {
+        true => Finding::warning("pg-dump-newer", place, format!("{newer}, which takes no restore of the bundle")),
         false => {
-            format!("pg_dump {by} is newer than the server, {major}: by hand the bundle is restored into {by} or newer")
+            let message = format!("{newer}: restored by hand, with psql, the bundle needs {by} or newer");
+            Finding::info("pg-dump-newer", place, message)
         }
     };
-    let hint = format!("install the package postgresql-client-{major}");
-    Some(Finding::warning("pg-dump-newer", place, message).hint(hint))
+    Some(finding.hint(format!("install the package postgresql-client-{major}")))
 }
 
 /// A destination that can't be written does not hold up the others. Gives those that can, and why the others can't.

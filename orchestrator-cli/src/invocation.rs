@@ -213,7 +213,11 @@ mod tests {
                     }
                     checked += 1;
                     // What is glued to a word brings further arguments; what stands apart is one.
-                    let filled = words.replace("{}", "x").replace("{deploy}", "").replace("{release}", "");
+                    let filled = words
+                        .replace("{}", "x")
+                        .replace("{deploy}", "")
+                        .replace("{release}", "")
+                        .replace("{flags}", "");
                     let words = [NAME].into_iter().chain(filled.split(' '));
                     if filled.split(' ').any(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase())) {
                         wrong.push(format!("{}: {command}: a word stands for another", file.display()));

@@ -51,7 +51,43 @@ impl Drill {
     pub fn passed(&self) -> bool {
         self.problems.is_empty()
     }
+
+    /// Takes what the steps `found`, and looks at what they made.
+    async fn look_around(
+        &mut self,
+        work: &Arc<steps::Work>,
+        settings: &RestoreSettings,
+        found: &[Finding],
+    ) -> Result<()> {
+        let is_version = |finding: &Finding| finding.code == postgres::EXTENSION_VERSION;
+        let (versions, problems): (Vec<Finding>, Vec<Finding>) =
+            look(work, settings).await?.into_iter().partition(is_version);
+        self.unproved.extend(versions.into_iter().map(|finding| finding.at_most(Severity::Info)));
+        self.problems.extend(found.iter().cloned().chain(problems));
+        Ok(())
+    }
+
+    /// Notes why it could not be restored, or returns that where it says nothing of the bundle. `missing` are libraries that the
+    /// source preloads and this machine can't.
+    fn not_restored(&mut self, error: Error, missing: &[String]) -> Result<()> {
+        // A full disk is not the bundle's fault.
+        if error.kind() == Kind::Interrupted || error.is_full_disk() {
+            return Err(error);
+        }
+        if !missing.is_empty() {
+            let doing = format!("drill {}: it could not be restored here, which proves nothing", self.bundle);
+            let why = format!("the server that was backed up preloads {}, and this machine can't", missing.join(", "));
+            return Err(Error::new(Kind::Refused, doing).because(error.hint(why)));
+        }
+        let finding = Finding::from_error("not-restored", &self.bundle, &error);
+        // There is no restore to go on with, or to go back from.
+        self.problems.push(if error.is_lasting() { finding.hint(WOULD_STOP) } else { finding });
+        Ok(())
+    }
 }
+
+/// Codes of findings of what this machine lacks of the source's, which a drill goes on without.
+const LACKING: [&str; 2] = ["money-locale", "setting-not-taken"];
 
 /// Restores a bundle into a throw-away server below `place`, and looks whether all is well.
 ///
@@ -99,6 +135,8 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
         (None, Some(looked)) => looked,
         (error, _) => return Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at the throw-away server"))),
     };
+    let is_lacking = |finding: &&Finding| LACKING.contains(&finding.code.as_str());
+    drill.unproved.extend(findings.all.iter().filter(is_lacking).cloned());
     let plan = Plan {
         file: file.into(),
         bundle: manifest.name.clone(),
@@ -124,25 +162,8 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let setup = prepared.signed_duration_since(preparing);
     drill.seconds = (context.now().signed_duration_since(begun) - setup).as_seconds_f64();
     match applied {
-        // A full disk is not the bundle's fault.
-        Err(error) if error.kind() == Kind::Interrupted || error.is_full_disk() => return Err(error),
-        Err(error) if !missing.is_empty() => {
-            let doing = format!("drill {}: it could not be restored here, which proves nothing", drill.bundle);
-            let why = format!("the server that was backed up preloads {}, and this machine can't", missing.join(", "));
-            return Err(Error::new(Kind::Refused, doing).because(error.hint(why)));
-        }
-        Err(error) => {
-            let finding = Finding::from_error("not-restored", &drill.bundle, &error);
-            // There is no restore to go on with, or to go back from.
-            drill.problems.push(if error.is_lasting() { finding.hint(WOULD_STOP) } else { finding });
-        }
-        Ok(()) => {
-            let found = look_around(&work, settings).await?;
-            let is_version = |finding: &Finding| finding.code == postgres::EXTENSION_VERSION;
-            let (versions, problems): (Vec<Finding>, Vec<Finding>) = found.into_iter().partition(is_version);
-            drill.unproved.extend(versions.into_iter().map(|finding| finding.at_most(Severity::Info)));
-            drill.problems = journal.found().iter().cloned().chain(problems).collect();
-        }
+        Ok(()) => drill.look_around(&work, settings, journal.found()).await?,
+        Err(error) => drill.not_restored(error, &missing)?,
     }
     drop(throwaway);
     Ok(drill)
@@ -175,7 +196,7 @@ async fn make_tablespaces(target: &Target, throwaway: &Throwaway, globals: &[u8]
 }
 
 /// The confirmations of every restore, and the operator's own questions.
-async fn look_around(work: &Arc<steps::Work>, settings: &RestoreSettings) -> Result<Vec<Finding>> {
+async fn look(work: &Arc<steps::Work>, settings: &RestoreSettings) -> Result<Vec<Finding>> {
     let (target, mut problems) = (work.target()?, Vec::new());
     for planned in &work.plan.databases {
         let expected = &work.source()?.manifest().databases[planned.index];

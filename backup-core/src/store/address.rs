@@ -127,7 +127,9 @@ fn check_typed(text: &Path) -> Result<()> {
 
 fn file_for_a_store(address: &Address) -> Error {
     let error = refused(&format!("{address} is called as a file is, and a store is a directory"));
-    error.hint("name the directory: each bundle in it is named by its time; `show` and `verify` take a single bundle")
+    error.hint(
+        "name the directory: each bundle in it is named by its time; the commands show and verify take a single bundle",
+    )
 }
 
 /// A store is no bundle.

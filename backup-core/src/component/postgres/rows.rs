@@ -12,7 +12,7 @@ use tokio_util::task::{AbortOnDropHandle, LocalPoolHandle};
 use super::connection::{Connection, Parameters};
 use super::snapshot::{self, Rows, Snapshot};
 use super::tables::TableFacts;
-use super::{query_failed, sql};
+use super::{query_failed, sql, words};
 use crate::bundle::manifest::Chunk;
 use crate::bundle::writer::{Growing, Writer};
 use crate::event::Meter;
@@ -232,26 +232,12 @@ async fn lock<S>(shared: &Shared<S>, connection: &Connection, task: &Task) -> Re
 fn finish<S>(shared: &Shared<S>, task: &Task, result: Result<()>) -> Result<()> {
     let table = &shared.tables[task.table];
     result.map_err(|error| {
-        let long = is_too_long(&error);
+        let long = words::is_too_long(&error);
         let error = Error::new(error.kind(), format!("read table {}", table.shown())).because(error);
-        if long { error.hint(too_long(&table.shown())) } else { error }
+        if long { error.hint(words::too_long(&table.shown())) } else { error }
     })?;
     shared.meter.done.fetch_add(task.weight, Relaxed);
     Ok(())
-}
-
-/// Whether a row has no text that the server could send. It says so in several ways, in the major versions to 18.
-fn is_too_long(error: &Error) -> bool {
-    let words = ["invalid memory alloc request size", "Cannot enlarge string buffer", "string buffer exceeds maximum"];
-    error.chain().iter().any(|cause| words.iter().any(|word| cause.contains(word)))
-}
-
-fn too_long(table: &str) -> String {
-    format!(
-        "a row of it is longer than 1 GB as text, as one value of bytea is from about 500 MB on, and pg_dump can't dump it \
-         either. Find it: SELECT ctid FROM {table} t WHERE pg_catalog.pg_column_size(t.*) > 50000000, or by octet_length of each \
-         long column. Cut it into several rows, or keep it as a large object (lo_from_bytea)"
-    )
 }
 
 async fn take<S: Sink>(shared: &Shared<S>, rows: Result<Rows>, task: &Task) -> Result<()> {
@@ -383,19 +369,6 @@ mod tests {
             next = to.unwrap_or(u64::MAX);
         }
         assert_eq!(next, u64::MAX);
-    }
-
-    #[test]
-    fn a_row_that_is_too_long_is_told_apart() {
-        // As 15.18 says it of 600 MB in one value, and others of several values in a row.
-        for said in [
-            "ERROR: invalid memory alloc request size 1200000003",
-            "ERROR: out of memory (Cannot enlarge string buffer containing 1073741822 bytes by 1 more bytes.)",
-        ] {
-            assert!(is_too_long(&Error::new(Kind::Failed, "COPY").because(said)), "{said}");
-        }
-        assert!(!is_too_long(&Error::new(Kind::Failed, "COPY").because("ERROR: out of memory")));
-        assert!(too_long("s.t").contains("FROM s.t t"));
     }
 
     #[test]

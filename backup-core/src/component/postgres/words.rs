@@ -1,5 +1,7 @@
 //! What servers and their programs say of a failure: without rows of tables, which may be secret, and whether it may pass.
 
+use crate::Error;
+
 /// Labels of what follows a message and may show rows, or the statement, which may hold a password.
 const SHOW_ROWS: [&str; 5] = ["DETAIL:", "CONTEXT:", "QUERY:", "LINE ", "Command was:"];
 /// What begins a line that is not the rest of such a part.
@@ -67,9 +69,25 @@ pub(super) fn code_may_pass(code: &str) -> bool {
         || ["55P03", "55006", "58030"].contains(&code)
 }
 
+/// Whether a row has no text that the server could send. It says so in several ways, in the major versions to 18.
+pub(super) fn is_too_long(error: &Error) -> bool {
+    let words = ["invalid memory alloc request size", "Cannot enlarge string buffer", "string buffer exceeds maximum"];
+    error.chain().iter().any(|cause| words.iter().any(|word| cause.contains(word)))
+}
+
+/// What can be done about a table with such a row.
+pub(super) fn too_long(table: &str) -> String {
+    format!(
+        "a row of it is longer than 1 GB as text, as one value of bytea is from about 500 MB on, and pg_dump can't dump it \
+         either. Find it: SELECT ctid FROM {table} t WHERE pg_catalog.pg_column_size(t.*) > 50000000, or by octet_length of each \
+         long column. Cut it into several rows, or keep it as a large object (lo_from_bytea)"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kind;
 
     #[test]
     fn neither_statements_nor_rows_are_shown() {
@@ -97,5 +115,18 @@ mod tests {
         }
         let lines = of_program("psql:<stdin>:3: ERROR:  malformed array literal: \"hunter\n2\"\npsql: error: x\n");
         assert_eq!(lines, "psql:<stdin>:3: ERROR:  malformed array literal: \"…\"\npsql: error: x\n");
+    }
+
+    #[test]
+    fn a_row_that_is_too_long_is_told_apart() {
+        // As 15.18 says it of 600 MB in one value, and others of several values in a row.
+        for said in [
+            "ERROR: invalid memory alloc request size 1200000003",
+            "ERROR: out of memory (Cannot enlarge string buffer containing 1073741822 bytes by 1 more bytes.)",
+        ] {
+            assert!(is_too_long(&Error::new(Kind::Failed, "COPY").because(said)), "{said}");
+        }
+        assert!(!is_too_long(&Error::new(Kind::Failed, "COPY").because("ERROR: out of memory")));
+        assert!(too_long("s.t").contains("FROM s.t t"));
     }
 }

@@ -10,6 +10,8 @@ use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{ServerFacts, Sign, bound, query_failed, sql};
 use crate::finding::{Finding, bytes};
 
+/// The first version whose new databases have a schema public that is not everybody's.
+const CLOSED_PUBLIC: u32 = 15;
 /// Connections that a restore needs beside those that load rows.
 const BESIDE: i64 = 3;
 
@@ -42,7 +44,23 @@ pub fn server_findings(facts: &ServerFacts, place: &str, source: Option<&Server>
         ));
     }
     findings.extend(source.and_then(|source| older_than_pg_dump(facts, place, source)));
+    findings.extend(source.and_then(|source| closed_public(facts, place, source)));
     findings
+}
+
+/// Up to version 14 every new schema public let everybody make tables in it, and a pg_dump of those versions writes nothing of
+/// that. From 15 on nobody but the database's owner may.
+fn closed_public(facts: &ServerFacts, place: &str, source: &Server) -> Option<Finding> {
+    if facts.major() < CLOSED_PUBLIC || source.pg_dump_major() >= CLOSED_PUBLIC {
+        return None;
+    }
+    let message = format!(
+        "the bundle is of version {}, where everybody may make tables in schema public unless that was taken back; here \
+         nobody but the database's owner may",
+        source.version_number / 10_000
+    );
+    let finding = Finding::info("schema-public", place, message);
+    Some(finding.hint("in a database whose roles need it, after the restore: GRANT CREATE ON SCHEMA public TO PUBLIC"))
 }
 
 /// What pg_dump of version 17 and newer sets first, older servers do not know, whatever the version of the bundle's server.

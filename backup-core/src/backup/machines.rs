@@ -1,0 +1,45 @@
+//! The cluster's hosts, looked at while the databases are captured.
+
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::bundle::manifest::Host;
+use crate::cluster::agent::Remote;
+use crate::cluster::hosts::{self, Record, ask_if_let_in, records};
+use crate::context::Context;
+use crate::event::Event;
+use crate::finding::Finding;
+use crate::{Error, Kind, Result};
+
+/// The cluster's hosts, and what those say of their owner that let us in.
+pub(super) type Hosts = (Vec<Host>, Vec<(String, String)>);
+
+/// Looks at the hosts, and asks those that let us in; the others need not.
+pub(super) async fn look_at_hosts(hosts: &[String], remote: &Remote, context: &Context) -> Result<Hosts> {
+    let seen = hosts::look(hosts, remote.login.port, context).await?;
+    let record = Record::load(context).ok().flatten();
+    let answered = ask_if_let_in(&seen, remote, record.as_ref(), context).await;
+    let claims = answered.iter().filter_map(|(seen, said)| {
+        let claim = said.as_ref().ok()?.claim.clone()?;
+        Some((seen.host.clone(), claim))
+    });
+    let claims = claims.collect();
+    Ok((records(&seen, &answered), claims))
+}
+
+/// What the bundle says of the cluster's hosts. That they can't be looked at is no reason to have no backup.
+pub(super) async fn record_hosts(
+    looking: AbortOnDropHandle<Result<Hosts>>,
+    warnings: &mut Vec<Finding>,
+    context: &Context,
+) -> Hosts {
+    let seen = looking.await.map_err(|cause| Error::new(Kind::Failed, "look at the cluster's hosts").because(cause));
+    match seen.and_then(|seen| seen) {
+        Ok(hosts) => hosts,
+        Err(error) => {
+            let finding = Finding::warning_from_error("hosts-not-recorded", "hosts", &error);
+            context.observer.event(&Event::Finding(finding.clone()));
+            warnings.push(finding);
+            Hosts::default()
+        }
+    }
+}
