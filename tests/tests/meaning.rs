@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use fixtures::{Postgres, installations};
+use fixtures::{Installation, Postgres};
 use system_tests::{Workplace, describe, open, state};
 use tempfile::TempDir;
 
@@ -127,7 +127,7 @@ fn reachable() -> TempDir {
 }
 
 fn server(locales: &Path, settings: &str) -> Postgres {
-    let newest = installations().pop().expect("one installation at least");
+    let newest = Installation::usual();
     Postgres::start_version_with(&newest, settings, &[("LOCPATH", locales)])
 }
 
@@ -292,7 +292,7 @@ fn what_the_server_says_of_values_is_told_and_the_values_stay() {
 #[test]
 fn settings_that_the_server_does_not_take_are_left_out_and_said_beforehand() {
     let locales = locales();
-    let library = Path::new("/usr/lib/postgresql").join(installations().pop().expect("one").major.to_string());
+    let library = Path::new("/usr/lib/postgresql").join(Installation::usual().major.to_string());
     let copy = locales.path().join("only_here.so");
     fs::copy(library.join("lib/refint.so"), &copy).expect("a library");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -313,7 +313,7 @@ fn settings_that_the_server_does_not_take_are_left_out_and_said_beforehand() {
     }
     let place = Workplace::default();
     let bundle = place.make_bundle(&source);
-    let newest = installations().pop().expect("one installation at least");
+    let newest = Installation::usual();
     let target = Postgres::start_version(&newest, "shared_preload_libraries = 'auto_explain'\n");
     let before = state(&target);
     let mut dry = place.restore(&target, &["--release", "2.6.3", "--dry-run", "--file"]);

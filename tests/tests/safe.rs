@@ -109,7 +109,7 @@ fn each_thing_that_makes_nobody_safe_is_said_with_its_weight() {
     // Good news are called ok, others are not.
     let checked = describe(&check);
     assert!(
-        checked.contains("ok      postgres: can be read")
+        checked.contains("ok      postgres: may be read")
             && checked.contains("note    database_backups in cluster.conf"),
         "{checked}"
     );

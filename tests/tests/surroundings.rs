@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use fixtures::{Postgres, as_root, forget_libpq, installations};
+use fixtures::{Installation, Postgres, as_root, forget_libpq};
 use system_tests::{Workplace, describe, open};
 
 #[test]
@@ -58,7 +58,7 @@ fn a_database_that_goes_away_meanwhile_is_a_warning_and_the_others_are_backed_up
 
 #[test]
 fn what_roles_may_do_with_the_server_comes_back_or_is_said_to_be_missing() {
-    let newest = installations().pop().expect("one installation at least");
+    let newest = Installation::usual();
     let [source, target] = [(), ()].map(|()| {
         let server = Postgres::start_version(&newest, "allow_in_place_tablespaces = on\nallow_system_table_mods = on");
         server.sql("postgres", "CREATE TABLESPACE \"fast; one\" LOCATION ''");

@@ -44,7 +44,7 @@ pub async fn of_live(
         let doing = || format!("look into database {}", facts.name);
         let content = match bundle.and_then(|bundle| Some((bundle, place(bundle, facts, rows.as_mut()?)?))) {
             Some((bundle, database)) => {
-                let live = Live::open(&server, &facts.name, &bundle.manifest().databases[database].settings).await;
+                let live = Live::open(&server, &facts.name, &bundle.manifest().databases[database]).await;
                 let live = live.context(doing)?;
                 let (tables, extensions) = (live.tables()?, live.extensions().await?);
                 let (bundle, other) = (bundle.clone(), Side::Live(Box::new(live)));

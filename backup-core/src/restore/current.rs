@@ -12,6 +12,8 @@ use super::source::{PairFiles, Source};
 use super::steps::{self, Work, steps};
 use super::{Outcome, go_on, reach, work};
 use crate::component::postgres::{self, Target};
+use crate::event::Event;
+use crate::finding::Finding;
 use crate::plan::{Head, Journal, Progress, Status, undo};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
@@ -108,12 +110,21 @@ impl Current {
         let undone = undone.await;
         let progress = self.journal.progress();
         undone.map_err(|error| failed(error, format!("roll back the restore of {}", plan.bundle), progress))?;
-        if let Some(shown) = &plan.ownership {
-            ownership::forget(shown, context)?;
+        // What was there before is there again, whatever becomes of the notes.
+        let warn = |code: &str, error: &Error| {
+            let finding = Finding::warning_from_error(code, &plan.bundle, error);
+            context.observer.event(&Event::Finding(finding));
+        };
+        if let Some(shown) = &plan.ownership
+            && let Err(error) = ownership::forget(shown, context)
+        {
+            warn("ownership-not-forgotten", &error);
         }
         // A journal that never began has nothing to undo and would stay unfinished for ever.
-        if self.journal.progress() == Progress::Waiting {
-            self.journal.remove()?;
+        if self.journal.progress() == Progress::Waiting
+            && let Err(error) = self.journal.remove()
+        {
+            warn("journal-not-removed", &error);
         }
         Ok(plan)
     }

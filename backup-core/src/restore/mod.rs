@@ -191,6 +191,7 @@ async fn go_on(
         let live = match journal.status(&steps::swap_id()) {
             Some(Status::Applied) => "the databases have been swapped already",
             Some(Status::Applying) => "whether the databases have been swapped shows when it goes on",
+            None if !work.plan.databases.is_empty() => "whether the databases have been swapped is not known",
             _ => "the live databases are as they were",
         };
         Error::new(Kind::Unfinished, format!("the restore stopped half way; {live}")).because(error).hint(hint)

@@ -285,7 +285,7 @@ impl RestoreStep {
             Act::Properties(index) => keep(self.load(index).await?.set_properties().await),
             Act::Build(index) => self.script(index).await?.build().await,
             Act::CheckBuilt(index) => keep(self.script(index).await?.check().await),
-            Act::PropertiesOfBuilt(index) => self.script(index).await?.set_properties().await,
+            Act::PropertiesOfBuilt(index) => keep(self.script(index).await?.set_properties().await),
             Act::Swap => swap(target()?, &plan.names()).await,
             Act::Files => self.stage_files(|_| true).await,
             Act::PlaceFiles => {

@@ -11,10 +11,9 @@ use crate::{Error, Kind, Result, shell};
 /// # Errors
 /// [`Kind::Usage`] with the command that gives it its right name.
 pub(crate) fn refuse_settings(path: &Path, content: &[u8]) -> Result<()> {
-    let Some(table) = std::str::from_utf8(content).ok().and_then(|text| text.parse::<toml::Table>().ok()) else {
-        return Ok(());
-    };
-    let is_whole = !table.is_empty() && table.clone().try_into::<Document>().is_ok();
+    let text = std::str::from_utf8(content).unwrap_or_default();
+    let Ok(table) = text.parse::<toml::Table>() else { return Ok(()) };
+    let is_whole = !table.is_empty() && toml::from_str::<Document>(text).is_ok();
     if !is_whole && !table.contains_key("cluster_conf") {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::iter;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -307,7 +307,12 @@ impl Store for Directory {
 /// Whether a path is the root of a mounted file system; one that is mounted when it is looked at gets the time for that.
 fn is_mounted(path: &Path) -> io::Result<bool> {
     let stat = statx(CWD, path.join("."), AtFlags::empty(), StatxFlags::empty())?;
-    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    if stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+        return Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+    }
+    // A kernel before 5.8 does not say: there another file system than the parent's is a mounted one.
+    let parent = fs::metadata(path.join(".."))?;
+    Ok(fs::metadata(path)?.dev() != parent.dev())
 }
 
 /// That a store can be written, and whether its directory comes first.

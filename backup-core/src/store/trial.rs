@@ -26,15 +26,16 @@ pub(super) fn of_directory(directory: &Path) -> io::Result<()> {
     let [from, to] = names().map(|name| directory.join(name));
     let mut attempt = 1;
     loop {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&from)?;
-        let tried = file.write_all(CONTENT).and_then(|()| file.sync_all()).and_then(|()| rename_and_remove(&from, &to));
+        // Never through a link that somebody else has put there, and never into a file that is there already.
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&from);
+        let written = made.and_then(|mut file| file.write_all(CONTENT).and_then(|()| file.sync_all()));
+        let tried = written.and_then(|()| rename_and_remove(&from, &to));
         match tried {
             Err(cause)
                 if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) && attempt < ATTEMPTS =>
             {
-                // What a crash has left of the same.
-                let _ = fs::remove_file(&to);
+                // What a crash has left of the same; a link goes itself, and not what it leads to.
+                [&from, &to].iter().for_each(|path| drop(fs::remove_file(path)));
                 attempt += 1;
             }
             Err(cause) => {

@@ -3,14 +3,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statfs, statx};
 use rustix::io::Errno;
 
 use super::place::{Placement, rename};
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{Error, ErrorContext, Kind, Result, shell};
 
 /// What else can be done wherever files can't be put back.
 const ELSEWHERE: &str =
@@ -40,7 +40,7 @@ impl Placement {
         let standing = self.before.as_ref().map(|_| self.place.as_path());
         for path in standing.into_iter().chain([there]) {
             if let Some((why, option)) = held_fast(path) {
-                let hint = format!("`chattr {option} {}` lets it go; ", word(path));
+                let hint = format!("`chattr {option} {}` lets it go; ", shell::path(path));
                 return refuse(format!("{} is {why} (chattr)", path.display()), hint);
             }
         }
@@ -48,12 +48,12 @@ impl Placement {
             if is_mount(place).unwrap_or_else(|| mounts().contains(&place.to_owned())) {
                 let hint = format!(
                     "`umount {}`, or in a container mount the directory around it and not the file alone; or ",
-                    word(place)
+                    shell::path(place)
                 );
                 return refuse("it is a mount point and can't step aside".into(), hint);
             }
             if let Some(mount) = mount_below(place) {
-                let hint = format!("`umount {}`; or ", word(&mount));
+                let hint = format!("`umount {}`; or ", shell::path(&mount));
                 return refuse(format!("{} is mounted below it, and would step aside with it", mount.display()), hint);
             }
         }
@@ -148,19 +148,10 @@ fn unescaped(text: &[u8]) -> PathBuf {
     std::ffi::OsString::from_vec(path).into()
 }
 
-/// A path as a word of a shell's command line.
-fn word(path: &Path) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:=@".contains(byte);
-    match path.as_os_str().as_bytes().iter().all(plain) {
-        true => path.display().to_string(),
-        false => format!("'{}'", path.display().to_string().replace('\'', "'\\''")),
-    }
-}
-
 /// What a rename that failed means for whoever has to go on.
 pub(super) fn advice(cause: &io::Error, path: &Path) -> Option<String> {
     (cause.raw_os_error() == Some(Errno::BUSY.raw_os_error()))
-        .then(|| format!("it is a mount point: `umount {}`, then run the same command again", word(path)))
+        .then(|| format!("it is a mount point: `umount {}`, then run the same command again", shell::path(path)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::rows::{self, Sink, Source, Task};
 use super::snapshot::{self, Rows, Snapshot};
 use super::tables::USER_SCHEMA;
 use super::{discover, query_failed};
-use crate::bundle::manifest::{Extension, Setting};
+use crate::bundle::manifest::{Database, Extension, Setting};
 use crate::event::Meter;
 use crate::preflight::ReadyPostgres;
 use crate::{Error, Kind, Result};
@@ -55,11 +55,11 @@ pub(crate) struct LiveTable {
 const WRITES: [&str; 2] = ["TimeZone", "bytea_output"];
 
 impl Live {
-    /// Takes a picture of the database `name`. Its rows are written as those of a database with the settings `like`.
+    /// Takes a picture of the database `name`. Its rows are written as those of the database `like` of a bundle.
     ///
     /// # Errors
     /// Where it can't be read.
-    pub(crate) async fn open(server: &ReadyPostgres, name: &str, like: &[Setting]) -> Result<Self> {
+    pub(crate) async fn open(server: &ReadyPostgres, name: &str, like: &Database) -> Result<Self> {
         let facts = server.databases.iter().find(|facts| facts.name == name);
         let facts = facts.ok_or_else(|| Error::new(Kind::NotFound, format!("database {name}")))?;
         let mut parameters = server.parameters.with_database(name);
@@ -68,10 +68,13 @@ impl Live {
                 let found = all.iter().find(|one| one.role.is_none() && one.name.eq_ignore_ascii_case(setting));
                 found.map(|found| found.value.clone())
             };
-            let value = match (there(like), there(&facts.settings)) {
-                (then, now) if then == now => continue,
-                (Some(then), _) => then,
-                (None, _) => elsewhere(server, setting).await?,
+            let recorded = like.session.as_ref().and_then(|session| session.get(setting).cloned());
+            // Bundles of earlier versions have what the database itself set, and nothing of its server.
+            let value = match (recorded, there(&like.settings), there(&facts.settings)) {
+                (Some(recorded), ..) => recorded,
+                (None, then, now) if then == now => continue,
+                (None, Some(then), _) => then,
+                (None, None, _) => elsewhere(server, setting).await?,
             };
             parameters = parameters.with_settings([(setting, value.as_str())]);
         }

@@ -38,7 +38,8 @@ const WRITING: &str = "SET DATESTYLE = ISO; SET INTERVALSTYLE = POSTGRES; SET ex
     SET synchronize_seqscans = off; SET row_security = off; SET quote_all_identifiers = off; \
     SELECT pg_catalog.set_config('search_path', '', false), \
     (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings \
-     WHERE name IN ('transaction_timeout', 'idle_session_timeout'))";
+     WHERE name IN ('transaction_timeout', 'idle_session_timeout')), \
+    (SELECT pg_catalog.set_config('lc_messages', 'C', false) WHERE pg_catalog.current_setting('is_superuser') = 'on')";
 
 /// Takes back what of [`begin`] is about values, for who is to see them as the database's own sessions do: checks, computed
 /// columns, whoever asks.

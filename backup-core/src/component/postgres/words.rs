@@ -57,9 +57,17 @@ pub(super) fn message(text: &str) -> String {
     }
 }
 
-/// Whether what a program says of its errors speaks of a cause that may pass. Lines of statements don't count.
+/// Whether what a program says of its errors speaks of a cause that may pass. Neither statements nor what it is doing count:
+/// those lines name objects.
 pub(super) fn may_pass(text: &str) -> bool {
-    let mut errors = text.lines().filter(|line| BEGINNINGS.iter().any(|beginning| line.starts_with(beginning)));
+    let is_error = |line: &&str| {
+        let program = ["pg_restore: ", "pg_dump: "].iter().find_map(|program| line.strip_prefix(program));
+        match program {
+            Some(said) => ["error: ", "fatal: "].iter().any(|kind| said.starts_with(kind)),
+            None => BEGINNINGS.iter().any(|beginning| line.starts_with(beginning)),
+        }
+    };
+    let mut errors = text.lines().filter(is_error);
     errors.any(|line| PASSING.iter().any(|mark| line.contains(mark)))
 }
 

@@ -123,11 +123,9 @@ impl Comparison<'_> {
 
     /// Gathers statistics of a table. Where something of it is away, as a foreign partition may be, those of its own
     /// partitions are gathered one by one.
-    async fn analyze_all(&self, connection: &Connection, psql: &Psql, name: &[u8]) -> Result<Option<Finding>> {
-        let Err(error) = analyze(connection, psql, name).await else { return Ok(None) };
-        if connection.is_closed() || error.is_full_disk() {
-            return Err(error);
-        }
+    async fn analyze_all(&self, connection: &Connection, psql: &Psql, name: &[u8]) -> Result<Vec<Finding>> {
+        let Some(finding) = self.analyze(connection, psql, name).await? else { return Ok(Vec::new()) };
+        let mut findings = vec![finding];
         let table = sql::text(name.to_vec());
         let partitions = format!(
             "SELECT {} FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass($1)) p \
@@ -136,8 +134,18 @@ impl Comparison<'_> {
         );
         let rows = connection.query(&partitions, &[&table]).await;
         for row in rows.map_err(|error| query_failed(format!("list the partitions of {table}"), &error))? {
-            analyze(connection, psql, row.get(0)).await?;
+            findings.extend(self.analyze(connection, psql, row.get(0)).await?);
         }
+        Ok(findings)
+    }
+
+    /// Gathers statistics of a table alone; that they can't be had is no reason to stop.
+    async fn analyze(&self, connection: &Connection, psql: &Psql, name: &[u8]) -> Result<Option<Finding>> {
+        let Err(error) = analyze(connection, psql, name).await else { return Ok(None) };
+        if connection.is_closed() || error.is_full_disk() {
+            return Err(error);
+        }
+        let table = sql::text(name.to_vec());
         let why = error.chain().pop().unwrap_or_default();
         let message = format!("they could not be gathered: {why}");
         let finding = Finding::warning("left-for-later", format!("{}: statistics of {table}", self.name), message);

@@ -8,7 +8,7 @@ use super::Load;
 use super::schema::{list_file, use_list};
 use crate::component::postgres::{command, sql, words};
 use crate::finding::Finding;
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{Error, ErrorContext, Kind, Result, shell};
 
 /// What can be made later and changes no row and no answer until then but its own.
 const LATER: [&str; 11] = [
@@ -28,8 +28,23 @@ const LATER: [&str; 11] = [
 const NOT_VALID: [&str; 2] = ["CHECK CONSTRAINT", "FK CONSTRAINT"];
 /// What rows lie in or are made of: without it nothing is left to restore.
 const NEEDED: [&str; 8] = ["DEFAULT", "DOMAIN", "EXTENSION", "SCHEMA", "SEQUENCE", "TABLE", "TABLE ATTACH", "TYPE"];
-/// Kinds whose statements may hold a password.
-const SECRET: [&str; 4] = ["FOREIGN TABLE", "SERVER", "SUBSCRIPTION", "USER MAPPING"];
+/// Kinds whose statements are shown. Those of others may hold a password, a token, or values of rows.
+const SHOWN: [&str; 14] = [
+    "ACL",
+    "CHECK CONSTRAINT",
+    "COMMENT",
+    "CONSTRAINT",
+    "DEFAULT ACL",
+    "FK CONSTRAINT",
+    "INDEX",
+    "INDEX ATTACH",
+    "MATERIALIZED VIEW DATA",
+    "PUBLICATION",
+    "PUBLICATION TABLE",
+    "PUBLICATION TABLES IN SCHEMA",
+    "SECURITY LABEL",
+    "STATISTICS",
+];
 /// The most entries that an error names.
 const NAMED: usize = 10;
 
@@ -131,10 +146,9 @@ impl Entry {
         format!("{kind} {}", self.name)
     }
 
-    /// What makes it, for people; it may hold a password.
+    /// What makes it, for people, where it is nothing secret.
     fn sql(&self) -> Option<String> {
-        let secret = SECRET.contains(&self.kind.as_str());
-        (!secret).then(|| String::from_utf8_lossy(&self.statement).into_owned())
+        self.is(&SHOWN).then(|| String::from_utf8_lossy(&self.statement).into_owned())
     }
 
     fn is(&self, kinds: &[&str]) -> bool {
@@ -143,7 +157,7 @@ impl Entry {
 
     /// Whether it can be made later without loss. An index that keeps no rows apart only makes queries faster.
     fn is_for_later(&self) -> bool {
-        let plain_index = memchr::memmem::find(&self.statement, b"CREATE INDEX ").is_some();
+        let plain_index = sql::after_word(&self.statement, b"CREATE INDEX ").is_some();
         self.is(&LATER) || (self.kind == "INDEX" && plain_index)
     }
 
@@ -158,8 +172,8 @@ impl Entry {
     /// The statement that makes the constraint for new rows alone, and the one that checks the others later.
     fn not_valid(&self) -> Option<(Vec<u8>, String)> {
         let statement = self.statement.strip_suffix(b";")?;
-        let at = memchr::memmem::find(statement, b"ADD CONSTRAINT ")?;
-        let name = &statement[at + 15..];
+        let name = sql::after_word(statement, b"ADD CONSTRAINT ")?;
+        let (at, name) = (name - b"ADD CONSTRAINT ".len(), &statement[name..]);
         let name = &name[..sql::after_identifier(name)];
         let table =
             String::from_utf8_lossy(&statement[..at]).trim_end().replacen("ALTER TABLE ONLY ", "ALTER TABLE ", 1);
@@ -238,7 +252,7 @@ impl Load {
             return error.hint(back);
         }
         let flags: String =
-            refused.iter().map(|(entry, _)| format!(" --accept-missing {}", shell_word(&entry.name))).collect();
+            refused.iter().map(|(entry, _)| format!(" --accept-missing {}", shell::word(&entry.name))).collect();
         error.hint(format!("{back}; or go on without: `restore --resume{flags}`"))
     }
 
@@ -261,12 +275,6 @@ fn described(entry: &Entry, why: &str) -> String {
         Some(sql) => format!("{}: {why} ({sql})", entry.shown()),
         None => format!("{}: {why}", entry.shown()),
     }
-}
-
-/// A name as a shell takes it.
-fn shell_word(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if name.chars().all(plain) { name.into() } else { format!("'{}'", name.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]

@@ -18,12 +18,22 @@ const FOUND: &str = "found ";
 /// Begins the notes, once everything that comes before rows is there, with what was found on the way.
 pub(super) async fn begin(connection: &Connection, found: &[Finding]) -> Result<()> {
     let json = serde_json::to_string(found).context(|| "write the restore's notes".into())?;
+    // The database need not have all characters.
+    let json: String = json.chars().flat_map(ascii).collect();
     let sql = format!(
         "BEGIN; CREATE SCHEMA {SCHEMA}; CREATE TABLE {SCHEMA}.done (what text PRIMARY KEY, rows bigint NOT NULL); \
          COMMENT ON TABLE {SCHEMA}.done IS {}; COMMIT",
         sql::literal(&format!("{FOUND}{json}"))
     );
     connection.batch_execute(&sql).await.map_err(|error| query_failed("begin the restore's notes", &error))
+}
+
+/// A character as JSON has it in a text, in ASCII.
+fn ascii(c: char) -> Vec<char> {
+    if c.is_ascii() {
+        return vec![c];
+    }
+    c.encode_utf16(&mut [0; 2]).iter().flat_map(|unit| format!("\\u{unit:04x}").chars().collect::<Vec<_>>()).collect()
 }
 
 /// What was found when the database was made; none where there are no notes.

@@ -130,9 +130,9 @@ impl Script {
     ///
     /// # Errors
     /// psql's words.
-    pub async fn set_properties(&self) -> Result<()> {
+    pub async fn set_properties(&self) -> Result<Vec<Finding>> {
         self.comment("NULL").await?;
-        self.target.set_properties(&self.shadow, &self.creation().await?).await
+        self.target.set_properties(&self.shadow, &self.name, &self.creation().await?).await
     }
 
     fn mark(&self) -> String {

@@ -70,14 +70,18 @@ impl Target {
         Ok(findings)
     }
 
+    /// The same server for sessions that no setting of a database stands in the way of.
+    pub(super) fn freed(&self) -> Self {
+        Self { parameters: self.parameters.with_settings(session::BUILDING), ..self.clone() }
+    }
+
     /// The same server for sessions that build `database`: nothing stops them, and they have what its sessions had by the
     /// source's server, as far as this one takes it.
     ///
     /// # Errors
     /// A failed query.
     pub async fn building(&self, database: &Database) -> Result<Self> {
-        let mut building = self.clone();
-        building.parameters = self.parameters.with_settings(session::BUILDING);
+        let mut building = self.freed();
         let Some(wanted) = &database.session else { return Ok(building) };
         let connection = building.administer().await?;
         let here = meaning::session(&connection).await?;

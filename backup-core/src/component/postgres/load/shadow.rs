@@ -69,7 +69,8 @@ pub async fn drop_database(target: &Target, name: &str) -> Result<()> {
         return run_without_sessions(target, &[name], &drop, format!("drop database {name}")).await;
     }
     if holds_subscriptions(&administration, name).await? {
-        let connection = target.connect(name).await?;
+        // Not as the role that the database makes its sessions: only a superuser may drop every subscription.
+        let connection = target.freed().connect(name).await?;
         super::schema::disconnect_subscriptions(&connection).await?;
         let names = "SELECT pg_catalog.quote_ident(subname) FROM pg_catalog.pg_subscription WHERE subdbid = \
             (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";
