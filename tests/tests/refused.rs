@@ -383,5 +383,5 @@ fn rows_that_the_server_refuses_are_not_shown_and_nobody_is_told_to_resume() {
     let text = describe(&output);
     assert_eq!(output.status.code(), Some(14), "{text}");
     assert!(text.contains("violates check constraint") && !text.contains(SECRET), "{text}");
-    assert!(text.contains("`restore --rollback`") && !text.contains("--resume"), "{text}");
+    assert!(text.contains("restore --rollback") && !text.contains("--resume"), "{text}");
 }
