@@ -147,3 +147,23 @@ fn what_is_lost_beside_its_place_is_written_again() {
     let conf = std::fs::read_to_string(stage.place.path("cluster.conf")).expect("a cluster.conf");
     assert!(conf.starts_with("chef: "), "{conf}");
 }
+
+#[test]
+fn what_an_unfinished_restore_needs_is_not_deleted() {
+    let stage = Stage::new();
+    stage.kill_at(5);
+    let settings = "cluster_conf = 'cluster.conf'\n[[stores]]\npath = 'bundles'\n[retention]\nlast = 1\n";
+    stage.place.write("settings.toml", settings);
+    let run = |arguments: &[&str]| {
+        let mut run = stage.place.cli(&[arguments, &["--config", "settings.toml"]].concat());
+        run.envs(stage.target.variables()).output().expect("it runs")
+    };
+    let backup = run(&["backup", "--release", "2.6.3"]);
+    assert!(stage.place.bundles().len() == 2 && stage.bundle.exists(), "{}", describe(&backup));
+    let planned = describe(&run(&["prune", "--dry-run"]));
+    assert!(planned.contains("an unfinished restore needs it"), "{planned}");
+    let resumed = stage.run(&stage.target, &["--resume"]);
+    assert!(last_line(&resumed).starts_with("restored in "), "{}", describe(&resumed));
+    let planned = describe(&run(&["prune", "--dry-run"]));
+    assert!(planned.contains("delete  no rule keeps it"), "{planned}");
+}

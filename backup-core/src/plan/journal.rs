@@ -130,6 +130,25 @@ impl Journal {
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::Damaged`] where a line is not the one that was written; [`Kind::Unsupported`].
     pub fn open<P: Recipe>(path: &Path) -> Result<(Self, Head<P>)> {
+        let doing = || format!("open the journal {}", path.display());
+        let (mut journal, head, torn) = Self::read(path)?;
+        journal.file = OpenOptions::new().append(true).open(path).context(doing)?;
+        if let Some(whole) = torn {
+            journal.file.set_len(whole).and_then(|()| journal.file.sync_all()).context(doing)?;
+        }
+        Ok((journal, head))
+    }
+
+    /// How far a plan is and what it is, for whoever only looks: nothing is changed, and somebody else may be writing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn peek<P: Recipe>(path: &Path) -> Result<(Progress, Head<P>)> {
+        Self::read(path).map(|(journal, head, _)| (journal.progress(), head))
+    }
+
+    /// Reads a journal, and says where its whole lines end if the last one is torn.
+    fn read<P: Recipe>(path: &Path) -> Result<(Self, Head<P>, Option<u64>)> {
         let shown = path.display();
         let bytes = fs::read(path).map_err(|cause| {
             let kind = if cause.kind() == ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
@@ -138,11 +157,7 @@ impl Journal {
         let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |end| end + 1);
         let (head, lines, check) = read(&bytes[..whole])
             .map_err(|error| Error::new(error.kind(), format!("the journal {shown}")).because(error))?;
-        let doing = || format!("open the journal {shown}");
-        let file = OpenOptions::new().append(true).open(path).context(doing)?;
-        if whole < bytes.len() {
-            file.set_len(whole as u64).and_then(|()| file.sync_all()).context(doing)?;
-        }
+        let file = File::open(path).context(|| format!("open the journal {shown}"))?;
         let mut journal = Self::at(file, path, check, &head);
         for (number, line) in lines.into_iter().enumerate() {
             journal
@@ -151,7 +166,7 @@ impl Journal {
             journal.latest = line.time;
             journal.found.extend(line.found);
         }
-        Ok((journal, head))
+        Ok((journal, head, (whole < bytes.len()).then_some(whole as u64)))
     }
 
     /// One in which no mark was noted yet.

@@ -1,5 +1,7 @@
 //! Where files go, and whether they may.
 
+use std::path::Path;
+
 use rustix::fs::statvfs;
 
 use super::Request;
@@ -9,10 +11,11 @@ use crate::component::files::{Placement, placements};
 use crate::finding::{Finding, Findings, bytes};
 use crate::{Context, shell};
 
-/// Looks at the places of all files that are asked for.
+/// Looks at the places of all files that are asked for; `settings` is where the settings read `cluster.conf`.
 pub(super) fn look(
     manifest: &Manifest,
     request: &Request,
+    settings: Option<&Path>,
     context: &Context,
     findings: &mut Findings,
 ) -> Vec<Placement> {
@@ -25,12 +28,23 @@ pub(super) fn look(
             format!("the bundle does not say where it was: `extract {bundle} cluster.conf --to .` brings it back");
         findings.all.push(Finding::info("cluster-conf", "cluster.conf", message));
     }
+    findings.all.extend(settings.and_then(|settings| conf_elsewhere(manifest, settings)));
     let files = placements(manifest, &request.root, &timestamp(context.now()));
     for file in &files {
         look_at(file, findings);
     }
     look_at_space(manifest, &files, findings);
     files
+}
+
+/// That the settings read another `cluster.conf` than the one that is put back.
+fn conf_elsewhere(manifest: &Manifest, settings: &Path) -> Option<Finding> {
+    let place = manifest.source.cluster_conf.as_deref()?;
+    let same = settings == place || settings.canonicalize().is_ok_and(|settings| settings == place);
+    let message =
+        format!("it is put at {}, where it was, and the settings read {}", place.display(), settings.display());
+    let hint = format!("afterwards: cp {} {}", shell::path(place), shell::path(settings));
+    (!same).then(|| Finding::info("cluster-conf-elsewhere", "cluster.conf", message).hint(hint))
 }
 
 fn look_at(file: &Placement, findings: &mut Findings) {

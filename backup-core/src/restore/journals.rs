@@ -1,6 +1,7 @@
 //! Where journals of restores are kept, and which of them is unfinished.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::plan::Plan;
@@ -44,7 +45,7 @@ impl Journals {
 
     /// Marks all journals as those of older restores.
     fn supersede(&self) -> Result<()> {
-        for path in self.paths()?.iter().filter(|path| is_current(path)) {
+        for path in paths(&self.directory)?.iter().filter(|path| is_current(path)) {
             let renamed = fs::rename(path, path.with_extension(&SUPERSEDED[1..]));
             renamed.context(|| format!("rename the journal {}", path.display()))?;
         }
@@ -66,22 +67,7 @@ impl Journals {
                 _ => error,
             })
         };
-        self.paths()?.iter().map(open).collect()
-    }
-
-    /// Paths of all journals, oldest first.
-    fn paths(&self) -> Result<Vec<PathBuf>> {
-        let doing = || format!("read the journals in {}", self.directory.display());
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(&self.directory).context(doing)? {
-            let entry = entry.context(doing)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if [SUFFIX, SUPERSEDED].iter().any(|suffix| name.ends_with(suffix)) && !name.starts_with('.') {
-                paths.push(entry.path());
-            }
-        }
-        paths.sort();
-        Ok(paths)
+        paths(&self.directory)?.iter().map(open).collect()
     }
 
     /// The restore that is to be resumed or rolled back before another one begins.
@@ -89,8 +75,7 @@ impl Journals {
     /// # Errors
     /// As [`Journals::all`].
     pub(super) fn unfinished(&self) -> Result<Option<(Journal, Head<Plan>)>> {
-        let unfinished = |progress| matches!(progress, Progress::Waiting | Progress::Begun | Progress::Undoing);
-        Ok(self.all()?.into_iter().find(|(journal, _)| unfinished(journal.progress())))
+        Ok(self.all()?.into_iter().find(|(journal, _)| is_unfinished(journal.progress())))
     }
 
     /// The journal of the last restore, which is the one to resume or roll back. An older one never is: what was
@@ -110,6 +95,50 @@ impl Journals {
                 .hint("journals belong to the user who ran the restore, and go with `restore cleanup`")
         })
     }
+}
+
+/// Names of the bundles that unfinished restores on this machine are made of, running ones too, as far as this user may see
+/// them: another user's are closed to it. Nothing is locked or changed.
+///
+/// # Errors
+/// Where that can't be seen.
+pub fn needed(context: &Context) -> Result<Vec<String>> {
+    let directory = directory(context)?;
+    match fs::read_dir(&directory) {
+        Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            return Ok(Vec::new());
+        }
+        looked => drop(looked.context(|| format!("read the journals in {}", directory.display()))?),
+    }
+    let mut names = Vec::new();
+    for path in paths(&directory)? {
+        match Journal::peek::<Plan>(&path) {
+            Ok((progress, head)) if is_unfinished(progress) => names.push(head.plan.bundle),
+            // It was ended meanwhile.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            peeked => drop(peeked?),
+        }
+    }
+    Ok(names)
+}
+
+fn is_unfinished(progress: Progress) -> bool {
+    matches!(progress, Progress::Waiting | Progress::Begun | Progress::Undoing)
+}
+
+/// Paths of all journals in a directory, oldest first.
+fn paths(directory: &Path) -> Result<Vec<PathBuf>> {
+    let doing = || format!("read the journals in {}", directory.display());
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).context(doing)? {
+        let entry = entry.context(doing)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if [SUFFIX, SUPERSEDED].iter().any(|suffix| name.ends_with(suffix)) && !name.starts_with('.') {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 /// Whether a journal is of the last restore.

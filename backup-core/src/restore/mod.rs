@@ -27,6 +27,7 @@ use tokio::sync::OnceCell;
 
 pub use current::{Current, Moved, current, unfinished};
 pub use drill::{Drill, drill};
+pub use journals::needed;
 pub use leftovers::{Gone, Leftovers, gone, leftovers};
 pub use ownership::Shown;
 pub use plan::{Plan, Planned};

@@ -92,7 +92,7 @@ pub(super) async fn preflight(
             let target = server.as_ref().map(|(target, _)| target);
             swap = Some(Swap::look(source, target, planned, &mut found).await);
         }
-        let files = files::look(source.manifest(), request, context, &mut found);
+        let files = files::look(source.manifest(), request, settings.cluster_conf.as_deref(), context, &mut found);
         let in_place = request.is_in_place() && !files.is_empty();
         let lives = in_place || (wanted && takes_place(planned, request));
         let hosts = look_at_cluster((source, lives), request, settings, context, &mut findings).await;

@@ -56,7 +56,11 @@ pub(super) async fn look(manifest: &Manifest, request: &Request, settings: &Rest
     };
     let message = format!("this machine has {version}, the bundle is of {of_bundle}");
     if fits {
-        findings.all.push(Finding::ok("release", "release", message));
+        let finding = match version == *of_bundle {
+            true => Finding::ok("release", "release", message),
+            false => Finding::info("release", "release", format!("{message}; a later one takes it")),
+        };
+        findings.all.push(finding);
         return;
     }
     let rule = match settings.release_rule {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, Known, Pruning};
+use super::{Decision, Known, Needed, Pruning};
 use crate::bundle::name::FileName;
 use crate::catalog::{Cache, Series};
 use crate::encryption::Identities;
@@ -47,7 +47,7 @@ pub async fn prune_after(
         cluster: settings.cluster.cluster_name.clone().unwrap_or_default(),
         identities,
         only: Some(series.clone()),
-        known: Known::default(),
+        known: Known { needed: Needed::of(context), ..Known::default() },
     };
     for place in places {
         let work = {

@@ -14,6 +14,7 @@ use chrono::{DateTime, Datelike, TimeDelta, Utc};
 pub use prune::Pruning;
 use serde::{Deserialize, Serialize};
 
+use crate::Context;
 use crate::catalog::Series;
 use crate::finding::{Finding, bytes};
 
@@ -66,6 +67,45 @@ pub struct Known {
     pub accepted: Vec<String>,
     /// Series whose last backup failed, and when.
     pub failed: Vec<(Series, DateTime<Utc>)>,
+    /// Names of the bundles that unfinished restores need; or why that can't be seen.
+    pub needed: Needed,
+}
+
+/// The bundles that unfinished restores on this machine need.
+#[derive(Debug, Clone)]
+pub enum Needed {
+    /// Their names.
+    Names(Vec<String>),
+    /// It can't be seen.
+    Unseen(Finding),
+}
+
+impl Default for Needed {
+    fn default() -> Self {
+        Self::Names(Vec::new())
+    }
+}
+
+impl Needed {
+    /// Looks into the journals of restores.
+    pub fn of(context: &Context) -> Self {
+        match crate::restore::needed(context) {
+            Ok(names) => Self::Names(names),
+            Err(error) => Self::Unseen(Finding::warning_from_error("restores-unseen", "restores", &error)),
+        }
+    }
+
+    fn is(&self, file: &str) -> bool {
+        let needs = |name: &String| file.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        matches!(self, Self::Names(names) if names.iter().any(needs))
+    }
+
+    fn unseen(&self) -> Option<Finding> {
+        match self {
+            Self::Names(_) => None,
+            Self::Unseen(finding) => Some(finding.clone()),
+        }
+    }
 }
 
 /// What becomes of a bundle, and why.
@@ -106,11 +146,14 @@ impl Policy {
         for (series, mut newest_first) in by_series {
             newest_first.sort_by_key(|at| Reverse((bundles[*at].created, &bundles[*at].file)));
             self.reasons(bundles, &newest_first, now, &mut reasons);
+            let needed = newest_first.iter().filter(|at| known.needed.is(&bundles[**at].file));
+            needed.for_each(|at| reasons[*at].push("an unfinished restore needs it".into()));
             let mut doubts = Vec::new();
             if newest_first.iter().any(|at| reasons[*at].is_empty()) {
                 doubts.extend(from_the_future(bundles, &newest_first, now));
                 doubts.extend(suspiciously_small(bundles, &newest_first, &known.accepted));
                 doubts.extend(last_failed(series, &bundles[newest_first[0]], &known.failed));
+                doubts.extend(known.needed.unseen());
             }
             for at in newest_first {
                 why_kept[at] = match (reasons[at].is_empty(), doubts.is_empty()) {
@@ -213,6 +256,20 @@ mod tests {
 
     fn kept(verdict: &Verdict) -> Vec<&str> {
         verdict.decisions.iter().filter(|one| one.kept).map(|one| one.file.as_str()).collect()
+    }
+
+    #[test]
+    fn what_an_unfinished_restore_needs_is_kept() {
+        let bundles: Vec<Candidate> =
+            (0..4).map(|number| Candidate { file: format!("b{number}.tgz"), ..bundle(number) }).collect();
+        let judge = |needed| {
+            Policy { last: 1, ..Policy::default() }.judge(&bundles, at(4), &Known { needed, ..Known::default() })
+        };
+        let verdict = judge(Needed::Names(vec!["b1".into(), "b".into()]));
+        assert_eq!(kept(&verdict), ["b1.tgz", "b3.tgz"]);
+        assert_eq!(verdict.decisions[1].why, "an unfinished restore needs it");
+        let unseen = judge(Needed::Unseen(Finding::warning("restores-unseen", "restores", "can't be read")));
+        assert_eq!((kept(&unseen).len(), unseen.withheld.len()), (4, 1));
     }
 
     #[test]

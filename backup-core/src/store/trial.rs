@@ -59,3 +59,21 @@ fn rename_and_remove(from: &Path, to: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_follows_no_link_and_leaves_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let precious = directory.path().join("precious");
+        fs::write(&precious, "still here").expect("a file");
+        for name in names() {
+            std::os::unix::fs::symlink(&precious, directory.path().join(name)).expect("a link");
+        }
+        of_directory(directory.path()).expect("it can be written");
+        assert_eq!(fs::read_to_string(&precious).expect("the file"), "still here");
+        assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1);
+    }
+}

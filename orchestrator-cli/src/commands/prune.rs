@@ -8,7 +8,7 @@ use backup_core::catalog::Cache;
 use backup_core::encryption::Identities;
 use backup_core::finding::Finding;
 use backup_core::ownership::{Cluster, Standing, all_asked, refuse_if_overtaken};
-use backup_core::retention::{Decision, Known, Pruning, Verdict};
+use backup_core::retention::{Decision, Known, Needed, Pruning, Verdict};
 use backup_core::runs::Runs;
 use backup_core::settings;
 use backup_core::store::{Store, blocking};
@@ -47,6 +47,7 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
         known: Known {
             accepted: prune.accept,
             failed: if prune.after_failure { Vec::new() } else { Runs::of(context)?.failed()? },
+            needed: Needed::of(context),
         },
     };
     let standing = Standing::noted(cluster, context)?;

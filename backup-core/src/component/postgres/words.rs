@@ -107,6 +107,19 @@ mod tests {
     }
 
     #[test]
+    fn what_may_pass_is_told_by_errors_and_not_by_names() {
+        for (text, passes) in [
+            ("pg_restore: error: could not execute query: ERROR:  out of memory", true),
+            ("psql:<stdin>:3: ERROR:  deadlock detected", true),
+            ("pg_restore: fatal: could not write: No space left on device", true),
+            ("pg_restore: creating INDEX \"public.out of memory\"", false),
+            ("Command was: SELECT 'deadlock detected'", false),
+        ] {
+            assert_eq!(may_pass(text), passes, "{text}");
+        }
+    }
+
+    #[test]
     fn values_are_cut_out_of_messages() {
         let cases = [
             ("invalid input syntax for type integer: \"hunter2\"", "invalid input syntax for type integer: \"…\""),

@@ -17,15 +17,19 @@ const FOUND: &str = "found ";
 
 /// Begins the notes, once everything that comes before rows is there, with what was found on the way.
 pub(super) async fn begin(connection: &Connection, found: &[Finding]) -> Result<()> {
-    let json = serde_json::to_string(found).context(|| "write the restore's notes".into())?;
-    // The database need not have all characters.
-    let json: String = json.chars().flat_map(ascii).collect();
+    let json = as_ascii(found)?;
     let sql = format!(
         "BEGIN; CREATE SCHEMA {SCHEMA}; CREATE TABLE {SCHEMA}.done (what text PRIMARY KEY, rows bigint NOT NULL); \
          COMMENT ON TABLE {SCHEMA}.done IS {}; COMMIT",
         sql::literal(&format!("{FOUND}{json}"))
     );
     connection.batch_execute(&sql).await.map_err(|error| query_failed("begin the restore's notes", &error))
+}
+
+/// Findings as JSON that any database can hold: not every encoding has all characters.
+fn as_ascii(found: &[Finding]) -> Result<String> {
+    let json = serde_json::to_string(found).context(|| "write the restore's notes".into())?;
+    Ok(json.chars().flat_map(ascii).collect())
 }
 
 /// A character as JSON has it in a text, in ASCII.
@@ -84,4 +88,18 @@ pub(super) fn forget(what: &[&str]) -> String {
 pub(super) async fn end(connection: &Connection) -> Result<()> {
     let dropped = connection.batch_execute(&format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")).await;
     dropped.map_err(|error| query_failed("end the restore's notes", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_read_back_from_ascii() {
+        let found =
+            [Finding::warning("left-for-later", "café 表 𝄞", "value \"…\" of \u{fffd}").hint("GRANT … TO \"ü\"")];
+        let json = as_ascii(&found).expect("JSON");
+        assert!(json.is_ascii(), "{json}");
+        assert_eq!(serde_json::from_str::<Vec<Finding>>(&json).expect("findings"), found);
+    }
 }
