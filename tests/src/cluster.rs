@@ -30,7 +30,8 @@ impl Cluster {
         let cluster = Self { network, place, server };
         let backup =
             inside(&cluster.network, &cluster.place.backup(&cluster.server, &[]), true).output().expect("it runs");
-        assert!(backup.status.success(), "{}", describe(&backup));
+        // A cluster without a name is warned of.
+        assert!(matches!(backup.status.code(), Some(0 | 3)), "{}", describe(&backup));
         let bundle = cluster.place.bundles().pop().expect("a bundle").display().to_string();
         let restore = cluster.place.restore(&cluster.server, &["--release", "2.6.3", "--yes", "--file", &bundle]);
         let restore = inside(&cluster.network, &restore, true).output().expect("it runs");

@@ -12,7 +12,7 @@ use crate::bundle::name::timestamp;
 use crate::bundle::pack::cores;
 use crate::bundle::reader::OpenBundle;
 use crate::component::postgres::connection::connect_first;
-use crate::component::postgres::{self, Names, Target, server_findings};
+use crate::component::postgres::{self, Names, Target, older_than_pg_dump, server_findings};
 use crate::finding::{Finding, Findings, bytes};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
@@ -43,6 +43,9 @@ pub(super) async fn look_at_server(
     let facts = findings.keep("postgres-server", &place, postgres::server(&connection).await)?;
     let source = manifest.and_then(|manifest| manifest.source.postgres.as_ref());
     findings.all.extend(server_findings(&facts, &place, source));
+    if request.cluster_conf.is_none() {
+        findings.all.extend(source.and_then(|source| older_than_pg_dump(&facts, &place, source)));
+    }
     let half_built = findings.keep("postgres-server", &place, postgres::half_built(&connection).await);
     let others = half_built.iter().flatten().filter(|name| !own.contains(name));
     findings.all.extend(others.map(|name| half_built_finding(name)));

@@ -135,7 +135,7 @@ fn of_schedule(status: &Status) -> Option<Finding> {
     }
     let names: Vec<&str> = idle.iter().map(|job| job.job.name()).collect();
     let message = format!(
-        "nothing begins {} by itself: no timer and no crontab of this machine does, and `schedule run` did not in time",
+        "nothing begins {} by itself: no timer and no crontab of this machine does, and no loop did in time",
         names.join(" and ")
     );
     // Without a drill there are bundles all the same; and who can't see the runs does not know whether there were some.

@@ -157,13 +157,20 @@ pub const SLIPS: &[Slip] = &[
         "error: write to /proc/x",
         Some("give the user that runs the backup write permission there, or name another place with --to"),
     ),
-    ("backup -c cluster.conf --release 1 --to {b}", 1, "error: write to {b}", Some("name a directory with --to")),
+    (
+        "backup -c cluster.conf --release 1 --to {b}",
+        2,
+        "error: read an address: {b} is called as a file is, and a store is a directory",
+        Some(
+            "name the directory: each bundle in it is named by its time; the commands show and verify take a single bundle",
+        ),
+    ),
     (
         "list {b}",
-        1,
-        "error: list {b}",
+        2,
+        "error: read an address: {b} is called as a file is, and a store is a directory",
         Some(
-            "name the directory that keeps the bundles; the command show takes a single one: `orchestrator-cli show {b}`",
+            "name the directory: each bundle in it is named by its time; the commands show and verify take a single bundle",
         ),
     ),
     ("verify", 2, "error: the following required arguments were not provided:", None),

@@ -38,7 +38,8 @@ pub(crate) use head::{Head, Keys, Relation, primary_keys};
 pub(crate) use live::{Live, Piece, Pieces};
 pub(crate) use load::EXTENSION_VERSION;
 pub use load::{
-    Load, Names, Script, Sessions, Target, check_ways_back, drop_database, server_findings, swap, swap_back, swapped,
+    Load, Names, Script, Sessions, Target, check_ways_back, drop_database, older_than_pg_dump, server_findings, swap,
+    swap_back, swapped,
 };
 pub(crate) use meaning::{has_money, session as session_of};
 pub use pitfalls::pitfalls;

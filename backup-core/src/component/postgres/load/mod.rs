@@ -23,7 +23,7 @@ mod swap;
 use std::sync::Arc;
 
 pub(crate) use confirm::EXTENSION_VERSION;
-pub use readiness::server_findings;
+pub use readiness::{older_than_pg_dump, server_findings};
 pub use script::Script;
 pub use sessions::Sessions;
 pub use shadow::drop_database;

@@ -43,7 +43,6 @@ pub fn server_findings(facts: &ServerFacts, place: &str, source: Option<&Server>
             "where something in the databases needs it: add it to shared_preload_libraries and restart PostgreSQL first",
         ));
     }
-    findings.extend(source.and_then(|source| older_than_pg_dump(facts, place, source)));
     findings.extend(source.and_then(|source| closed_public(facts, place, source)));
     findings
 }
@@ -63,8 +62,9 @@ fn closed_public(facts: &ServerFacts, place: &str, source: &Server) -> Option<Fi
     Some(finding.hint("in a database whose roles need it, after the restore: GRANT CREATE ON SCHEMA public TO PUBLIC"))
 }
 
-/// What pg_dump of version 17 and newer sets first, older servers do not know, whatever the version of the bundle's server.
-fn older_than_pg_dump(facts: &ServerFacts, place: &str, source: &Server) -> Option<Finding> {
+/// What pg_dump of version 17 and newer sets first, older servers do not know, whatever the version of the bundle's server. Of a
+/// script that is left out.
+pub fn older_than_pg_dump(facts: &ServerFacts, place: &str, source: &Server) -> Option<Finding> {
     let by = source.pg_dump_major();
     if by < 17 || facts.major() >= 17 || facts.major() < source.version_number / 10_000 {
         return None;
