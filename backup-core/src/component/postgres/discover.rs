@@ -60,7 +60,7 @@ pub struct DatabaseFacts {
     pub size: u64,
     /// Settings.
     pub settings: Vec<Setting>,
-    /// What its sessions begin with of what [`super::meaning::session`] asks; empty until that has been asked in it.
+    /// What its sessions begin with, of the settings that decide what values mean; empty until that has been asked in it.
     pub session: BTreeMap<String, String>,
     /// Whether it has amounts of money.
     pub money: bool,
