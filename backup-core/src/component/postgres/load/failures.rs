@@ -22,29 +22,16 @@ const LATER: [&str; 11] = [
     "PUBLICATION TABLES IN SCHEMA",
     "SECURITY LABEL",
     "STATISTICS",
-    "STATISTICS DATA",
+    OF_ROWS,
 ];
 /// Constraints that can be made for new rows alone.
 const NOT_VALID: [&str; 2] = ["CHECK CONSTRAINT", "FK CONSTRAINT"];
 /// What rows lie in or are made of: without it nothing is left to restore.
 const NEEDED: [&str; 8] = ["DEFAULT", "DOMAIN", "EXTENSION", "SCHEMA", "SEQUENCE", "TABLE", "TABLE ATTACH", "TYPE"];
-/// Kinds whose statements are shown. Those of others may hold a password, a token, or values of rows.
-const SHOWN: [&str; 14] = [
-    "ACL",
-    "CHECK CONSTRAINT",
-    "COMMENT",
-    "CONSTRAINT",
-    "DEFAULT ACL",
-    "FK CONSTRAINT",
-    "INDEX",
-    "INDEX ATTACH",
-    "MATERIALIZED VIEW DATA",
-    "PUBLICATION",
-    "PUBLICATION TABLE",
-    "PUBLICATION TABLES IN SCHEMA",
-    "SECURITY LABEL",
-    "STATISTICS",
-];
+/// Beside what can be made later and constraints, kinds whose statements are shown. Those of others may hold a password or a token.
+const SHOWN: [&str; 2] = ["CONSTRAINT", "INDEX"];
+/// Its statement holds values of rows.
+const OF_ROWS: &str = "STATISTICS DATA";
 /// The most entries that an error names.
 const NAMED: usize = 10;
 
@@ -148,7 +135,8 @@ impl Entry {
 
     /// What makes it, for people, where it is nothing secret.
     fn sql(&self) -> Option<String> {
-        self.is(&SHOWN).then(|| String::from_utf8_lossy(&self.statement).into_owned())
+        let shown = self.kind != OF_ROWS && (self.is(&LATER) || self.is(&NOT_VALID) || self.is(&SHOWN));
+        shown.then(|| String::from_utf8_lossy(&self.statement).into_owned())
     }
 
     fn is(&self, kinds: &[&str]) -> bool {
