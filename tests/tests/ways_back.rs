@@ -2,7 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::Output;
+use std::sync::Arc;
 
+use backup_core::Context;
+use backup_core::component::release::Origin;
+use backup_core::context::Environment;
+use backup_core::restore::{self, Request};
+use backup_core::settings::RestoreSettings;
+use chrono::DateTime;
 use fixtures::{Postgres, forget_libpq};
 use system_tests::{Workplace, describe, last_line};
 
@@ -168,4 +175,33 @@ fn what_an_unfinished_restore_needs_is_not_deleted() {
     let resumed = stage.run(&stage.target, &["--resume"]);
     assert!(last_line(&resumed).starts_with("restored in "), "{}", describe(&resumed));
     assert!(planned().contains("delete  no rule keeps it"), "{}", planned());
+}
+
+#[tokio::test]
+async fn restores_of_one_moment_set_aside_what_is_there_under_names_of_their_own() {
+    let stage = Stage::new();
+    let state = ("STATE_DIRECTORY", stage.place.path("state").display().to_string());
+    let variables = stage.target.variables().into_iter().chain([state]);
+    let variables = variables.map(|(name, value)| (name.to_owned(), value)).collect();
+    let environment = Environment { variables, host: "here".into(), ..Environment::default() };
+    let clock = Arc::new(|| DateTime::from_timestamp(1_800_000_000, 0).expect("a time"));
+    let context = Context { clock, ..Context::new(environment) };
+    for _ in 0..3 {
+        let release = Some(Origin::Given("2.6.3".into()));
+        let request =
+            Request { file: stage.bundle.clone(), root: stage.place.path("root"), release, ..Request::default() };
+        let prepared = restore::prepare(&request, &RestoreSettings::default(), &context).await.expect("no other one");
+        prepared.apply(&context).await.expect("a restore");
+    }
+    let aside =
+        "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE datname LIKE 'orchestrator\\_b%'";
+    assert_eq!(
+        stage.target.sql("postgres", aside),
+        "orchestrator_before_20270115T080000Z orchestrator_before_20270115T080001Z orchestrator_before_20270115T080002Z"
+    );
+    let conf = stage.place.path("root").join(stage.place.path("cluster.conf").strip_prefix("/").expect("absolute"));
+    let beside = std::fs::read_dir(conf.parent().expect("a directory")).expect("entries").flatten();
+    let mut names: Vec<String> = beside.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["cluster.conf", "cluster.conf_before_20270115T080001Z", "cluster.conf_before_20270115T080002Z"]);
 }

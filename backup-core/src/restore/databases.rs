@@ -8,7 +8,6 @@ use super::Request;
 use super::plan::{Planned, beside};
 use super::source::{Pair, Source};
 use crate::bundle::manifest::{Database, Manifest, Server};
-use crate::bundle::name::timestamp;
 use crate::bundle::pack::cores;
 use crate::bundle::reader::OpenBundle;
 use crate::component::postgres::connection::connect_first;
@@ -101,13 +100,14 @@ pub(super) fn administrative<'n>(mut restored: impl Iterator<Item = &'n str>) ->
     if restored.any(|name| name == "postgres") { "template1" } else { "postgres" }
 }
 
-/// Looks at every database that is asked for; returns the roles that will be made, and the databases' names.
+/// Looks at every database that is asked for; returns the roles that will be made, and the databases' names, which end in
+/// `moment` while they stand aside.
 pub(super) async fn look(
     request: &Request,
     source: &Source,
     target: &Target,
+    moment: &str,
     findings: &mut Findings,
-    context: &Context,
 ) -> Option<(Vec<String>, Vec<Planned>)> {
     let manifest = source.manifest();
     for (wanted, _) in &request.databases {
@@ -124,7 +124,6 @@ pub(super) async fn look(
         }
     }
     let roles = look_at_roles(source, target, findings).await?;
-    let timestamp = timestamp(context.now());
     let mut planned: Vec<Planned> = Vec::new();
     let mut size = 0u64;
     for (index, database, name) in request.chosen(manifest) {
@@ -150,7 +149,7 @@ pub(super) async fn look(
         }
         let Some((occupant, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
         findings.all.extend(found);
-        let [shadow, before] = ["restore", "before"].map(|infix| beside(name, infix, &timestamp));
+        let [shadow, before] = ["restore", "before"].map(|infix| beside(name, infix, moment));
         if let (Source::Pair(pair), Some(_)) = (source, occupant) {
             look_at_occupant(pair, name, target, findings).await;
         }

@@ -13,6 +13,7 @@ use super::source::{Source, look_at_bundle};
 use super::steps::{self, steps};
 use super::{KIND, Request, work};
 use crate::bundle::manifest::{Server, Sha256Digest};
+use crate::bundle::name::timestamp;
 use crate::component::postgres::{self, Target, Throwaway, Tools};
 use crate::event::Ticker;
 use crate::finding::{Finding, Findings, Severity};
@@ -129,7 +130,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let jobs = settings.jobs.unwrap_or_else(default_jobs);
     let target = Target { parameters, tools, jobs };
     make_tablespaces(&target, &throwaway, &bundle.content("databases/globals.sql")?).await?;
-    let looked = databases::look(&request, &source, &target, &mut findings, context).await;
+    let looked = databases::look(&request, &source, &target, &timestamp(begun), &mut findings).await;
     // What this machine lacks says nothing of the bundle.
     let (roles, databases) = match (findings.refusal(), looked) {
         (None, Some(looked)) => looked,

@@ -6,17 +6,16 @@ use rustix::fs::statvfs;
 
 use super::Request;
 use crate::bundle::manifest::Manifest;
-use crate::bundle::name::timestamp;
 use crate::component::files::{Placement, placements};
 use crate::finding::{Finding, Findings, bytes};
-use crate::{Context, shell};
+use crate::shell;
 
-/// Looks at the places of all files that are asked for; `settings` is where the settings read `cluster.conf`.
+/// Looks at the places of all files that are asked for; `settings` is where the settings read `cluster.conf`, and what stands aside ends in `moment`.
 pub(super) fn look(
     manifest: &Manifest,
     request: &Request,
     settings: Option<&Path>,
-    context: &Context,
+    moment: &str,
     findings: &mut Findings,
 ) -> Vec<Placement> {
     if !request.files_wanted() || manifest.component().is_some() {
@@ -29,7 +28,7 @@ pub(super) fn look(
         findings.all.push(Finding::info("cluster-conf", "cluster.conf", message));
     }
     findings.all.extend(settings.and_then(|settings| conf_elsewhere(manifest, settings)));
-    let files = placements(manifest, &request.root, &timestamp(context.now()));
+    let files = placements(manifest, &request.root, moment);
     for file in &files {
         look_at(file, findings);
     }

@@ -8,6 +8,7 @@ mod files;
 mod format_1;
 mod journals;
 mod leftovers;
+mod moment;
 mod ownership;
 mod plan;
 mod preflight;

@@ -6,7 +6,7 @@ use super::cluster::Hosts;
 use super::journals::Journals;
 use super::plan::{Plan, Planned};
 use super::source::{self, Source};
-use super::{Component, Request, Swap, cluster, databases, files, release, steps, whose};
+use super::{Component, Request, Swap, cluster, databases, files, moment, release, steps, whose};
 use crate::component::postgres::Target;
 use crate::finding::{Finding, Findings, Severity};
 use crate::settings::RestoreSettings;
@@ -80,19 +80,20 @@ pub(super) async fn preflight(
     }
     let (mut plan, mut swap) = (None, None);
     if let Some(source) = &source {
+        let on_server = server.as_ref().map(|(target, _)| target);
+        let moment = moment::free(source.manifest(), request, on_server, context, &mut found).await;
         let mut databases = Some((Vec::new(), Vec::new()));
         if wanted {
             databases = match &server {
-                Some((target, _)) => databases::look(request, source, target, &mut found, context).await,
+                Some((target, _)) => databases::look(request, source, target, &moment, &mut found).await,
                 None => None,
             };
         }
         let planned = databases.as_ref().map(|(_, planned)| planned.as_slice());
         if let Some(planned) = planned {
-            let target = server.as_ref().map(|(target, _)| target);
-            swap = Some(Swap::look(source, target, planned, &mut found).await);
+            swap = Some(Swap::look(source, on_server, planned, &mut found).await);
         }
-        let files = files::look(source.manifest(), request, settings.cluster_conf.as_deref(), context, &mut found);
+        let files = files::look(source.manifest(), request, settings.cluster_conf.as_deref(), &moment, &mut found);
         let in_place = request.is_in_place() && !files.is_empty();
         let lives = in_place || (wanted && takes_place(planned, request));
         let hosts = look_at_cluster((source, lives), request, settings, context, &mut findings).await;

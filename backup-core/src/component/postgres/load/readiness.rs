@@ -190,6 +190,17 @@ impl Target {
         Ok((Some(row.get(5)), occupant_findings(name, &row)))
     }
 
+    /// Whether some database's name ends in `ending`.
+    ///
+    /// # Errors
+    /// A failed query.
+    pub async fn has_name_with_ending(&self, ending: &str) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE pg_catalog.right(datname::text, \
+            pg_catalog.length($1)) = $1)";
+        let row = self.administer().await?.query_one(sql, &[&ending]).await;
+        Ok(row.map_err(|error| query_failed("look at the databases' names", &error))?.get(0))
+    }
+
     /// Where the server keeps its data, if it may be told.
     ///
     /// # Errors
