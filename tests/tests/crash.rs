@@ -7,9 +7,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use fixtures::{Postgres, forget_libpq};
+use fixtures::{Installation, Postgres, forget_libpq};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
-use system_tests::{Workplace, describe, state};
+use system_tests::{Workplace, describe, last_line, state};
 
 /// What can be restored.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +26,19 @@ struct Stage {
     server: Postgres,
     before: String,
     after: String,
+    /// How an undisturbed restore ends: its exit code, and what it warns of.
+    end: (Option<i32>, Value),
     marks: usize,
+    /// The mark at which the swap begins.
+    swap: usize,
 }
+
+/// What is found at several steps: by the preflight alone, while settings are set, and when a foreign key is made.
+const ELSEWHERE: &str = "timezone = 'Asia/Tokyo'";
+const UNKNOWN_SETTING: &str = "INSERT INTO pg_db_role_setting SELECT oid, 0, '{no_such_setting=1}' FROM pg_database WHERE datname = 'orchestrator' \
+    ON CONFLICT (setdatabase, setrole) DO UPDATE SET setconfig = pg_db_role_setting.setconfig || excluded.setconfig";
+const ORPHAN: &str = "CREATE TABLE public.parent (id int PRIMARY KEY); CREATE TABLE public.child (id int CONSTRAINT of_parent REFERENCES public.parent); \
+    SET session_replication_role = replica; INSERT INTO public.child VALUES (1)";
 
 impl Stage {
     /// One of every kind.
@@ -35,9 +47,11 @@ impl Stage {
     }
 
     fn new(from: From) -> Self {
-        let source = Postgres::start();
+        let source = Postgres::start_version(&Installation::usual(), ELSEWHERE);
         source.load_sample(30);
         source.sql("postgres", "DROP DATABASE orchestrator_archive");
+        source.sql("orchestrator", ORPHAN);
+        source.sql("postgres", UNKNOWN_SETTING);
         let place = Workplace::default();
         let home = place.path("home");
         fs::create_dir_all(home.join("keys")).expect("a directory");
@@ -50,7 +64,7 @@ impl Stage {
         place.write("settings.toml", settings);
         let mut backup = place.cli(&["backup", "--config", "settings.toml", "--release", "2.6.3", "--to", "bundles"]);
         let backup = backup.envs(source.variables()).output().expect("it runs");
-        assert!(backup.status.success(), "{}", describe(&backup));
+        assert!([Some(0), Some(3)].contains(&backup.status.code()), "{}", describe(&backup));
         let restore = match from {
             From::Bundle => place.bundles(),
             From::Pair => {
@@ -72,12 +86,23 @@ impl Stage {
         }
         server.sql("postgres", "CREATE DATABASE orchestrator CONNECTION LIMIT 7");
         server.sql("orchestrator", "CREATE TABLE precious AS SELECT 'still here' AS what");
-        let mut stage = Self { place, restore, server, before: String::new(), after: String::new(), marks: 0 };
+        if matches!(from, From::Pair) {
+            // Its settings are those of the live database.
+            server.sql("postgres", UNKNOWN_SETTING);
+        }
+        let (before, after, end) = (String::new(), String::new(), (None, Value::Null));
+        let mut stage = Self { place, restore, server, before, after, end, marks: 0, swap: 0 };
         stage.before = stage.state();
-        let whole = stage.run(0, "restore");
-        assert!(whole.status.success(), "{}", describe(&whole));
+        stage.end = stage.undisturbed();
+        let codes = ["sessions-differ", "setting-not-taken", "constraint-not-valid"];
+        let expected = if matches!(from, From::Pair) { &codes[1..] } else { &codes[..] };
+        let warned = stage.end.1.as_array().expect("warnings").iter().map(|warning| warning["code"].clone());
+        let warned: Vec<Value> = warned.collect();
+        assert!(expected.iter().all(|code| warned.contains(&Value::from(*code))), "{}", stage.end.1);
         stage.after = stage.state();
         stage.marks = stage.journal().lines().count() - 1;
+        stage.swap =
+            stage.journal().lines().position(|line| line.contains("\"step\":\"postgres/swap\"")).expect("a swap");
         stage.roll_back("a whole run");
         stage
     }
@@ -100,6 +125,30 @@ impl Stage {
         command.env("STATE_DIRECTORY", self.place.path("state")).output().expect("it runs")
     }
 
+    /// Restores without being killed.
+    fn undisturbed(&self) -> (Option<i32>, Value) {
+        let paths: Vec<&str> = self.restore.iter().map(|path| path.to_str().expect("UTF-8")).collect();
+        match paths[..] {
+            [bundle] => self.ended(&["--release", "2.6.3", "--file", bundle], "a whole run"),
+            [script, conf, ..] => {
+                let arguments = ["--config", "settings.toml", "--sql", script, "--cluster-conf", conf];
+                self.ended(&arguments, "a whole run")
+            }
+            [] => panic!("nothing to restore"),
+        }
+    }
+
+    /// How the program ends that restores or resumes.
+    fn ended(&self, arguments: &[&str], when: &str) -> (Option<i32>, Value) {
+        let mut restore = self.place.restore(&self.server, &["--yes", "--json", "--quiet"]);
+        let output = restore.args(arguments).output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let document: Value =
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{when}: {}\n{}", self.journal(), describe(&output)));
+        assert_eq!(output.status.code(), Some(3), "{when}: {}\n{}", self.journal(), describe(&output));
+        (output.status.code(), document["result"]["warnings"].clone())
+    }
+
     /// Begins a restore that is killed at a mark.
     fn kill_at(&self, mark: usize) {
         let killed = self.run(mark, "restore");
@@ -117,8 +166,7 @@ impl Stage {
     }
 
     fn go_on(&self, when: &str) {
-        let resumed = self.run(0, "resume");
-        assert!(resumed.status.success(), "{when}: {}\n{}", self.journal(), describe(&resumed));
+        assert_eq!(self.ended(&["--resume"], when), self.end, "{when}: it ends with other findings");
         let state = self.state();
         let other = state.lines().zip(self.after.lines()).find(|(found, expected)| found != expected);
         assert!(state == self.after, "{when}: resumed, it ends in another state: {other:?}");
@@ -189,6 +237,31 @@ fn a_rollback_that_is_killed_is_gone_on_with() {
             stage.roll_back(&format!("rollback killed at mark {mark}"));
         }
     }
+}
+
+#[test]
+fn a_database_is_said_to_be_held_where_it_is_and_not_for_other_causes() {
+    let stage = Stage::new(From::Bundle);
+    stage.kill_at(stage.swap);
+    let refused = |expected: &str, held: bool| {
+        let output = stage.place.restore(&stage.server, &["--resume"]).output().expect("it runs");
+        let said = describe(&output);
+        assert_eq!(output.status.code(), Some(14), "{said}");
+        assert!(said.contains(expected) && said.contains("something holds a database") == held, "{said}");
+        assert_eq!(last_line(&output).contains("--resume"), held, "{said}");
+    };
+    stage.server.sql("orchestrator", "BEGIN; CREATE TABLE held (); PREPARE TRANSACTION 'held'");
+    refused("being accessed by other users", true);
+    stage.server.sql("orchestrator", "ROLLBACK PREPARED 'held'");
+    let head: Value =
+        serde_json::from_str(stage.journal().lines().next().expect("a head").split_once(' ').expect("a check").1)
+            .expect("JSON");
+    let before = head["plan"]["databases"][0]["names"]["before"].as_str().expect("a name").to_owned();
+    stage.server.sql("postgres", &format!("CREATE DATABASE \"{before}\""));
+    refused("already exists", false);
+    stage.server.sql("postgres", &format!("DROP DATABASE \"{before}\""));
+    stage.go_on("once nothing stands in its way");
+    stage.roll_back("once nothing stood in its way");
 }
 
 /// Writes a journal anew, each line changed and its check made anew: as another version of this program would have it.

@@ -50,12 +50,21 @@ pub struct Head<P> {
     steps: Vec<StepId>,
     /// What its steps are made of.
     pub plan: P,
+    /// What was found before it began, and did not stop it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    found: Vec<Finding>,
 }
 
 impl<P: Recipe> Head<P> {
     /// A plan of this version's format.
     pub fn new(kind: &str, created: DateTime<Utc>, plan: P) -> Self {
-        Self { format: FORMAT, tool: TOOL.into(), kind: kind.into(), created, steps: plan.step_ids(), plan }
+        let steps = plan.step_ids();
+        Self { format: FORMAT, tool: TOOL.into(), kind: kind.into(), created, steps, plan, found: Vec::new() }
+    }
+
+    /// The same with what was found before it began.
+    pub fn with_found(self, found: Vec<Finding>) -> Self {
+        Self { found, ..self }
     }
 
     /// Its steps as a journal notes them. A title of format 1 that is none of this plan's stays what it is: nobody finds it.
@@ -88,6 +97,9 @@ struct Line {
     /// What the step found and did not stop at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     found: Vec<Finding>,
+    /// What the operator accepted when the plan was gone on with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    accepted: Vec<String>,
 }
 
 /// An open journal.
@@ -100,6 +112,7 @@ pub struct Journal {
     latest: DateTime<Utc>,
     steps: Vec<Noted>,
     found: Vec<Finding>,
+    accepted: Vec<String>,
     /// Whether a mark could not be written: what stands in the file then can't be added to.
     broken: bool,
 }
@@ -164,7 +177,8 @@ impl Journal {
                 .follow(|step| step.key == line.step, &line.step, line.mark)
                 .context(|| format!("the journal {shown}, line {}", number + 2))?;
             journal.latest = line.time;
-            journal.found.extend(line.found);
+            journal.keep(line.found);
+            journal.accepted.extend(line.accepted);
         }
         Ok((journal, head, (whole < bytes.len()).then_some(whole as u64)))
     }
@@ -172,7 +186,17 @@ impl Journal {
     /// One in which no mark was noted yet.
     fn at<P: Recipe>(file: File, path: &Path, check: String, head: &Head<P>) -> Self {
         let (path, tool, latest, steps) = (path.into(), head.tool.clone(), head.created, head.noted());
-        Self { file, path, tool, check, latest, steps, found: Vec::new(), broken: false }
+        let found = head.found.clone();
+        Self { file, path, tool, check, latest, steps, found, accepted: Vec::new(), broken: false }
+    }
+
+    /// Keeps findings. A step that is done again finds the same again, and so may another one.
+    fn keep(&mut self, found: Vec<Finding>) {
+        for finding in found {
+            if !self.found.contains(&finding) {
+                self.found.push(finding);
+            }
+        }
     }
 
     /// Where it is.
@@ -193,9 +217,26 @@ impl Journal {
         self.latest
     }
 
-    /// What the steps found that are done, and did not stop at.
+    /// What was found before the plan began and by the steps that are done, and stopped nothing; each once.
     pub fn found(&self) -> &[Finding] {
         &self.found
+    }
+
+    /// What the operator has accepted since the plan was made.
+    pub fn accepted(&self) -> &[String] {
+        &self.accepted
+    }
+
+    /// Notes what the operator accepts from now on, with the step that comes next. Nothing is noted where all is done.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn accept(&mut self, accepted: &[String], time: DateTime<Utc>) -> Result<()> {
+        let new: Vec<String> = accepted.iter().filter(|name| !self.accepted.contains(name)).cloned().collect();
+        let next = self.steps.iter().find(|step| step.status != Status::Applied).map(|step| step.id.clone());
+        let Some(next) = next.filter(|_| !new.is_empty()) else { return Ok(()) };
+        let step = String::new();
+        self.write(&next, Line { time, step, mark: Mark::Begin, found: Vec::new(), accepted: new })
     }
 
     /// What wrote it.
@@ -234,6 +275,11 @@ impl Journal {
     /// # Errors
     /// Where it can't be written, or can't follow what is noted.
     pub(super) fn note(&mut self, step: &StepId, mark: Mark, time: DateTime<Utc>, found: Vec<Finding>) -> Result<()> {
+        self.write(step, Line { time, step: String::new(), mark, found, accepted: Vec::new() })
+    }
+
+    /// Appends a line about a step, which it calls by what the journal calls it.
+    fn write(&mut self, step: &StepId, mut line: Line) -> Result<()> {
         if self.broken {
             let path = self.path.display();
             return Err(Error::new(
@@ -242,16 +288,17 @@ impl Journal {
             ));
         }
         // Before it is written: a mark that can't follow would make a damaged journal of a sound one.
-        let step = self.follow(|noted| noted.id == *step, step.as_str(), mark)?.key.clone();
+        line.step = self.follow(|noted| noted.id == *step, step.as_str(), line.mark)?.key.clone();
         let doing = || format!("write the journal {}", self.path.display());
-        let (check, line) = line_after(&self.check, &Line { time, step, mark, found: found.clone() }).context(doing)?;
+        let (check, text) = line_after(&self.check, &line).context(doing)?;
         self.broken = true;
-        self.file.write_all(line.as_bytes()).context(doing)?;
+        self.file.write_all(text.as_bytes()).context(doing)?;
         self.file.sync_data().context(doing)?;
         self.broken = false;
         self.check = check;
-        self.latest = time;
-        self.found.extend(found);
+        self.latest = line.time;
+        self.keep(line.found);
+        self.accepted.extend(line.accepted);
         Ok(())
     }
 

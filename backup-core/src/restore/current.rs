@@ -86,13 +86,14 @@ impl Current {
             let error = Error::new(Kind::Unfinished, "resume the restore: its rollback has begun");
             return Err(error.hint("end it with `restore --rollback`"));
         }
-        let Head { mut plan, created, .. } = self.head;
-        plan.accept_missing.extend_from_slice(moved.accept_missing);
-        let bundle = plan.bundle.clone();
-        let reopened = reopen(plan, moved, settings, context).await;
-        let progress = self.journal.progress();
-        let work = reopened.map_err(|error| failed(error, format!("resume the restore of {bundle}"), progress))?;
-        go_on(&work, &steps(&work), self.journal, created, Vec::new()).await
+        let Self { mut journal, head: Head { mut plan, created, .. }, _journals } = self;
+        let (bundle, progress) = (plan.bundle.clone(), journal.progress());
+        let failed = |error| failed(error, format!("resume the restore of {bundle}"), progress);
+        // Noted before anything is done, so that whoever resumes once more need not name it again.
+        journal.accept(moved.accept_missing, context.now()).map_err(failed)?;
+        plan.accept_missing.extend_from_slice(journal.accepted());
+        let work = reopen(plan, moved, settings, context).await.map_err(failed)?;
+        go_on(&work, &steps(&work), journal, created).await
     }
 
     /// Returns to what was there before.

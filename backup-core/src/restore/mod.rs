@@ -122,9 +122,9 @@ impl Prepared {
         let created = context.now();
         let work = work(plan, target, Some(source), context);
         let steps = steps(&work);
-        let journal = journals.create(&Head::new(KIND, created, work.plan.clone()))?;
         let warnings = preflight.findings.into_iter().filter(|finding| finding.severity == Severity::Warning);
-        go_on(&work, &steps, journal, created, warnings.collect()).await
+        let head = Head::new(KIND, created, work.plan.clone()).with_found(warnings.collect());
+        go_on(&work, &steps, journals.create(&head)?, created).await
     }
 }
 
@@ -175,7 +175,6 @@ async fn go_on(
     steps: &[Box<dyn Step>],
     mut journal: Journal,
     created: DateTime<Utc>,
-    mut warnings: Vec<Finding>,
 ) -> Result<Outcome> {
     let context = &work.context;
     let ticker = Ticker::start(work.meter.clone(), context.clone());
@@ -198,7 +197,7 @@ async fn go_on(
         };
         Error::new(Kind::Unfinished, format!("the restore stopped half way; {live}")).because(error).hint(hint)
     })?;
-    warnings.extend_from_slice(journal.found());
+    let mut warnings = journal.found().to_vec();
     let source = work.source()?;
     let manifest = source.manifest();
     let mut databases = Vec::new();

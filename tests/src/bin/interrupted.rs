@@ -1,6 +1,6 @@
 //! The `restore` command of the tests of crashes: it kills itself right after its n-th mark was noted in the journal.
 //!
-//! `interrupted N restore BUNDLE` or `restore SCRIPT CLUSTER_CONF PLACE`, `interrupted N resume`, `interrupted N rollback`
+//! `interrupted N restore BUNDLE` or `restore SCRIPT CLUSTER_CONF PLACE`, `interrupted N resume [ACCEPTED…]`, `interrupted N rollback`
 //! and `interrupted N cleanup`; `interrupted N deploy CONFIG` and `interrupted N resume-deploy CONFIG`. N = 0 lets it come to its end.
 
 use std::sync::Arc;
@@ -49,7 +49,11 @@ async fn main() -> Result<()> {
             let request = Request { file: file.into(), cluster_conf, release, jobs: Some(2), ..Request::default() };
             restore::prepare(&request, &settings, &context).await?.apply(&context).await.map(drop)
         }
-        ["resume"] => restore::current(&context)?.resume(Moved::default(), &settings, &context).await.map(drop),
+        ["resume", accepted @ ..] => {
+            let accepted: Vec<String> = accepted.iter().map(|name| (*name).into()).collect();
+            let moved = Moved { accept_missing: &accepted, ..Moved::default() };
+            restore::current(&context)?.resume(moved, &settings, &context).await.map(drop)
+        }
         ["rollback"] => restore::current(&context)?.rollback(&settings, &context).await.map(drop),
         ["deploy", config] => {
             let settings = settings::load(config.as_ref())?;

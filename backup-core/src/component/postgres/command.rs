@@ -63,12 +63,17 @@ impl Running {
     ///
     /// # Errors
     /// Where it failed, with the end of what it wrote to standard error.
-    pub(super) async fn finish(mut self) -> Result<()> {
+    pub(super) async fn finish(self) -> Result<()> {
+        self.finish_said().await.map(|_| ())
+    }
+
+    /// The same, for what it wrote to standard error where it succeeded.
+    pub(super) async fn finish_said(mut self) -> Result<String> {
         drop((self.input, self.output));
         let status = self.child.wait().await.context(|| self.doing.clone())?;
         let text = self.errors.await.unwrap_or_default();
         if status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&text).into_owned());
         }
         Err(failed(&self.doing, status, &text))
     }

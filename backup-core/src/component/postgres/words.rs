@@ -1,11 +1,16 @@
 //! What servers and their programs say of a failure: without rows of tables, which may be secret, and whether it may pass.
 
+use tokio_postgres::error::DbError;
+
 use crate::Error;
 
-/// Labels of what follows a message and may show rows, or the statement, which may hold a password.
-const SHOW_ROWS: [&str; 5] = ["DETAIL:", "CONTEXT:", "QUERY:", "LINE ", "Command was:"];
+/// Labels of what follows a message and may show rows, or the statement, which may hold a password. A hint is the server's
+/// own, or a function's, which may say in it what it likes.
+const SHOW_ROWS: [&str; 6] = ["DETAIL:", "HINT:", "CONTEXT:", "QUERY:", "LINE ", "Command was:"];
 /// What begins a line that is not the rest of such a part.
-const BEGINNINGS: [&str; 6] = ["pg_restore:", "pg_dump:", "psql:", "HINT:", "ERROR:", "WARNING:"];
+const BEGINNINGS: [&str; 5] = ["pg_restore:", "pg_dump:", "psql:", "ERROR:", "WARNING:"];
+/// Source files of the server's languages, which raise what functions of users say.
+const LANGUAGES: [&str; 4] = ["pl_exec.c", "plperl.c", "plpy_elog.c", "pltcl.c"];
 /// Parts of messages about what may be over when the same is tried again: connections, disk, memory, locks.
 const PASSING: [&str; 15] = [
     "No space left on device",
@@ -71,11 +76,23 @@ pub(super) fn may_pass(text: &str) -> bool {
     errors.any(|line| PASSING.iter().any(|mark| line.contains(mark)))
 }
 
+/// Whether the details of a server's error may show rows: those of data and of constraints do, and those of functions of users
+/// say what these like, whatever code they choose.
+pub(super) fn shows_rows(error: &DbError) -> bool {
+    let code = error.code().code();
+    ["22", "23", "44", "P0"].iter().any(|class| code.starts_with(class))
+        || error.file().is_some_and(|file| LANGUAGES.iter().any(|language| file.ends_with(language)))
+}
+
 /// Whether a server's error of this code may pass.
 pub(super) fn code_may_pass(code: &str) -> bool {
     ["08", "25", "40", "53", "57"].iter().any(|class| code.starts_with(class))
         || ["55P03", "55006", "58030"].contains(&code)
 }
+
+/// The conditions of errors that may pass, as a block of PL/pgSQL knows them.
+pub(super) const PASSING_CONDITIONS: &str = "connection_exception OR read_only_sql_transaction OR transaction_rollback OR \
+    insufficient_resources OR operator_intervention OR lock_not_available OR object_in_use OR io_error";
 
 /// Whether a row has no text that the server could send. It says so in several ways, in the major versions to 18.
 pub(super) fn is_too_long(error: &Error) -> bool {
@@ -102,7 +119,7 @@ mod tests {
         let text = "pg_restore: error: could not execute query: ERROR:  no\nDETAIL:  Key (a)=(hunter2) is duplicated.\n\
             and more\nHINT:  none\nCommand was: CREATE USER MAPPING\nOPTIONS (password 'hunter2');\n\n\n\
             pg_restore: error: a worker process died\n";
-        let kept = "pg_restore: error: could not execute query: ERROR:  no\nHINT:  none\npg_restore: error: a worker process died\n";
+        let kept = "pg_restore: error: could not execute query: ERROR:  no\npg_restore: error: a worker process died\n";
         assert_eq!(of_program(text), kept);
     }
 

@@ -31,9 +31,7 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
         return text;
     };
     let mut text = format!("{}: {}", server.severity(), words::message(server.message()));
-    // Those of data and of constraints show rows, and those of users' own functions may.
-    let shows_rows = ["22", "23", "44", "P0"].iter().any(|class| server.code().code().starts_with(class));
-    if let Some(detail) = server.detail().filter(|_| !shows_rows) {
+    if let Some(detail) = server.detail().filter(|_| !words::shows_rows(server)) {
         text = format!("{text} ({detail})");
     }
     text

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use super::Load;
 use super::schema::{list_file, use_list};
+use super::statements::{self, not_valid};
 use crate::component::postgres::{command, sql, words};
 use crate::finding::Finding;
 use crate::{Error, ErrorContext, Kind, Result, shell};
@@ -26,6 +27,8 @@ const LATER: [&str; 11] = [
 ];
 /// Constraints that can be made for new rows alone.
 const NOT_VALID: [&str; 2] = ["CHECK CONSTRAINT", "FK CONSTRAINT"];
+/// Kinds of several statements that need not all be run.
+const IN_PARTS: [&str; 3] = ["ACL", "DEFAULT ACL", "SECURITY LABEL"];
 /// What rows lie in or are made of: without it nothing is left to restore.
 const NEEDED: [&str; 8] = ["DEFAULT", "DOMAIN", "EXTENSION", "SCHEMA", "SEQUENCE", "TABLE", "TABLE ATTACH", "TYPE"];
 /// Beside what can be made later and constraints, kinds whose statements are shown. Those of others may hold a password or a token.
@@ -156,18 +159,6 @@ impl Entry {
             || tag == name
             || (!self.is(&LATER) && tag.rsplit_once(' ').is_some_and(|(_, own)| own == name))
     }
-
-    /// The statement that makes the constraint for new rows alone, and the one that checks the others later.
-    fn not_valid(&self) -> Option<(Vec<u8>, String)> {
-        let statement = self.statement.strip_suffix(b";")?;
-        let name = sql::after_word(statement, b"ADD CONSTRAINT ")?;
-        let (at, name) = (name - b"ADD CONSTRAINT ".len(), &statement[name..]);
-        let name = &name[..sql::after_identifier(name)];
-        let table =
-            String::from_utf8_lossy(&statement[..at]).trim_end().replacen("ALTER TABLE ONLY ", "ALTER TABLE ", 1);
-        let later = format!("{table} VALIDATE CONSTRAINT {};", String::from_utf8_lossy(name));
-        Some(([statement, b" NOT VALID;\n"].concat(), later))
-    }
 }
 
 impl Load {
@@ -189,36 +180,40 @@ impl Load {
         for failure in failures {
             let entry = self.entry(&dump, failure.id).await?;
             match self.mended(&entry, &failure.why).await? {
-                Some(finding) => findings.push(finding),
+                Some(found) => findings.extend(found),
                 None => refused.push((entry, failure.why)),
             }
         }
         if refused.is_empty() { Ok(findings) } else { Err(self.refusal(&refused)) }
     }
 
-    /// The finding that a failed entry amounts to; none where it can't be done without.
-    async fn mended(&self, entry: &Entry, why: &str) -> Result<Option<Finding>> {
+    /// What a failed entry amounts to; none where it can't be done without.
+    async fn mended(&self, entry: &Entry, why: &str) -> Result<Option<Vec<Finding>>> {
         let subject = format!("{}: {}", self.name, entry.shown());
         let later = |finding: Finding, statement: Option<String>| match statement {
-            Some(sql) => finding.hint(format!("once that is mended, run in database {}: {sql}", self.name)),
-            None => finding.hint("databases/NAME/pre-data.sql and post-data.sql in the bundle hold the statement"),
+            Some(sql) => vec![finding.hint(run_later(&self.name, &sql))],
+            None => {
+                vec![finding.hint("databases/NAME/pre-data.sql and post-data.sql in the bundle hold the statement")]
+            }
         };
         if entry.is(&NOT_VALID)
-            && let Some((statement, validate)) = entry.not_valid()
+            && let Some((statement, validate)) = not_valid(&entry.statement)
         {
             let script = [sql::preamble(&self.database().encoding), statement].concat();
             match self.target.run_script(&self.shadow, "add a constraint with psql", &script).await {
                 Ok(()) => {
-                    let message = format!("rows break it, so it is NOT VALID: it holds for new rows alone ({why})");
-                    let finding = Finding::warning("constraint-not-valid", subject, message);
+                    let finding = Finding::warning("constraint-not-valid", subject, broken_by_rows(why));
                     return Ok(Some(later(finding, Some(validate))));
                 }
                 Err(error) if error.is_lasting() => {}
                 Err(error) => return Err(error),
             }
         }
+        if entry.is(&IN_PARTS) {
+            return self.made_in_parts(entry, subject).await.map(Some);
+        }
         if entry.is_for_later() || entry.is(&NOT_VALID) {
-            let finding = Finding::warning("left-for-later", subject, format!("it could not be made: {why}"));
+            let finding = Finding::warning("left-for-later", subject, not_made(why));
             return Ok(Some(later(finding, entry.sql())));
         }
         if !entry.is(&NEEDED) && self.accepted.iter().any(|name| entry.is_called(name)) {
@@ -226,6 +221,21 @@ impl Load {
             return Ok(Some(later(Finding::warning("left-out", subject, message), entry.sql())));
         }
         Ok(None)
+    }
+
+    /// Runs each statement of an entry for itself: one that the server refuses need not cost the others.
+    async fn made_in_parts(&self, entry: &Entry, subject: String) -> Result<Vec<Finding>> {
+        let statements = statements::alone(&entry.statement);
+        let refused =
+            self.target.run_each(&self.shadow, &sql::preamble(&self.database().encoding), &statements).await?;
+        let Some(first) = refused.first() else { return Ok(Vec::new()) };
+        let message = match (refused.len(), statements.len()) {
+            (some, all) if some < all => format!("{some} of {all} statements could not be run: {}", first.why),
+            _ => not_made(&first.why),
+        };
+        let later = refused.iter().map(|refused| statements[refused.place].later());
+        let later: Vec<String> = later.map(|sql| String::from_utf8_lossy(&sql).into_owned()).collect();
+        Ok(vec![Finding::warning("left-for-later", subject, message).hint(run_later(&self.name, &later.join(" ")))])
     }
 
     fn refusal(&self, refused: &[(Entry, String)]) -> Error {
@@ -254,6 +264,21 @@ impl Load {
         let script = command::output(pg_restore, doing(), input).await?;
         Entry::read(&script).ok_or_else(|| Error::new(Kind::Failed, format!("{}: number {id} has none", doing())))
     }
+}
+
+/// What is said of a constraint that was made for new rows alone.
+pub(super) fn broken_by_rows(why: &str) -> String {
+    format!("rows break it, so it is NOT VALID: it holds for new rows alone ({why})")
+}
+
+/// What is said of what was not made.
+pub(super) fn not_made(why: &str) -> String {
+    format!("it could not be made: {why}")
+}
+
+/// What can be done about it.
+pub(super) fn run_later(database: &str, sql: &str) -> String {
+    format!("once that is mended, run in database {database}: {sql}")
 }
 
 /// A refused entry for people. The statement of an index names its table.
@@ -293,7 +318,7 @@ mod tests {
         assert_eq!((entry.kind.as_str(), entry.name.as_str()), ("FK CONSTRAINT", "s.a; Type: b"));
         let entry =
             Entry { statement: b"ALTER TABLE ONLY s.t\n    ADD CONSTRAINT \"k \"\"\" CHECK (x);".into(), ..entry };
-        let (now, later) = entry.not_valid().expect("a constraint");
+        let (now, later) = not_valid(&entry.statement).expect("a constraint");
         assert!(now.ends_with(b"CHECK (x) NOT VALID;\n"));
         assert_eq!(later, "ALTER TABLE s.t VALIDATE CONSTRAINT \"k \"\"\";");
     }

@@ -6,6 +6,7 @@ mod check;
 mod chunks;
 mod confirm;
 mod failures;
+mod forgiving;
 mod notes;
 mod objects;
 mod order;

@@ -1,6 +1,6 @@
 //! What belongs to a database and is not in it: owner, privileges, comment, and its settings once more.
 
-use super::statements::{self, Creation};
+use super::statements::{self, Alone, Creation};
 use super::{Load, Target};
 use crate::Result;
 use crate::component::postgres::sql;
@@ -24,37 +24,54 @@ impl Target {
     /// refuses of it can be made later.
     pub(super) async fn set_properties(&self, shadow: &str, name: &str, creation: &Creation) -> Result<Vec<Finding>> {
         // A restore that an earlier version began has not made them before.
-        self.set_settings(shadow, creation).await?;
+        let mut found = self.set_settings(shadow, name, creation).await?;
         let script = creation.properties_of(&sql::identifier(shadow))?;
         let set = self.run_script(self.administrative(), "set the database's properties with psql", &script).await;
         match set {
-            Ok(()) => Ok(Vec::new()),
-            Err(error) if error.is_lasting() => self.set_each_property(&script, name, creation).await,
-            Err(error) => Err(error),
+            Ok(()) => {}
+            Err(error) if error.is_lasting() => found.extend(self.set_each_property(&script, name, creation).await?),
+            Err(error) => return Err(error),
         }
+        Ok(found)
     }
 
     /// The same by its script, one property after another.
     async fn set_each_property(&self, script: &[u8], name: &str, creation: &Creation) -> Result<Vec<Finding>> {
         let later = creation.properties_of(&sql::identifier(name))?;
-        let (mut session, mut found) = (Vec::new(), Vec::new());
-        for (statement, later) in statements::statements(script).into_iter().zip(statements::statements(&later)) {
-            if [&b"SET "[..], b"RESET "].iter().any(|start| statement.starts_with(start)) {
-                session.extend([statement, b"\n"].concat());
-                continue;
-            }
-            let whole = [&session, statement, b"\n"].concat();
-            match self.run_script(self.administrative(), "set a property of the database with psql", &whole).await {
+        let later = statements::alone(&later);
+        let finding = |refused: Refused| {
+            let message = format!("a property of the database could not be set: {}", refused.why);
+            let hint = format!("once that is mended, run: {}", String::from_utf8_lossy(&later[refused.place].later()));
+            Finding::warning("left-for-later", name, message).hint(hint)
+        };
+        let refused = self.run_each(self.administrative(), b"", &statements::alone(script)).await?;
+        Ok(refused.into_iter().map(finding).collect())
+    }
+
+    /// Runs statements one after another, each for itself and after `before`; gives those that the server refused.
+    ///
+    /// # Errors
+    /// What may pass.
+    pub(super) async fn run_each(&self, database: &str, before: &[u8], each: &[Alone<'_>]) -> Result<Vec<Refused>> {
+        let mut refused = Vec::new();
+        for (place, statement) in each.iter().enumerate() {
+            let script = [before, &statement.script()].concat();
+            match self.run_script(database, "run a statement with psql", &script).await {
                 Ok(()) => {}
                 Err(error) if error.is_lasting() => {
-                    let why = error.chain().pop().unwrap_or_default();
-                    let message = format!("a property of the database could not be set: {why}");
-                    let hint = format!("once that is mended, run: {}", String::from_utf8_lossy(later));
-                    found.push(Finding::warning("left-for-later", name, message).hint(hint));
+                    refused.push(Refused { place, why: error.chain().pop().unwrap_or_default() });
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(found)
+        Ok(refused)
     }
+}
+
+/// A statement that the server refused.
+pub(super) struct Refused {
+    /// Its place among those that were run.
+    pub(super) place: usize,
+    /// The server's words.
+    pub(super) why: String,
 }

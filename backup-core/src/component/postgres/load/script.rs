@@ -10,11 +10,13 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
 use super::check::Comparison;
+use super::forgiving::{Forgiving, with_added};
+use super::notes::{self, FOUND};
 use super::statements::{self, Creation};
 use super::{Target, drop_database};
 use crate::bundle::manifest::{Database, Sha256Digest, Table};
 use crate::component::postgres::discover::exists;
-use crate::component::postgres::plain::{LeftOut, PART, ScriptFile};
+use crate::component::postgres::plain::{Later, LeftOut, PART, ScriptFile, statement_at};
 use crate::component::postgres::{command, know_restrict, query_failed, schema, sql, tables};
 use crate::event::Meter;
 use crate::finding::Finding;
@@ -41,6 +43,8 @@ pub struct Script {
     pub(crate) makes_public: bool,
     /// What of it is not run.
     pub(crate) left_out: Vec<LeftOut>,
+    /// What of it can be done later, where the server refuses it.
+    pub(crate) later: Arc<[Later]>,
     /// What it holds.
     pub database: Database,
     /// The name that the database is to have. One that has it now lends its encoding, locale and properties.
@@ -52,29 +56,33 @@ pub struct Script {
 }
 
 impl Script {
-    /// Whether all of the script has been run.
+    /// What was found while the script was run, if all of it has been.
     ///
     /// # Errors
     /// Where that can't be seen.
-    pub async fn is_built(&self) -> Result<bool> {
+    pub async fn is_built(&self) -> Result<Option<Vec<Finding>>> {
         let comment =
             "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = $1";
         let row = self.target.administer().await?.query_opt(comment, &[&self.shadow]).await;
         let row = row.map_err(|error| query_failed(format!("look for database {}", self.shadow), &error))?;
-        Ok(row.and_then(|row| row.get::<_, Option<String>>(0)).is_some_and(|comment| comment == self.mark()))
+        let comment = row.and_then(|row| row.get::<_, Option<String>>(0)).unwrap_or_default();
+        comment.strip_prefix(&self.mark()).map(|found| notes::read_found(found.trim_start())).transpose()
     }
 
     /// Makes the database anew and runs the script in it.
     ///
     /// # Errors
     /// The server's or psql's words; [`Kind::Refused`] where the script has changed since it was looked through.
-    pub async fn build(&self) -> Result<()> {
+    pub async fn build(&self) -> Result<Vec<Finding>> {
         drop_database(&self.target, &self.shadow).await?;
         let creation = self.creation().await?;
         self.target.create_database(&self.shadow, &creation).await?;
-        self.target.set_settings(&self.shadow, &creation).await?;
-        self.run().await.context(|| format!("run {} in database {}", self.file.path().display(), self.shadow))?;
-        self.comment(&sql::literal(&self.mark())).await
+        let mut found = self.target.set_settings(&self.shadow, &self.name, &creation).await?;
+        let ran = self.run().await;
+        found.extend(ran.context(|| format!("run {} in database {}", self.file.path().display(), self.shadow))?);
+        let comment = format!("{} {FOUND}{}", self.mark(), notes::as_ascii(&found)?);
+        self.comment(&sql::literal(&comment)).await?;
+        Ok(found)
     }
 
     /// Counts every table's rows, and gathers statistics.
@@ -175,7 +183,8 @@ impl Script {
         Ok(u32::try_from(row.get::<_, i32>(0)).unwrap_or(0))
     }
 
-    async fn run(&self) -> Result<()> {
+    /// Runs the script, and gives what of it is left for later.
+    async fn run(&self) -> Result<Vec<Finding>> {
         let doing = || format!("read {}", self.file.path().display());
         let psql = self.target.psql(&self.target.parameters.with_database(&self.shadow));
         let left_out = self.left_out(self.major().await?);
@@ -183,19 +192,20 @@ impl Script {
         let opened = tokio::task::spawn_blocking(move || file.open()).await;
         let mut text = opened.map_err(|cause| Error::new(Kind::Failed, doing()).because(cause))??;
         let mut running = command::start(psql, "run it with psql", Stdio::piped())?;
-        if know_restrict(&self.target.tools.version)
-            && let Some(input) = &mut running.input
-        {
-            // None but those was found in it; should we have read it wrongly, psql takes no other. No script holds its
-            // own digest, and so none can lift it.
-            let key = hex::encode(&self.sha256.0[..16]);
-            let _ = input.write_all(format!("\\restrict {key}\n").as_bytes()).await;
+        // No script holds its own digest.
+        let key = hex::encode(&self.sha256.0[..16]);
+        let mut before = Vec::new();
+        if know_restrict(&self.target.tools.version) {
+            // No other command of psql was found in it; should we have read it wrongly, psql takes none, and it can't lift that.
+            before.extend(format!("\\restrict {key}\n").bytes());
         }
-        if self.makes_public
-            && let Some(input) = &mut running.input
-        {
-            let _ = input.write_all(PUBLIC_MADE).await;
+        before.extend_from_slice(if self.makes_public { PUBLIC_MADE } else { b"" });
+        if let Some(input) = &mut running.input {
+            // What it has to say of its end comes with its status.
+            let _ = input.write_all(&before).await;
         }
+        let forgiving = Forgiving { all: &self.later, key: &key };
+        let mut added = forgiving.added().peekable();
         let (mut parts, mut at) = (self.parts.iter(), 0);
         loop {
             let (read, back) = tokio::task::spawn_blocking(move || (read_part(&mut *text), text))
@@ -213,23 +223,51 @@ impl Script {
                 return Err(error.hint("go back with `restore --rollback`, then restore anew"));
             }
             blank(&mut part, at, &left_out);
-            at += part.len() as u64;
-            // What it has to say of its end comes with its status.
+            let size = part.len() as u64;
+            let text = with_added(part, at, &mut added);
+            at += size;
             let Some(input) = running.input.as_mut() else { break };
-            if input.write_all(&part).await.is_err() {
+            if input.write_all(&text).await.is_err() {
                 break;
             }
-            self.meter.done.fetch_add(part.len() as u64, Relaxed);
-            self.meter.read.fetch_add(part.len() as u64, Relaxed);
+            self.meter.done.fetch_add(size, Relaxed);
+            self.meter.read.fetch_add(size, Relaxed);
         }
-        running.finish().await.map_err(|error| {
-            // Not where the server went away, or its disk is full.
-            let refused = error.chain().iter().any(|cause| cause.contains("ERROR: ")) && !error.is_full_disk();
-            let hint = "it will fail there again: go back with `restore --rollback`, then restore a script that runs, or \
-                the same one once what it needs is there";
-            if refused { error.hint(hint) } else { error }
-        })
+        // Of a statement that the script ends with.
+        let rest: Vec<u8> = added.flat_map(|(_, text)| text).collect();
+        if let Some(input) = running.input.as_mut() {
+            let _ = input.write_all(&rest).await;
+        }
+        match running.finish_said().await {
+            Ok(said) => Ok(forgiving.findings(&said, &self.name)),
+            Err(error) => Err(self.explain(error, memchr::memchr_iter(b'\n', &before).count()).await),
+        }
     }
+
+    /// Names the statement at which psql stopped; `before` are the lines that it read before the script's.
+    async fn explain(&self, error: Error, before: usize) -> Error {
+        // Not where the server went away, or its disk is full.
+        let Some((line, why)) = stopped_at(&error).filter(|_| !error.is_full_disk()) else { return error };
+        let line = line.saturating_sub(before as u64);
+        let file = self.file.clone();
+        let found = tokio::task::spawn_blocking(move || statement_at(&file, line)).await;
+        let named = found.ok().and_then(Result::ok).flatten().map(|statement| format!(" ({statement})"));
+        let message = format!("the server refuses line {line} of it{}", named.unwrap_or_default());
+        let named = Error::new(error.kind(), message).because(why);
+        let named = if error.is_lasting() { named.lasting() } else { named };
+        named.hint(
+            "it will fail there again: go back with `restore --rollback`, then restore a script that runs, or the same one \
+             once what it needs is there",
+        )
+    }
+}
+
+/// The line at which psql stopped in its script, and the server's words.
+fn stopped_at(error: &Error) -> Option<(u64, String)> {
+    let said = error.chain().pop()?;
+    let at = said.rfind("psql:<stdin>:")?;
+    let (line, why) = said[at + "psql:<stdin>:".len()..].split_once(": ")?;
+    why.starts_with("ERROR: ").then(|| Some((line.parse().ok()?, why.to_owned())))?
 }
 
 impl Target {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 
 use super::Target;
 use crate::Result;
@@ -66,6 +67,15 @@ const END_SESSIONS: &str = "SELECT pg_catalog.count(pg_catalog.pg_terminate_back
 /// How long a statement may wait for a lock that somebody else has.
 const PATIENCE: &str = "SET lock_timeout = '10s'";
 
+/// What can be done about a database that something holds.
+const HELD: &str = "something holds a database: a transaction elsewhere (pg_locks shows it), a prepared one, a slot; when it \
+    is gone, go on as the last line says";
+
+/// Whether something but a session that can be ended holds a database: it is in use, or its lock did not come.
+fn is_held(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| [SqlState::OBJECT_IN_USE, SqlState::LOCK_NOT_AVAILABLE].contains(code))
+}
+
 /// Ends every session in `databases` and waits until they are gone.
 pub(super) async fn end_sessions(connection: &Connection, databases: &[&str]) -> Result<()> {
     loop {
@@ -99,13 +109,8 @@ pub(super) async fn run_without_sessions(
         tokio::select! {
             done = &mut statement => {
                 return done.map_err(|error| {
-                    if error.is_closed() {
-                        return query_failed(doing, &error);
-                    }
-                    query_failed(doing, &error).hint(
-                        "something holds a database: a transaction elsewhere (pg_locks shows it), a prepared one, a slot; \
-                         when it is gone, go on as the last line says",
-                    )
+                    let failed = query_failed(doing, &error);
+                    if is_held(&error) { failed.hint(HELD) } else { failed }
                 });
             }
             _ = pauses.tick() => {

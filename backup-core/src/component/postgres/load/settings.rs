@@ -18,6 +18,15 @@ const NOT_TAKEN: [&str; 4] = ["42704", "42602", "22023", "55P02"];
 /// What begins the line that says how a statement went.
 const ANSWER: &str = "answer: ";
 
+/// What is done with the settings' statements.
+#[derive(Clone, Copy)]
+enum Run<'d> {
+    /// They are run, for the database that has this name now.
+    In(&'d str),
+    /// They are tried on the administrative database and taken back.
+    Try,
+}
+
 /// A setting that the server does not take: the statement, and why.
 struct NotTaken {
     statement: String,
@@ -35,15 +44,23 @@ impl NotTaken {
         }
         Self { statement, why: why.into() }
     }
+
+    /// The finding that it amounts to, of the database that is to be called `name`.
+    fn finding(self, name: &str) -> Finding {
+        let message = format!("the server does not take a setting of it, which is left out: {}", self.why);
+        let hint = format!("once the server has what it lacks: {}", self.statement);
+        Finding::warning("setting-not-taken", name, message).hint(hint)
+    }
 }
 
 impl Target {
-    /// Gives a database its settings, but those that the server does not take.
+    /// Gives the database `shadow`, which is to be called `name`, its settings; those that the server does not take are said.
     ///
     /// # Errors
     /// The server's or psql's words.
-    pub(super) async fn set_settings(&self, database: &str, creation: &Creation) -> Result<()> {
-        self.run_settings(database, creation, None).await.map(|_| ())
+    pub(super) async fn set_settings(&self, shadow: &str, name: &str, creation: &Creation) -> Result<Vec<Finding>> {
+        let not_taken = self.run_settings(creation, name, Run::In(shadow)).await?;
+        Ok(not_taken.into_iter().map(|setting| setting.finding(name)).collect())
     }
 
     /// What of a database's settings the server does not take, and what else its values will mean there.
@@ -59,13 +76,8 @@ impl Target {
         }
         let building = self.building(database).await?;
         let creation = statements::creation(create)?;
-        let not_taken = building.run_settings(self.administrative(), &creation, Some(name)).await?;
-        let finding = |setting: NotTaken| {
-            let message = format!("the server does not take a setting of it, which is left out: {}", setting.why);
-            let hint = format!("once the server has what it lacks: {}", setting.statement);
-            Finding::warning("setting-not-taken", name, message).hint(hint)
-        };
-        let mut findings: Vec<Finding> = not_taken.into_iter().map(finding).collect();
+        let not_taken = building.run_settings(&creation, name, Run::Try).await?;
+        let mut findings: Vec<Finding> = not_taken.into_iter().map(|setting| setting.finding(name)).collect();
         findings.extend(self.difference(name, database).await?);
         Ok(findings)
     }
@@ -102,18 +114,19 @@ impl Target {
         reading
     }
 
-    /// Runs the settings' statements one by one in `database`, or tries them there for one of another name and takes them
-    /// back; returns those that were not taken.
-    async fn run_settings(&self, database: &str, creation: &Creation, other: Option<&str>) -> Result<Vec<NotTaken>> {
-        let doing = || format!("set the settings of database {database}");
+    /// Runs the settings' statements of the database that is to be called `name` one by one; returns those that were not taken.
+    async fn run_settings(&self, creation: &Creation, name: &str, run: Run<'_>) -> Result<Vec<NotTaken>> {
+        let doing = || format!("set the settings of database {name}");
         let (mut not_taken, mut tried) = (Vec::new(), Vec::new());
-        let name = sql::identifier(database);
         for setting in &creation.settings {
-            let whole = renamed(setting, &sql::identifier(other.unwrap_or(database)))?;
-            let statement = match other {
-                None => whole.clone(),
+            let whole = renamed(setting, &sql::identifier(name))?;
+            let statement = match run {
+                Run::In(shadow) => renamed(setting, &sql::identifier(shadow))?,
                 // Its role may not be there yet.
-                Some(_) => [b"ALTER DATABASE ", name.as_bytes(), deed(setting)].concat(),
+                Run::Try => {
+                    let database = sql::identifier(self.administrative());
+                    [b"ALTER DATABASE ", database.as_bytes(), deed(setting)].concat()
+                }
             };
             match self.preload_problem(&statement).await {
                 Some(why) => not_taken.push(NotTaken::new(&whole, &why)),
@@ -123,7 +136,10 @@ impl Target {
         if tried.is_empty() {
             return Ok(not_taken);
         }
-        let [before, after] = if other.is_some() { [&b"BEGIN;\n"[..], b"ROLLBACK;\n"] } else { [&b""[..], b""] };
+        let [before, after] = match run {
+            Run::In(_) => [&b""[..], b""],
+            Run::Try => [&b"BEGIN;\n"[..], b"ROLLBACK;\n"],
+        };
         let mut script = creation.before.join(&b'\n');
         script.push(b'\n');
         for (_, statement) in &tried {

@@ -30,12 +30,12 @@ impl Load {
         drop_database(&self.target, &self.shadow).await?;
         let creation = statements::creation(&self.content("create.sql")?)?;
         self.target.create_database(&self.shadow, &creation).await?;
-        self.target.set_settings(&self.shadow, &creation).await?;
+        let mut found = self.target.set_settings(&self.shadow, &self.name, &creation).await?;
         for drop in drops(&self.database().dropped) {
             let dropped = self.connect().await?.batch_execute(drop).await;
             dropped.map_err(|error| query_failed(format!("{drop} in database {}", self.shadow), &error))?;
         }
-        let found = self.begin_schema().await?;
+        found.extend(self.begin_schema().await?);
         notes::begin(&self.connect().await?, &found).await?;
         Ok(found)
     }

@@ -122,6 +122,55 @@ pub(super) fn statements(script: &[u8]) -> Vec<&[u8]> {
     statements.map(<[u8]>::trim_ascii_end).collect()
 }
 
+/// The statement that makes a constraint for new rows alone, and the one that checks the others later, of one that makes it.
+pub(super) fn not_valid(statement: &[u8]) -> Option<(Vec<u8>, String)> {
+    const ADD: &[u8] = b"ADD CONSTRAINT ";
+    let statement = statement.strip_suffix(b";")?;
+    let at = after_word(statement, ADD)?;
+    let name = &statement[at..];
+    let name = &name[..after_identifier(name)];
+    let table = String::from_utf8_lossy(&statement[..at - ADD.len()]);
+    let table = table.trim_end().replacen("ALTER TABLE ONLY ", "ALTER TABLE ", 1);
+    let later = format!("{table} VALIDATE CONSTRAINT {};", String::from_utf8_lossy(name));
+    Some(([statement, b" NOT VALID;\n"].concat(), later))
+}
+
+/// A statement that can be run alone.
+pub(super) struct Alone<'s> {
+    /// What its session is told before: who it is, how texts are written.
+    session: Vec<&'s [u8]>,
+    statement: &'s [u8],
+}
+
+impl Alone<'_> {
+    /// All that is to be run.
+    pub(super) fn script(&self) -> Vec<u8> {
+        let lines = self.session.iter().chain([&self.statement]);
+        lines.flat_map(|line| [line, &b"\n"[..]].concat()).collect()
+    }
+
+    /// The same for people, without what only a script needs.
+    pub(super) fn later(&self) -> Vec<u8> {
+        let role = self.session.iter().rev().find(|line| says_who(line)).filter(|line| line.starts_with(b"SET "));
+        match role {
+            Some(role) => [*role, b" ", self.statement, b" RESET SESSION AUTHORIZATION;"].concat(),
+            None => self.statement.to_vec(),
+        }
+    }
+}
+
+/// The statements of a script but those about its session, which go with what they are said for.
+pub(super) fn alone(script: &[u8]) -> Vec<Alone<'_>> {
+    let (mut session, mut all) = (Vec::new(), Vec::new());
+    for statement in statements(script) {
+        match is_of_session(statement) {
+            true => session.push(statement),
+            false => all.push(Alone { session: session.clone(), statement }),
+        }
+    }
+    all
+}
+
 /// Whether a piece is a line that is no statement: empty, a comment, a command of psql.
 fn is_line(piece: &[u8]) -> bool {
     piece[0] == b'\n' || piece.starts_with(b"--") || piece[0] == b'\\'

@@ -1,5 +1,6 @@
 //! A script in `pg_dump`'s plain format: what it holds, told without a server.
 
+mod later;
 mod lexer;
 mod reading;
 mod seen;
@@ -17,10 +18,11 @@ use crate::bundle::manifest::{Sha256Digest, Table};
 use crate::event::Meter;
 use crate::finding::bytes;
 use crate::{Context, Error, ErrorContext, Kind, Result};
+pub(crate) use later::{Later, described};
 use lexer::Lexer;
 use reading::Reading;
 pub(crate) use seen::Seen;
-use statement::{NOT_PG_DUMPS, SET_TABLESPACE, tablespace};
+use statement::{NOT_PG_DUMPS, SET_TABLESPACE, is_copy, tablespace};
 pub(crate) use stream::ScriptFile;
 
 /// Bytes that are read at once, and that have one digest.
@@ -63,6 +65,34 @@ pub(crate) struct Contents {
     pub(crate) makes_public: bool,
     /// What of it is not run.
     pub(crate) left_out: Vec<LeftOut>,
+    /// What of it can be done later.
+    pub(crate) later: Arc<[Later]>,
+}
+
+/// The statement that ends in a line of a script, or the last one before it, for people; lines are counted from 1. None where
+/// the script has changed, or has not so many.
+///
+/// # Errors
+/// Where it can't be read.
+pub(crate) fn statement_at(script: &ScriptFile, line: u64) -> Result<Option<String>> {
+    let doing = || format!("read {}", script.path().display());
+    let mut input = BufReader::with_capacity(PART, script.open()?);
+    let (mut lexer, mut copies, mut last, mut text) = (Lexer::default(), false, None, Vec::new());
+    for _ in 0..line {
+        text.clear();
+        if input.read_until(b'\n', &mut text).context(doing)? == 0 {
+            return Ok(None);
+        }
+        if copies {
+            copies = !reading::ends_rows(&text);
+            continue;
+        }
+        if let Some(statement) = lexer.take(&text).pop() {
+            copies = is_copy(&statement);
+            last = Some(described(&statement));
+        }
+    }
+    Ok(last)
 }
 
 /// A part of a script's text that is not run.

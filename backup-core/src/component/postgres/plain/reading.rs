@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::later::{self, Later};
 use super::lexer::{self, Lexer};
 use super::statement::{
     self, NOT_PG_DUMPS, SET_TABLESPACE, after_last, beyond, first_name, is_copy, known_since, other_copy, qualified,
@@ -16,11 +17,17 @@ use crate::{Error, Kind, Result};
 const ENDS_OF_ROWS: [&[u8]; 2] = [b"\\.\n", b"\\.\r\n"];
 /// What `pg_dump` writes last.
 const COMPLETE: &[u8] = b"-- PostgreSQL database dump complete";
+const SET_PATH: &[u8] = b"SET search_path = ";
 /// What other systems' editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Before this version of `pg_dump`, the privileges that a script gives on schema public are those of a schema that is made
 /// anew, where it drops it first.
 const KEEPS_PUBLIC: u32 = 15;
+
+/// Whether a line ends a table's rows.
+pub(super) fn ends_rows(line: &[u8]) -> bool {
+    ENDS_OF_ROWS.contains(&line)
+}
 
 /// How far a script has been read.
 #[derive(Default)]
@@ -49,6 +56,12 @@ pub(super) struct Reading {
     /// The key of `\restrict`, and whether `\unrestrict` gave it back.
     restricted: Option<(Vec<u8>, bool)>,
     left_out: Vec<LeftOut>,
+    later: Vec<Later>,
+    /// What the session was told last of where it finds names and who it is, where that is not as at its beginning.
+    path: Option<Vec<u8>>,
+    who: Option<Vec<u8>>,
+    /// Whether not everybody may run blocks any more.
+    no_blocks: bool,
     /// Bytes of all lines before this one.
     at: u64,
     /// The same for the line that a statement began in, if it began with it.
@@ -76,7 +89,7 @@ impl Reading {
             return Err(Error::new(Kind::Unsupported, "it holds a zero byte, which no script does").hint(NOT_PG_DUMPS));
         }
         if let Some((table, begun)) = &mut self.copy {
-            if !*begun && ENDS_OF_ROWS.contains(&line) {
+            if !*begun && ends_rows(line) {
                 self.copy = None;
                 return Ok(());
             }
@@ -133,6 +146,12 @@ impl Reading {
         // Whatever comes after the end belongs to another dump, which need not be whole.
         self.complete = false;
         statement::refuse(text)?;
+        self.follow_session(text);
+        if let Some(from) = self.began.filter(|_| later::is_for_later(text) && !(self.no_blocks && self.who.is_some()))
+        {
+            let session = [&self.path, &self.who].into_iter().flatten().cloned().collect();
+            self.later.push(Later { from, to: end, text: text.to_vec(), session });
+        }
         if let Some(rest) = text.strip_prefix(b"COPY ").filter(|rest| rest.ends_with(b" FROM stdin;")) {
             if text.len() >= lexer::KEPT {
                 return Err(other_copy());
@@ -143,7 +162,7 @@ impl Reading {
             self.copy = Some((self.tables.len(), false));
             let schema = names.pop().or_else(|| self.schema.clone()).unwrap_or_else(|| "public".into());
             self.tables.push(Table { schema, name, rows: 0 });
-        } else if let Some(rest) = text.strip_prefix(b"SET search_path = ") {
+        } else if let Some(rest) = text.strip_prefix(SET_PATH) {
             self.schema = first_name(rest).filter(|name| name != "''");
         } else if text == b"DROP SCHEMA IF EXISTS public;" || text == b"CREATE SCHEMA public;" {
             // Every new database has it, with the privileges that the script's own start from.
@@ -176,6 +195,22 @@ impl Reading {
             self.roles.extend(roles_of(text));
         }
         Ok(())
+    }
+
+    /// Follows what statements say of their session, and of who may run blocks in it.
+    fn follow_session(&mut self, text: &[u8]) {
+        const WHO: &[u8] = b"SET SESSION AUTHORIZATION ";
+        let other = |start: &[u8], none: &[u8]| (text[start.len()..] != *none).then(|| text.to_vec());
+        if text.starts_with(SET_PATH) {
+            self.path = other(SET_PATH, b"'';");
+        } else if text == b"SELECT pg_catalog.set_config('search_path', '', false);" {
+            self.path = None;
+        } else if text.starts_with(WHO) {
+            self.who = other(WHO, b"DEFAULT;");
+        } else if text == b"RESET SESSION AUTHORIZATION;" {
+            self.who = None;
+        }
+        self.no_blocks |= text.starts_with(b"REVOKE ") && after_last(text, b" ON LANGUAGE ").is_some();
     }
 
     /// Of psql's own commands only those two are taken that keep all others off, once each.
@@ -224,6 +259,7 @@ impl Reading {
             large_objects: self.large_objects,
             makes_public: self.makes_public,
             left_out: self.left_out,
+            later: self.later.into(),
         })
     }
 }
