@@ -35,8 +35,9 @@ struct Stage {
 
 /// What is found at several steps: by the preflight alone, while settings are set, and when a foreign key is made.
 const ELSEWHERE: &str = "timezone = 'Asia/Tokyo'";
-const UNKNOWN_SETTING: &str = "INSERT INTO pg_db_role_setting SELECT oid, 0, '{no_such_setting=1}' FROM pg_database WHERE datname = 'orchestrator' \
-    ON CONFLICT (setdatabase, setrole) DO UPDATE SET setconfig = pg_db_role_setting.setconfig || excluded.setconfig";
+const UNKNOWN_SETTING: &str = "ALTER DATABASE orchestrator SET work_mem = '8MB'; \
+    UPDATE pg_db_role_setting SET setconfig = setconfig || '{no_such_setting=1}' \
+    WHERE setrole = 0 AND setdatabase = (SELECT oid FROM pg_database WHERE datname = 'orchestrator')";
 const ORPHAN: &str = "CREATE TABLE public.parent (id int PRIMARY KEY); CREATE TABLE public.child (id int CONSTRAINT of_parent REFERENCES public.parent); \
     SET session_replication_role = replica; INSERT INTO public.child VALUES (1)";
 

@@ -247,22 +247,21 @@ impl RestoreStep {
         done.map_err(|cause| Error::new(Kind::Failed, "write files").because(cause))?
     }
 
-    /// Whether a database is made, with what was found when it was.
-    fn is_made(&self, found: Option<Vec<Finding>>) -> bool {
-        let is_made = found.is_some();
-        self.work.keep(found.unwrap_or_default());
-        is_made
-    }
-
     async fn is_there(&self) -> Result<bool> {
         let plan = &self.work.plan;
         let target = || self.work.target();
         match self.act {
             Act::Roles => Ok(target()?.existing_roles(&plan.roles).await?.len() == plan.roles.len()),
-            Act::Create(index) => Ok(self.is_made(self.load(index).await?.is_created().await?)),
+            Act::Create(index) => Ok(match self.load(index).await?.is_created().await? {
+                Some(found) => {
+                    self.work.keep(found);
+                    true
+                }
+                None => false,
+            }),
             Act::Rows(index) => self.load(index).await?.are_rows_loaded().await,
             Act::LargeObjects(index) => self.load(index).await?.are_objects_loaded().await,
-            Act::Build(index) => Ok(self.is_made(self.script(index).await?.is_built().await?)),
+            Act::Build(index) => self.script(index).await?.is_built().await,
             // Nothing shows that these are complete, and to do them again changes nothing.
             Act::Indexes(_) | Act::Schema(_) | Act::Check(_) | Act::Properties(_) => Ok(false),
             Act::CheckBuilt(_) | Act::PropertiesOfBuilt(_) => Ok(false),

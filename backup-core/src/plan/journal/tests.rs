@@ -118,3 +118,26 @@ fn every_changed_byte_and_every_lost_or_moved_line_is_refused() {
         refuse(&lost.concat(), format!("line {at} lost"));
     }
 }
+
+#[test]
+fn what_was_found_and_accepted_is_known_again_each_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("journal");
+    let finding = |code: &str| Finding::warning(code, "subject", "message").hint("hint");
+    let head = Head::new("test", Utc::now(), 7u32).with_found(vec![finding("before")]);
+    let mut journal = Journal::create(&path, &head).expect("a journal");
+    let one = StepId::new("one");
+    journal.note(&one, Mark::Begin, Utc::now(), Vec::new()).expect("a mark");
+    journal.note(&one, Mark::Done, Utc::now(), vec![finding("before"), finding("later")]).expect("a mark");
+    journal.accept(&["a".into(), "b".into()], Utc::now()).expect("noted");
+    let (mut journal, _) = Journal::open::<u32>(&path).expect("sound");
+    assert_eq!(journal.found(), [finding("before"), finding("later")]);
+    journal.accept(&["b".into(), "c".into()], Utc::now()).expect("noted");
+    let (mut journal, _) = Journal::open::<u32>(&path).expect("sound");
+    assert_eq!(journal.accepted(), ["a", "b", "c"]);
+    assert_eq!(journal.statuses(), [Status::Applied, Status::Applying]);
+    journal.note(&StepId::new("two"), Mark::Done, Utc::now(), Vec::new()).expect("a mark");
+    let length = fs::metadata(&path).expect("a journal").len();
+    journal.accept(&["d".into()], Utc::now()).expect("nothing to do");
+    assert_eq!(fs::metadata(&path).expect("a journal").len(), length, "all is done");
+}

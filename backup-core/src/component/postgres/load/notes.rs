@@ -13,7 +13,7 @@ use crate::{ErrorContext, Result};
 const SCHEMA: &str = "orchestrator_cli_restore";
 
 /// What begins the comment on the notes that holds what was found when the database was made, as JSON.
-pub(super) const FOUND: &str = "found ";
+const FOUND: &str = "found ";
 
 /// Begins the notes, once everything that comes before rows is there, with what was found on the way.
 pub(super) async fn begin(connection: &Connection, found: &[Finding]) -> Result<()> {
@@ -27,7 +27,7 @@ pub(super) async fn begin(connection: &Connection, found: &[Finding]) -> Result<
 }
 
 /// Findings as JSON that any database can hold: not every encoding has all characters.
-pub(super) fn as_ascii(found: &[Finding]) -> Result<String> {
+fn as_ascii(found: &[Finding]) -> Result<String> {
     let json = serde_json::to_string(found).context(|| "write the restore's notes".into())?;
     Ok(json.chars().flat_map(ascii).collect())
 }
@@ -48,14 +48,9 @@ pub(super) async fn found(connection: &Connection) -> Result<Option<Vec<Finding>
     let row = row.map_err(|error| query_failed("read the restore's notes", &error))?;
     let Some(row) = row else { return Ok(None) };
     let comment: Option<String> = row.get(0);
-    read_found(comment.as_deref().unwrap_or_default()).map(Some)
-}
-
-/// What a comment says that was found.
-pub(super) fn read_found(comment: &str) -> Result<Vec<Finding>> {
-    let json = comment.strip_prefix(FOUND);
+    let json = comment.as_deref().and_then(|comment| comment.strip_prefix(FOUND));
     let read = |json| serde_json::from_str(json).context(|| "read the restore's notes".into());
-    Ok(json.map(read).transpose()?.unwrap_or_default())
+    Ok(Some(json.map(read).transpose()?.unwrap_or_default()))
 }
 
 /// The statement that notes `what`; `rows` is SQL.

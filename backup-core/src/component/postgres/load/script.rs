@@ -11,7 +11,6 @@ use tokio::io::AsyncWriteExt;
 
 use super::check::Comparison;
 use super::forgiving::{Forgiving, with_added};
-use super::notes::{self, FOUND};
 use super::statements::{self, Creation};
 use super::{Target, drop_database};
 use crate::bundle::manifest::{Database, Sha256Digest, Table};
@@ -56,17 +55,16 @@ pub struct Script {
 }
 
 impl Script {
-    /// What was found while the script was run, if all of it has been.
+    /// Whether all of the script has been run, and nothing was found on the way.
     ///
     /// # Errors
     /// Where that can't be seen.
-    pub async fn is_built(&self) -> Result<Option<Vec<Finding>>> {
+    pub async fn is_built(&self) -> Result<bool> {
         let comment =
             "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = $1";
         let row = self.target.administer().await?.query_opt(comment, &[&self.shadow]).await;
         let row = row.map_err(|error| query_failed(format!("look for database {}", self.shadow), &error))?;
-        let comment = row.and_then(|row| row.get::<_, Option<String>>(0)).unwrap_or_default();
-        comment.strip_prefix(&self.mark()).map(|found| notes::read_found(found.trim_start())).transpose()
+        Ok(row.and_then(|row| row.get::<_, Option<String>>(0)).is_some_and(|comment| comment == self.mark()))
     }
 
     /// Makes the database anew and runs the script in it.
@@ -80,8 +78,11 @@ impl Script {
         let mut found = self.target.set_settings(&self.shadow, &self.name, &creation).await?;
         let ran = self.run().await;
         found.extend(ran.context(|| format!("run {} in database {}", self.file.path().display(), self.shadow))?);
-        let comment = format!("{} {FOUND}{}", self.mark(), notes::as_ascii(&found)?);
-        self.comment(&sql::literal(&comment)).await?;
+        // Everybody may read the comment, so it does not hold what was found. Where we are killed before that is in the
+        // journal, all is made anew.
+        if found.is_empty() {
+            self.comment(&sql::literal(&self.mark())).await?;
+        }
         Ok(found)
     }
 
