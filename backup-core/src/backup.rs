@@ -203,7 +203,6 @@ fn report(series: &Series, outcome: &Outcome) -> Report {
 struct Complete {
     manifest: Manifest,
     tail: Tail<Envelope<Destinations>>,
-    content: u64,
     _ticker: Ticker,
 }
 
@@ -290,7 +289,7 @@ async fn fill(
         entries: std::mem::take(&mut tail.entries),
     };
     abandon.disarm();
-    Ok(Complete { manifest, tail, content: meter.read.load(Relaxed), _ticker: ticker })
+    Ok(Complete { manifest, tail, _ticker: ticker })
 }
 
 fn name(series: &Series, context: &Context) -> Result<BundleName> {
@@ -302,9 +301,9 @@ fn name(series: &Series, context: &Context) -> Result<BundleName> {
 impl Complete {
     async fn publish(self, context: &Context) -> Result<Outcome> {
         context.phase("publish");
-        let Self { manifest, tail, content, _ticker } = self;
+        let Self { manifest, tail, _ticker } = self;
         let (name, mut warnings, needs) = (manifest.name.clone(), manifest.warnings.clone(), manifest.needs.clone());
-        let rows = manifest.rows();
+        let (content, rows) = (manifest.content(), manifest.rows());
         let delivered = blocking(move || tail.seal(&manifest)?.sink.finish()?.publish()).await?;
         let Delivered { published, failed, warnings: found, length, digest: sha256 } = delivered;
         found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));

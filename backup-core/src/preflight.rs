@@ -1,18 +1,21 @@
 //! Everything that a backup needs, looked at before anything starts; all findings at once.
 
+mod postgres;
+
 use std::path::{Path, PathBuf};
 
+pub use postgres::ReadyPostgres;
+pub(crate) use postgres::find_postgres;
+use postgres::look_at_postgres;
 use rustix::fs::{Access, access};
 
 use crate::backup::Request;
 use crate::component::files::Tree;
-use crate::component::postgres::connection::{Connection, Parameters, connect, connect_first};
-use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Sign, Tools, bound};
 use crate::component::release::{self, Origin, Release};
 use crate::context::Context;
 use crate::destinations::Destination;
 use crate::encryption::Recipients;
-use crate::finding::{Finding, Findings, Severity, bytes};
+use crate::finding::{Finding, Findings, Severity};
 use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
 use crate::runs::Runs;
 use crate::settings::Settings;
@@ -24,22 +27,6 @@ const SHARE_OF_SIZE: u64 = 3;
 
 /// What is refused where another orchestrator owns the cluster.
 pub(crate) const DOING: &str = "back up";
-
-/// A server that can be captured.
-pub struct ReadyPostgres {
-    /// The connection's parameters.
-    pub parameters: Parameters,
-    /// A connection to a database of the server.
-    pub connection: Connection,
-    /// The server.
-    pub server: ServerFacts,
-    /// Programs that fit it.
-    pub tools: Tools,
-    /// Databases to capture.
-    pub databases: Vec<DatabaseFacts>,
-    /// What they need of another server.
-    needs: Vec<Finding>,
-}
 
 /// Everything needed for a backup.
 pub struct Ready {
@@ -205,110 +192,6 @@ fn look_at_tree(path: &Path, findings: &mut Findings) {
     } else {
         findings.all.push(Finding::ok("files", shown, "can be read"));
     }
-}
-
-/// The server and the databases that a backup with these settings would capture, or why there is none.
-pub(crate) async fn find_postgres(settings: &Settings, context: &Context) -> Result<ReadyPostgres> {
-    let mut findings = Findings::default();
-    let found = look_at_postgres(settings, &settings.databases, context, &mut findings).await;
-    match (findings.refusal(), found) {
-        (None, Some(found)) => Ok(found),
-        (error, _) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at PostgreSQL"))),
-    }
-}
-
-async fn look_at_postgres(
-    settings: &Settings,
-    wanted: &[String],
-    context: &Context,
-    findings: &mut Findings,
-) -> Option<ReadyPostgres> {
-    let parameters = settings.connection.parameters(&context.environment);
-    let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
-    // A database that surely exists lets the others be found; the one that was named may be among the missing.
-    let first = match parameters.get("dbname") {
-        Some(_) => parameters.clone(),
-        None => parameters.with_database("postgres"),
-    };
-    let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&first).await);
-    let (connection, parameters) = answered?;
-    let server = findings.keep("postgres-server", &parameters.place(), postgres::server(&connection).await)?;
-    findings.all.push(Finding::ok("postgres-server", parameters.place(), format!("PostgreSQL {}", server.version)));
-    let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, server.major()).await;
-    let tools = findings.keep("pg-dump", "pg_dump", tools);
-    if let Some(tools) = &tools {
-        let place = tools.directory.display().to_string();
-        findings.all.push(Finding::ok("pg-dump", &place, format!("pg_dump {}", tools.version)));
-        findings.all.extend(newer_pg_dump(tools, &server, &place));
-    }
-    let listed = postgres::databases(&connection, &server, wanted).await;
-    let (mut databases, closed) = findings.keep("database", "PostgreSQL", listed)?;
-    findings.all.extend(closed);
-    let mut needs = Vec::new();
-    let mut left = Vec::new();
-    for facts in &mut databases {
-        let connected = connect(&parameters.with_database(&facts.name)).await;
-        if connected.is_err()
-            && wanted.is_empty()
-            && let Ok(Some(finding)) = postgres::gone(&parameters, &connection, facts).await
-        {
-            findings.all.push(finding);
-            left.push(facts.oid);
-            continue;
-        }
-        let Some(connection) = findings.keep("database", &facts.name, connected) else { continue };
-        if wanted.is_empty() && facts.name == "postgres" && postgres::is_untouched(&connection).await.unwrap_or(false) {
-            left.push(facts.oid);
-            continue;
-        }
-        let problems =
-            findings.keep("database", &facts.name, postgres::access_problems(&connection, &facts.name).await);
-        let problems = problems.unwrap_or_default();
-        if problems.is_empty() {
-            findings.all.push(Finding::ok(
-                "database",
-                &facts.name,
-                format!("may be read, {} on disk", bytes(facts.size)),
-            ));
-        }
-        findings.all.extend(problems);
-        let pitfalls = postgres::pitfalls(&connection, &facts.name, server.major()).await;
-        let pitfalls = findings.keep("database", &facts.name, pitfalls);
-        findings.all.extend(pitfalls.unwrap_or_default());
-        let session = findings.keep("database", &facts.name, postgres::session_of(&connection).await);
-        facts.session = session.unwrap_or_default();
-        facts.money =
-            findings.keep("database", &facts.name, postgres::has_money(&connection).await).unwrap_or_default();
-        let extensions = findings.keep("database", &facts.name, postgres::extensions(&connection).await);
-        let extensions = extensions.unwrap_or_default();
-        let bound = findings.keep("database", &facts.name, bound(&connection, &extensions, Sign::Asks).await);
-        needs.extend(sealed::of_database(facts, &extensions, &bound.unwrap_or_default()));
-    }
-    databases.retain(|facts| !left.contains(&facts.oid));
-    if databases.is_empty() {
-        findings.all.push(Finding::warning("no-database", parameters.place(), "the server has no database to capture"));
-    }
-    let roles = sealed::of_roles(&connection, &server, &databases, settings.role_passwords && server.superuser).await;
-    needs.extend(findings.keep("roles", "roles", roles).unwrap_or_default());
-    Some(ReadyPostgres { parameters, connection, server, tools: tools?, databases, needs })
-}
-
-/// The version of pg_dump decides what a bundle can be restored into, not the server's.
-fn newer_pg_dump(tools: &Tools, server: &ServerFacts, place: &str) -> Option<Finding> {
-    let (by, major) = (tools.major, server.major());
-    if by <= major {
-        return None;
-    }
-    let newer = format!("pg_dump {by} is newer than the server, {major}");
-    // What pg_dump of 17 and newer writes, no older server takes. Of the others' a restore makes what the server knows.
-    let finding = match by >= 17 && major < 17 {
-        true => Finding::warning("pg-dump-newer", place, format!("{newer}, which takes no restore of the bundle")),
-        false => {
-            let message = format!("{newer}: restored by hand, with psql, the bundle needs {by} or newer");
-            Finding::info("pg-dump-newer", place, message)
-        }
-    };
-    Some(finding.hint(format!("install the package postgresql-client-{major}")))
 }
 
 /// A destination that can't be written does not hold up the others. Gives those that can, and why the others can't.

@@ -1,16 +1,17 @@
 //! What stands around a database's tables: databases that go away, grants of the server, extensions' own tables, names that
 //! look like SQL, and what pg_dump can't write.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use fixtures::{Installation, Postgres, as_root, forget_libpq};
+use fixtures::{Installation, Postgres, as_root, forget_libpq, installations};
 use system_tests::{Workplace, describe, open};
 
 #[test]
 fn a_database_that_goes_away_meanwhile_is_a_warning_and_the_others_are_backed_up() {
     let source = Postgres::start();
-    for name in ["a", "b_dropped", "c_renamed", "d_closed", "e_forced", "f"] {
+    for name in ["a", "b_dropped", "c_renamed", "d_closed", "d_replaced", "e_forced", "f"] {
         source.sql("postgres", &format!("CREATE DATABASE {name}"));
         source.sql(name, "CREATE TABLE t AS SELECT 1 AS a");
     }
@@ -28,6 +29,8 @@ fn a_database_that_goes_away_meanwhile_is_a_warning_and_the_others_are_backed_up
     source.sql("postgres", "DROP DATABASE b_dropped");
     source.sql("postgres", "ALTER DATABASE c_renamed RENAME TO other");
     source.sql("postgres", "ALTER DATABASE d_closed ALLOW_CONNECTIONS false");
+    source.sql("postgres", "ALTER DATABASE d_replaced RENAME TO earlier");
+    source.sql("postgres", "CREATE DATABASE d_replaced");
     source.sql("a", "ROLLBACK PREPARED 'hold'");
     source
         .wait_until("SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = 'e_forced' AND wait_event = 'PgSleep'");
@@ -39,6 +42,7 @@ fn a_database_that_goes_away_meanwhile_is_a_warning_and_the_others_are_backed_up
         "b_dropped: somebody dropped",
         "c_renamed: somebody renamed it to other",
         "d_closed: somebody closed",
+        "d_replaced: somebody renamed it to earlier",
         "e_forced: somebody dropped",
     ] {
         assert!(text.contains(said), "{said}: {text}");
@@ -54,6 +58,60 @@ fn a_database_that_goes_away_meanwhile_is_a_warning_and_the_others_are_backed_up
     assert_eq!(target.sql("f", "SELECT a FROM t"), "1");
     let named = place.backup(&source, &["--database", "f", "--database", "b_dropped"]).output().expect("it runs");
     assert_eq!(named.status.code(), Some(10), "one that is named must be there: {}", describe(&named));
+}
+
+#[test]
+fn a_database_dropped_while_several_connections_read_it_costs_no_other_one() {
+    let all = installations();
+    let [oldest, newest] = [all.first(), all.last()].map(|one| one.expect("an installation"));
+    for (installation, connected_to) in [(oldest, "postgres"), (newest, "e_forced")] {
+        let source = Postgres::start_version(installation, "");
+        for name in ["a", "e_forced", "f"] {
+            source.sql("postgres", &format!("CREATE DATABASE {name}"));
+            source.sql(name, "CREATE TABLE t AS SELECT 1 AS a; SELECT lo_create(1)");
+        }
+        // Of each of the big ones a chunk is handed over; the row of the last one never comes.
+        source.sql(
+            "e_forced",
+            "CREATE TABLE one AS SELECT (SELECT string_agg(md5((i * 31 + j)::text), '') FROM generate_series(1, 31) j) AS a \
+             FROM generate_series(1, 17500) i; CREATE TABLE two AS TABLE one",
+        );
+        source.sql(
+            "e_forced",
+            "CREATE TABLE slow AS SELECT 1 AS a; ALTER EXTENSION plpgsql ADD TABLE slow; UPDATE pg_extension SET \
+             extconfig = ARRAY['slow'::regclass::oid], extcondition = ARRAY['WHERE pg_sleep(600) IS NULL'] WHERE extname = 'plpgsql'",
+        );
+        let place = Workplace::default();
+        let mut run =
+            place.cli(&["backup", "--config", "cluster.conf", "--release", "2.6.3", "--to", "-", "--jobs", "5"]);
+        run.envs(source.variables()).env("PGDATABASE", connected_to);
+        let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        // The bundle is read to the middle of a chunk, so that whoever hands that over waits, and others wait behind.
+        let mut stream = child.stdout.take().expect("a pipe");
+        let mut begun = vec![0; 500_000];
+        stream.read_exact(&mut begun).expect("a bundle's beginning");
+        source.wait_until(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = 'e_forced' AND wait_event = 'PgSleep'",
+        );
+        source.sql("postgres", "DROP DATABASE e_forced WITH (FORCE)");
+        source.wait_until("SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = 'f'");
+        stream.read_to_end(&mut begun).expect("the rest");
+        let bundle = place.write("streamed.tgz", begun);
+        let output = child.wait_with_output().expect("it ends");
+        let text = describe(&output);
+        assert_eq!(output.status.code(), Some(3), "{}: {text}", installation.major);
+        assert!(text.contains("e_forced: somebody dropped it"), "{text}");
+        let manifest = open(&bundle).manifest().clone();
+        let names: Vec<&str> = manifest.databases.iter().map(|database| database.name.as_str()).collect();
+        assert_eq!(names, ["a", "f"]);
+        let verified = place.cli(&["verify"]).arg(&bundle).output().expect("it runs");
+        assert!(verified.status.success(), "{}", describe(&verified));
+        let target = Postgres::start_version(installation, "");
+        let output = place.restore_all(&target, &bundle, &[]);
+        assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+        assert_eq!(target.sql("f", "SELECT count(*), (SELECT count(*) FROM pg_largeobject_metadata) FROM t"), "1|1");
+        assert_eq!(target.sql("postgres", "SELECT count(*) FROM pg_database WHERE datname ~ 'forced'"), "0");
+    }
 }
 
 #[test]

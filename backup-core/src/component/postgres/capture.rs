@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::connection::{Connection, Parameters};
 use super::discover::{self, DatabaseFacts, ServerFacts};
+use super::gone::{check_same, gone};
 use super::rows::{self, Written};
 use super::tools::Tools;
 use super::{large_objects, pitfalls, roles, schema, scripts, sequences, snapshot, tables};
@@ -76,7 +77,7 @@ pub async fn capture(
     for facts in what.databases {
         context.phase(format!("capture database {}", facts.name));
         let captured = match database(what, facts, all.databases.len(), writer, meter).await {
-            Err(error) if !what.named => match discover::gone(what.parameters, connection, facts).await? {
+            Err(error) if !what.named => match gone(what.parameters, connection, facts).await {
                 Some(finding) => {
                     all.findings.push(finding);
                     all.halves.push(format!("databases/{}/", directory(&facts.name)));
@@ -108,6 +109,7 @@ async fn database(
 ) -> Result<(Database, String)> {
     let parameters = what.parameters.with_database(&facts.name);
     let snapshot = snapshot::take(what.tools, &parameters).await?;
+    check_same(&snapshot.connection, facts).await?;
     let name = directory(&facts.name);
     let inside = format!("databases/{name}");
     let extensions = discover::extensions(&snapshot.connection).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
-use super::connection::{Connection, Parameters, connect};
+use super::connection::Connection;
 use super::tables::{EXTENSION_JOINS, NOT_AN_EXTENSIONS, READABLE, USER_SCHEMA};
 use super::{OLDEST, query_failed, sql};
 use crate::bundle::manifest::{Extension, Locale, Setting};
@@ -152,29 +152,6 @@ pub(crate) async fn half_built(connection: &Connection) -> Result<Vec<String>> {
     let rows = connection.query("SELECT datname::text FROM pg_catalog.pg_database ORDER BY 1", &[]).await;
     let rows = rows.map_err(|error| query_failed("list the server's databases", &error))?;
     Ok(rows.iter().map(|row| row.get(0)).filter(|name: &String| is_named(name, &INFIXES[..1])).collect())
-}
-
-/// Why a database can't be backed up any more that was listed before: somebody dropped, renamed or closed it since.
-pub(crate) async fn gone(
-    parameters: &Parameters,
-    connection: &Connection,
-    facts: &DatabaseFacts,
-) -> Result<Option<Finding>> {
-    // Whoever connects waits for the end of a DROP DATABASE that has ended our sessions already.
-    if connect(&parameters.with_database(&facts.name)).await.is_ok() {
-        return Ok(None);
-    }
-    let sql = "SELECT datname::text, datallowconn AND datconnlimit <> -2 FROM pg_catalog.pg_database WHERE oid = $1";
-    let row = connection.query_opt(sql, &[&facts.oid]).await;
-    let row = row.map_err(|error| query_failed(format!("look for database {}", facts.name), &error))?;
-    let why = match row.as_ref().map(|row| (row.get::<_, &str>(0), row.get(1))) {
-        None => "somebody dropped it meanwhile".to_owned(),
-        Some((name, _)) if name != facts.name => format!("somebody renamed it to {name} meanwhile"),
-        Some((_, false)) => "somebody closed it to connections meanwhile".to_owned(),
-        Some((_, true)) => return Ok(None),
-    };
-    let finding = Finding::warning("database-gone", &facts.name, format!("{why}, so it is not in the backup"));
-    Ok(Some(finding.hint("back up once more if that was a mistake; --database names databases that must be there")))
 }
 
 /// What every new database has, and what drops it: a database in which somebody dropped it must not have it again.
