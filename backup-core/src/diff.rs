@@ -21,7 +21,11 @@ const HOLES: &str = "file with holes";
 
 /// A control plane as far as two can be compared: every fact under its area and subject.
 #[derive(Default)]
-pub struct Picture(BTreeMap<(Area, String), Fact>);
+pub struct Picture {
+    facts: BTreeMap<(Area, String), Fact>,
+    /// The files and trees that it was made of, where it is of a bundle.
+    trees: Vec<String>,
+}
 
 #[derive(Clone, PartialEq, Eq)]
 struct Fact {
@@ -77,11 +81,13 @@ pub struct Difference {
     pub other: Option<String>,
     /// Whether something of the other one would be gone after a restore of the bundle.
     pub lost: bool,
+    /// Whether the other one alone has it, in a database or a tree that the bundle does not bring back: it stays as it is.
+    pub untouched: bool,
 }
 
 impl Picture {
     fn note(&mut self, area: Area, subject: impl Into<String>, fact: impl Into<String>) {
-        self.0.insert((area, subject.into()), Fact { text: fact.into(), secret: false });
+        self.facts.insert((area, subject.into()), Fact { text: fact.into(), secret: false });
     }
 
     /// Hosts, tags and every other key of a `cluster.conf`; secrets are masked.
@@ -102,7 +108,7 @@ impl Picture {
             let known = path == "components" || (path.starts_with("machines.") && key == "hosts");
             match value {
                 Value::Map(map) if path != "components" => self.note_map(&path, map),
-                value if !known => drop(self.0.insert((Area::Config, path), config(key, value))),
+                value if !known => drop(self.facts.insert((Area::Config, path), config(key, value))),
                 _ => {}
             }
         }
@@ -117,24 +123,50 @@ fn config(key: &str, value: &Value) -> Fact {
 
 /// All that differs, what would be lost first.
 pub fn diff(bundle: &Picture, other: &Picture) -> Vec<Difference> {
-    let mut keys: Vec<&(Area, String)> = bundle.0.keys().chain(other.0.keys()).collect();
+    let mut keys: Vec<&(Area, String)> = bundle.facts.keys().chain(other.facts.keys()).collect();
     keys.sort();
     keys.dedup();
+    let is_untouched = |key: &(Area, String)| !bundle.touches(other, key);
     let mut differences: Vec<Difference> = keys
         .into_iter()
         .filter_map(|key| {
-            let (bundle, other) = (bundle.0.get(key), other.0.get(key));
+            let (bundle, other) = (bundle.facts.get(key), other.facts.get(key));
             // Nobody may have said which release runs here.
             if bundle == other || (key.0 == Area::Release && (bundle.is_none() || other.is_none())) {
                 return None;
             }
+            let untouched = is_untouched(key);
             let [bundle, other] = [bundle, other].map(|fact| fact.map(Fact::shown));
-            let lost = is_lost(key.0, bundle.as_deref(), other.as_deref());
-            Some(Difference { area: key.0, subject: key.1.clone(), bundle, other, lost })
+            let lost = !untouched && is_lost(key.0, bundle.as_deref(), other.as_deref());
+            Some(Difference { area: key.0, subject: key.1.clone(), bundle, other, lost, untouched })
         })
         .collect();
-    differences.sort_by_key(|difference| !difference.lost);
+    differences.sort_by_key(|difference| (!difference.lost, difference.untouched));
     differences
+}
+
+impl Picture {
+    /// Names of the databases.
+    fn databases(&self) -> impl Iterator<Item = &str> {
+        self.facts.keys().filter(|(area, _)| *area == Area::Database).map(|(_, name)| name.as_str())
+    }
+
+    /// Whether a restore of this bundle touches what another one has.
+    fn touches(&self, other: &Self, (area, subject): &(Area, String)) -> bool {
+        match area {
+            Area::Database => self.databases().any(|name| name == subject),
+            Area::Table | Area::Extension => {
+                let is_in = |name: &&str| subject.strip_prefix(*name).is_some_and(|rest| rest.starts_with(": "));
+                let database = self.databases().chain(other.databases()).filter(is_in).max_by_key(|name| name.len());
+                database.is_some_and(|database| self.databases().any(|name| name == database))
+            }
+            Area::File => self.trees.iter().any(|tree| {
+                let rest = subject.strip_prefix(tree.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || tree.ends_with('/'))
+            }),
+            Area::Host | Area::Tag | Area::Config | Area::Release => true,
+        }
+    }
 }
 
 /// A restore takes away what the bundle has not, and rows that it has fewer of.
@@ -162,11 +194,22 @@ mod tests {
     fn what_would_be_lost_comes_first_and_secrets_stay_hidden() {
         let bundle = picture(
             "machines { a { hosts: [h1, h2] } }, components { router: 1 }, chef { secret_key: hunter2, domain: x }",
-            &[(Area::Table, "d: public.t", "5"), (Area::Table, "d: public.same", "1"), (Area::Database, "gone", "o")],
+            &[
+                (Area::Table, "d: public.t", "5"),
+                (Area::Table, "d: public.same", "1"),
+                (Area::Database, "gone", "o"),
+                (Area::Database, "d", "o"),
+            ],
         );
+        let bundle = Picture { trees: vec!["/etc/app".into()], ..bundle };
         let live = picture(
             "machines { a { hosts: [h1] }, b { hosts: [h3] } }, components { router: 2 }, chef { secret_key: hunter3, domain: x }",
             &[
+                (Area::Database, "d", "o"),
+                (Area::Database, "d: 2", "o"),
+                (Area::Table, "d: 2: public.t", "9"),
+                (Area::File, "/etc/app/new", "1 bytes"),
+                (Area::File, "/etc/application", "1 bytes"),
                 (Area::Table, "d: public.t", "7"),
                 (Area::Table, "d: public.same", "1"),
                 (Area::Table, "d: public.new", "0"),
@@ -175,14 +218,20 @@ mod tests {
         let found = diff(&bundle, &live);
         let shown: Vec<String> =
             found.iter().map(|d| format!("{}{} {}", if d.lost { "lost " } else { "" }, d.area, d.subject)).collect();
+        let untouched: Vec<&str> = found.iter().filter(|d| d.untouched).map(|d| d.subject.as_str()).collect();
+        assert_eq!(untouched, ["d: 2", "d: 2: public.t", "/etc/application"]);
         let expected = [
             "lost table d: public.new",
             "lost table d: public.t",
+            "lost file /etc/app/new",
             "lost host h3",
             "lost tag router",
             "lost config chef.secret_key",
             "database gone",
             "host h2",
+            "database d: 2",
+            "table d: 2: public.t",
+            "file /etc/application",
         ];
         assert_eq!(shown, expected);
         assert!(!format!("{found:?}").contains("hunter"));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use crate::context::Environment;
 use crate::{Context, Error, ErrorContext, Kind, Result, lock};
 
 /// Root's usual place, and that of the jobs which run by themselves, whoever they run as.
@@ -15,15 +16,19 @@ pub const MACHINE: &str = "/var/lib/orchestrator-cli";
 /// What to do where nothing can be kept.
 pub(crate) const UNWRITABLE: &str = "see to its owner and its room, or name another place with STATE_DIRECTORY; until then no run and no restore is noted";
 
-/// Where a service is told to keep its state, else root's usual place or the user's own. It need not exist.
+/// Where `STATE_DIRECTORY` says, else root's usual place, for others below `XDG_STATE_HOME` or `~/.local/state`. It need not exist.
 ///
 /// # Errors
 /// Where nothing says a place.
 pub fn directory(context: &Context) -> Result<PathBuf> {
-    let environment = &context.environment;
+    directory_of(rustix::process::geteuid().is_root(), &context.environment)
+}
+
+/// `XDG_STATE_HOME` is a user's. Root may have it from whoever called sudo, and what root must remember is the machine's.
+fn directory_of(is_root: bool, environment: &Environment) -> Result<PathBuf> {
     match (environment.get("STATE_DIRECTORY"), environment.get("XDG_STATE_HOME")) {
         (Some(directory), _) => Ok(PathBuf::from(directory)),
-        (None, _) if rustix::process::geteuid().is_root() => Ok(PathBuf::from(MACHINE)),
+        (None, _) if is_root => Ok(PathBuf::from(MACHINE)),
         (None, Some(directory)) => Ok(Path::new(directory).join("orchestrator-cli")),
         (None, None) => {
             let home = environment.home.as_ref().ok_or_else(|| {
@@ -69,7 +74,7 @@ pub(crate) fn make_for(what: &str, directory: &Path) -> Result<()> {
     make(directory).map_err(|cause| {
         Error::new(Kind::Failed, format!("open {what} {}", directory.display()))
             .because(cause)
-            .hint("run as a user that may write there, or name another place with XDG_STATE_HOME or STATE_DIRECTORY")
+            .hint("run as a user that may write there, or name another place with STATE_DIRECTORY")
     })
 }
 
@@ -93,4 +98,28 @@ pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Res
 /// Makes a directory for its owner alone where it is missing.
 pub(crate) fn make(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_remembers_for_the_machine_and_others_for_themselves() {
+        for (is_root, variables, expected) in [
+            (true, &[][..], Some(MACHINE)),
+            (true, &["XDG_STATE_HOME"], Some(MACHINE)),
+            (true, &["XDG_STATE_HOME", "STATE_DIRECTORY"], Some("/STATE_DIRECTORY")),
+            (false, &["XDG_STATE_HOME"], Some("/XDG_STATE_HOME/orchestrator-cli")),
+            (false, &["XDG_STATE_HOME", "STATE_DIRECTORY"], Some("/STATE_DIRECTORY")),
+            (false, &[], None),
+        ] {
+            let variables = variables.iter().map(|name| ((*name).to_owned(), format!("/{name}"))).collect();
+            let mut environment = Environment { variables, ..Environment::default() };
+            assert_eq!(directory_of(is_root, &environment).ok(), expected.map(PathBuf::from), "{environment:?}");
+            environment.home = Some("/home".into());
+            let expected = expected.unwrap_or("/home/.local/state/orchestrator-cli");
+            assert_eq!(directory_of(is_root, &environment).ok(), Some(expected.into()), "{environment:?}");
+        }
+    }
 }

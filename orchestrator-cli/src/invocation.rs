@@ -14,6 +14,8 @@ use crate::human::{plain, shell_word};
 const CARRIED: [&str; 3] = ["config", "identity", "ssh-port"];
 /// What this program is called where nobody has called it otherwise.
 const NAME: &str = "orchestrator-cli";
+/// What names the source of a restore.
+const SOURCES: [&str; 3] = ["--file", "--sql", "--cluster-conf"];
 /// With these a command asks nothing.
 const ASKS_NOTHING: [&str; 4] = ["--resume", "--dry-run", "--dry", "--yes"];
 
@@ -25,6 +27,8 @@ pub(crate) struct Invocation {
     typed: Vec<String>,
     /// What was said that the next command has to be told too: a long name, and a value as a shell takes it.
     carried: Vec<(&'static str, String)>,
+    /// What was typed of a restore but its source; none of another command.
+    restore: Option<Vec<String>>,
     /// Whether nobody can be asked.
     alone: bool,
 }
@@ -41,7 +45,10 @@ impl Invocation {
             carried.extend(CARRIED.into_iter().flat_map(|long| said(&found, inner, long)));
             (command, matches) = (found, inner);
         }
-        Self { program, typed: typed.collect(), carried, alone: !std::io::stdin().is_terminal() }
+        let typed: Vec<String> = typed.collect();
+        let bundle = said_at("bundle", matches);
+        let restore = (command.get_name() == "restore").then(|| without_source(&typed, bundle.as_deref()));
+        Self { program, typed, carried, restore, alone: !std::io::stdin().is_terminal() }
     }
 
     /// This very command between backticks, without a flag by which it only looked; with `--yes` where nobody can be asked.
@@ -71,7 +78,13 @@ impl Invocation {
             let command = (index % 2 == 1 && index + 1 < parts.len()).then(|| self.command(part)).flatten();
             complete.push_str(command.as_deref().unwrap_or(part));
         }
-        complete
+        complete.split_inclusive('\n').map(bare_hint).collect()
+    }
+
+    /// The same of a hint.
+    pub(crate) fn complete_hint(&self, hint: &str) -> String {
+        let complete = self.complete(hint);
+        bare(&complete).map_or_else(|| complete.clone(), Into::into)
     }
 
     /// The same for all hints of a JSON document.
@@ -81,12 +94,24 @@ impl Invocation {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     match value {
-                        Value::String(text) if name == "hint" => *text = self.complete(text),
+                        Value::String(text) if name == "hint" => *text = self.complete_hint(text),
                         value => self.complete_hints(value),
                     }
                 }
             }
             _ => {}
+        }
+    }
+
+    /// This very restore of another source; where this is none, a restore of that.
+    fn restore_of(&self, source: &str) -> String {
+        match &self.restore {
+            Some(typed) => {
+                let words: Vec<&str> = typed.iter().map(String::as_str).collect();
+                let yes = if self.needs_yes(&words) { " --yes" } else { "" };
+                format!("{} {} {source}{yes}", self.program, words.join(" "))
+            }
+            None => self.command(&format!("restore {source}")).unwrap_or_default(),
         }
     }
 
@@ -97,6 +122,9 @@ impl Invocation {
             return Some(format!("{before}{} {}", self.program, self.typed.join(" ")));
         }
         if let Some(more) = text.strip_prefix("… ") {
+            if SOURCES.iter().any(|source| more.strip_prefix(source).is_some_and(|rest| rest.starts_with(' '))) {
+                return Some(self.restore_of(more));
+            }
             return Some(format!("{} {} {more}", self.program, self.typed.join(" ")));
         }
         let words: Vec<&str> = text.strip_prefix(NAME).unwrap_or(text).split_whitespace().collect();
@@ -119,6 +147,36 @@ impl Invocation {
     }
 }
 
+/// A command without its backticks, where a text is nothing else: it is pasted as it stands.
+fn bare(text: &str) -> Option<&str> {
+    text.strip_prefix('`')?.strip_suffix('`').filter(|bare| !bare.contains('`'))
+}
+
+/// The same for a line that is a finding's hint.
+fn bare_hint(line: &str) -> String {
+    let hint = line.split_once("hint: ").filter(|(before, _)| before.trim().is_empty());
+    let bare = hint.and_then(|(before, hint)| Some(format!("{before}hint: {}\n", bare(hint.trim_end())?)));
+    bare.unwrap_or_else(|| line.into())
+}
+
+/// What was typed, without that which names the source of a restore; `bundle` is one that no flag names.
+fn without_source(typed: &[String], bundle: Option<&str>) -> Vec<String> {
+    let (mut left, mut words, mut bundle) = (Vec::new(), typed.iter(), bundle);
+    while let Some(word) = words.next() {
+        let flag = word.split('=').next().unwrap_or_default();
+        if SOURCES.contains(&flag) {
+            if flag.len() == word.len() {
+                words.next();
+            }
+        } else if bundle == Some(word) {
+            bundle = None;
+        } else {
+            left.push(word.clone());
+        }
+    }
+    left
+}
+
 /// The command that words begin with.
 fn subcommand<'w>(mut words: impl Iterator<Item = &'w str>) -> Option<Command> {
     let mut command = Arguments::command().find_subcommand(words.next()?).cloned()?;
@@ -133,6 +191,15 @@ fn takes(command: &Command, long: &str) -> bool {
     command.get_arguments().any(|argument| argument.get_long() == Some(long))
 }
 
+/// The value of an argument by its name here, as a shell takes it.
+fn said_at(id: &str, matches: &ArgMatches) -> Option<String> {
+    matches.try_contains_id(id).is_ok_and(|there| there).then(|| matches.get_raw(id)?.next()).flatten().map(shown)
+}
+
+fn shown(value: &std::ffi::OsStr) -> String {
+    plain(&shell_word(&PathBuf::from(value)))
+}
+
 /// The values of an argument that was given.
 fn said(command: &Command, matches: &ArgMatches, long: &'static str) -> Vec<(&'static str, String)> {
     let argument = command.get_arguments().find(|argument| argument.get_long() == Some(long));
@@ -141,8 +208,7 @@ fn said(command: &Command, matches: &ArgMatches, long: &'static str) -> Vec<(&'s
             && matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine)
     });
     let values = given.and_then(|argument| matches.get_raw(argument.get_id().as_str()));
-    let value = |value| (long, plain(&shell_word(&PathBuf::from(value))));
-    values.into_iter().flatten().map(value).collect()
+    values.into_iter().flatten().map(|value| (long, shown(value))).collect()
 }
 
 #[cfg(test)]
@@ -177,11 +243,20 @@ mod tests {
         assert_eq!(dry.complete(&dry.again("--dry-run")), "`o restore -c o.toml b.tgz`");
         assert_eq!(dry.complete("`sudo -u x …`"), "`sudo -u x o restore --dry-run -c o.toml b.tgz`");
         assert_eq!(dry.complete("`… --more`"), "`o restore --dry-run -c o.toml b.tgz --more`");
+        for (typed, full) in [
+            ("o restore --dry-run -c o.toml o.sql", "`o restore --dry-run -c o.toml --sql o.sql`"),
+            ("o -q restore --file o.sql --only databases", "`o -q restore --only databases --sql o.sql`"),
+            ("o restore --sql=b.tgz --cluster-conf x --yes", "`o restore --yes --sql o.sql`"),
+            ("o restore --resume --file o.sql", "`o restore --resume --sql o.sql`"),
+            ("o verify -c o.toml o.sql", "`o restore --sql o.sql -c o.toml`"),
+        ] {
+            assert_eq!(called(typed).complete("`… --sql o.sql`"), full, "{typed}");
+        }
         assert_eq!(Invocation { alone: true, ..called("o backup --dry-run") }.again("--dry-run"), "`o backup`");
         assert_eq!(Invocation { alone: true, ..called("o -q restore b") }.again(""), "`o -q restore b --yes`");
         let mut value = serde_json::json!({ "a": [{ "hint": "`list`", "text": "`list`" }] });
         alone.complete_hints(&mut value);
-        assert_eq!(value, serde_json::json!({ "a": [{ "hint": r"`o list -c ''\''c'`", "text": "`list`" }] }));
+        assert_eq!(value, serde_json::json!({ "a": [{ "hint": r"o list -c ''\''c'", "text": "`list`" }] }));
     }
 
     /// Every file of sources below a directory.

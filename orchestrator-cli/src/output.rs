@@ -84,7 +84,7 @@ impl Output {
     fn fail_with(&self, error: &Error, ending: Option<(&str, &str)>) -> ExitCode {
         let code = exit::of(error.kind());
         let chain = error.chain();
-        let hint = error.first_hint().map(|hint| self.invocation.complete(hint));
+        let hint = error.first_hint().map(|hint| self.invocation.complete_hint(hint));
         let several = (error.errors() > 1).then(|| counted(error.errors() as u64, "error"));
         if self.json {
             let mut value = json!({ "message": chain.join(": "), "hint": hint, "exit_code": code });
@@ -113,26 +113,29 @@ impl Output {
         ExitCode::from(code)
     }
 
-    /// Prints each finding as an error of `doing`, and returns the exit code of a check that refuses. Text is worded as the
-    /// platform's own tool words it: `Error: failed to …: … .`
-    pub(crate) fn fail_with_findings(&self, doing: &str, findings: &[Finding]) -> ExitCode {
-        let sentence = |finding: &Finding| format!("{doing}: {}.", finding.message);
+    /// Prints each finding as an error of `doing`, and `line`, what that means for all that was to be changed; returns the exit code
+    /// of a check that refuses.
+    pub(crate) fn fail_with_findings(&self, doing: &str, findings: &[Finding], line: &str) -> ExitCode {
         self.progress.finish();
         if self.json {
+            let sentence = |finding: &Finding| format!("{doing}: {}.", finding.message);
             let message = findings.iter().map(sentence).collect::<Vec<_>>().join(" ");
             let mut value = json!({ "message": message, "findings": findings, "exit_code": exit::REFUSED });
             self.invocation.complete_hints(&mut value);
             let _ = self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": value })));
             return ExitCode::from(exit::REFUSED);
         }
+        let mut text = String::new();
         for finding in findings {
-            let mut text = format!("{RED}Error{RED:#}: {}", indented("", &plain(&sentence(finding))));
-            text.push_str(&indented("  ", &plain(&finding.subject)));
+            text.push_str(&format!("{RED}error{RED:#}: {}\n", plain(doing)));
+            let because = format!("{}: {}", finding.subject, finding.message);
+            text.push_str(&indented("  because: ", &plain(&because)));
             if let Some(hint) = &finding.hint {
-                text.push_str(&indented("  hint: ", &plain(&self.invocation.complete(hint))));
+                text.push_str(&indented("  hint: ", &plain(&self.invocation.complete_hint(hint))));
             }
-            let _ = anstream::stderr().write_all(text.as_bytes());
         }
+        text.push_str(&format!("{}\n", counting(line, findings.len())));
+        let _ = anstream::stderr().write_all(text.as_bytes());
         ExitCode::from(exit::REFUSED)
     }
 
@@ -181,7 +184,11 @@ impl Output {
 
 /// A last line that says how many errors there were, where there was more than one: `refused, 3 errors: nothing was changed`.
 pub(crate) fn with_count(line: &str, error: &Error) -> String {
-    match error.errors() {
+    counting(line, error.errors())
+}
+
+fn counting(line: &str, errors: usize) -> String {
+    match errors {
         1 => line.into(),
         errors => line.replacen(':', &format!(", {}:", counted(errors as u64, "error")), 1),
     }

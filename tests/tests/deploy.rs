@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use backup_core::{deploy, settings};
 use fixtures::Network;
 use serde_json::Value;
 use system_tests::{Workplace, describe};
@@ -34,6 +35,17 @@ fn it_says_what_the_reference_says_and_writes_the_picture_anew_each_time() {
 }
 
 #[test]
+fn the_cluster_conf_of_the_readme_can_be_deployed() {
+    let readme = include_str!("../../README.md");
+    let (_, sample) = readme.split_once("```\n# cluster.conf\n").expect("a sample");
+    let place = Workplace::default();
+    let conf = place.write("cluster.conf", sample.split_once("```").expect("its end").0);
+    let settings = settings::load(&conf).expect("a cluster.conf");
+    let graph = deploy::graph(&settings.cluster, &settings.components).expect("all that is needed is there");
+    assert_eq!((graph.machines.len(), settings.cluster.cluster_name.as_deref()), (3, Some("example")));
+}
+
+#[test]
 fn every_kind_of_picture_names_every_machine_and_component() {
     let place = Workplace::default();
     place.write("cluster.conf", cluster(SOUND));
@@ -62,28 +74,36 @@ fn what_is_wrong_is_an_error_with_its_line_in_the_words_of_the_reference() {
     let cases = [
         (
             "instance-manager: 1",
-            "Error: failed to generate the dependency graph: machine with instance-manager tag cannot be deployed without a \
-             machine with vault tag.\n  cluster.conf, line 9\n  hint: add vault to `components`; where the release does without it, \
+            "error: failed to generate the dependency graph\n  because: cluster.conf, line 9: machine with instance-manager tag \
+             cannot be deployed without a machine with vault tag\n  hint: add vault to `components`; where the release does without it, \
              write into [deploy.components] of the settings: instance-manager = [\"!vault\"]\n",
         ),
         (
             "nats-server: 3",
-            "Error: failed to generate the dependency graph: components.nats-server: 2 machines are suitable, and 3 are wanted.\n  \
-             cluster.conf, line 9\n  hint: add nats-server to the suitable_tags of a zone that has machines left, or want fewer\n",
+            "error: failed to generate the dependency graph\n  because: cluster.conf, line 9: components.nats-server: 2 machines are \
+             suitable, and 3 are wanted\n  hint: add nats-server to the suitable_tags of a zone that has machines left, or want fewer\n",
         ),
         (
             "nats-sever: 1",
-            "Error: failed to generate the dependency graph: no component has the tag nats-sever.\n  cluster.conf, line 9\n  \
-             hint: did you mean nats-server? Others belong into [deploy.components] of the settings\n",
+            "error: failed to generate the dependency graph\n  because: cluster.conf, line 9: no component has the tag \
+             nats-sever\n  hint: did you mean nats-server? Others belong into [deploy.components] of the settings\n",
         ),
     ];
     for (components, expected) in cases {
         let place = Workplace::default();
         place.write("cluster.conf", cluster(components));
         let dry = place.cli(&["deploy", "--dry", "-c", "cluster.conf"]).output().expect("it runs");
+        let expected = &*format!("{expected}refused: no machine was told anything\n");
         assert_eq!((dry.status.code(), String::from_utf8_lossy(&dry.stderr).as_ref()), (Some(13), expected));
         assert!(dry.stdout.is_empty() && !place.path("graph.png").exists());
     }
+    // Several are several errors, as anywhere.
+    let place = Workplace::default();
+    place.write("cluster.conf", cluster("nats-sever: 1, vault: 9"));
+    let dry = place.cli(&["deploy", "--dry", "-c", "cluster.conf"]).output().expect("it runs");
+    let all = describe(&dry);
+    assert!(all.matches("error: failed to generate the dependency graph\n  because: ").count() == 2, "{all}");
+    assert!(all.ends_with("refused, 2 errors: no machine was told anything\n"), "{all}");
     // What the hint says helps, for a release that had no vault yet.
     let place = Workplace::default();
     place.write("cluster.conf", cluster("instance-manager: 1"));
@@ -92,7 +112,7 @@ fn what_is_wrong_is_an_error_with_its_line_in_the_words_of_the_reference() {
     assert!(dry.status.success() && place.path("graph.png").exists(), "{}", describe(&dry));
     // A cluster.conf that names no machine, and one that names an option of ssh.
     for (machines, expected) in
-        [("", "it names no machines."), ("a: { hosts: ['-oProxyCommand=x'] }", "no name or address")]
+        [("", "it names no machines"), ("a: { hosts: ['-oProxyCommand=x'] }", "no name or address")]
     {
         let place = Workplace::default();
         place.write("cluster.conf", format!("machines: {{ {machines} }}\n"));
@@ -108,7 +128,7 @@ fn what_is_wrong_is_an_error_with_its_line_in_the_words_of_the_reference() {
     );
     let dry = place.cli(&["deploy", "--dry", "-c", "settings.toml"]).output().expect("it runs");
     let all = describe(&dry);
-    assert!(all.contains("components need one another: kv-store, nats-server, vault."), "{all}");
+    assert!(all.contains("components need one another: kv-store, nats-server, vault"), "{all}");
 }
 
 #[test]

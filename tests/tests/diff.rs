@@ -18,7 +18,7 @@ fn a_bundle_is_held_against_what_is_live_and_against_another_bundle() {
         "cluster_conf = 'cluster.conf'\n[release]\nversion = '2.6.3'\n[[files]]\npath = '{}'\n",
         home.display()
     );
-    place.write("settings.toml", settings);
+    place.write("settings.toml", &settings);
     let backup = |to: &str| {
         let mut backup = place.cli(&["backup", "--config", "settings.toml", "--to", to]);
         let output = backup.envs(server.variables()).output().expect("it runs");
@@ -48,6 +48,15 @@ fn a_bundle_is_held_against_what_is_live_and_against_another_bundle() {
         "DELETE FROM chef.by_state; CREATE TABLE newer AS SELECT 1 AS a; CREATE EXTENSION pg_trgm",
     );
     server.sql("orchestrator_archive", "INSERT INTO deployments (release) VALUES ('2.7')");
+    // What the bundle knows nothing of, no restore of it touches: a database, a tree, a file beside one that is captured.
+    server.sql("postgres", "CREATE DATABASE payroll");
+    server.sql("payroll", "CREATE TABLE salaries AS SELECT 1 AS a");
+    std::fs::create_dir(place.path("homely")).expect("a directory");
+    for name in ["homely/file", "home/new"] {
+        place.write(name, "new");
+    }
+    let trees = format!("{}\n[[files]]\npath = '{}'\n", settings, place.path("homely").display());
+    place.write("settings.toml", trees);
     place.write("home/changed", "after");
     std::fs::remove_file(place.path("home/gone")).expect("removed");
     let conf = std::fs::read_to_string(place.path("cluster.conf")).expect("a file");
@@ -59,11 +68,17 @@ fn a_bundle_is_held_against_what_is_live_and_against_another_bundle() {
     assert_eq!(text, against, "{}", describe(&output));
     assert!(!text.contains("hunter"), "{text}");
     let (lost, rest) = text.split_once("Only in the bundle").expect("two parts");
+    let (rest, untouched) = rest.split_once("Not touched by a restore of the bundle\n").expect("three parts");
+    for word in ["database", "payroll", "homely/file"] {
+        assert!(untouched.contains(word) && ![lost, rest].concat().contains(&format!("{word} ")), "{word}: {text}");
+    }
+    assert!(!text.contains("salaries"), "its tables go without saying: {text}");
     for word in [
         "orchestrator: public.newer",
         "orchestrator_archive: public.deployments",
         "pg_trgm",
         "home/changed",
+        "home/new",
         "cluster_name",
         "secret_key",
     ] {

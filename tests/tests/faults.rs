@@ -206,7 +206,10 @@ fn a_bundle_that_vanishes() {
     child.wait().expect("it ends");
     let elsewhere = stage.place.path("elsewhere.tgz");
     fs::rename(&stage.bundle, &elsewhere).expect("moved");
-    stage.assert_stopped(&stage.finish(&["--resume"]), "name it with --file");
+    stage.assert_stopped(
+        &stage.finish(&["--resume"]),
+        "say where it is now: `orchestrator-cli restore --resume --file ",
+    );
     let other = stage.place.write("other.tgz", "no bundle");
     stage.assert_stopped(&stage.finish(&["--resume", "--file", &other.display().to_string()]), "other.tgz");
     stage.assert_resumes(&["--file", &elsewhere.display().to_string()]);

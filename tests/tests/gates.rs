@@ -123,6 +123,55 @@ fn a_bundle_of_another_cluster_is_refused_by_whatever_says_the_machines() {
     assert_eq!(server.sql("orchestrator", "SELECT what FROM precious"), "still here");
 }
 
+#[test]
+fn what_comes_next_goes_by_whose_the_data_is_and_by_the_cluster_conf_that_the_settings_read() {
+    let (place, server, bundle) = stage();
+    place.write("example.toml", "cluster_conf = 'cluster.conf'\n");
+    place.write("mine.conf", "chef: { continuum: { cluster_name: prod-eu } }\n# old\n");
+    place.write("mine.toml", "cluster_conf = 'mine.conf'\n");
+    place.write("same.toml", format!("cluster_conf = '{}'\n", place.path("prod/cluster.conf").display()));
+    let conf = place.path("prod/cluster.conf").display().to_string();
+    let (own, mine) = (place.path("cluster.conf"), place.path("mine.conf"));
+    let copy = |to: &Path| format!("cp --backup=numbered {conf} {}", to.display());
+    let deploy = "see `orchestrator-cli deploy --dry --release 2.6.3 -c mine.toml`";
+    let same = "see `orchestrator-cli deploy --dry --release 2.6.3 -c same.toml`";
+    let foreign = format!(
+        "Do not deploy yet: the data is another cluster's, and the settings may name this machine's own cluster.conf. \
+         Only if this machine is to run that cluster, let them name that cluster's, which is at {conf} now; \
+         `orchestrator-cli deploy --dry -c {conf}` shows its machines."
+    );
+    let accept = ["--accept-cluster", "prod-eu"];
+    for (settings, more, code, next, copied) in [
+        ("example.toml", &accept[..], 3, &*foreign, Some(copy(&own))),
+        ("mine.toml", &[], 3, deploy, Some(copy(&mine))),
+        ("mine.toml", &accept, 3, deploy, Some(copy(&mine))),
+        ("same.toml", &[], 0, same, None),
+    ] {
+        let mut run = place.restore(&server, &["--yes", "-q", "--release", "2.6.3", "-c", settings, "--file", &bundle]);
+        let output = run.args(more).output().expect("it runs");
+        let said = describe(&output);
+        assert_eq!(output.status.code(), Some(code), "{settings} {more:?}: {said}");
+        assert!(said.contains(next), "{settings} {more:?}: {said}");
+        assert_eq!(said.contains("so that the agents"), !said.contains("Do not deploy"), "{settings} {more:?}: {said}");
+        let command = said.lines().find_map(|line| line.split_once(": cp ")).map(|(_, rest)| format!("cp {rest}"));
+        assert_eq!(command, copied, "{settings} {more:?}: {said}");
+        if let Some(command) = command.filter(|_| settings == "mine.toml") {
+            assert!(Command::new("sh").args(["-c", &command]).status().expect("it runs").success(), "{command}");
+            assert!(!std::fs::read_to_string(&mine).expect("a file").contains("old"));
+        }
+        let back = place.restore(&server, &["--rollback", "--yes", "-c", settings, "--file", &bundle]).output();
+        assert!(back.as_ref().is_ok_and(|output| output.status.success()), "{back:?}");
+        // Nothing is left of the restore that the hint of one before it could mean.
+        let again = place.restore(&server, &["--rollback", "-c", settings]).output().expect("it runs");
+        assert!(describe(&again).contains("is rolled back already\nrefused"), "{}", describe(&again));
+    }
+    // Below another directory nothing is where settings would read it.
+    let root = place.path("root").display().to_string();
+    let mut run = place.restore(&server, &["--dry-run", "--json", "-q", "-c", "mine.toml", "--file", &bundle]);
+    let output = run.args(["--root", &root]).output().expect("it runs");
+    assert!(findings(&output, &["cluster-conf-elsewhere"]).is_empty(), "{}", describe(&output));
+}
+
 /// Runs a command on a terminal that answers.
 fn answered(place: &Workplace, server: &Postgres, arguments: &[&str], answer: &str) -> Output {
     let mut script = Command::new("script");
@@ -166,6 +215,31 @@ fn the_question_says_what_is_at_stake_and_no_is_an_answer() {
     assert!(output.status.success(), "{}", describe(&output));
     assert!(!session.wait().expect("it ends").success(), "who was in it was sent away");
     let restored = state(&server);
+
+    // The way back asks the same: what happens, and whose sessions end.
+    let mut psql = server.command("psql");
+    psql.args(["-X", "-d", "orchestrator", "-c", "SELECT pg_sleep(600)"]).env("PGAPPNAME", "ledger");
+    let mut session = psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("psql runs");
+    server.wait_until("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'ledger'");
+    let output = answered(&place, &server, &["restore", "--rollback"], "no\n");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let dry = place.restore(&server, &["--rollback", "--dry-run"]).output().expect("it runs");
+    assert_eq!((output.status.code(), dry.status.code()), (Some(130), Some(0)), "{said}{}", describe(&dry));
+    for words in [
+        "drop database orchestrator, and rename orchestrator_before_",
+        "hese sessions end: ledger of postgres from this server in orchestrator",
+        &format!("remove {}", place.path("prod/cluster.conf").display()),
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+        assert!(describe(&dry).contains(words), "{words}: {}", describe(&dry));
+    }
+    assert!(said.contains("All that was written to orchestrator, ") && said.contains("Go on? (yes/no)"), "{said}");
+    let cleanup = place.restore(&server, &["cleanup", "--dry-run"]).output().expect("it runs");
+    assert!(describe(&cleanup).contains("would drop orchestrator_before_"), "{}", describe(&cleanup));
+    assert!(session.try_wait().expect("a state").is_none(), "nobody was sent away");
+    assert_eq!(state(&server), restored);
+    session.kill().expect("a signal");
+    session.wait().expect("it ends");
     for arguments in [&["restore", "--rollback"][..], &["restore", "cleanup"], &["restore", "cleanup", "--forget"]] {
         let output = answered(&place, &server, arguments, "no\n");
         let asked = arguments.last() != Some(&"--forget");

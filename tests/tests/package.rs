@@ -108,7 +108,7 @@ fn the_deb_installs_on_a_clean_system_and_takes_nothing_of_others_along() {
     let unit = clean.run("cat /usr/lib/systemd/system/orchestrator-cli-backup.service");
     assert!(
         unit.contains(
-            "ExecStart=/usr/bin/orchestrator-cli schedule run backup --config /etc/orchestrator/orchestrator.toml\n"
+            "ExecStart=/usr/bin/orchestrator-cli schedule run backup --by-timer --config /etc/orchestrator/orchestrator.toml\n"
         ),
         "{unit}"
     );

@@ -208,7 +208,12 @@ fn a_pair_that_was_moved_is_gone_on_with() {
     };
     let lost = resume(&[]);
     assert_eq!(lost.status.code(), Some(14), "{}", describe(&lost));
-    assert!(describe(&lost).contains("name it with --sql and --cluster-conf"), "{}", describe(&lost));
+    assert!(
+        describe(&lost)
+            .contains("`orchestrator-cli restore --resume --sql orchestrator.sql --cluster-conf cluster.conf`"),
+        "{}",
+        describe(&lost)
+    );
     let found = resume(&["--sql", "moved.sql", "--cluster-conf", "moved.conf"]);
     assert_eq!(found.status.code(), Some(0), "{}", describe(&found));
     assert!(stage.place.path("there.conf").exists());

@@ -47,6 +47,12 @@ fn what_was_live_steps_aside_and_comes_back_and_goes_when_asked() {
         assert_eq!(output.status.code(), Some(10), "it is rolled back already: {}", describe(&output));
     }
     place.restore_all(&target, &bundle, &[]);
+    place.restore_all(&target, &bundle, &[]);
+    let output = place.rollback(&target, &bundle).output().expect("it runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    let output = place.rollback(&target, &bundle).output().expect("it runs");
+    let hint = "what stepped aside for it stays as …_before_…";
+    assert!(describe(&output).contains(hint), "one came before it: {}", describe(&output));
     let output = place.restore(&target, &["cleanup", "--yes"]).output().expect("it runs");
     assert!(output.status.success(), "{}", describe(&output));
     let left =

@@ -10,7 +10,7 @@ use backup_core::{Context, context::Environment};
 use chrono::Utc;
 use fixtures::Postgres;
 use serde_json::Value;
-use system_tests::{Workplace, describe};
+use system_tests::{Workplace, another_second, describe};
 
 const SCHEDULE: &str = "[schedule]\nbackup = '02:30'\ndrill = ''\n";
 
@@ -101,6 +101,16 @@ fn each_thing_that_makes_nobody_safe_is_said_with_its_weight() {
     );
     fs::remove_file(place.path("state")).expect("removed");
     fs::rename(place.path("aside"), place.path("state")).expect("moved");
+    // Who types it begins nothing for tomorrow; a timer says that it is one.
+    fs::rename(&journal, place.path("runs-aside")).expect("moved");
+    for (by, counts) in [(&[][..], false), (&["--by-timer"], true)] {
+        another_second();
+        let output = run(place.cli(&["schedule", "run", "backup", "-c", "o.toml"]).args(by).envs(server.variables()));
+        assert!(output.status.success(), "{}", describe(&output));
+        let idle = status(&place).1.iter().any(|said| said.ends_with("not-installed"));
+        assert_eq!(idle, !counts, "{by:?}");
+    }
+    fs::rename(place.path("runs-aside"), &journal).expect("moved");
     // Without [schedule], what `schedule run` did in time shows that something runs it; without that, nothing does.
     settings(&place, "elsewhere = true", "");
     assert!(!status(&place).1.contains(&"error not-installed".to_owned()));

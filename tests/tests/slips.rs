@@ -1,6 +1,8 @@
 //! What a new user's fingers type, and what is said to it: exit code, the message's first line, its hint. Every command that is
 //! printed on the way is one that can be typed.
 
+#[path = "slips/named.rs"]
+mod named;
 #[path = "slips/table.rs"]
 mod table;
 
@@ -10,6 +12,7 @@ use std::process::{Command, Output, Stdio};
 
 use backup_core::settings::DEFAULT_PATH;
 use fixtures::Postgres;
+use named::NAMED;
 use rustix::process::{Pid, Signal, kill_process};
 use system_tests::{Workplace, describe, last_line};
 use table::SLIPS;
@@ -48,6 +51,11 @@ impl Stage {
         let machines =
             "machines: { m: { hosts: [127.0.0.7, 127.0.0.8], suitable_tags: [router] } }\ncomponents: { router: 1 }\n";
         place.write("hosts.conf", format!("{machines}chef: {{ continuum: {{ cluster_name: example }} }}\n"));
+        place.write("types.toml", format!("{conf}[backup]\nlevel = 'best'\n"));
+        place.write("o.sql", server.dump("orchestrator", &[]));
+        place.write("picture.png", b"\x89PNG\r\n\x1a\n\0\0");
+        let bytes = std::fs::read(place.path(&bundle)).expect("the bundle");
+        place.write("cut.tgz", &bytes[..bytes.len() / 2]);
         let user = Command::new("id").arg("-un").output().expect("it runs").stdout;
         let user = String::from_utf8_lossy(&user).trim().to_owned();
         Self { bundle, other, place, server, user }
@@ -93,10 +101,12 @@ fn said(output: &Output) -> (String, Option<String>) {
     (first.or(text.lines().next()).unwrap_or_default().to_owned(), hint.map(Into::into))
 }
 
-/// The commands of this program that stand between backticks, whoever is to run them.
+/// The commands of this program that stand between backticks, or alone in a hint, whoever is to run them.
 fn commands(text: &str) -> impl Iterator<Item = &str> {
     let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
-    quoted.filter_map(|text| text.find("orchestrator-cli ").map(|at| &text[at..]))
+    let alone = text.lines().filter_map(|line| line.trim().strip_prefix("hint: ")).filter(|hint| !hint.contains('`'));
+    let alone = alone.filter(|hint| hint.starts_with("orchestrator-cli "));
+    quoted.chain(alone).filter_map(|text| text.find("orchestrator-cli ").map(|at| &text[at..]))
 }
 
 #[test]
@@ -105,7 +115,8 @@ fn every_slip_gets_its_sentence_and_every_printed_command_can_be_typed() {
     let (mut wrong, mut printed) = (Vec::new(), BTreeSet::new());
     let usual = Path::new(DEFAULT_PATH).exists();
     // A machine that has settings of its own does not miss them.
-    for (typed, code, first, hint) in SLIPS.iter().filter(|slip| !usual || !slip.2.contains(DEFAULT_PATH)) {
+    let slips = SLIPS.iter().chain(NAMED);
+    for (typed, code, first, hint) in slips.filter(|slip| !usual || !slip.2.contains(DEFAULT_PATH)) {
         let output = stage.run(typed);
         let found = said(&output);
         let found = (output.status.code(), stage.plain(&found.0), found.1.map(|hint| stage.plain(&hint)));

@@ -89,7 +89,12 @@ fn finding(error: &Error) -> Finding {
     let chain = error.chain();
     let place = chain.first().map_or("", String::as_str);
     let place = place.split_once(": ").map_or(place, |(place, _)| place);
-    Finding::from_error("damaged", place.strip_prefix("entry ").unwrap_or(place), error)
+    let mut finding = Finding::from_error("damaged", place.strip_prefix("entry ").unwrap_or(place), error);
+    // What has no further name is said once, as the subject.
+    if let Some(rest) = finding.message.strip_prefix(&format!("{}: ", finding.subject)) {
+        finding.message = rest.to_owned();
+    }
+    finding
 }
 
 fn check_entries<R: ReadAt>(

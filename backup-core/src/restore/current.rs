@@ -11,12 +11,12 @@ use super::plan::Plan;
 use super::source::{PairFiles, Source};
 use super::steps::{self, Work, steps};
 use super::{Outcome, go_on, reach, work};
-use crate::component::postgres::{self, Target};
+use crate::component::postgres::{self, Sessions, Target};
 use crate::event::Event;
 use crate::finding::Finding;
-use crate::plan::{Head, Journal, Progress, Status, undo};
+use crate::plan::{Head, Journal, Progress, Status, StepId, undo};
 use crate::settings::RestoreSettings;
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, shell};
 
 /// The last restore that is not rolled back. No other one runs on this machine meanwhile.
 pub struct Current {
@@ -36,13 +36,22 @@ pub struct Moved<'p> {
     pub accept_missing: &'p [String],
 }
 
-/// How far the restore is that is to be ended before another one begins, if there is one.
+/// What a rollback will do.
+#[derive(Debug)]
+pub struct WayBack {
+    /// One sentence for each thing that it drops, removes or puts back.
+    pub steps: Vec<String>,
+    /// Whose sessions end.
+    pub sessions: Sessions,
+}
+
+/// How far the restore is that is to be ended before another one begins, if there is one, and the argument that names it.
 ///
 /// # Errors
 /// Where it can't be seen.
-pub fn unfinished(context: &Context) -> Result<Option<Progress>> {
+pub fn unfinished(context: &Context) -> Result<Option<(Progress, String)>> {
     let Some(journals) = Journals::look(context)? else { return Ok(None) };
-    Ok(journals.unfinished()?.map(|(journal, _)| journal.progress()))
+    Ok(journals.unfinished()?.map(|(journal, head)| (journal.progress(), head.plan.argument())))
 }
 
 /// Finds the restore that is to be resumed or rolled back.
@@ -96,6 +105,51 @@ impl Current {
         go_on(&work, &steps(&work), journal, created).await
     }
 
+    /// Looks at what a rollback will do, and changes nothing.
+    ///
+    /// # Errors
+    /// Those that the rollback would stop at before it changes anything.
+    pub async fn look_back(&self, settings: &RestoreSettings, context: &Context) -> Result<WayBack> {
+        let plan = &self.head.plan;
+        let looked = async {
+            let target = reach(plan, 0, settings, context).await?;
+            check_ways_back(plan, target.as_ref(), &self.journal).await?;
+            let names = plan.databases.iter().flat_map(|planned| {
+                [Some(&planned.names.name), planned.names.before.as_ref()].into_iter().flatten().map(String::as_str)
+            });
+            let names: Vec<&str> = names.filter(|_| has_happened(&self.journal, &steps::swap_id())).collect();
+            let sessions = match &target {
+                Some(target) if !names.is_empty() => target.sessions(&names).await?,
+                _ => Sessions::default(),
+            };
+            Ok(WayBack { steps: self.steps_back(), sessions })
+        };
+        let looked: Result<WayBack> = looked.await;
+        looked.map_err(|error| failed(error, format!("roll back the restore of {}", plan.bundle), self.progress()))
+    }
+
+    fn steps_back(&self) -> Vec<String> {
+        let plan = &self.head.plan;
+        if self.progress() == Progress::Waiting {
+            return Vec::new();
+        }
+        let (swapped, placed) =
+            (has_happened(&self.journal, &steps::swap_id()), has_happened(&self.journal, &steps::place_id()));
+        let databases = plan.databases.iter().map(|planned| &planned.names).map(|names| match &names.before {
+            _ if !swapped => format!("drop database {}, as far as it is built", names.shadow),
+            Some(before) => format!("drop database {0}, and rename {before} to {0}", names.name),
+            None => format!("drop database {}", names.name),
+        });
+        let files =
+            plan.files.iter().map(|file| (file, file.place.display())).map(|(file, place)| match &file.before {
+                _ if !placed => format!("remove {}, as far as it is there", file.staging.display()),
+                Some(before) => format!("remove {place}, and rename {} to {place}", before.display()),
+                None => format!("remove {place}"),
+            });
+        let roles = (!plan.roles.is_empty()).then(|| format!("drop the roles that it made: {}", plan.roles.join(", ")));
+        databases.chain(files).chain(roles).collect()
+    }
+
     /// Returns to what was there before.
     ///
     /// # Errors
@@ -131,13 +185,16 @@ impl Current {
     }
 }
 
+fn has_happened(journal: &Journal, step: &StepId) -> bool {
+    matches!(journal.status(step), Some(Status::Applying | Status::Applied))
+}
+
 /// Makes sure, before anything is undone, that all that stepped aside is there to come back.
 pub(super) async fn check_ways_back(plan: &Plan, target: Option<&Target>, journal: &Journal) -> Result<()> {
-    let has_happened = |step| matches!(journal.status(&step), Some(Status::Applying | Status::Applied));
-    if let Some(target) = target.filter(|_| has_happened(steps::swap_id())) {
+    if let Some(target) = target.filter(|_| has_happened(journal, &steps::swap_id())) {
         postgres::check_ways_back(target, &plan.names()).await?;
     }
-    if has_happened(steps::place_id()) {
+    if has_happened(journal, &steps::place_id()) {
         plan.files.iter().try_for_each(|file| file.check_way_back(&plan.bundle))?;
     }
     Ok(())
@@ -154,13 +211,16 @@ fn failed(error: Error, doing: String, progress: Progress) -> Error {
 /// All that is needed to go on with a plan.
 async fn reopen(plan: Plan, moved: Moved<'_>, settings: &RestoreSettings, context: &Context) -> Result<Arc<Work>> {
     let path = moved.file.unwrap_or(&plan.file);
-    let flag = if plan.cluster_conf.is_none() { "--file" } else { "--sql and --cluster-conf" };
+    let named = named(&plan);
     let lost = |error: Error| {
         // Others say themselves what to do.
         if error.kind() != Kind::NotFound {
             return error;
         }
-        error.hint(format!("put it back, name it with {flag}, or return to what was there with --rollback"))
+        error.hint(format!(
+            "put it back, or say where it is now: `restore --resume {named}`; `restore --rollback {}` returns to what was there",
+            plan.argument()
+        ))
     };
     let source = match &plan.cluster_conf {
         None => settings.access.open(path, context).await.map(|bundle| Source::Bundle(Arc::new(bundle))),
@@ -179,9 +239,18 @@ async fn reopen(plan: Plan, moved: Moved<'_>, settings: &RestoreSettings, contex
     let source = source.map_err(lost)?;
     if source.sha256() != plan.sha256 {
         let error = Error::new(Kind::Refused, format!("{} is another one than {}", path.display(), plan.bundle));
-        return Err(error.hint(format!("name the right one with {flag}")));
+        return Err(error.hint(format!("say where the right one is: `restore --resume {named}`")));
     }
     let written_by = source.archived_by();
     let target = reach(&plan, written_by, settings, context).await?;
     Ok(work(plan, target, Some(source), context))
+}
+
+/// The arguments that say where a restore's source lies, by the names that it had.
+fn named(plan: &Plan) -> String {
+    let name = |path: &Path| shell::path(Path::new(path.file_name().unwrap_or_default()));
+    match &plan.cluster_conf {
+        None => format!("--file {}", name(&plan.file)),
+        Some(conf) => format!("--sql {} --cluster-conf {}", name(&plan.file), name(conf)),
+    }
 }

@@ -150,8 +150,13 @@ pub(super) async fn look(
         let Some((occupant, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
         findings.all.extend(found);
         let [shadow, before] = ["restore", "before"].map(|infix| beside(name, infix, moment));
-        if let (Source::Pair(pair), Some(_)) = (source, occupant) {
-            look_at_occupant(pair, name, target, findings).await;
+        match (source, occupant) {
+            (Source::Pair(pair), Some(_)) => look_at_occupant(pair, name, target, findings).await,
+            // No script says the name of its database.
+            (Source::Pair(_), None) if !request.databases.is_empty() && !request.renames_all() => {
+                look_for_slip(name, target, findings).await
+            }
+            _ => {}
         }
         let before = occupant.is_some().then_some(before);
         // A script does not say how many it is to take.
@@ -195,6 +200,16 @@ async fn look_at_occupant(pair: &Pair, name: &str, target: &Target, findings: &m
         let message = format!("it has {} tables, and the script has none of them", live.len());
         let hint = "look whether it is the right script, and the right database: --database names another one";
         findings.all.push(Finding::warning("script-of-another", name, message).hint(hint));
+    }
+}
+
+/// Refuses a name that the server has not, where it has nearly the same.
+async fn look_for_slip(name: &str, target: &Target, findings: &mut Findings) {
+    let near = findings.keep("database", name, target.slip(name).await).flatten();
+    if let Some(near) = near {
+        let error = Error::new(Kind::NotFound, format!("database {name}: the server has none of this name"));
+        let hint = format!("did you mean {near}? To make a new one, say so: --database {near}={name}");
+        findings.keep::<()>("database", name, Err(error.hint(hint)));
     }
 }
 

@@ -153,6 +153,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
         hosts_down: Vec::new(),
         hosts: None,
         accept_missing: Vec::new(),
+        foreign: false,
         ownership: None,
         ssh_port: settings.remote.login.port,
     };

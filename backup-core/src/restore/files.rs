@@ -27,7 +27,9 @@ pub(super) fn look(
             format!("the bundle does not say where it was: `extract {bundle} cluster.conf --to .` brings it back");
         findings.all.push(Finding::info("cluster-conf", "cluster.conf", message));
     }
-    findings.all.extend(settings.and_then(|settings| conf_elsewhere(manifest, settings)));
+    if request.is_in_place() {
+        findings.all.extend(settings.and_then(|settings| conf_elsewhere(manifest, request, settings)));
+    }
     let files = placements(manifest, &request.root, moment);
     for file in &files {
         look_at(file, findings);
@@ -37,13 +39,17 @@ pub(super) fn look(
 }
 
 /// That the settings read another `cluster.conf` than the one that is put back.
-fn conf_elsewhere(manifest: &Manifest, settings: &Path) -> Option<Finding> {
+fn conf_elsewhere(manifest: &Manifest, request: &Request, settings: &Path) -> Option<Finding> {
     let place = manifest.source.cluster_conf.as_deref()?;
     let same = settings == place || settings.canonicalize().is_ok_and(|settings| settings == place);
     let message =
         format!("it is put at {}, where it was, and the settings read {}", place.display(), settings.display());
-    let hint = format!("afterwards: cp {} {}", shell::path(place), shell::path(settings));
-    (!same).then(|| Finding::info("cluster-conf-elsewhere", "cluster.conf", message).hint(hint))
+    let when = match request.accept_cluster {
+        None => "after the restore",
+        Some(_) => "after the restore, and only if this machine is to run that cluster",
+    };
+    let hint = format!("{when}: cp --backup=numbered {} {}", shell::path(place), shell::path(settings));
+    (!same).then(|| Finding::warning("cluster-conf-elsewhere", "cluster.conf", message).hint(hint))
 }
 
 fn look_at(file: &Placement, findings: &mut Findings) {

@@ -84,11 +84,16 @@ impl Journals {
     /// # Errors
     /// [`Kind::NotFound`] where there is none.
     pub(super) fn current(&self) -> Result<(Journal, Head<Plan>)> {
-        let last = self.all()?.pop().filter(|(journal, _)| is_current(journal.path()));
+        let mut all = self.all()?;
+        let last = all.pop().filter(|(journal, _)| is_current(journal.path()));
         if let Some((_, head)) = last.as_ref().filter(|(journal, _)| journal.progress() == Progress::Undone) {
             let message = format!("the last restore, of {}, is rolled back already", head.plan.bundle);
+            let error = Error::new(Kind::NotFound, message);
+            let left = |(journal, head): &(Journal, Head<Plan>)| {
+                journal.progress() != Progress::Undone && !head.plan.stepping_aside().is_empty()
+            };
             let hint = "one before it can't be: what stepped aside for it stays as …_before_… until `restore cleanup`";
-            return Err(Error::new(Kind::NotFound, message).hint(hint));
+            return Err(if all.iter().any(left) { error.hint(hint) } else { error });
         }
         last.ok_or_else(|| {
             Error::new(Kind::NotFound, format!("{} holds the journal of no restore", self.directory.display()))

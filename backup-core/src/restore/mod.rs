@@ -26,7 +26,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::OnceCell;
 
-pub use current::{Current, Moved, current, unfinished};
+pub use current::{Current, Moved, WayBack, current, unfinished};
 pub use drill::{Drill, drill};
 pub use journals::needed;
 pub use leftovers::{Gone, Leftovers, gone, leftovers};
@@ -63,6 +63,9 @@ pub struct Outcome {
     pub argument: String,
     /// The databases.
     pub databases: Vec<Restored>,
+    /// Whether it is of another cluster than this machine was of, as far as that is known.
+    #[serde(skip)]
+    pub foreign: bool,
     /// Files that were put in their places.
     pub files: Vec<Placement>,
     /// Roles that were made.
@@ -186,7 +189,10 @@ async fn go_on(
         let full =
             error.is_full_disk().then(|| String::from("make room first, then `restore --resume` goes on from there"));
         let hint = full.or(hint).unwrap_or_else(|| match error.is_lasting() {
-            true => "it will fail again: `restore --rollback` returns to what was there; mend what stands above, then restore anew".into(),
+            true => format!(
+                "it will fail again: `restore --rollback {}` returns to what was there; mend what stands above, then restore anew",
+                work.plan.argument()
+            ),
             false => "`restore --resume` goes on from there".into(),
         });
         let live = match journal.status(&steps::swap_id()) {
@@ -226,6 +232,7 @@ async fn go_on(
     Ok(Outcome {
         bundle: work.plan.bundle.clone(),
         argument: work.plan.argument(),
+        foreign: work.plan.foreign,
         databases,
         files: work.plan.files.clone(),
         roles: work.plan.roles.clone(),

@@ -49,6 +49,9 @@ pub struct Plan {
     /// Objects of databases without which they may come back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accept_missing: Vec<String>,
+    /// Whether it is of another cluster than this machine, as far as that is known; the operator has accepted it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
     /// What was shown of who owns the cluster.
     #[serde(default)]
     pub ownership: Option<Shown>,

@@ -112,6 +112,7 @@ pub(super) async fn preflight(
             ssh_port: cluster::reach(source.manifest(), request, settings).login.port,
             hosts: hosts.known,
             accept_missing: request.accept_missing.clone(),
+            foreign: findings.all.iter().any(|finding| finding.code == whose::DIFFERS),
             ownership: hosts.ownership,
         });
     }
@@ -170,7 +171,8 @@ fn look_for_others(journals: Option<Result<&Journals>>, findings: &mut Findings)
         Kind::Unfinished,
         format!("a restore of {} that began at {} is unfinished", head.plan.bundle, head.created.format("%F %T UTC")),
     );
-    let error = error.hint("go on with `restore --resume`, or return to what was there with `restore --rollback`");
+    let hint = "go on with `restore --resume`, or return to what was there with";
+    let error = error.hint(format!("{hint} `restore --rollback {}`", head.plan.argument()));
     findings.keep::<()>("restore-unfinished", "restore", Err(error));
     head.plan.databases.into_iter().map(|planned| planned.names.shadow).collect()
 }

@@ -17,12 +17,12 @@ use crate::bundle::manifest::{
 use crate::bundle::name::renamed;
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
-use crate::component::postgres::plain::{self, Contents, ScriptFile};
+use crate::component::postgres::plain::{self, Contents, ScriptFile, Seen};
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Findings};
-use crate::settings::{RestoreSettings, refuse_settings};
-use crate::store::{Access, open_file};
-use crate::{Context, Error, ErrorContext, Kind, Result, TOOL};
+use crate::settings::{RestoreSettings, refuse_other};
+use crate::store::{Access, list_beside, open_file};
+use crate::{Context, Error, ErrorContext, Kind, Result, TOOL, shell};
 
 /// More than that is no `cluster.conf`.
 const LONGEST_CONF: u64 = 16 << 20;
@@ -133,6 +133,7 @@ impl PairFiles {
     /// As [`plain::read`], and where `cluster.conf` can't be read.
     pub(super) async fn read(self, context: &Context, meter: Arc<Meter>) -> Result<Pair> {
         let context = context.clone();
+        refuse_swapped(&self.sql, &self.cluster_conf)?;
         let script = ScriptFile::at(&self.sql, self.bin_dir.as_deref(), &context.environment).await?;
         let read = tokio::task::spawn_blocking(move || self.read_now(script, &context, &meter)).await;
         read.map_err(|cause| Error::new(Kind::Failed, "read the script").because(cause))?
@@ -149,6 +150,17 @@ impl PairFiles {
     }
 }
 
+/// Refuses a pair whose two files stand for one another.
+fn refuse_swapped(sql: &Path, conf: &Path) -> Result<()> {
+    let is_script = |path: &Path| Seen::at(path).is_ok_and(|seen| seen.is_script());
+    if is_script(sql) || !sql.is_file() || !is_script(conf) {
+        return Ok(());
+    }
+    let message = format!("restore: --sql and --cluster-conf are swapped: {} is the script", conf.display());
+    let (sql, conf) = (shell::path(sql), shell::path(conf));
+    Err(Error::new(Kind::Usage, message).hint(format!("`… --sql {conf} --cluster-conf {sql}`")))
+}
+
 /// A `cluster.conf` and its mode.
 fn read_conf(path: &Path) -> Result<(Vec<u8>, u32)> {
     let doing = || format!("read {}", path.display());
@@ -163,7 +175,7 @@ fn read_conf(path: &Path) -> Result<(Vec<u8>, u32)> {
         let error = Error::new(Kind::Damaged, format!("{}: it is empty", doing()));
         return Err(error.hint("copy it anew from where the script came from"));
     }
-    refuse_settings(path, &content)?;
+    refuse_other(path, &content)?;
     Ok((content, mode))
 }
 
@@ -268,7 +280,11 @@ pub(super) async fn look_at_bundle(
     let damaged = !verification.damage.is_empty();
     for damage in verification.damage {
         let error = Error::new(Kind::Damaged, format!("{shown}: {}: {}", damage.subject, damage.message));
-        findings.keep::<()>("damaged", &shown, Err(error.hint("restore from another bundle: `list` shows them")));
+        findings.keep::<()>(
+            "damaged",
+            &shown,
+            Err(error.hint(format!("restore from another bundle: {} shows them", list_beside(path)))),
+        );
     }
     if damaged {
         return Some(bundle);

@@ -12,7 +12,7 @@ use crate::settings::RestoreSettings;
 use crate::{Context, Error, shell};
 
 const CODE: &str = "cluster";
-const DIFFERS: &str = "cluster-differs";
+pub(super) const DIFFERS: &str = "cluster-differs";
 const FLAG: &str = "--accept-cluster";
 
 /// The cluster that a bundle is of.

@@ -125,7 +125,7 @@ pub struct Run {
     /// Whether some databases alone were asked for: it says nothing of the job.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
-    /// Whether `schedule run` began it, so that it came by itself.
+    /// Whether a timer, cron or the loop of `schedule run` began it, so that it came by itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub scheduled: bool,
     /// What it did, series by series.

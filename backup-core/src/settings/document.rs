@@ -1,20 +1,25 @@
 //! Settings as they are written: a TOML file, and what is wrong with one.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-use super::mistaken::refuse_cluster_conf;
+use super::mistaken::{refuse_cluster_conf, refuse_unlike};
 use super::{Connection, DEFAULT_PATH};
 use crate::nearest::nearest;
 use crate::retention::Policy;
 use crate::store::{S3Options, SftpOptions};
 use crate::{Error, Kind, Result};
+
+/// No settings and no `cluster.conf` are longer.
+const LONGEST: u64 = 16 << 20;
 
 /// A TOML file as it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -217,17 +222,27 @@ pub(super) fn parse_text(path: &Path, text: &str) -> Result<Document> {
 }
 
 pub(super) fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|cause| {
-        let missing = cause.kind() == ErrorKind::NotFound;
+    let mut content = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut content));
+    if content.len() as u64 > LONGEST {
+        refuse_unlike(path, &content)?;
+        return Err(Error::new(Kind::Usage, format!("{doing} {}: it is too long to be that", path.display())));
+    }
+    read.map(|_| content).map_err(|cause| {
         let hint = match cause.kind() {
             ErrorKind::NotFound if path == Path::new(DEFAULT_PATH) => {
                 "write settings there, from deploy/orchestrator.toml or /usr/share/doc/orchestrator-cli/examples; or name others with --config"
             }
             ErrorKind::NotFound => "name an existing file with --config, or as cluster_conf in the settings",
             ErrorKind::PermissionDenied => "run as a user that may read it",
+            ErrorKind::IsADirectory => "it is a directory: name the file in it",
             _ => "name a file that can be read",
         };
-        let kind = if missing { Kind::NotFound } else { Kind::Failed };
+        let kind = match cause.kind() {
+            ErrorKind::NotFound => Kind::NotFound,
+            ErrorKind::IsADirectory => Kind::Usage,
+            _ => Kind::Failed,
+        };
         Error::new(kind, format!("{doing} {}", path.display())).because(cause).hint(hint)
     })
 }
@@ -244,13 +259,49 @@ fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error {
         .rsplit_once(", expected ")
         .filter(|_| quotes)
         .map_or(message.to_owned(), |(_, expected)| format!("expected {}", plain(expected)));
+    // A message about a key names it already.
+    let key = error.span().filter(|_| quotes).and_then(|span| key_at(text, &span));
+    let key = key.map_or_else(String::new, |key| format!("{key}: "));
     let refusal = Error::new(
         Kind::Usage,
-        format!("read the settings {}, line {line}, column {column}: {message}", path.display()),
+        format!("read the settings {}, line {line}, column {column}: {key}{message}", path.display()),
     );
     match suggestion(&message) {
         Some(near) => refusal.hint(format!("did you mean {near}?")),
         None => refusal.hint("deploy/orchestrator.toml is a sample with every key"),
+    }
+}
+
+/// The key of the innermost value that a place is in, with those of the tables around it.
+fn key_at(text: &str, place: &Range<usize>) -> Option<String> {
+    let document = DeTable::parse(text).ok()?;
+    let (mut table, mut path) = (Some(document.get_ref()), Vec::new());
+    while let Some(within) = table.take() {
+        // A list of tables stands at several places.
+        let of = |value: &Spanned<DeValue<'_>>| holds(value, place);
+        let Some((key, value)) = within.iter().find(|(_, value)| of(value)) else { break };
+        path.push(key.get_ref().to_string());
+        table = innermost(value.get_ref(), place);
+    }
+    (!path.is_empty()).then(|| path.join("."))
+}
+
+fn holds(value: &Spanned<DeValue<'_>>, place: &Range<usize>) -> bool {
+    let span = value.span();
+    (span.start <= place.start && place.end <= span.end)
+        || match value.get_ref() {
+            DeValue::Table(table) => table.iter().any(|(_, value)| holds(value, place)),
+            DeValue::Array(all) => all.iter().any(|value| holds(value, place)),
+            _ => false,
+        }
+}
+
+/// The table that a value is, or that of its tables in which a place is.
+fn innermost<'v, 'i>(value: &'v DeValue<'i>, place: &Range<usize>) -> Option<&'v DeTable<'i>> {
+    match value {
+        DeValue::Table(table) => Some(table),
+        DeValue::Array(all) => innermost(all.iter().find(|value| holds(value, place))?.get_ref(), place),
+        _ => None,
     }
 }
 
@@ -269,4 +320,31 @@ fn suggestion(message: &str) -> Option<&str> {
     let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
     nearest(unknown, quoted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_another_kind_is_named_by_its_key_and_not_shown() {
+        let cases = [
+            ("[backup]\nlevel = 'hunter2'", "line 3, column 9: backup.level: expected a whole number"),
+            ("postgres.databases = 'hunter2'", "postgres.databases: expected a list"),
+            ("[postgres]\ndatabases = ['x', 7]", "postgres.databases: expected a string"),
+            ("[[stores]]\npath = 'a'\n[[stores]]\npath = 7", "line 5, column 8: stores.path: expected"),
+            ("[[stores]]\npath = 'a'\ns3 = { region = 7 }", "stores.s3.region: expected a string"),
+            ("schedule = 'hunter2'", "schedule: expected"),
+            ("[hosts]\nssh_port = 0", "hosts.ssh_port: expected"),
+            ("[restore]\nrelease = 7", "restore.release"),
+            ("[agent]\nports = [70000]", "agent.ports: expected"),
+            ("[retention]\ndaily = -1", "retention.daily: expected"),
+        ];
+        for (toml, expected) in cases {
+            let error = parse_text(Path::new("o.toml"), &format!("cluster_conf = 'cluster.conf'\n{toml}"))
+                .expect_err("a mistake");
+            assert!(error.chain().join(": ").contains(expected), "{toml}: {error:?}");
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
 }

@@ -1,16 +1,52 @@
-//! Settings that are named as a `cluster.conf` is, and a `cluster.conf` that is named as settings are.
+//! What is named as a `cluster.conf` or as settings are, and is something else.
 
 use std::path::Path;
 
 use super::document::{Document, is_settings};
 use crate::cluster::ClusterConf;
+use crate::component::postgres::plain::{START, Seen};
 use crate::{Error, Kind, Result, shell};
 
-/// Refuses what was named as a `cluster.conf` and is settings: one would be put in the place of the other.
+/// What files begin with that nobody takes for a text but by mistake.
+const OTHERS: [(&[u8], &str); 6] = [
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
+    (b"%PDF", "a PDF"),
+    (b"\x7fELF", "a program"),
+    (b"-----BEGIN ", "a key or a certificate"),
+];
+
+/// Refuses what was named as a `cluster.conf` and is something else: one would be put in the place of the other.
 ///
 /// # Errors
-/// [`Kind::Usage`] with the command that gives it its right name.
-pub(crate) fn refuse_settings(path: &Path, content: &[u8]) -> Result<()> {
+/// [`Kind::Usage`] with what it looks like; for settings with the command that gives them their right name.
+pub(crate) fn refuse_other(path: &Path, content: &[u8]) -> Result<()> {
+    refuse_unlike(path, content)?;
+    refuse_settings(path, content)
+}
+
+/// Refuses what can't be a `cluster.conf` of any kind. One that has a mistake in it is one all the same: a restore brings a better one.
+pub(super) fn refuse_unlike(path: &Path, content: &[u8]) -> Result<()> {
+    let refused = |what: &str| {
+        let error = Error::new(Kind::Usage, format!("read the cluster.conf {}: it looks like {what}", path.display()));
+        Err(error.hint("name a cluster.conf, or settings whose name ends in .toml"))
+    };
+    let start = &content[..content.len().min(START)];
+    if let Some((_, what)) = OTHERS.iter().find(|(begin, _)| content.starts_with(begin)) {
+        return refused(what);
+    }
+    match Seen::of_start(start) {
+        Seen::Gzip(inner) if matches!(*inner, Seen::Tar) => refused("a bundle, or another packed archive"),
+        Seen::Unknown if start.contains(&0) => refused("no text"),
+        // One in Latin-1 or UTF-16 is told apart where it is read.
+        Seen::Unknown => Ok(()),
+        Seen::Other(other) if other.is_text() => Ok(()),
+        seen => refused(&seen.what()),
+    }
+}
+
+fn refuse_settings(path: &Path, content: &[u8]) -> Result<()> {
     let text = std::str::from_utf8(content).unwrap_or_default();
     let Ok(table) = text.parse::<toml::Table>() else { return Ok(()) };
     let is_whole = !table.is_empty() && toml::from_str::<Document>(text).is_ok();

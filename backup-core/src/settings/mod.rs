@@ -30,7 +30,7 @@ use document::{AgentTable, DeployTable, Document, FilesTable, ReleaseTable};
 pub use document::{Assertion, ReleaseRule};
 use document::{is_settings, parse, parse_text, read};
 use machines::remote;
-pub(crate) use mistaken::refuse_settings;
+pub(crate) use mistaken::refuse_other;
 pub use routine::Notify;
 pub use written::{load, load_as_far_as_there};
 
@@ -164,7 +164,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
         }
     };
     if !is_settings(path) {
-        refuse_settings(path, &read(path, "read the cluster.conf")?)?;
+        refuse_other(path, &read(path, "read the cluster.conf")?)?;
         let access = stores::of_restore(&Document::default(), Some(path))?;
         return Ok(RestoreSettings { cluster_conf: Some(plain(path)), access, ..RestoreSettings::default() });
     }
@@ -193,7 +193,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
 
 fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>) -> Result<Settings> {
     let doing = || format!("read the cluster.conf {}", cluster_conf.display());
-    refuse_settings(&cluster_conf, &bytes)?;
+    refuse_other(&cluster_conf, &bytes)?;
     let cluster = ClusterConf::read(&bytes).context(doing)?;
     let level = document.backup.level.unwrap_or(DEFAULT_LEVEL);
     check_level(level)?;

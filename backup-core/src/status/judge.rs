@@ -122,8 +122,7 @@ fn of_copies(of: &InStore, status: &Status) -> Option<Finding> {
 
 /// Whether jobs come by themselves. What was done by hand today is done by nobody tomorrow.
 fn of_schedule(status: &Status) -> Option<Finding> {
-    const HINT: &str =
-        "`schedule install` as root; in a container `schedule run` is a loop, and a CronJob runs `schedule run backup`";
+    const HINT: &str = "`schedule install` as root; in a container `schedule run` is a loop, and a CronJob runs `schedule run backup --by-timer`";
     let jobs = || status.jobs.iter().filter(|job| job.schedule.is_some());
     let idle: Vec<&JobState> = jobs().filter(|job| !job.begun).collect();
     if jobs().next().is_none() {

@@ -118,7 +118,7 @@ pub struct JobState {
     pub job: Job,
     /// When it runs, as the settings say it.
     pub schedule: Option<String>,
-    /// Whether something begins it by the clock: a timer or crontab of this machine, or `schedule run`, which did so in time.
+    /// Whether something begins it by the clock: a timer or crontab of this machine, or one elsewhere or a loop, which did so in time.
     pub begun: bool,
     /// Its next time.
     pub next: Option<DateTime<Utc>>,

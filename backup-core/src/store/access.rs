@@ -9,7 +9,7 @@ use super::{Address, Store, StoreSettings};
 use crate::bundle::name::FileName;
 use crate::bundle::reader::{Bundle, OpenBundle, ReadAt};
 use crate::encryption::{Decrypted, Identities, is_encrypted};
-use crate::{Context, Error, ErrorContext, Kind, Result};
+use crate::{Context, Error, ErrorContext, Kind, Result, shell};
 
 /// What the settings say of stores, for addresses that a command is given.
 #[derive(Debug, Clone, Default)]
@@ -89,8 +89,12 @@ impl Access {
             // A file may have been given any name.
             None => open_bundle(bundle)
                 .map(|file| (is_encrypted(&file), file))
-                .map(|(is, file)| (Box::new(file) as _, is))?,
-            Some((address, name)) => (self.store(address, context)?.open(&name)?, name.encrypted),
+                .map(|(is, file)| (Box::new(file) as _, is))
+                .map_err(|error| missing(bundle, error))?,
+            Some((address, name)) => {
+                let opened = self.store(address, context)?.open(&name);
+                (opened.map_err(|error| missing(bundle, error))?, name.encrypted)
+            }
         };
         if !encrypted {
             return Ok(source);
@@ -98,6 +102,22 @@ impl Access {
         let opened = Decrypted::open(source, Identities::read(&self.identities)?);
         Ok(Box::new(opened.context(|| format!("open {}", bundle.display()))?))
     }
+}
+
+/// An error that says where bundles are to be seen, where there is none by this name and nothing like it.
+fn missing(bundle: &Path, error: Error) -> Error {
+    if error.kind() != Kind::NotFound || error.first_hint().is_some() {
+        return error;
+    }
+    error.hint(format!("{} shows the bundles that there are", list_beside(bundle)))
+}
+
+/// The command, between backticks, that lists the bundles where one is or should be; those of the settings' stores where it is named
+/// alone.
+pub fn list_beside(bundle: &Path) -> String {
+    let place = bundle.to_str().and_then(|text| text.rsplit_once('/')).map_or("", |(place, _)| place);
+    let known = place.contains("://") || Path::new(place).is_dir();
+    if known { format!("`list {}`", shell::word(place)) } else { "`list`".into() }
 }
 
 /// Opens a bundle of a store, unless it is encrypted and nobody is here to read it.

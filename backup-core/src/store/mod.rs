@@ -19,7 +19,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 pub(crate) use access::open_stored;
-pub use access::{Access, blocking};
+pub use access::{Access, blocking, list_beside};
 pub use address::{Address, S3Address, SftpAddress};
 pub use claims::{CLAIMS, ClaimName, LAST_EPOCH, claims, is_taken};
 pub use file::open_file;

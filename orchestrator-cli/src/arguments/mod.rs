@@ -10,7 +10,7 @@ use backup_core::settings::DEFAULT_PATH;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use cluster::{Claiming, Databases, DatabasesBackup, Deploy, Ownership, Ssh};
-pub(crate) use restore::{Restore, RestoreCommand};
+pub(crate) use restore::{Restore, RestoreCleanup, RestoreCommand};
 pub(crate) use routine::{Install, RunJob, Schedule, Status};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 done with warnings, 10 not found, 11 locked, \
@@ -187,20 +187,7 @@ pub(crate) enum Command {
     },
     /// Delete what backups have left in stores that were killed before their bundle was there
     #[command(after_help = "Example:\n  orchestrator-cli cleanup s3://bucket/prefix")]
-    Cleanup {
-        /// The stores: DIR, s3://bucket/prefix or sftp://user@host/path
-        /// [default: the settings' stores, or /var/lib/postgresql/backups]
-        #[arg(value_name = "ADDRESS")]
-        addresses: Vec<PathBuf>,
-        /// How long ago it must have been begun: what is younger may still be written
-        #[arg(long, value_name = "HOURS", default_value_t = 24)]
-        older_than: u16,
-        /// Don't ask
-        #[arg(long)]
-        yes: bool,
-        #[command(flatten)]
-        reading: Reading,
-    },
+    Cleanup(Cleanup),
     /// Delete bundles of this cluster that no rule of the settings keeps; each is shown with the reason
     #[command(after_help = "Examples:\n  \
         orchestrator-cli prune --dry-run\n  \
@@ -309,6 +296,25 @@ pub(crate) struct Backup {
     /// Check everything, print what would be done, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Cleanup {
+    /// The stores: DIR, s3://bucket/prefix or sftp://user@host/path
+    /// [default: the settings' stores, or /var/lib/postgresql/backups]
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<PathBuf>,
+    /// How long ago it must have been begun: what is younger may still be written
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    pub(crate) older_than: u16,
+    /// Say what would be deleted, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 }
 
 #[derive(Args)]

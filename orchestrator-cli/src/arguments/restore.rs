@@ -26,8 +26,8 @@ pub(crate) struct Restore {
     /// Settings with the PostgreSQL connection (a file whose name ends in .toml) [default: the usual ones, if they exist]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Check everything, print the steps, and stop
-    #[arg(long, conflicts_with_all = ["resume", "rollback"])]
+    /// Check everything, print the steps, and stop; with --rollback, say what it would rename and drop
+    #[arg(long, conflicts_with = "resume")]
     pub(crate) dry_run: bool,
     /// Don't ask before databases step aside
     #[arg(long)]
@@ -78,18 +78,24 @@ pub(crate) struct Restore {
 #[derive(Subcommand)]
 pub(crate) enum RestoreCommand {
     /// Drop the databases, and delete the files, that stepped aside in restores; there is no rollback afterwards
-    Cleanup {
-        /// Settings with the PostgreSQL connection [default: the usual ones, if they exist]
-        #[arg(long, short, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// Don't ask
-        #[arg(long)]
-        yes: bool,
-        /// Forget the restores that can't be taken back from here: their server does not answer, or is another one, or what
-        /// stepped aside is gone; nothing is dropped
-        #[arg(long)]
-        forget: bool,
-    },
+    Cleanup(RestoreCleanup),
+}
+
+#[derive(Args)]
+pub(crate) struct RestoreCleanup {
+    /// Settings with the PostgreSQL connection [default: the usual ones, if they exist]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Say what would be dropped, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Forget the restores that can't be taken back from here: their server does not answer, or is another one, or what
+    /// stepped aside is gone; nothing is dropped
+    #[arg(long)]
+    pub(crate) forget: bool,
 }
 
 /// A bundle's path, and no flag that was meant.

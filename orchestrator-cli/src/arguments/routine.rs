@@ -36,7 +36,7 @@ pub(crate) enum Schedule {
         #[arg(long, value_name = "DIR")]
         directory: Option<PathBuf>,
     },
-    /// Run a job as a timer does; without one, run all of them when they are due, in the foreground
+    /// Run a job now, as a timer does; without one, run all of them when they are due, in the foreground
     Run(RunJob),
 }
 
@@ -64,6 +64,9 @@ pub(crate) struct RunJob {
     /// Run what is due now and end, as cron does it
     #[arg(long, conflicts_with = "job")]
     pub(crate) due: bool,
+    /// For a timer that begins the job again and again, as a CronJob does: `status` counts on it. A run by hand is none of these
+    #[arg(long, requires = "job")]
+    pub(crate) by_timer: bool,
 }
 
 /// A job.

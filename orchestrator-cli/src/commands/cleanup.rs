@@ -1,6 +1,5 @@
 //! `cleanup`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,19 +11,13 @@ use serde_json::json;
 
 use super::confirm::agreed;
 use super::stores;
-use crate::arguments::Reading;
+use crate::arguments::Cleanup;
 use crate::exit;
 use crate::output::Output;
 
-pub(crate) async fn run(
-    addresses: &[PathBuf],
-    older_than: u16,
-    yes: bool,
-    reading: Reading,
-    output: &Output,
-    context: &Context,
-) -> Result<ExitCode> {
-    let (access, addresses) = stores(reading, addresses)?;
+pub(crate) async fn run(arguments: Cleanup, output: &Output, context: &Context) -> Result<ExitCode> {
+    let Cleanup { addresses, older_than, dry_run, yes, reading } = arguments;
+    let (access, addresses) = stores(reading, &addresses)?;
     let before = context.now() - TimeDelta::hours(older_than.into());
     let mut found = Vec::new();
     for address in addresses {
@@ -35,6 +28,16 @@ pub(crate) async fn run(
         found.extend(leftovers.into_iter().map(|leftover| (store.clone(), leftover)));
     }
     let lines: Vec<String> = found.iter().map(|(store, leftover)| line(store, leftover, context.now())).collect();
+    let nothing = format!("nothing was left more than {older_than} hours ago\n");
+    if dry_run {
+        let text: String = lines.iter().map(|line| format!("would delete {line}\n")).collect();
+        let text = match lines.is_empty() {
+            true => nothing,
+            false => format!("{text}nothing was changed; {} does it\n", output.again("--dry-run")),
+        };
+        output.result("store-cleanup", &json!({ "deleted": [], "would_delete": lines }), &text)?;
+        return Ok(exit::done(false));
+    }
     if !found.is_empty() {
         let what = format!("{}\nAll of it is deleted; a backup that still writes there fails.", lines.join("\n"));
         if !agreed(&what, yes, output, context).await? {
@@ -45,7 +48,7 @@ pub(crate) async fn run(
         context.until_cancelled(blocking(move || store.remove_leftover(&leftover))).await?;
     }
     let text = match lines.is_empty() {
-        true => format!("nothing was left more than {older_than} hours ago\n"),
+        true => nothing,
         false => lines.iter().map(|line| format!("deleted {line}\n")).collect(),
     };
     output.result("store-cleanup", &json!({ "deleted": lines }), &text)?;

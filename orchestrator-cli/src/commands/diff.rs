@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use backup_core::diff::{Difference, Rows, TableRows, diff, of_bundle, of_live, rows_of_bundles};
+use backup_core::diff::{Area, Difference, Rows, TableRows, diff, of_bundle, of_live, rows_of_bundles};
 use backup_core::{Context, Error, Kind, Result, settings};
 use serde_json::json;
 
@@ -60,11 +60,14 @@ pub(crate) async fn run(between: Between, output: &Output, context: &Context) ->
 const NOT_COMPARED: &str = "columns, indexes, functions, privileges, values of sequences, large objects";
 
 fn text(differences: &[Difference], rows: Option<&Rows>) -> String {
-    let (lost, rest): (Vec<&Difference>, Vec<&Difference>) = differences.iter().partition(|difference| difference.lost);
+    let some = |wanted: fn(&Difference) -> bool| differences.iter().filter(|one| wanted(one)).collect::<Vec<_>>();
     let mut text = String::new();
-    for (heading, some) in
-        [("A restore of the bundle would lose or change", lost), ("Only in the bundle, or more of it", rest)]
-    {
+    for (heading, some) in [
+        ("A restore of the bundle would lose or change", some(|one| one.lost)),
+        ("Only in the bundle, or more of it", some(|one| !one.lost && !one.untouched)),
+        // What is in such a database goes without saying.
+        ("Not touched by a restore of the bundle", some(|one| one.untouched && !is_of_database(one))),
+    ] {
         if !some.is_empty() {
             let rows = some.into_iter().map(row);
             let lines = output::table(&["WHAT", "WHICH", "IN THE BUNDLE", "IN THE OTHER"], &[], rows);
@@ -95,6 +98,11 @@ fn text(differences: &[Difference], rows: Option<&Rows>) -> String {
         });
     }
     format!("{text}not compared: {NOT_COMPARED}\n")
+}
+
+/// Whether it is something in a database.
+fn is_of_database(difference: &Difference) -> bool {
+    matches!(difference.area, Area::Table | Area::Extension)
 }
 
 fn section(text: &mut String, heading: &str, lines: &[String]) {

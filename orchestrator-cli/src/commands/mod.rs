@@ -70,9 +70,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             let request = Request { to: addresses(&to)?, recipients, databases, release, ..Request::default() };
             context.until_cancelled(check::run(&config.config, &request, output, context)).await
         }
-        Command::Cleanup { addresses, older_than, yes, reading } => {
-            cleanup::run(&addresses, older_than, yes, reading, output, context).await
-        }
+        Command::Cleanup(cleanup) => cleanup::run(cleanup, output, context).await,
         Command::Key(Key::Generate { file }) => key::generate(&file, output, context),
         Command::Completions { shell } => shell::completions(shell, output),
         Command::Man => shell::manual(output),

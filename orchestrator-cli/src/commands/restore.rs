@@ -1,8 +1,8 @@
 //! `restore`.
 
+mod back;
 mod said;
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,17 +13,16 @@ use backup_core::plan::Progress;
 use backup_core::restore::{self, Moved, Request};
 use backup_core::settings::{self, RestoreSettings};
 use backup_core::{Context, Error, Kind, Result};
-use serde_json::json;
 
 use super::confirm::agreed;
 use super::with;
 use crate::arguments::{Restore, RestoreCommand};
+use crate::findings;
 use crate::output::Output;
-use crate::{exit, findings};
 
 pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) -> Result<ExitCode> {
     let config = match &arguments.command {
-        Some(RestoreCommand::Cleanup { config, .. }) => config,
+        Some(RestoreCommand::Cleanup(cleanup)) => &cleanup.config,
         None => &arguments.config,
     };
     let identities = arguments.identities.clone();
@@ -34,11 +33,8 @@ pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) 
         Err(error) => Err(error),
     };
     Ok(done.unwrap_or_else(|error| {
-        let (state, line) = match ending(error.kind(), context) {
-            RESUME if error.is_lasting() => ROLL_BACK,
-            ending => ending,
-        };
-        output.fail_in_state(&error, state, line)
+        let (state, line) = ending(error.kind(), error.is_lasting(), context);
+        output.fail_in_state(&error, state, &line)
     }))
 }
 
@@ -49,35 +45,38 @@ async fn run_with(
     context: &Context,
 ) -> Result<ExitCode> {
     match &arguments.command {
-        Some(RestoreCommand::Cleanup { yes, forget: true, .. }) => forget(settings, *yes, output, context).await,
-        Some(RestoreCommand::Cleanup { yes, .. }) => cleanup(settings, *yes, output, context).await,
-        None if arguments.rollback => rollback(arguments, settings, output, context).await,
+        Some(RestoreCommand::Cleanup(cleanup)) if cleanup.forget => {
+            back::forget(cleanup, settings, output, context).await
+        }
+        Some(RestoreCommand::Cleanup(cleanup)) => back::cleanup(cleanup, settings, output, context).await,
+        None if arguments.rollback => back::rollback(arguments, settings, output, context).await,
         None if arguments.resume => resume(arguments, settings, output, context).await,
         None => begin(arguments, settings, output, context).await,
     }
 }
 
-/// What a run that stopped half way needs next, for programs and as the last line for people.
-type Unfinished = (&'static str, &'static str);
-
-const RESUME: Unfinished =
-    ("resumable", "unfinished: `restore --resume` goes on, `restore --rollback` returns to what was there");
-/// Where the same would only fail again.
-const ROLL_BACK: Unfinished = ("resumable", "unfinished: `restore --rollback` returns to what was there");
-const ROLL_BACK_AGAIN: Unfinished = ("rollback-unfinished", "unfinished: `restore --rollback` goes on");
-const CLEAN_UP_AGAIN: Unfinished = ("cleanup-unfinished", "unfinished: `restore cleanup` goes on");
-
-/// What an error means for the databases. What is unfinished, the journal says.
-pub(super) fn ending(kind: Kind, context: &Context) -> (&'static str, &'static str) {
+/// What an error means for the databases, for programs and as the last line for people. What is unfinished, the journal says; what is
+/// `lasting` would only fail again.
+pub(super) fn ending(kind: Kind, lasting: bool, context: &Context) -> (&'static str, String) {
+    let back = |argument: Option<String>| match argument {
+        Some(argument) => format!("`restore --rollback {argument}` returns to what was there"),
+        None => "`restore --rollback` returns to what was there".into(),
+    };
     match kind {
         Kind::Unfinished => match restore::unfinished(context) {
-            Ok(Some(Progress::Undoing)) => ROLL_BACK_AGAIN,
-            Ok(None) => CLEAN_UP_AGAIN,
-            Ok(Some(_)) | Err(_) => RESUME,
+            Ok(Some((Progress::Undoing, _))) => {
+                ("rollback-unfinished", "unfinished: `restore --rollback` goes on".into())
+            }
+            Ok(None) => ("cleanup-unfinished", "unfinished: `restore cleanup` goes on".into()),
+            unfinished => {
+                let back = back(unfinished.ok().flatten().map(|(_, argument)| argument));
+                let resume = if lasting { "" } else { "`restore --resume` goes on, " };
+                ("resumable", format!("unfinished: {resume}{back}"))
+            }
         },
-        Kind::Interrupted => ("failed-and-unchanged", "interrupted: nothing was changed"),
-        Kind::Failed => ("failed-and-unchanged", "failed: nothing was changed"),
-        _ => ("refused", "refused: nothing was changed"),
+        Kind::Interrupted => ("failed-and-unchanged", "interrupted: nothing was changed".into()),
+        Kind::Failed => ("failed-and-unchanged", "failed: nothing was changed".into()),
+        _ => ("refused", "refused: nothing was changed".into()),
     }
 }
 
@@ -155,96 +154,6 @@ async fn resume(
         accept_missing: &arguments.accept_missing,
     };
     Ok(said::finished(&current.resume(moved, settings, context).await?, arguments, output))
-}
-
-async fn rollback(
-    arguments: &Restore,
-    settings: &RestoreSettings,
-    output: &Output,
-    context: &Context,
-) -> Result<ExitCode> {
-    let current = restore::current(context)?;
-    output.note(&format!("roll back the restore of {}, begun {}\n", current.plan().bundle, when(&current)));
-    // One that has begun was agreed to.
-    if current.has_swapped() && current.progress() != Progress::Undoing {
-        let plan = current.plan();
-        // It may not be the restore that somebody has in mind who only says yes.
-        let other = named(arguments).is_some_and(|path| !plan.is_of(path));
-        let named = named(arguments).is_some() && !other;
-        if other {
-            let error =
-                Error::new(Kind::Refused, format!("the last restore was of {}, and not of this one", plan.bundle));
-            let hint = format!("only the last one can be rolled back: `restore --rollback {}`", plan.argument());
-            return Err(error.hint(hint));
-        }
-        let databases = plan.databases.iter().map(|planned| planned.names.name.clone());
-        let files = plan.files.iter().map(|file| file.place.display().to_string());
-        let names = databases.chain(files).collect::<Vec<_>>().join(", ");
-        let what = format!("All that was written to {names} since {} is dropped with it.", when(&current));
-        if (arguments.yes || !std::io::stdin().is_terminal()) && !named {
-            let error = Error::new(Kind::Refused, "roll back a restore that has changed what is live").because(what);
-            let hint =
-                format!("name it: `restore --rollback --yes {}`; the file itself is not needed", plan.argument());
-            return Err(error.hint(hint));
-        }
-        if !agreed(&what, arguments.yes, output, context).await? {
-            return output.stopped();
-        }
-    }
-    let plan = current.rollback(settings, context).await?;
-    let text = format!("rolled back: everything is as it was before the restore of {}\n", plan.bundle);
-    output.result("rollback", &json!({ "bundle": plan.bundle, "state": "rolled-back" }), &text)?;
-    Ok(exit::done(false))
-}
-
-async fn cleanup(settings: &RestoreSettings, yes: bool, output: &Output, context: &Context) -> Result<ExitCode> {
-    let leftovers = restore::leftovers(settings, context).await?;
-    let names = leftovers.names();
-    if !names.is_empty() {
-        let what = format!("{} dropped for good; there is no rollback afterwards.", are(&names));
-        if !agreed(&what, yes, output, context).await? {
-            return output.stopped();
-        }
-    } else if leftovers.can_roll_back() {
-        let what = "Nothing stepped aside in the last restore; after a clean-up it can't be rolled back any more.";
-        if !agreed(what, yes, output, context).await? {
-            return output.stopped();
-        }
-    }
-    let elsewhere: Vec<String> = leftovers.elsewhere().to_vec();
-    leftovers.drop_all(context).await?;
-    let mut text = match names.is_empty() {
-        true => "nothing had stepped aside\n".to_owned(),
-        false => format!("dropped {}\n", names.join(", ")),
-    };
-    for other in &elsewhere {
-        text.push_str(&format!(
-            "{other}, was into another server: connect to that one, or forget it with `restore cleanup --forget`\n"
-        ));
-    }
-    output.result("cleanup", &json!({ "dropped": names, "elsewhere": elsewhere }), &text)?;
-    Ok(exit::done(false))
-}
-
-/// Forgets restores whose server is gone.
-async fn forget(settings: &RestoreSettings, yes: bool, output: &Output, context: &Context) -> Result<ExitCode> {
-    let gone = restore::gone(settings, context).await?;
-    let restores: Vec<String> = gone.described().into_iter().map(Into::into).collect();
-    let what = format!(
-        "{}.\nIt can neither be resumed nor rolled back afterwards; what it made stays where it is.",
-        restores.join(";\n")
-    );
-    if !agreed(&what, yes, output, context).await? {
-        return output.stopped();
-    }
-    gone.forget()?;
-    let text: String = restores.iter().map(|restore| format!("forgotten: {restore}\n")).collect();
-    output.result("forget", &json!({ "forgotten": restores }), &text)?;
-    Ok(exit::done(false))
-}
-
-fn are(names: &[String]) -> String {
-    format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
 }
 
 fn when(current: &restore::Current) -> String {

@@ -18,7 +18,7 @@ use crate::arguments::{Install, RunJob, Schedule as Arguments};
 use crate::human::shell_word;
 use crate::output::{Output, flush_left, table};
 use crate::routine::{
-    Begun, CRONTAB, SYSTEMD, UNITS, Unit, crontab, forever, installed, is_ours, once, supervise, units, written,
+    Begun, CRONTAB, Call, SYSTEMD, UNITS, Unit, crontab, forever, installed, is_ours, once, supervise, units, written,
 };
 use crate::{exit, findings};
 
@@ -41,7 +41,10 @@ async fn run_jobs(arguments: RunJob, output: &Output, context: &Context) -> Resu
     let settings = Settings { schedule: Some(schedule.clone()), ..settings };
     let both = (&settings, &schedule);
     match arguments.job {
-        Some(job) => supervise(job.into(), &config, both, output, context).await,
+        Some(job) => {
+            let call = Call { job: job.into(), scheduled: arguments.by_timer };
+            supervise(call, &config, both, output, context).await
+        }
         // Jobs that have never run are due at their next time, so the first round only notes when it was.
         None if arguments.due => {
             let since = Runs::of(context)?.watched_since(context.now())?;

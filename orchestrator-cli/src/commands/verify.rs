@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use backup_core::bundle::name::renamed;
 use backup_core::bundle::verify::{Verification, verify};
 use backup_core::event::Meter;
-use backup_core::store::Access;
+use backup_core::store::{Access, list_beside};
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
 use serde_json::json;
 
@@ -43,6 +43,7 @@ pub(crate) async fn run(path: &Path, access: &Access, output: &Output, context: 
         text.extend(renamed.iter().map(findings::finding));
     } else {
         text.push_str(&format!("{}: DAMAGED, do not rely on it\n", path.display()));
+        text.push_str(&format!("  hint: take another one: {} shows them\n", list_beside(path)));
     }
     let needs = verification.manifest.as_ref().map(|manifest| &manifest.needs);
     let notes: Vec<_> = renamed.iter().collect();

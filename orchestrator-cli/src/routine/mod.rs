@@ -7,7 +7,7 @@ mod units;
 
 pub(crate) use crontab::{CRONTAB, crontab};
 pub(crate) use round::{forever, once};
-pub(crate) use supervise::{is_ours, supervise, write_metrics};
+pub(crate) use supervise::{Call, is_ours, supervise, write_metrics};
 pub(crate) use units::{Unit, units};
 
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use backup_core::settings::Settings;
 use backup_core::{Context, Kind, Result};
 use chrono::{DateTime, Local, Utc};
 
-use super::supervise;
+use super::{Call, supervise};
 use crate::findings;
 use crate::output::Output;
 
@@ -27,12 +27,13 @@ pub(crate) async fn once(
     context: &Context,
 ) -> Result<(Option<DateTime<Utc>>, ExitCode)> {
     let (mut next, mut worst) = (None::<DateTime<Utc>>, ExitCode::SUCCESS);
+    let call = |job| Call { job, scheduled: true };
     for (job, calendar) in &schedule.jobs {
         let last = Runs::of(context)?.last(*job)?.map_or(since, |run| run.began);
         let seed = format!("{} {}", context.environment.host, job.name());
         let now = context.now();
         match due(calendar, last, schedule.random_delay, &seed, now, &Local) {
-            Due::Now(_) => match supervise(*job, config, (settings, schedule), output, context).await {
+            Due::Now(_) => match supervise(call(*job), config, (settings, schedule), output, context).await {
                 Ok(code) if code == ExitCode::SUCCESS => {}
                 Ok(code) => worst = code,
                 Err(error) if error.kind() == Kind::Interrupted => return Err(error),

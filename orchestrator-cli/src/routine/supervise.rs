@@ -22,18 +22,26 @@ use crate::{findings, notify, report};
 /// A run that is asked to end has so long to clean up.
 const FAREWELL: Duration = Duration::from_secs(60);
 
+/// A job that is to be run.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) job: Job,
+    /// Whether it comes by itself, and so again.
+    pub(crate) scheduled: bool,
+}
+
 /// Runs a job.
 ///
 /// # Errors
 /// [`Kind::Locked`] where one is running; where it can't be begun.
 pub(crate) async fn supervise(
-    job: Job,
+    call: Call,
     config: &Path,
     (settings, schedule): (&Settings, &Schedule),
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
-    let runs = Runs::of(context)?;
+    let (job, runs) = (call.job, Runs::of(context)?);
     let _held = match hold(job, context) {
         Ok(held) => held,
         Err(error) if error.kind() == Kind::Locked => {
@@ -43,10 +51,10 @@ pub(crate) async fn supervise(
                 context.now(),
                 Finding::from_error("overlapped", job.name(), &error),
             );
-            end(run, settings, output, context).await;
+            end(scheduled(run, call), settings, output, context).await;
             return Err(error);
         }
-        Err(error) => return give_up(job, error, settings, output, context).await,
+        Err(error) => return give_up(call, error, settings, output, context).await,
     };
     // What the journal can't tell or take holds no backup up.
     let missed = note_missed(job, schedule, &runs, context).unwrap_or_else(|error| Some(trouble_of("journal", &error)));
@@ -54,12 +62,12 @@ pub(crate) async fn supervise(
     let since = context.now();
     let mut child = match begin(job, config) {
         Ok(child) => child,
-        Err(error) => return give_up(job, error, settings, output, context).await,
+        Err(error) => return give_up(call, error, settings, output, context).await,
     };
     let id = child.id().unwrap_or(0);
     let (code, ended) = match wait(&mut child, schedule.limit, context).await {
         Ok(ended) => ended,
-        Err(error) => return give_up(job, error, settings, output, context).await,
+        Err(error) => return give_up(call, error, settings, output, context).await,
     };
     // In a container processes have the same number every day.
     let is_this = |run: &Run| run.job == job && run.is_of(id) && run.began >= since;
@@ -70,7 +78,7 @@ pub(crate) async fn supervise(
         run.warn();
     }
     let good = run.state.is_good();
-    end(run, settings, output, context).await;
+    end(scheduled(run, call), settings, output, context).await;
     Ok(match code {
         // Done with warnings is done for whoever began it, be it cron or Kubernetes; who is to know of them has been told.
         Some(crate::exit::WARNINGS) => ExitCode::SUCCESS,
@@ -80,10 +88,22 @@ pub(crate) async fn supervise(
     })
 }
 
+fn scheduled(mut run: Run, call: Call) -> Run {
+    run.scheduled = call.scheduled;
+    run
+}
+
 /// Tells that a job could not even be begun.
-async fn give_up(job: Job, error: Error, settings: &Settings, output: &Output, context: &Context) -> Result<ExitCode> {
+async fn give_up(
+    call: Call,
+    error: Error,
+    settings: &Settings,
+    output: &Output,
+    context: &Context,
+) -> Result<ExitCode> {
+    let job = call.job;
     let run = Run::of_state(job, State::Failed, context.now(), Finding::from_error("not-begun", job.name(), &error));
-    end(run, settings, output, context).await;
+    end(scheduled(run, call), settings, output, context).await;
     Err(error)
 }
 
@@ -161,10 +181,12 @@ fn close(job: Job, run: Option<Run>, ended: Option<State>, code: Option<u8>, con
 async fn end(mut run: Run, settings: &Settings, output: &Output, context: &Context) {
     // Whoever asked us to end is to be told of it, too.
     let context = &Context { cancel: Default::default(), ..context.clone() };
-    run.scheduled = true;
     let kept = keep(&run, context);
-    // What began this run begins the next one.
-    let begun = [begun(), vec![run.job]].concat();
+    let mut begun = begun();
+    if run.scheduled {
+        // What began this run begins the next one.
+        begun.push(run.job);
+    }
     let looked = status::look(settings, &begun, context).await;
     let mut trouble: Vec<Finding> = kept.err().iter().map(|error| trouble_of("journal", error)).collect();
     let whole = match &looked {

@@ -68,8 +68,13 @@ fn service(job: Job, schedule: &Schedule, settings: &Settings, begun: &Begun<'_>
     text.push_str("Wants=network-online.target\nAfter=network-online.target postgresql.service\n");
     let word = |path: &std::path::Path| quoted(&path.display().to_string());
     let _ = writeln!(text, "ConditionPathExists={}\n\n[Service]\nType=oneshot", word(begun.config));
-    let _ =
-        writeln!(text, "ExecStart={} schedule run {} --config {}", word(begun.program), job.name(), word(begun.config));
+    let _ = writeln!(
+        text,
+        "ExecStart={} schedule run {} --by-timer --config {}",
+        word(begun.program),
+        job.name(),
+        word(begun.config)
+    );
     let _ = writeln!(text, "User={}", begun.user);
     // The supervisor ends what takes too long, and says so; this is for the supervisor itself.
     let _ = writeln!(text, "TimeoutStartSec={}", schedule.limit.as_secs() + 600);

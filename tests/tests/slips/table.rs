@@ -25,7 +25,12 @@ pub const SLIPS: &[Slip] = &[
     ),
     ("restore resume", 2, "error: invalid value 'resume' for '[BUNDLE]': did you mean --resume?", None),
     ("restore {b} --file {b}", 2, "error: the argument '[BUNDLE]' cannot be used with '--file <BUNDLE>'", None),
-    ("restore --file missing.tgz", 10, "error: open missing.tgz", None),
+    (
+        "restore --file missing.tgz",
+        10,
+        "error: open missing.tgz",
+        Some("`orchestrator-cli list` shows the bundles that there are"),
+    ),
     (
         "restore --file {b} --database orchestrater --yes",
         10,
@@ -183,7 +188,7 @@ pub const SLIPS: &[Slip] = &[
             "write settings there, from deploy/orchestrator.toml or /usr/share/doc/orchestrator-cli/examples; or name others with --config",
         ),
     ),
-    ("deploy -c o.toml", 13, "Error: failed to generate the dependency graph: it names no machines.", None),
+    ("deploy -c o.toml", 13, "error: failed to generate the dependency graph", None),
     (
         "nodes -c hosts.conf routr",
         10,
@@ -207,7 +212,12 @@ pub const SLIPS: &[Slip] = &[
         Some("say it in [retention] of the settings, such as daily = 7"),
     ),
     ("schedule run backups", 2, "error: invalid value 'backups' for '[JOB]'", None),
-    ("drill missing.tgz", 10, "error: open missing.tgz", None),
+    (
+        "drill missing.tgz",
+        10,
+        "error: open missing.tgz",
+        Some("`orchestrator-cli list` shows the bundles that there are"),
+    ),
     (
         "diff {b}",
         10,

@@ -49,7 +49,10 @@ async fn run_with(arguments: Deploy, output: &Output, context: &Context) -> Resu
     }
     let graph = match deploy::graph(&settings.cluster, &settings.components) {
         Ok(graph) => graph,
-        Err(findings) => return Ok(output.fail_with_findings("failed to generate the dependency graph", &findings)),
+        Err(findings) => {
+            let line = "refused: no machine was told anything";
+            return Ok(output.fail_with_findings("failed to generate the dependency graph", &findings, line));
+        }
     };
     if arguments.dry {
         return context.until_cancelled(dry::run(arguments, &graph, &settings, output, context)).await;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use backup_core::component::files::Placement;
 use backup_core::finding::{Severity, age};
 use backup_core::restore::{self, Outcome, Swap};
 use backup_core::settings::DEFAULT_PATH;
@@ -54,7 +55,7 @@ pub(super) fn plan(preflight: &restore::Preflight, output: &Output, context: &Co
     }
     text.push_str(&match plan {
         Ok(_) => format!("nothing was changed; {} restores it\n", output.again("--dry-run")),
-        Err(error) => format!("{}\n", with_count(ending(error.kind(), context).1, error)),
+        Err(error) => format!("{}\n", with_count(&ending(error.kind(), false, context).1, error)),
     });
     let value = json!({ "findings": preflight.findings, "steps": steps, "plan": plan.ok() });
     output.result("restore-plan", &value, &text)?;
@@ -108,11 +109,14 @@ fn text(outcome: &Outcome, arguments: &Restore) -> String {
         None => "What time this is the state of, the script does not say.\n".into(),
     });
     // A script's cluster.conf may lie in its place already.
-    if !outcome.databases.is_empty() && (!outcome.files.is_empty() || outcome.state_of.is_none()) {
+    let whole = !outcome.databases.is_empty() && (!outcome.files.is_empty() || outcome.state_of.is_none());
+    if whole && outcome.foreign {
+        text.push_str(&foreign(outcome));
+    } else if whole {
         let deploy = deploy(outcome, arguments);
         text.push_str(&format!(
             "Whatever happened since is lost. Next: look at it, see `deploy --dry{deploy}`, then `deploy{deploy}` so that the agents \
-             learn of this orchestrator, then retire the old one.\n",
+             learn of this orchestrator, then retire the old machine, if it was another one.\n",
         ));
     }
     text.push_str(&format!("`restore --rollback {}` returns to what was there", outcome.argument));
@@ -127,14 +131,30 @@ fn text(outcome: &Outcome, arguments: &Restore) -> String {
     text
 }
 
+/// What comes next where data of another cluster came to a machine whose settings may name its own `cluster.conf`.
+fn foreign(outcome: &Outcome) -> String {
+    let conf = conf(outcome).map_or_else(String::new, |conf| {
+        format!(", which is at {0} now; `deploy --dry -c {0}` shows its machines", human::shell_word(conf))
+    });
+    format!(
+        "Whatever happened since is lost. Do not deploy yet: the data is another cluster's, and the settings may name this machine's \
+         own cluster.conf. Only if this machine is to run that cluster, let them name that cluster's{conf}. If not, roll back.\n"
+    )
+}
+
+/// Where the `cluster.conf` came back.
+fn conf(outcome: &Outcome) -> Option<&Path> {
+    let is_conf = |file: &&Placement| file.entry == "cluster.conf" || file.place.ends_with("cluster.conf");
+    outcome.files.iter().find(is_conf).map(|file| file.place.as_path())
+}
+
 /// What a deploy after it has to be told: the release, and the `cluster.conf` that came back where nobody has any settings.
 fn deploy(outcome: &Outcome, arguments: &Restore) -> String {
     let mut said = String::new();
     if let Some(release) = &arguments.release {
         said.push_str(&format!(" --release {}", human::shell_word(Path::new(release))));
     }
-    let conf = outcome.files.iter().map(|file| &file.place).find(|place| place.ends_with("cluster.conf"));
-    if let Some(conf) = conf.filter(|_| arguments.config.is_none() && !Path::new(DEFAULT_PATH).exists()) {
+    if let Some(conf) = conf(outcome).filter(|_| arguments.config.is_none() && !Path::new(DEFAULT_PATH).exists()) {
         said.push_str(&format!(" -c {}", human::shell_word(conf)));
     }
     said

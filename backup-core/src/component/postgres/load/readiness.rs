@@ -9,6 +9,7 @@ use crate::bundle::manifest::{Database, Server};
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{ServerFacts, Sign, bound, query_failed, sql};
 use crate::finding::{Finding, bytes};
+use crate::nearest::slip;
 
 /// The first version whose new databases have a schema public that is not everybody's.
 const CLOSED_PUBLIC: u32 = 15;
@@ -167,6 +168,17 @@ impl Target {
             )
         };
         Ok(rows.iter().map(|row| finding(row.get(0))).collect())
+    }
+
+    /// The database that the server has, where a name that it has not is a slip for that one's.
+    ///
+    /// # Errors
+    /// A failed query.
+    pub async fn slip(&self, name: &str) -> Result<Option<String>> {
+        let rows = self.administer().await?.query("SELECT datname::text FROM pg_catalog.pg_database", &[]).await;
+        let rows = rows.map_err(|error| query_failed("list the server's databases", &error))?;
+        let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        Ok(slip(name, names.iter().map(String::as_str)).map(Into::into))
     }
 
     /// The connection limit of database `name`, where there is such a database, and what stands against its stepping

@@ -21,7 +21,7 @@ use crate::{Context, Error, ErrorContext, Kind, Result};
 pub(crate) use later::{Later, described};
 use lexer::Lexer;
 use reading::Reading;
-pub(crate) use seen::Seen;
+pub(crate) use seen::{START, Seen};
 use statement::{NOT_PG_DUMPS, SET_TABLESPACE, is_copy, tablespace};
 pub(crate) use stream::ScriptFile;
 

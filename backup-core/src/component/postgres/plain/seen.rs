@@ -10,7 +10,7 @@ use crate::component::postgres::OLDEST;
 use crate::{ErrorContext, Result, shell, store};
 
 /// As much of a file as shows what it is.
-const START: u64 = 4 << 10;
+pub(crate) const START: usize = 4 << 10;
 /// What an archive of `pg_dump` begins with; its version follows.
 const ARCHIVE: &[u8] = b"PGDMP";
 /// An archive's table of contents, in a directory and in a tar.
@@ -25,6 +25,13 @@ pub(crate) struct Other {
     start: &'static [u8],
     what: &'static str,
     undo: &'static str,
+}
+
+impl Other {
+    /// Whether it is text, in another encoding.
+    pub(crate) fn is_text(&self) -> bool {
+        self.undo.starts_with("iconv")
+    }
 }
 
 const OTHERS: [Other; 14] = [
@@ -80,15 +87,20 @@ impl Seen {
             return if toc.is_file() { Self::at(&toc) } else { Ok(Self::Directory) };
         }
         let mut start = Vec::new();
-        let read = store::open_file(path)?.take(START).read_to_end(&mut start);
+        let read = store::open_file(path)?.take(START as u64).read_to_end(&mut start);
         read.context(|| format!("read {}", path.display()))?;
+        Ok(Self::of_start(&start))
+    }
+
+    /// What a file is that begins so.
+    pub(crate) fn of_start(start: &[u8]) -> Self {
         if !start.starts_with(&[0x1f, 0x8b]) {
-            return Ok(Self::of(&start));
+            return Self::of(start);
         }
         let mut inner = Vec::new();
         // What is damaged is told where it is read.
-        let _ = MultiGzDecoder::new(&start[..]).take(START).read_to_end(&mut inner);
-        Ok(Self::Gzip(Box::new(Self::of(&inner))))
+        let _ = MultiGzDecoder::new(start).take(START as u64).read_to_end(&mut inner);
+        Self::Gzip(Box::new(Self::of(&inner)))
     }
 
     fn of(start: &[u8]) -> Self {
@@ -120,6 +132,15 @@ impl Seen {
         }
     }
 
+    /// Whether it is something that `pg_dump` or one of its kin wrote.
+    pub(crate) fn is_script(&self) -> bool {
+        match self {
+            Self::Script | Self::Cluster | Self::Archive(_) => true,
+            Self::Gzip(inner) => inner.is_script(),
+            Self::Tar | Self::Directory | Self::Other(_) | Self::Unknown => false,
+        }
+    }
+
     /// What it is, for people who took it for something else.
     pub(crate) fn what(&self) -> String {
         match self {
@@ -143,7 +164,7 @@ impl Seen {
             Self::Gzip(inner) if matches!(**inner, Self::Tar) => {
                 let is_bundle = store::open_file(path).and_then(Bundle::open).is_ok();
                 match is_bundle {
-                    true => format!("it is a bundle: orchestrator-cli restore --file {from}"),
+                    true => format!("it is a bundle: `… --file {from}`"),
                     false => format!("unpack it first, then name what comes out: tar -xvzf {from}"),
                 }
             }
@@ -159,7 +180,7 @@ impl Seen {
                 "name the script in it; pg_dump writes toc.dat last, so without it a dump was cut off".into()
             }
             Self::Script | Self::Archive(_) | Self::Unknown => {
-                format!("orchestrator-cli restore --sql {from} --cluster-conf cluster.conf")
+                format!("`… --sql {from} --cluster-conf cluster.conf`")
             }
         }
     }
