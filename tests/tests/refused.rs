@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use fixtures::{Postgres, forget_libpq};
+use fixtures::{Postgres, forget_libpq, installations};
 use serde_json::Value;
 use system_tests::{Workplace, describe, last_line};
 
@@ -374,14 +374,17 @@ fn what_cannot_be_done_without_is_refused_until_it_is_named() {
 
 #[test]
 fn rows_that_the_server_refuses_are_not_shown_and_nobody_is_told_to_resume() {
-    let (place, source, target) = (Workplace::default(), Postgres::start(), Postgres::start());
-    let made_by = "CREATE FUNCTION ok(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT true'; CREATE TABLE t (a text CHECK (ok(a))); \
-        INSERT INTO t VALUES ('hunter2'); CREATE OR REPLACE FUNCTION ok(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT false'";
-    make(&source, "checked", made_by);
-    let bundle = place.make_bundle_of(&source);
-    let output = place.restore_all(&target, &bundle, &[]);
-    let text = describe(&output);
-    assert_eq!(output.status.code(), Some(14), "{text}");
-    assert!(text.contains("violates check constraint") && !text.contains(SECRET), "{text}");
-    assert!(text.contains("restore --rollback") && !text.contains("--resume"), "{text}");
+    for installation in installations() {
+        let [source, target] = [(); 2].map(|()| Postgres::start_version(&installation, ""));
+        let place = Workplace::default();
+        let made_by = "CREATE FUNCTION ok(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT true'; CREATE TABLE t (a text CHECK (ok(a))); \
+            INSERT INTO t VALUES ('hunter2'); CREATE OR REPLACE FUNCTION ok(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT false'";
+        make(&source, "checked", made_by);
+        let bundle = place.make_bundle_of(&source);
+        let output = place.restore_all(&target, &bundle, &[]);
+        let text = describe(&output);
+        assert_eq!(output.status.code(), Some(14), "{text}");
+        assert!(text.contains("violates check constraint") && !text.contains(SECRET), "{text}");
+        assert!(text.contains("restore --rollback") && !text.contains("--resume"), "{text}");
+    }
 }
