@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use fixtures::{Installation, Postgres};
+use fixtures::{Installation, Pooler, Postgres};
 use system_tests::{Workplace, describe};
 
 fn openssl(directory: &Path, arguments: &str) {
@@ -136,4 +136,37 @@ fn a_connection_is_named_as_for_psql() {
         assert!(output.status.success(), "{what}: {}", describe(&output));
         place.bundles().iter().for_each(|path| fs::remove_file(path).expect("removed"));
     }
+}
+
+#[test]
+fn a_pooler_that_takes_no_settings_is_named_before_anything_is_done() {
+    let (place, server) = (Workplace::default(), Postgres::start());
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql("shop", "CREATE TABLE t AS SELECT 1 AS a");
+    place.write("diff.toml", "cluster_conf = \"cluster.conf\"\n");
+    let bundle = place.make_bundle(&server);
+    let (before, bundle) = (server.sql("postgres", "SELECT max(oid) FROM pg_database"), bundle.display().to_string());
+    for (mode, drops_options, commands) in [("session", false, 2), ("session", true, 2), ("transaction", true, 5)] {
+        let pooler = Pooler::start(&server, mode, drops_options);
+        for (arguments, code) in [
+            (&["check", "--config", "cluster.conf", "--release", "2.6.3", "--to", "pooled"][..], 13),
+            (&["backup", "--config", "cluster.conf", "--release", "2.6.3", "--to", "pooled"], 1),
+            (&["restore", "--release", "2.6.3", "--yes", "--file", &bundle], 1),
+            (&["restore", "--release", "2.6.3", "--dry-run", "--file", &bundle], 1),
+            (&["diff", &bundle, "--config", "diff.toml"], 1),
+        ]
+        .into_iter()
+        .take(commands)
+        {
+            let output = place.cli(arguments).envs(server.variables()).env("PGHOST", pooler.host()).output();
+            let output = output.expect("it runs");
+            let text = describe(&output);
+            assert_eq!(output.status.code(), Some(code), "{mode} {drops_options} {arguments:?}: {text}");
+            for said in ["connect to PostgreSQL at", "a pooler such as PgBouncer", "connect to the server itself"] {
+                assert!(text.contains(said), "{mode} {drops_options} {arguments:?}: {text}");
+            }
+        }
+        assert!(!place.path("pooled").exists());
+    }
+    assert_eq!(server.sql("postgres", "SELECT max(oid) FROM pg_database"), before);
 }

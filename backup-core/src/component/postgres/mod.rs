@@ -55,9 +55,15 @@ use crate::{Error, Kind};
 /// The oldest major version that is captured.
 pub const OLDEST: u32 = 12;
 
+/// What to do about a name or a text that the server takes and that is no text elsewhere.
+const NO_TEXT: &str = "a role, a database, a tablespace, or a setting or comment of one, has a name or text that is not UTF-8: \
+    rename it, or set it anew, in the database where that was done: one of encoding SQL_ASCII, or of its encoding";
+
 /// A query's failure with the server's own words.
 fn query_failed(doing: impl Into<String>, error: &tokio_postgres::Error) -> Error {
-    let failure = Error::new(Kind::Failed, doing).because(connection::describe(error));
+    let no_text = connection::is_no_text(error);
+    let cause = if no_text { "the server sent a text that is not UTF-8".into() } else { connection::describe(error) };
+    let failure = Error::new(Kind::Failed, doing).because(cause);
     let code = error.code().map(tokio_postgres::error::SqlState::code);
     let failure = if code.is_some_and(|code| !words::code_may_pass(code)) { failure.lasting() } else { failure };
     match code {
@@ -71,9 +77,8 @@ fn query_failed(doing: impl Into<String>, error: &tokio_postgres::Error) -> Erro
         ),
         Some("53200") => failure.hint("the server's lock table is full; raise max_locks_per_transaction there"),
         Some("57014" | "57P01") => failure.hint("the server or its administrator ended the session; try again"),
-        Some("22021") => failure.hint(
-            "a role, a database or a comment on one has a name or text that is not UTF-8: rename it, or set it anew",
-        ),
+        Some("22021") => failure.hint(NO_TEXT),
+        None if no_text => failure.lasting().hint(NO_TEXT),
         _ if error.is_closed() => failure.hint("the connection was cut: look into the server's log, then try again"),
         _ => failure,
     }

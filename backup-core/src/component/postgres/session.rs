@@ -23,6 +23,10 @@ pub(super) const ALWAYS: [Setting; 9] = [
 pub(super) const WHERE_KNOWN: [Setting; 3] =
     [("event_triggers", "off"), ("transaction_timeout", "0"), ("idle_session_timeout", "0")];
 
+/// What tells that a session's options reach the server. It knows no such setting, so it has it from us alone; a pooler may drop
+/// options in silence.
+pub(super) const MARK: Setting = ("orchestrator_cli.session", "ours");
+
 /// Fixed where a superuser builds a database: what its settings could put in the way.
 pub(super) const BUILDING: [Setting; 4] =
     [ROLE, ("default_table_access_method", "heap"), ("temp_file_limit", "-1"), ("lc_messages", "C")];
@@ -37,8 +41,6 @@ pub(super) const MONEY: Setting = ("lc_monetary", "C");
 const WRITING: &str = "SET DATESTYLE = ISO; SET INTERVALSTYLE = POSTGRES; SET extra_float_digits = 3; \
     SET synchronize_seqscans = off; SET row_security = off; SET quote_all_identifiers = off; \
     SELECT pg_catalog.set_config('search_path', '', false), \
-    (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings \
-     WHERE name IN ('transaction_timeout', 'idle_session_timeout')), \
     (SELECT pg_catalog.set_config('lc_messages', 'C', false) WHERE pg_catalog.current_setting('is_superuser') = 'on')";
 
 /// Takes back what of [`begin`] is about values, for who is to see them as the database's own sessions do: checks, computed
@@ -48,10 +50,15 @@ pub(super) const AS_USERS: &str = "RESET DATESTYLE; RESET INTERVALSTYLE; RESET e
 /// Takes back that amounts of money are read as they are written in a bundle.
 pub(super) const FILLING: &str = "RESET lc_monetary;\n";
 
-/// What the first statement of every session of the driver does. The fixed settings once more, for whoever stands between
-/// us and the server may take none at the start.
+/// What the first statement of every session of the driver does. The first session of all learns only now which settings the
+/// server knows.
 pub(super) fn begin() -> String {
-    format!("{}{WRITING}", statements(ALWAYS.iter().chain([&MONEY])))
+    let [_, timeouts @ ..] = WHERE_KNOWN;
+    let set = |(name, value)| {
+        let (name, value) = (sql::literal(name), sql::literal(value));
+        format!("; SELECT pg_catalog.set_config(name, {value}, false) FROM pg_catalog.pg_settings WHERE name = {name}")
+    };
+    format!("{}{WRITING}{}", statements([MONEY].iter()), timeouts.map(set).concat())
 }
 
 /// What scripts begin with that people run, and that PostgreSQL's programs wrote.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode, SslNegotiation, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::{query_failed, session};
@@ -18,7 +18,7 @@ use crate::{Error, Kind, Result};
 
 /// An open connection; it closes when dropped.
 pub struct Connection {
-    client: Client,
+    pub(super) client: Client,
     driver: JoinHandle<()>,
 }
 
@@ -56,13 +56,22 @@ pub async fn connect(parameters: &Parameters) -> Result<Connection> {
     first(parameters).await.map(|(connection, _)| connection)
 }
 
+/// What to do where a pooler stands before the server. Programs of PostgreSQL could not say their settings to it either, and one
+/// that pools transactions mixes sessions up.
+const POOLER: &str = "a pooler such as PgBouncer stands there, which takes no settings at the start of a session: connect to the \
+    server itself, whose host and port stand in the pooler's configuration";
+
 /// Connects to the first host that answers, and returns the parameters that lead to that host alone, and that know which
 /// settings it takes.
 ///
 /// # Errors
-/// As [`connect`].
+/// As [`connect`], and where something between us and the server drops the sessions' settings.
 pub async fn connect_first(parameters: &Parameters) -> Result<(Connection, Parameters)> {
     let (connection, mut parameters) = first(parameters).await?;
+    if !is_marked(&connection).await.map_err(|error| query_failed("ask the server for its settings", &error))? {
+        let message = format!("connect to PostgreSQL at {}: our sessions' settings don't reach it", parameters.place());
+        return Err(Error::new(Kind::Failed, message).hint(said(&parameters, POOLER.into())));
+    }
     let names: Vec<&str> = session::WHERE_KNOWN.iter().map(|(name, _)| *name).collect();
     // One that only superusers may change is fixed already, where it could be.
     let sql =
@@ -71,6 +80,16 @@ pub async fn connect_first(parameters: &Parameters) -> Result<(Connection, Param
     let rows = rows.map_err(|error| query_failed("ask the server for its settings", &error))?;
     parameters.settle(rows.iter().map(|row| row.get(0)).collect());
     Ok((connection, parameters))
+}
+
+/// Whether a session has the settings that it was to begin with. Asked by a statement without a name, for a pooler may have given
+/// a name to somebody else's.
+async fn is_marked(connection: &Connection) -> Result<bool, tokio_postgres::Error> {
+    let (mark, value) = session::MARK;
+    let sql = format!("SELECT pg_catalog.current_setting('{mark}', true)");
+    let answer = connection.simple_query(&sql).await?;
+    let is = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(row) if row.try_get(0).is_ok_and(|found| found == Some(value)));
+    Ok(answer.iter().any(is))
 }
 
 async fn first(parameters: &Parameters) -> Result<(Connection, Parameters)> {
@@ -240,6 +259,8 @@ fn failure(parameters: &Parameters, host: &Host, error: &tokio_postgres::Error, 
             "check the user's line in the server's pg_hba.conf; on the server itself run `sudo -u postgres …`".into()
         }
         (None, Some("3D000")) => "name an existing database; `psql -l` lists them".into(),
+        // What poolers say of an option: PgBouncer, and Amazon's.
+        (None, Some("08P01" | "0A000")) => POOLER.into(),
         (None, Some("53300")) => "the server has no connection left; use fewer with --jobs".into(),
         (None, Some(_)) => "the server refused for the reason above".into(),
         (None, None) if cause.contains("password missing") => {
@@ -256,9 +277,13 @@ fn failure(parameters: &Parameters, host: &Host, error: &tokio_postgres::Error, 
             "check that the server runs and listens there (`pg_lsclusters`, `pg_isready`), and PGHOST and PGPORT".into()
         }
     };
-    let hint = match parameters.said_in() {
+    Error::new(Kind::Failed, message).because(cause).hint(said(parameters, hint))
+}
+
+/// A hint, and where the connection is said.
+fn said(parameters: &Parameters, hint: String) -> String {
+    match parameters.said_in() {
         Some(place) if !hint.contains(place) => format!("{hint}; the connection is that of {place}"),
         _ => hint,
-    };
-    Error::new(Kind::Failed, message).because(cause).hint(hint)
+    }
 }

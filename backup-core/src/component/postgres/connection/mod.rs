@@ -8,11 +8,13 @@ mod connect;
 mod conninfo;
 mod parameters;
 mod passfile;
+mod query;
 mod service;
 mod tls;
 
 pub use connect::{Connection, connect, connect_first};
 pub use parameters::Parameters;
+pub(crate) use query::is_no_text;
 
 use super::words;
 

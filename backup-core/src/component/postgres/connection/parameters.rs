@@ -191,7 +191,7 @@ impl Parameters {
     pub(in super::super) fn options(&self) -> String {
         let known = self.known.iter().flatten();
         let known = known.filter_map(|known| session::WHERE_KNOWN.iter().find(|(name, _)| name == known));
-        let fixed = session::ALWAYS.iter().chain(known).copied();
+        let fixed = session::ALWAYS.iter().chain(known).chain([&session::MARK]).copied();
         let more = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let options = fixed.chain(more).map(|(name, value)| session::option(name, value));
         self.get("options").unwrap_or_default().to_owned() + &options.collect::<String>()
