@@ -259,8 +259,9 @@ fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error {
         .rsplit_once(", expected ")
         .filter(|_| quotes)
         .map_or(message.to_owned(), |(_, expected)| format!("expected {}", plain(expected)));
-    // A message about a key names it already.
-    let key = error.span().filter(|_| quotes).and_then(|span| key_at(text, &span));
+    let message = if message == "wanted string or table" { "expected a text".into() } else { message };
+    // A message about a key that nobody knows names it already.
+    let key = error.span().filter(|_| !message.starts_with("unknown field")).and_then(|span| key_at(text, &span));
     let key = key.map_or_else(String::new, |key| format!("{key}: "));
     let refusal = Error::new(
         Kind::Usage,
@@ -336,7 +337,8 @@ mod tests {
             ("[[stores]]\npath = 'a'\ns3 = { region = 7 }", "stores.s3.region: expected a string"),
             ("schedule = 'hunter2'", "schedule: expected"),
             ("[hosts]\nssh_port = 0", "hosts.ssh_port: expected"),
-            ("[restore]\nrelease = 7", "restore.release"),
+            ("[restore]\nrelease = 7", "restore.release: expected a text"),
+            ("[[files]]\nexclude = []", "files: missing field `path`"),
             ("[agent]\nports = [70000]", "agent.ports: expected"),
             ("[retention]\ndaily = -1", "retention.daily: expected"),
         ];
