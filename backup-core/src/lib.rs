@@ -31,7 +31,7 @@ pub mod runs;
 pub mod schedule;
 mod sealed;
 pub mod settings;
-mod shell;
+pub mod shell;
 pub mod state;
 pub mod status;
 pub mod store;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(crate) use backup_core::finding::bytes;
+use backup_core::shell::quoted;
 
 /// A whole number with its thousands apart, such as `1 234 567`.
 pub(crate) fn count(number: u64) -> String {
@@ -40,7 +41,7 @@ pub(crate) fn plain(text: &str) -> String {
 pub(crate) fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:=@".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if text.chars().all(plain) { text } else { quoted(&text) }
 }
 
 /// A text after a label, its further lines under its first.
@@ -69,6 +70,7 @@ mod tests {
         assert_eq!([counted(1, "row"), counted(0, "row")], ["1 row", "0 rows"]);
         assert_eq!([counted(2, "entry"), counted(2, "day")], ["2 entries", "2 days"]);
         assert_eq!(["/a/b.tgz", "it's"].map(|path| shell_word(Path::new(path))), ["/a/b.tgz", r"'it'\''s'"]);
+        assert_eq!(shell_word(Path::new("a`b")), r"'a'$'\140''b'");
         assert_eq!(plain("a\x1b[31m\nb"), "a\\u{1b}[31m\nb");
         assert_eq!(duration(Duration::from_secs(185)), "3 min 05 s");
     }

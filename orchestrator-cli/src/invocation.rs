@@ -127,7 +127,8 @@ impl Invocation {
             }
             return Some(format!("{} {} {more}", self.program, self.typed.join(" ")));
         }
-        let words: Vec<&str> = text.strip_prefix(NAME).unwrap_or(text).split_whitespace().collect();
+        let text = text.strip_prefix(NAME).unwrap_or(text).trim();
+        let words: Vec<&str> = text.split_whitespace().collect();
         let command = subcommand(words.iter().copied())?;
         let has = |long: &str| {
             let is = |word: &&str| {
@@ -135,7 +136,7 @@ impl Invocation {
             };
             words.iter().any(is)
         };
-        let mut full = format!("{} {}", self.program, words.join(" "));
+        let mut full = format!("{} {text}", self.program);
         for (long, value) in self.carried.iter().filter(|(long, _)| takes(&command, long) && !has(long)) {
             let name = if *long == "config" { "-c".into() } else { format!("--{long}") };
             full.push_str(&format!(" {name} {value}"));
@@ -229,6 +230,7 @@ mod tests {
             ("`restore cleanup`", "`/opt/orchestrator-cli restore cleanup -c o.toml`"),
             ("`orchestrator-cli list`", "`/opt/orchestrator-cli list -c o.toml --identity key`"),
             ("`show` or `psql -l`", "`/opt/orchestrator-cli show -c o.toml --identity key` or `psql -l`"),
+            ("`show 'two  blanks'`", "`/opt/orchestrator-cli show 'two  blanks' -c o.toml --identity key`"),
             ("`list --config x`", "`/opt/orchestrator-cli list --config x --identity key`"),
             ("restore `", "restore `"),
         ] {

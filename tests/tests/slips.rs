@@ -53,6 +53,7 @@ impl Stage {
         place.write("hosts.conf", format!("{machines}chef: {{ continuum: {{ cluster_name: example }} }}\n"));
         place.write("types.toml", format!("{conf}[backup]\nlevel = 'best'\n"));
         place.write("o.sql", server.dump("orchestrator", &[]));
+        std::fs::copy(place.path("o.sql"), place.path("o`s.sql")).expect("a copy");
         place.write("picture.png", b"\x89PNG\r\n\x1a\n\0\0");
         let bytes = std::fs::read(place.path(&bundle)).expect("the bundle");
         place.write("cut.tgz", &bytes[..bytes.len() / 2]);
