@@ -68,6 +68,11 @@ impl Invocation {
     /// A text in which every command of this program that stands between backticks is one that can be pasted: with the program,
     /// what was said of settings and keys, and `--yes` where nobody can be asked.
     pub(crate) fn complete(&self, text: &str) -> String {
+        // A name that holds a backtick spoils its own line alone.
+        text.split_inclusive('\n').map(|line| bare_hint(&self.complete_line(line))).collect()
+    }
+
+    fn complete_line(&self, text: &str) -> String {
         let mut complete = String::new();
         // Between backticks stands every second part, if there are as many.
         let parts: Vec<&str> = text.split('`').collect();
@@ -78,7 +83,7 @@ impl Invocation {
             let command = (index % 2 == 1 && index + 1 < parts.len()).then(|| self.command(part)).flatten();
             complete.push_str(command.as_deref().unwrap_or(part));
         }
-        complete.split_inclusive('\n').map(bare_hint).collect()
+        complete
     }
 
     /// The same of a hint.
@@ -230,6 +235,7 @@ mod tests {
             ("`restore cleanup`", "`/opt/orchestrator-cli restore cleanup -c o.toml`"),
             ("`orchestrator-cli list`", "`/opt/orchestrator-cli list -c o.toml --identity key`"),
             ("`show` or `psql -l`", "`/opt/orchestrator-cli show -c o.toml --identity key` or `psql -l`"),
+            ("a`b\n`list`", "a`b\n`/opt/orchestrator-cli list -c o.toml --identity key`"),
             ("`show 'two  blanks'`", "`/opt/orchestrator-cli show 'two  blanks' -c o.toml --identity key`"),
             ("`list --config x`", "`/opt/orchestrator-cli list --config x --identity key`"),
             ("restore `", "restore `"),

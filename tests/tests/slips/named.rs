@@ -38,9 +38,7 @@ pub const NAMED: &[Slip] = &[
         "restore --file o`s.sql -c o.toml --dry-run",
         12,
         "error   open o`s.sql: it is a script of pg_dump, and no bundle",
-        Some(
-            r"orchestrator-cli restore -c o.toml --dry-run --sql 'o'$'\140''s.sql' --cluster-conf cluster.conf",
-        ),
+        Some(r"orchestrator-cli restore -c o.toml --dry-run --sql 'o'$'\140''s.sql' --cluster-conf cluster.conf"),
     ),
     (
         "restore o.sql --only databases -c o.toml",
