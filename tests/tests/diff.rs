@@ -1,6 +1,6 @@
 //! `diff` says what a restore would lose, first, and nothing where there is nothing.
 
-use fixtures::Postgres;
+use fixtures::{Installation, Postgres};
 use system_tests::{Workplace, describe};
 
 #[test]
@@ -219,6 +219,55 @@ fn rows_are_compared_whatever_their_order_and_those_that_differ_are_counted_by_k
         }
         server.sql("postgres", "DROP DATABASE live");
         server.sql("postgres", "CREATE DATABASE live TEMPLATE kept");
+    }
+}
+
+/// Settings, whether the same value is another text by them, and what is said then.
+const SETTINGS: [(&str, &str); 6] = [
+    ("timezone = 'Asia/Tokyo'", "times are written by TimeZone = Etc/UTC in the bundle, by Asia/Tokyo in the other"),
+    ("bytea_output = 'escape'", "bytes are written by bytea_output = hex in the bundle, by escape in the other"),
+    ("datestyle = 'SQL, DMY'", ""),
+    ("lc_monetary = 'C'", ""),
+    ("intervalstyle = 'iso_8601'", ""),
+    ("extra_float_digits = 0", ""),
+];
+
+#[test]
+fn rows_of_two_bundles_are_compared_only_where_both_write_the_same_value_alike() {
+    let server = Postgres::start_version(&Installation::usual(), "timezone = 'Etc/UTC'\n");
+    server.sql("postgres", "CREATE DATABASE live");
+    server.sql(
+        "live",
+        "CREATE TABLE t AS SELECT now() AS at, 12.5::money AS m, 0.1::float8 + 0.2 AS f, '\\x00ff41'::bytea AS b, '1 day 2 h'::interval AS i",
+    );
+    let place = Workplace::default();
+    place.write("settings.toml", "cluster_conf = 'cluster.conf'\nrelease.version = '1'\n");
+    let backup = |to: &str| {
+        let mut backup = place.cli(&["backup", "--config", "settings.toml", "--to", to]);
+        let output = backup.envs(server.variables()).output().expect("it runs");
+        assert!(output.status.success(), "{}", describe(&output));
+        String::from_utf8(output.stdout).expect("UTF-8").lines().next().expect("a path").to_owned()
+    };
+    let bundle = backup("bundles");
+    for (index, (setting, problem)) in SETTINGS.into_iter().enumerate() {
+        server.sql("postgres", &format!("ALTER DATABASE live SET {setting}"));
+        let other = backup(&format!("others_{index}"));
+        let rows = differing(&mut place.cli(&["diff", &bundle, &other, "--rows", "--json"]));
+        assert_eq!(rows["tables"], serde_json::json!([]), "{setting}: {rows}");
+        let said = rows["databases"][0]["problem"].as_str().unwrap_or_default();
+        assert!(said.starts_with(problem) && said.is_empty() == problem.is_empty(), "{setting}: {rows}");
+        let text = place.cli(&["diff", &bundle, &other, "--rows"]).output().expect("it runs");
+        let text = String::from_utf8_lossy(&text.stdout).into_owned();
+        assert_eq!(text.contains("no difference\n"), problem.is_empty(), "{setting}: {text}");
+        assert_eq!(text.contains("not compared: rows of database live: "), !problem.is_empty(), "{setting}: {text}");
+        // What is live is written as the bundle is.
+        let mut live = place.cli(&["diff", &bundle, "--config", "settings.toml", "--rows", "--json"]);
+        let rows = differing(live.envs(server.variables()));
+        assert_eq!(
+            (&rows["tables"], &rows["databases"][0]["problem"]),
+            (&serde_json::json!([]), &serde_json::Value::Null)
+        );
+        server.sql("postgres", "ALTER DATABASE live RESET ALL");
     }
 }
 

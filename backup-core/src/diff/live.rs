@@ -42,7 +42,7 @@ pub async fn of_live(
     for facts in &server.databases {
         picture.note(Area::Database, &facts.name, format!("owner {}", facts.owner));
         let doing = || format!("look into database {}", facts.name);
-        let content = match bundle.and_then(|bundle| Some((bundle, place(bundle, facts, rows.as_mut()?)?))) {
+        let content = match place(bundle, facts, rows.as_mut())? {
             Some((bundle, database)) => {
                 let live = Live::open(&server, &facts.name, &bundle.manifest().databases[database]).await;
                 let live = live.context(doing)?;
@@ -77,13 +77,18 @@ async fn counted(server: &ReadyPostgres, facts: &DatabaseFacts, context: &Contex
 }
 
 /// Where the bundle has a database of this name whose rows can be compared; `rows` says so where they can't.
-fn place(bundle: &OpenBundle, facts: &DatabaseFacts, rows: &mut Rows) -> Option<usize> {
-    let databases = &bundle.manifest().databases;
-    let place = databases.iter().position(|database| database.name == facts.name)?;
-    let problem = rows::not_comparable(&databases[place], &facts.encoding);
+fn place<'b>(
+    bundle: Option<&'b Arc<OpenBundle>>,
+    facts: &DatabaseFacts,
+    rows: Option<&mut Rows>,
+) -> Result<Option<(&'b Arc<OpenBundle>, usize)>> {
+    let (Some(bundle), Some(rows)) = (bundle, rows) else { return Ok(None) };
+    let place = bundle.manifest().databases.iter().position(|database| database.name == facts.name);
+    let Some(place) = place else { return Ok(None) };
+    let problem = rows::with_live(bundle, place, &facts.encoding)?;
     let comparable = problem.is_none();
     rows.databases.extend(problem);
-    comparable.then_some(place)
+    Ok(comparable.then_some((bundle, place)))
 }
 
 fn note_tree(picture: &mut Picture, tree: &Tree) -> Result<()> {

@@ -64,10 +64,7 @@ impl Live {
         let facts = facts.ok_or_else(|| Error::new(Kind::NotFound, format!("database {name}")))?;
         let mut parameters = server.parameters.with_database(name);
         for setting in WRITES {
-            let there = |all: &[Setting]| {
-                let found = all.iter().find(|one| one.role.is_none() && one.name.eq_ignore_ascii_case(setting));
-                found.map(|found| found.value.clone())
-            };
+            let there = |all: &[Setting]| own(all, setting).map(str::to_owned);
             let recorded = like.session.as_ref().and_then(|session| session.get(setting).cloned());
             // Bundles of earlier versions have what the database itself set, and nothing of its server.
             let value = match (recorded, there(&like.settings), there(&facts.settings)) {
@@ -165,6 +162,18 @@ impl Live {
         // Had it ended, its locks would have gone with it, and a table that was emptied since would look empty.
         self.snapshot.check_alive().await
     }
+}
+
+/// The value that a setting had while the rows of a bundle's database were written; none where nothing tells it.
+pub(crate) fn written_by<'d>(database: &'d Database, setting: &str) -> Option<&'d str> {
+    let recorded = database.session.as_ref().and_then(|session| session.get(setting)).map(String::as_str);
+    recorded.or_else(|| own(&database.settings, setting))
+}
+
+/// What the database itself sets.
+fn own<'s>(settings: &'s [Setting], name: &str) -> Option<&'s str> {
+    let found = settings.iter().find(|one| one.role.is_none() && one.name.eq_ignore_ascii_case(name));
+    found.map(|found| found.value.as_str())
 }
 
 /// What a setting is where the database itself does not set it.

@@ -37,8 +37,8 @@ pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, serve
 pub(crate) use discover::{extensions, half_built, is_untouched};
 pub(crate) use gone::gone;
 pub(crate) use head::{Head, Keys, Relation, primary_keys};
-pub(crate) use live::{Live, Piece, Pieces};
-pub(crate) use load::EXTENSION_VERSION;
+pub(crate) use live::{Live, Piece, Pieces, written_by};
+pub(crate) use load::{EXTENSION_VERSION, money_locale};
 pub use load::{
     Load, Names, Script, Sessions, Target, check_ways_back, drop_database, older_than_pg_dump, server_findings, swap,
     swap_back, swapped,
@@ -51,6 +51,9 @@ pub use throwaway::Throwaway;
 pub use tools::{Tools, find as find_tools, find_server, know_restrict};
 
 use crate::{Error, Kind};
+
+/// The locale by which our sessions write amounts of money.
+pub(crate) const C_MONEY: &str = session::MONEY.1;
 
 /// The oldest major version that is captured.
 pub const OLDEST: u32 = 12;

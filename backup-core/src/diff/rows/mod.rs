@@ -3,6 +3,7 @@
 //! Every row of both is read once, and each table's digests are held against one another. Where they differ, the rows that
 //! may be the cause are read once more and counted, by their key where they have one.
 
+mod comparable;
 mod count;
 mod digest;
 mod line;
@@ -17,9 +18,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Area, Difference};
+use crate::bundle::manifest::Database;
 use crate::bundle::reader::OpenBundle;
 use crate::event::{Meter, Ticker};
 use crate::{Context, Result};
+pub(super) use comparable::with_live;
 use count::Counting;
 use digest::Digests;
 pub(super) use side::Side;
@@ -59,6 +62,13 @@ pub struct DatabaseRows {
     pub tables: usize,
     /// Why they were not compared.
     pub problem: Option<String>,
+}
+
+impl DatabaseRows {
+    fn not_compared(facts: &Database, problem: String) -> Self {
+        let (database, bundle_time) = (facts.name.clone(), facts.snapshot.time);
+        Self { database, bundle_time, other_time: None, tables: 0, problem: Some(problem) }
+    }
 }
 
 /// A table whose rows differ.
@@ -177,25 +187,12 @@ pub async fn of_bundles(bundle: &Arc<OpenBundle>, other: &Arc<OpenBundle>, conte
     for (database, facts) in bundle.manifest().databases.iter().enumerate() {
         let there = other.manifest().databases.iter().position(|there| there.name == facts.name);
         let Some(there) = there else { continue };
-        let encoding = &other.manifest().databases[there].encoding;
-        if let Some(problem) = not_comparable(facts, encoding) {
-            rows.databases.push(problem);
+        if let Some(problem) = comparable::with_bundle(bundle, database, (other, there))? {
+            rows.databases.push(DatabaseRows::not_compared(facts, problem));
             continue;
         }
         let other = Side::Bundle(Stored::new(other.clone(), there));
         Pair { bundle: bundle.clone(), database, other, jobs: 1, context }.compare(&mut rows).await?;
     }
     Ok(rows)
-}
-
-/// Says so where the other database has another encoding: the same text is other bytes there.
-pub(super) fn not_comparable(facts: &crate::bundle::manifest::Database, other: &str) -> Option<DatabaseRows> {
-    let problem = format!("their encodings differ: {} in the bundle, {other} in the other", facts.encoding);
-    (facts.encoding != other).then(|| DatabaseRows {
-        database: facts.name.clone(),
-        bundle_time: facts.snapshot.time,
-        other_time: None,
-        tables: 0,
-        problem: Some(problem),
-    })
 }

@@ -27,6 +27,7 @@ pub(crate) use confirm::EXTENSION_VERSION;
 pub use readiness::{older_than_pg_dump, server_findings};
 pub use script::Script;
 pub use sessions::Sessions;
+pub(crate) use settings::money_locale;
 pub use shadow::drop_database;
 pub(super) use statements::pieces;
 pub use swap::{Names, check_ways_back, swap, swap_back, swapped};

@@ -217,7 +217,7 @@ impl Target {
 }
 
 /// The locale that amounts of money are written by in a bundle; none where nothing tells it.
-pub(super) fn money_locale(database: &Database) -> Option<&str> {
+pub(crate) fn money_locale(database: &Database) -> Option<&str> {
     if database.session.is_some() {
         return Some(session::MONEY.1);
     }
