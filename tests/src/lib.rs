@@ -1,6 +1,7 @@
 //! Helpers of the system tests: the command under test in a directory of its own.
 
 mod cluster;
+mod places;
 mod scripts;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
 pub use cluster::Cluster;
 use fixtures::{Network, Postgres, forget_libpq};
+pub use places::{locales, reachable};
 pub use scripts::Scripts;
 use tempfile::TempDir;
 
@@ -196,7 +198,7 @@ pub fn rows_sorted(dump: &[u8]) -> (Vec<&[u8]>, Rows<'_>) {
 /// where it can be meant alone.
 pub fn assert_same(source: &Postgres, target: &Postgres, database: &str) {
     let dumps = [source, target].map(|server| {
-        let dump = server.dump_by(target, database, &["--create"]);
+        let dump = server.dump_by(target, database, &["--create", "--encoding=UTF8"]);
         String::from_utf8(dump).expect("UTF-8").replace("machines.state", "state").replace("machines.name", "name")
     });
     let [before, after] = dumps.each_ref().map(|dump| {

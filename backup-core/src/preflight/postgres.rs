@@ -116,7 +116,7 @@ async fn look_at_database(
         findings.all.push(Finding::ok("database", &name, message));
     }
     findings.all.extend(problems);
-    let pitfalls = postgres::pitfalls(&connection, &name, server.major()).await;
+    let pitfalls = postgres::pitfalls(&connection, &name, server.number).await;
     let pitfalls = findings.keep("database", &name, pitfalls);
     findings.all.extend(pitfalls.unwrap_or_default());
     let session = findings.keep("database", &name, postgres::session_of(&connection).await);

@@ -168,9 +168,10 @@ impl Load {
     /// One that names every object without which the restore must not go on.
     pub(super) async fn judge(&self, said: &str) -> Result<Vec<Finding>> {
         let (failures, rest) = failures(said);
+        // One that is newer than the server sets what that does not know, and goes on without it.
         let unexplained = rest.lines().find(|line| !line.contains("unrecognized configuration parameter"));
-        if let (Some(line), _) | (None, Some(line)) = (unexplained, failures.is_empty().then_some("it names no object"))
-        {
+        let nothing = (failures.is_empty() && rest.is_empty()).then_some("it names no object");
+        if let Some(line) = unexplained.or(nothing) {
             return Err(Error::new(Kind::Failed, "restore the schema with pg_restore")
                 .because(line.to_owned())
                 .lasting());
