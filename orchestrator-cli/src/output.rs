@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use backup_core::finding::Finding;
+use backup_core::finding::{Finding, Severity};
 use backup_core::{Error, ErrorContext, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::arguments::{Arguments, Command};
 use crate::exit;
-use crate::findings::RED;
+use crate::findings::{self, RED};
 use crate::human::{counted, indented, plain};
 use crate::invocation::Invocation;
 use crate::progress::Progress;
@@ -171,9 +171,26 @@ impl Output {
         self.json
     }
 
+    /// Whether people want to see nothing but results and what is wrong.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Says what was found, on standard error; to people who want quiet only what is wrong.
+    pub(crate) fn found<'f>(&self, found: impl IntoIterator<Item = &'f Finding>) {
+        let shown = found.into_iter().filter(|finding| !self.quiet || finding.severity > Severity::Info);
+        self.say(&shown.map(findings::finding).collect::<String>());
+    }
+
     /// Prints something for people to read meanwhile, on standard error, unless they want quiet.
     pub(crate) fn note(&self, text: &str) {
-        if !self.json && !self.quiet {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if !self.json {
             let text = self.invocation.complete(text);
             self.progress.suspend(|| {
                 let _ = anstream::stderr().write_all(text.as_bytes());

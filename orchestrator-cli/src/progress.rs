@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use backup_core::event::{Event, Observer};
-use backup_core::finding::Finding;
+use backup_core::finding::{Finding, Severity};
 use backup_core::plan::Mark;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 
@@ -18,6 +18,8 @@ use crate::{findings, human};
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum ProgressStyle {
     None,
+    /// No progress, but what is wrong.
+    Quiet,
     Bar,
     Lines,
     Json,
@@ -26,7 +28,9 @@ pub(crate) enum ProgressStyle {
 impl ProgressStyle {
     pub(crate) fn of(arguments: &Arguments) -> Self {
         match (arguments.quiet, arguments.json) {
-            (true, _) => Self::None,
+            // The document has what is wrong.
+            (true, true) => Self::None,
+            (true, false) => Self::Quiet,
             (false, true) => Self::Json,
             (false, false) if std::io::stderr().is_terminal() => Self::Bar,
             (false, false) => Self::Lines,
@@ -171,6 +175,10 @@ impl Observer for Progress {
     fn event(&self, event: &Event) {
         match self.style {
             ProgressStyle::None => {}
+            ProgressStyle::Quiet => match event {
+                Event::Finding(finding) if finding.severity > Severity::Info => print(&self.finding(finding)),
+                _ => {}
+            },
             ProgressStyle::Bar if self.finished.load(Relaxed) => {}
             ProgressStyle::Bar => self.bar(event),
             ProgressStyle::Lines => self.lines(event),

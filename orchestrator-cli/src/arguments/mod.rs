@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// Print the result as one JSON document, and progress as JSON lines on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Print no progress
+    /// Print no progress, and of what was found only what is wrong
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }
@@ -178,7 +178,7 @@ pub(crate) enum Command {
         /// encrypted then. Those of the settings can read it too
         #[arg(long, value_name = "RECIPIENT")]
         recipient: Vec<String>,
-        /// A database to capture, as often as needed [default: all but templates and an untouched postgres]
+        /// A database to capture, as often as needed [default: all but template0, template1 and an untouched postgres]
         #[arg(long, value_name = "NAME")]
         database: Vec<String>,
         /// The release that runs here
@@ -275,7 +275,7 @@ pub(crate) struct Backup {
     /// encrypted then. Those of the settings can read it too
     #[arg(long, value_name = "RECIPIENT")]
     pub(crate) recipient: Vec<String>,
-    /// A database to capture, as often as needed; `status` does not count such a bundle [default: all but templates
+    /// A database to capture, as often as needed; `status` does not count such a bundle [default: all but template0, template1
     /// and an untouched postgres]
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Vec<String>,

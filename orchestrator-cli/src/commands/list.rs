@@ -28,7 +28,7 @@ pub(crate) async fn run(
     let (access, addresses) = stores(reading, addresses)?;
     // An encrypted bundle is listed without its identity, too.
     let identities = Identities::read(&access.identities).unwrap_or_else(|error| {
-        output.note(&findings::finding(&Finding::from_error("no-identity", "identity", &error)));
+        output.found([&Finding::from_error("no-identity", "identity", &error)]);
         Identities::default()
     });
     let (mut bundles, mut others, mut failed, mut text) = (Vec::new(), Vec::new(), Vec::new(), String::new());

@@ -8,9 +8,9 @@ use backup_core::settings::Settings;
 use backup_core::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::exit;
 use crate::human::plain;
 use crate::output::{Output, table};
-use crate::{exit, findings};
 
 /// The nodes that a query means, or all.
 pub(crate) async fn run(
@@ -30,7 +30,7 @@ pub(crate) async fn run(
     let lines = table(&header, &[], rows().map(|(machine, seen)| row(machine, seen, record.identity(seen))));
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let nodes: Vec<Value> = rows().map(|(machine, seen)| as_json(machine, seen, record.identity(seen))).collect();
-    output.note(&wrong.iter().map(findings::finding).collect::<String>());
+    output.found(&wrong);
     output.result("nodes", &json!({ "nodes": nodes, "findings": wrong }), &text)?;
     let bad = rows().any(|(_, seen)| seen.answer.is_none() || record.identity(seen) == Identity::Changed);
     Ok(exit::done(bad || !wrong.is_empty()))

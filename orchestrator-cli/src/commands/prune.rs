@@ -19,7 +19,6 @@ use super::confirm::agreed;
 use super::{addresses, with};
 use crate::arguments::Prune;
 use crate::exit;
-use crate::findings::finding;
 use crate::human::{counted, plain, shell_word};
 use crate::output::{Output, flush_left, table};
 
@@ -68,7 +67,7 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
         judged.push((store, context.until_cancelled(verdict).await?));
     }
     let withheld: Vec<&Finding> = judged.iter().flat_map(|(_, verdict)| &verdict.withheld).collect();
-    output.note(&withheld.iter().map(|one| finding(one)).collect::<String>());
+    output.found(withheld.iter().copied());
     let doomed = judged.iter().flat_map(|(_, verdict)| &verdict.decisions).filter(|one| !one.kept).count();
     if prune.dry_run || doomed == 0 {
         let mut text = text(&judged);
@@ -100,7 +99,7 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
             Err(error) => failed.push(Finding::warning_from_error("not-deleted", &decision.file, &error)),
         }
     }
-    output.note(&failed.iter().map(finding).collect::<String>());
+    output.found(&failed);
     let done = format!("deleted {}\n", counted(deleted.len() as u64, "bundle"));
     output.result("prune", &as_json(&judged, &deleted, &failed), &done)?;
     Ok(exit::done(!withheld.is_empty() || !failed.is_empty()))

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use backup_core::cluster::hosts::Allowed;
 use backup_core::component::release::Origin;
 use backup_core::event::Event;
+use backup_core::finding::{Finding, Severity};
 use backup_core::plan::Progress;
 use backup_core::restore::{self, Moved, Request};
 use backup_core::settings::{self, RestoreSettings};
@@ -17,7 +18,6 @@ use backup_core::{Context, Error, Kind, Result};
 use super::confirm::agreed;
 use super::with;
 use crate::arguments::{Restore, RestoreCommand};
-use crate::findings;
 use crate::output::Output;
 
 pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) -> Result<ExitCode> {
@@ -123,7 +123,10 @@ async fn begin(
     }
     let prepared = context.until_cancelled(restore::prepare(&request, settings, context)).await?;
     let found = &prepared.preflight.findings;
-    output.note(&found.iter().map(findings::finding).collect::<String>());
+    let is_error = |finding: &&Finding| finding.severity == Severity::Error;
+    // One alone is said at the end.
+    let alone = found.iter().filter(is_error).count() == 1;
+    output.found(found.iter().filter(|finding| !(output.is_quiet() && alone && is_error(finding))));
     if output.is_json() {
         found.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     }

@@ -11,7 +11,6 @@ use backup_core::{Context, Kind, Result};
 use chrono::{DateTime, Local, Utc};
 
 use super::{Call, supervise};
-use crate::findings;
 use crate::output::Output;
 
 /// The clock is looked at so often: it may be set meanwhile.
@@ -63,8 +62,7 @@ pub(crate) async fn forever(
             Err(error) if error.kind() == Kind::Interrupted => return Ok(ExitCode::SUCCESS),
             Err(error) => {
                 // A disk that is full now may not be so in a minute; the loop must not end by itself.
-                output
-                    .note(&findings::finding(&backup_core::finding::Finding::from_error("round", "schedule", &error)));
+                output.found([&backup_core::finding::Finding::from_error("round", "schedule", &error)]);
                 None
             }
         };

@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 
 use super::{MARK, begun};
 use crate::output::Output;
-use crate::{findings, notify, report};
+use crate::{notify, report};
 
 /// A run that is asked to end has so long to clean up.
 const FAREWELL: Duration = Duration::from_secs(60);
@@ -219,7 +219,7 @@ fn trouble_of(what: &str, error: &Error) -> Finding {
 }
 
 fn say(found: &[Finding], output: &Output) {
-    output.note(&found.iter().map(findings::finding).collect::<String>());
+    output.found(found);
 }
 
 /// Writes the metrics where the node exporter finds them, all at once.

@@ -11,10 +11,10 @@ use backup_core::{Context, ErrorContext, Result};
 use serde_json::{Value, json};
 
 use crate::arguments::Deploy;
+use crate::exit;
 use crate::human::{plain, shell_word};
 use crate::output::Output;
 use crate::picture::{Form, Subject};
-use crate::{exit, findings};
 
 pub(super) async fn run(
     deploy: Deploy,
@@ -47,7 +47,7 @@ pub(super) async fn run(
     value["findings"] = json!(silent);
     let release =
         deploy.release.map_or_else(String::new, |release| format!(" --release {}", shell_word(release.as_ref())));
-    output.note(&silent.iter().map(findings::finding).collect::<String>());
+    output.found(&silent);
     output.note(&format!("no machine was told anything; `deploy{release}` does it\n"));
     output.result("deploy-graph", &value, &text)?;
     Ok(exit::done(!silent.is_empty()))
