@@ -43,10 +43,10 @@ pub(super) async fn look_at_postgres(
     let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
     // A database that surely exists lets the others be found; the one that was named may be among the missing.
     let first = match parameters.get("dbname") {
-        Some(_) => parameters.clone(),
-        None => parameters.with_database("postgres"),
+        Some(named) => vec![named],
+        None => ["postgres", "template1"].into_iter().chain(wanted.iter().map(String::as_str)).collect(),
     };
-    let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&first).await);
+    let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&parameters, &first).await);
     let (connection, parameters) = answered?;
     let server = findings.keep("postgres-server", &parameters.place(), postgres::server(&connection).await)?;
     findings.all.push(Finding::ok("postgres-server", parameters.place(), format!("PostgreSQL {}", server.version)));
@@ -122,6 +122,8 @@ async fn look_at_database(
     let session = findings.keep("database", &name, postgres::session_of(&connection).await);
     facts.session = session.unwrap_or_default();
     facts.money = findings.keep("database", &name, postgres::has_money(&connection).await).unwrap_or_default();
+    let become_roles = findings.keep("database", &name, postgres::roles_of_functions(&connection).await);
+    facts.become_roles = become_roles.unwrap_or_default();
     let extensions = findings.keep("database", &name, postgres::extensions(&connection).await);
     let extensions = extensions.unwrap_or_default();
     let bound = findings.keep("database", &name, bound(&connection, &extensions, Sign::Asks).await);

@@ -35,8 +35,8 @@ pub(super) async fn look_at_server(
     let parameters = settings.connection.parameters(&context.environment);
     let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
     let restored = manifest.into_iter().flat_map(|manifest| request.chosen(manifest)).map(|(_, _, name)| name);
-    let parameters = parameters.with_database(administrative(restored));
-    let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&parameters).await);
+    let answered = connect_first(&parameters, administrative(restored)).await;
+    let answered = findings.keep("postgres-connection", &parameters.place(), answered);
     let (connection, parameters) = answered?;
     let place = parameters.place();
     let facts = findings.keep("postgres-server", &place, postgres::server(&connection).await)?;
@@ -95,9 +95,9 @@ pub(super) fn default_jobs() -> usize {
     cores() * JOBS_PER_CORE
 }
 
-/// A database that every server has and that is none of those restored.
-pub(super) fn administrative<'n>(mut restored: impl Iterator<Item = &'n str>) -> &'static str {
-    if restored.any(|name| name == "postgres") { "template1" } else { "postgres" }
+/// Databases that every server has and that are none of those restored; the first may have been dropped.
+pub(super) fn administrative<'n>(mut restored: impl Iterator<Item = &'n str>) -> &'static [&'static str] {
+    if restored.any(|name| name == "postgres") { &["template1"] } else { &["postgres", "template1"] }
 }
 
 /// Looks at every database that is asked for; returns the roles that will be made, and the databases' names, which end in
@@ -131,7 +131,7 @@ pub(super) async fn look(
             let error = Error::new(Kind::Usage, format!("database {name}: two databases would have this name"));
             findings.keep::<()>("database", name, Err(error));
         }
-        if name.starts_with("template") {
+        if ["template0", "template1"].contains(&name) {
             let error = Error::new(Kind::Refused, format!("database {name}: every new database would be a copy of it"));
             findings.keep::<()>(
                 "database",

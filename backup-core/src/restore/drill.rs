@@ -128,7 +128,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let prepared = context.now();
     let request = Request { file: file.into(), ..Request::default() };
     let database = administrative(manifest.databases.iter().map(|database| database.name.as_str()));
-    let parameters = throwaway.parameters()?.with_database(database);
+    let parameters = throwaway.parameters()?.with_database(database[0]);
     let jobs = settings.jobs.unwrap_or_else(default_jobs);
     let target = Target { parameters, tools, jobs };
     make_tablespaces(&target, &throwaway, &bundle.content("databases/globals.sql")?).await?;

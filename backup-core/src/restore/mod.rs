@@ -155,8 +155,7 @@ async fn reach(plan: &Plan, written_by: u32, settings: &RestoreSettings, context
     let Some(server) = &plan.server else { return Ok(None) };
     let parameters = settings.connection.parameters(&context.environment)?;
     let restored = plan.databases.iter().map(|planned| planned.names.name.as_str());
-    let parameters = parameters.with_database(administrative(restored));
-    let (connection, parameters) = connect_first(&parameters).await?;
+    let (connection, parameters) = connect_first(&parameters, administrative(restored)).await?;
     let facts = postgres::server(&connection).await?;
     let major = facts.major().max(written_by);
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await?;

@@ -70,8 +70,7 @@ pub async fn capture(
     context: &Context,
 ) -> Result<Captured> {
     context.phase("capture roles");
-    let oids: Vec<u32> = what.databases.iter().map(|facts| facts.oid).collect();
-    let globals = roles::globals(connection, &oids, what.server.major(), what.role_passwords).await?;
+    let globals = roles::globals(connection, what.databases, what.server.major(), what.role_passwords).await?;
     writer.add("databases/globals.sql", globals.script.as_bytes()).await?;
     let mut all = Captured::default();
     for facts in what.databases {
@@ -167,7 +166,7 @@ async fn database(
         large_objects,
         dropped,
     };
-    Ok((database, pitfalls::without_collation(&said)))
+    Ok((database, pitfalls::without_greetings(&said)))
 }
 
 /// Every table with the rows of its chunks.

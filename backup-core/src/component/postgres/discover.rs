@@ -64,6 +64,8 @@ pub struct DatabaseFacts {
     pub session: BTreeMap<String, String>,
     /// Whether it has amounts of money.
     pub money: bool,
+    /// Roles that its functions become; empty until that has been asked in it.
+    pub become_roles: Vec<String>,
 }
 
 /// Asks a server what it is.
@@ -90,11 +92,11 @@ pub async fn server(connection: &Connection) -> Result<ServerFacts> {
     Ok(facts)
 }
 
-/// The databases to capture: those of `wanted`, or else every one that is neither a template nor an untouched
+/// The databases to capture: those of `wanted`, or else every one but the templates that each server has, and an untouched
 /// `postgres`. Databases that take no connections are findings.
 ///
 /// # Errors
-/// [`Kind::NotFound`] where one of `wanted` does not exist.
+/// [`Kind::NotFound`] where one of `wanted` does not exist, [`Kind::Unsupported`] where it can't be captured.
 pub async fn databases(
     connection: &Connection,
     server: &ServerFacts,
@@ -118,10 +120,17 @@ pub async fn databases(
                 }
             }
         }
+        if let Some((facts, why)) = chosen.iter().find_map(|facts| Some((facts, unsupported(facts)?))) {
+            let error = Error::new(Kind::Unsupported, format!("capture database {}: {why}", facts.name));
+            return Err(error.hint(UNSUPPORTED));
+        }
         return Ok((chosen, findings));
     }
     for (facts, connectable) in all {
-        if is_leftover(&facts.name) {
+        if let Some(why) = unsupported(&facts) {
+            let message = format!("{why}, so it is not in the backup");
+            findings.push(Finding::warning("database-unsupported", &facts.name, message).hint(UNSUPPORTED));
+        } else if is_leftover(&facts.name) {
             let message = "a restore has left it, and it is not in the backup";
             let finding = Finding::info("database-aside", &facts.name, message);
             findings.push(finding.hint("`restore cleanup` drops it; --database captures it all the same"));
@@ -139,6 +148,17 @@ pub async fn databases(
         }
     }
     Ok((chosen, findings))
+}
+
+const UNSUPPORTED: &str =
+    "ALTER DATABASE … RENAME TO gives it another name; of encoding MULE_INTERNAL back it up by hand";
+
+/// Why the database can't be captured by anybody's `pg_dump`, or not by way of UTF-8.
+fn unsupported(facts: &DatabaseFacts) -> Option<&'static str> {
+    match facts.name.contains(['\n', '\r']) {
+        true => Some("pg_dump takes no name with a line break in it"),
+        false => (facts.encoding == "MULE_INTERNAL").then_some("its encoding can't be read as UTF-8"),
+    }
 }
 
 /// What a restore puts into the names of what it builds, and of what steps aside.
@@ -198,7 +218,7 @@ fn is_named(name: &str, infixes: &[&str]) -> bool {
     infixes.iter().any(|infix| name.rsplit_once(infix).is_some_and(|(_, rest)| time(rest)))
 }
 
-/// The databases, and whether they take connections; templates only where `wanted` names them. A limit of -2 marks
+/// The databases, and whether they take connections; the templates that every server has only where `wanted` names them. A limit of -2 marks
 /// what an interrupted DROP DATABASE has left.
 async fn list(connection: &Connection, server: &ServerFacts, wanted: &[String]) -> Result<Vec<(DatabaseFacts, bool)>> {
     let major = server.major();
@@ -215,7 +235,7 @@ async fn list(connection: &Connection, server: &ServerFacts, wanted: &[String]) 
             pg_catalog.shobj_description(d.oid, 'pg_database'), d.datallowconn AND d.datconnlimit <> -2, \
             CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') THEN pg_catalog.pg_database_size(d.oid) ELSE 0 END \
          FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace \
-         WHERE NOT d.datistemplate OR d.datname = ANY($1) ORDER BY d.datname COLLATE \"C\""
+         WHERE d.datname NOT IN ('template0', 'template1') OR d.datname = ANY($1) ORDER BY d.datname COLLATE \"C\""
     );
     let failed = |error: tokio_postgres::Error| query_failed("list the server's databases", &error);
     let rows = connection.query(&sql, &[&wanted]).await.map_err(failed)?;
@@ -250,6 +270,7 @@ fn facts(row: &Row, settings: &mut BTreeMap<u32, Vec<Setting>>) -> DatabaseFacts
         settings: settings.remove(&oid).unwrap_or_default(),
         session: BTreeMap::new(),
         money: false,
+        become_roles: Vec::new(),
     }
 }
 

@@ -45,6 +45,7 @@ pub use load::{
 };
 pub(crate) use meaning::{has_money, session as session_of};
 pub use pitfalls::pitfalls;
+pub(crate) use roles::roles_of_functions;
 pub use roles::{Lacking, lacking};
 pub use scripts::{Beside, readme};
 pub use throwaway::Throwaway;

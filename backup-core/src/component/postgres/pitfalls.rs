@@ -164,12 +164,15 @@ async fn login_triggers(connection: &Connection, database: &str) -> Result<Optio
     }))
 }
 
-/// What pg_dump said, without the server's warning that the collation is of another version, which says so on every connection.
-pub(super) fn without_collation(said: &str) -> String {
+/// What pg_dump said, without what the server warns of on every connection: that the collation is of another version, that a
+/// setting of the database is none.
+pub(super) fn without_greetings(said: &str) -> String {
     let mut inside = false;
     let kept = said.split_inclusive('\n').filter(|line| {
         let follows = ["DETAIL:", "HINT:"].iter().any(|label| line.starts_with(label));
-        inside = (line.contains("WARNING:  database ") && line.contains(" collation version")) || (inside && follows);
+        let is_collation = line.contains("WARNING:  database ") && line.contains(" collation version");
+        let is_setting = line.contains("WARNING:  invalid value for parameter ");
+        inside = is_collation || is_setting || (inside && follows);
         !inside
     });
     kept.collect::<String>().trim().into()
@@ -180,9 +183,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_warning_of_the_collation_is_left_out() {
+    fn only_what_every_connection_is_told_is_left_out() {
         let said = "WARNING:  database \"a\" has a collation version mismatch\nDETAIL:  The database was created\n\
-            HINT:  Rebuild all\npg_dump: warning: another\nHINT:  its own\nWARNING:  database \"a\" has no actual collation version, but\n";
-        assert_eq!(without_collation(said), "pg_dump: warning: another\nHINT:  its own");
+            HINT:  Rebuild all\nWARNING:  invalid value for parameter \"default_tablespace\": \"a\"\nDETAIL:  none\npg_dump: warning: another\nHINT:  its own\nWARNING:  database \"a\" has no actual collation version, but\n";
+        assert_eq!(without_greetings(said), "pg_dump: warning: another\nHINT:  its own");
     }
 }

@@ -8,16 +8,22 @@ use super::{grants, query_failed, session, sql};
 use crate::Result;
 use crate::finding::Finding;
 
-/// Roles that own something in the databases `$1`, may use something, have settings there, and all that these are members of or have as
-/// members. Predefined roles exist everywhere and lead to nobody.
-const NEEDED: &str = "WITH RECURSIVE needed(oid) AS (\
+/// Roles that own something in the databases `$1`, may use something, have settings there, or are named by settings or in `$2`; and
+/// all that these are members of, have as members, or become by settings of theirs. Predefined roles exist everywhere and lead to nobody.
+const NEEDED: &str = "WITH RECURSIVE become AS (SELECT s.setdatabase, s.setrole, r.oid AS role \
+        FROM pg_catalog.pg_db_role_setting s, LATERAL pg_catalog.unnest(s.setconfig) AS c(text) JOIN pg_catalog.pg_roles r \
+        ON c.text IN ('role=' || r.rolname::text, 'session_authorization=' || r.rolname::text)), needed(oid) AS (\
         SELECT d.refobjid FROM pg_catalog.pg_shdepend d WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass \
             AND (d.dbid = ANY($1) OR (d.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND d.objid = ANY($1))) \
         UNION SELECT datdba FROM pg_catalog.pg_database WHERE oid = ANY($1) \
+        UNION SELECT subowner FROM pg_catalog.pg_subscription WHERE subdbid = ANY($1) \
         UNION SELECT setrole FROM pg_catalog.pg_db_role_setting WHERE setdatabase = ANY($1) AND setrole <> 0 \
-        UNION SELECT CASE WHEN m.member = n.oid THEN m.roleid ELSE m.member END \
-            FROM needed n JOIN pg_catalog.pg_auth_members m ON m.member = n.oid OR m.roleid = n.oid \
-            WHERE n.oid = 10 OR n.oid >= 16384)";
+        UNION SELECT oid FROM pg_catalog.pg_roles WHERE rolname = ANY($2) \
+        UNION SELECT role FROM become WHERE setdatabase = ANY($1) \
+        UNION SELECT l.oid FROM needed n, LATERAL ( \
+            SELECT CASE WHEN m.member = n.oid THEN m.roleid ELSE m.member END FROM pg_catalog.pg_auth_members m \
+                WHERE (m.member = n.oid OR m.roleid = n.oid) AND (n.oid = 10 OR n.oid >= 16384) \
+            UNION ALL SELECT role FROM become WHERE setdatabase = 0 AND setrole = n.oid) AS l(oid))";
 
 /// The script, and the names of the roles in it.
 #[derive(Debug)]
@@ -46,17 +52,30 @@ pub async fn lacking(
     databases: &[DatabaseFacts],
     passwords: bool,
 ) -> Result<Lacking> {
-    let oids: Vec<u32> = databases.iter().map(|facts| facts.oid).collect();
-    Ok(globals(connection, &oids, server.major(), passwords).await?.lacking)
+    Ok(globals(connection, databases, server.major(), passwords).await?.lacking)
+}
+
+/// Roles that functions of the connection's database become while they run.
+///
+/// # Errors
+/// A failed query.
+pub(crate) async fn roles_of_functions(connection: &Connection) -> Result<Vec<String>> {
+    let sql = "SELECT DISTINCT pg_catalog.substr(c.text, pg_catalog.strpos(c.text, '=') + 1) \
+        FROM pg_catalog.pg_proc p, LATERAL pg_catalog.unnest(p.proconfig) AS c(text) \
+        WHERE p.oid >= 16384 AND pg_catalog.split_part(c.text, '=', 1) IN ('role', 'session_authorization')";
+    let rows = connection.query(sql, &[]).await.map_err(|error| query_failed("look for roles of functions", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Writes the roles that `databases` need. `passwords` may be asked for by a superuser alone.
 pub(super) async fn globals(
     connection: &Connection,
-    databases: &[u32],
+    databases: &[DatabaseFacts],
     major: u32,
     passwords: bool,
 ) -> Result<Globals> {
+    let become_roles: Vec<&str> = databases.iter().flat_map(|facts| &facts.become_roles).map(String::as_str).collect();
+    let databases: Vec<u32> = databases.iter().map(|facts| facts.oid).collect();
     let (source, password) = if passwords { ("pg_authid", "r.rolpassword") } else { ("pg_roles", "NULL::text") };
     let query = format!(
         "{NEEDED} SELECT r.rolname::text, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication, \
@@ -68,7 +87,7 @@ pub(super) async fn globals(
          ORDER BY r.rolname COLLATE \"C\""
     );
     let failed = |error: tokio_postgres::Error| query_failed("read the roles", &error);
-    let rows = connection.query(&query, &[&databases]).await.map_err(failed)?;
+    let rows = connection.query(&query, &[&databases, &become_roles]).await.map_err(failed)?;
     let mut script = String::from(
         "-- The roles that the databases need. A role that exists already is left as it is, and so is who is a member\n\
          -- of it, unless the member is made here.\n",
@@ -86,8 +105,10 @@ pub(super) async fn globals(
          WHERE m.roleid IN (SELECT oid FROM needed) AND m.member IN (SELECT oid FROM needed) \
          GROUP BY 1, 2 ORDER BY 1, 2"
     );
-    let members = connection.query(&query, &[&databases]).await.map_err(failed)?;
+    let members = connection.query(&query, &[&databases, &become_roles]).await.map_err(failed)?;
     members.iter().for_each(|row| script.push_str(&membership(row)));
+    // They may name any other role.
+    rows.iter().for_each(|row| script.push_str(&settings(row)));
     // Every server has its first superuser, number 10, and a way in for it.
     let needs = |row: &&Row| row.get(5) && row.get::<_, Option<&str>>(10).is_none() && row.get(13);
     let open = rows.iter().filter(needs);
@@ -146,19 +167,24 @@ fn role(row: &Row) -> String {
     if let Some(comment) = row.get::<_, Option<String>>(11) {
         create.push_str(&format!("    COMMENT ON ROLE {quoted} IS {};\n", sql::literal(&comment)));
     }
-    for setting in row.get::<_, Option<Vec<String>>>(12).unwrap_or_default() {
-        let (key, value) = setting.split_once('=').unwrap_or((&setting, ""));
-        create.push_str(&format!(
-            "    ALTER ROLE {quoted} SET {} TO {};\n",
-            setting_name(key),
-            setting_value(key, value)
-        ));
-    }
     create.push_str(&format!("    INSERT INTO pg_temp.created_roles VALUES ({});\n", sql::literal(&name)));
     only_where(
         &format!("NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {})", sql::literal(&name)),
         &create,
     )
+}
+
+/// What its sessions begin with, where it is made here.
+fn settings(row: &Row) -> String {
+    let name: &str = row.get(0);
+    let setting = |setting: &String| {
+        let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+        let (name, value) = (setting_name(key), setting_value(key, value));
+        format!("    ALTER ROLE {} SET {name} TO {value};\n", sql::identifier(row.get(0)))
+    };
+    let all: String = row.get::<_, Option<Vec<String>>>(12).iter().flatten().map(setting).collect();
+    let made = format!("EXISTS (SELECT FROM pg_temp.created_roles WHERE name = {})", sql::literal(name));
+    if all.is_empty() { all } else { only_where(&made, &all) }
 }
 
 /// A block that runs `statements` where `condition` holds.

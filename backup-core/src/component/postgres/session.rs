@@ -6,8 +6,8 @@ use super::sql;
 pub(super) type Setting = (&'static str, &'static str);
 
 /// Fixed in every session from its first moment on, whatever server, database and role say: what would stop us, and how
-/// texts are read. Every version has these, and every user may set them.
-pub(super) const ALWAYS: [Setting; 9] = [
+/// texts are read, and that nothing is said that is no news. Every version has these, and every user may set them.
+pub(super) const ALWAYS: [Setting; 10] = [
     ("default_transaction_read_only", "off"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_deferrable", "off"),
@@ -17,6 +17,7 @@ pub(super) const ALWAYS: [Setting; 9] = [
     ("standard_conforming_strings", "on"),
     ("array_nulls", "on"),
     ("transform_null_equals", "off"),
+    ("client_min_messages", "notice"),
 ];
 
 /// The same, from the version on that has them. The first keeps triggers on login from firing, and may be refused.
@@ -32,7 +33,7 @@ pub(super) const BUILDING: [Setting; 4] =
     [ROLE, ("default_table_access_method", "heap"), ("temp_file_limit", "-1"), ("lc_messages", "C")];
 
 /// A database may make its sessions another role's.
-const ROLE: Setting = ("role", "none");
+pub(super) const ROLE: Setting = ("role", "none");
 
 /// How amounts of money are written in a bundle, so that they are the same wherever they are read.
 pub(super) const MONEY: Setting = ("lc_monetary", "C");

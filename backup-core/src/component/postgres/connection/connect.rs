@@ -53,7 +53,7 @@ impl Drop for Connection {
 /// # Errors
 /// One sentence on why no host could be used, with the server's own words and a hint.
 pub async fn connect(parameters: &Parameters) -> Result<Connection> {
-    first(parameters).await.map(|(connection, _)| connection)
+    first(parameters).await.map(|(connection, _)| connection).map_err(Failure::into_error)
 }
 
 /// What to do where a pooler stands before the server. Programs of PostgreSQL could not say their settings to it either, and one
@@ -61,13 +61,26 @@ pub async fn connect(parameters: &Parameters) -> Result<Connection> {
 const POOLER: &str = "a pooler such as PgBouncer stands there, which takes no settings at the start of a session: connect to the \
     server itself, whose host and port stand in the pooler's configuration";
 
-/// Connects to the first host that answers, and returns the parameters that lead to that host alone, and that know which
-/// settings it takes.
+/// Connects to the first of `databases` that is there, on the first host that answers, and returns the parameters that lead to
+/// that host alone, and that know which settings it takes.
 ///
 /// # Errors
-/// As [`connect`], and where something between us and the server drops the sessions' settings.
-pub async fn connect_first(parameters: &Parameters) -> Result<(Connection, Parameters)> {
-    let (connection, mut parameters) = first(parameters).await?;
+/// As [`connect`]; where none of them is there, what the server says of the first; where something between us and the server
+/// drops the sessions' settings.
+pub async fn connect_first(parameters: &Parameters, databases: &[&str]) -> Result<(Connection, Parameters)> {
+    let mut missing = None;
+    for database in databases {
+        match first(&parameters.with_database(database)).await {
+            Ok((connection, parameters)) => return settle(connection, parameters).await,
+            Err(Failure::NoDatabase(error)) => missing = missing.or(Some(error)),
+            Err(other) => return Err(other.into_error()),
+        }
+    }
+    Err(missing.unwrap_or_else(|| Error::new(Kind::Usage, "PostgreSQL connection: no database")))
+}
+
+/// Asks which settings the server takes.
+async fn settle(connection: Connection, mut parameters: Parameters) -> Result<(Connection, Parameters)> {
     if !is_marked(&connection).await.map_err(|error| query_failed("ask the server for its settings", &error))? {
         let message = format!("connect to PostgreSQL at {}: our sessions' settings don't reach it", parameters.place());
         return Err(Error::new(Kind::Failed, message).hint(said(&parameters, POOLER.into())));
@@ -78,7 +91,19 @@ pub async fn connect_first(parameters: &Parameters) -> Result<(Connection, Param
         "SELECT name FROM pg_catalog.pg_settings WHERE name = ANY($1) AND (context = 'user' OR source = 'client')";
     let rows = connection.query(sql, &[&names]).await;
     let rows = rows.map_err(|error| query_failed("ask the server for its settings", &error))?;
-    parameters.settle(rows.iter().map(|row| row.get(0)).collect());
+    let mut known: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    // A database may make its sessions another role's, which may not read what the user may. The user's own role is meant.
+    let sql = "SELECT current_user <> session_user, EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s \
+        JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, LATERAL pg_catalog.unnest(s.setconfig) AS c(text) \
+        WHERE r.rolname = session_user AND pg_catalog.split_part(c.text, '=', 1) = 'role')";
+    let row = connection.query_one(sql, &[]).await;
+    let row = row.map_err(|error| query_failed("ask the server who we are", &error))?;
+    let (is_another, is_own): (bool, bool) = (row.get(0), row.get(1));
+    if !is_own {
+        known.push(session::ROLE.0.into());
+    }
+    parameters.settle(known);
+    let connection = if is_another && !is_own { connect(&parameters).await? } else { connection };
     Ok((connection, parameters))
 }
 
@@ -92,7 +117,7 @@ async fn is_marked(connection: &Connection) -> Result<bool, tokio_postgres::Erro
     Ok(answer.iter().any(is))
 }
 
-async fn first(parameters: &Parameters) -> Result<(Connection, Parameters)> {
+async fn first(parameters: &Parameters) -> Result<(Connection, Parameters), Failure> {
     let hosts = parameters.hosts()?;
     let mut failure = None;
     for host in &hosts {
@@ -101,23 +126,23 @@ async fn first(parameters: &Parameters) -> Result<(Connection, Parameters)> {
             Err(error) => failure = Some(error),
         }
     }
-    Err(failure.unwrap_or_else(|| Error::new(Kind::Usage, "PostgreSQL connection: no host")))
+    Err(failure.unwrap_or_else(|| Error::new(Kind::Usage, "PostgreSQL connection: no host").into()))
 }
 
 /// Tells apart, where nobody has yet, whether the server takes what keeps triggers on login from firing. Only a session
 /// could ask, and that would fire them.
-async fn connect_settled(parameters: &Parameters, host: &Host) -> Result<Connection> {
+async fn connect_settled(parameters: &Parameters, host: &Host) -> Result<Connection, Failure> {
     if parameters.is_settled() {
-        return connect_to(parameters, host).await.map_err(Failure::into_error);
+        return connect_to(parameters, host).await;
     }
     let mut settled = parameters.clone();
     settled.settle(vec![session::WHERE_KNOWN[0].0.into()]);
     match connect_to(&settled, host).await {
         Err(Failure::Setting(_)) => {
             settled.settle(Vec::new());
-            connect_to(&settled, host).await.map_err(Failure::into_error)
+            connect_to(&settled, host).await
         }
-        other => other.map_err(Failure::into_error),
+        other => other,
     }
 }
 
@@ -125,12 +150,14 @@ async fn connect_settled(parameters: &Parameters, host: &Host) -> Result<Connect
 enum Failure {
     /// The server does not know a setting, or the user may not change it.
     Setting(Error),
+    /// The server has no such database, or lets nobody into it.
+    NoDatabase(Error),
     Other(Error),
 }
 
 impl Failure {
     fn into_error(self) -> Error {
-        let (Self::Setting(error) | Self::Other(error)) = self;
+        let (Self::Setting(error) | Self::NoDatabase(error) | Self::Other(error)) = self;
         error
     }
 }
@@ -161,10 +188,15 @@ async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection, 
         result = open_encrypted(&config, tls).await;
     }
     let connection = result.map_err(|error| {
-        let refused = [SqlState::UNDEFINED_OBJECT, SqlState::INSUFFICIENT_PRIVILEGE];
-        let is_about_setting = error.code().is_some_and(|code| refused.contains(code));
+        let code = error.code().cloned();
         let failure = failure(parameters, host, &error, password_problem);
-        if is_about_setting { Failure::Setting(failure) } else { Failure::Other(failure) }
+        match code {
+            Some(SqlState::UNDEFINED_OBJECT | SqlState::INSUFFICIENT_PRIVILEGE) => Failure::Setting(failure),
+            Some(SqlState::INVALID_CATALOG_NAME | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
+                Failure::NoDatabase(failure)
+            }
+            _ => Failure::Other(failure),
+        }
     })?;
     let begun = connection.batch_execute(&session::begin()).await;
     begun.map_err(|error| failure(parameters, host, &error, None))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::super::session;
+use super::super::{meaning, session};
 use super::conninfo::{self, Pairs};
 use super::passfile::{self, Wanted};
 use super::service;
@@ -75,7 +75,7 @@ const UNSUPPORTED: [(&str, &[&str]); 6] = [
 pub struct Parameters {
     pairs: Pairs,
     home: Option<PathBuf>,
-    /// Those of [`session::WHERE_KNOWN`] that the server takes, once that is known.
+    /// Those of [`session::WHERE_KNOWN`] that the server takes, and [`session::ROLE`] where the user has no other; once that is known.
     known: Option<Vec<String>>,
     /// Settings of the sessions beside those of every one.
     settings: Vec<(String, String)>,
@@ -122,6 +122,9 @@ impl Parameters {
             _ => "the service",
         };
         refuse_unknown(&pairs)?;
+        if let Some(options) = pairs.get_mut("options") {
+            *options = meaning::without(options);
+        }
         pairs.retain(|key, value| !value.is_empty() && !HARMLESS.contains(&key.as_str()));
         let mut default = |key: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -178,7 +181,7 @@ impl Parameters {
         other
     }
 
-    /// Notes which of [`session::WHERE_KNOWN`] the server takes.
+    /// Notes which of those the server takes.
     pub(super) fn settle(&mut self, known: Vec<String>) {
         self.known = Some(known);
     }
@@ -190,11 +193,14 @@ impl Parameters {
     /// The options that a session begins with: the user's, and after them those that come first.
     pub(in super::super) fn options(&self) -> String {
         let known = self.known.iter().flatten();
+        let role = known.clone().find(|known| *known == session::ROLE.0);
+        // The user's options may name a role.
+        let role = role.map_or_else(String::new, |_| session::option(session::ROLE.0, session::ROLE.1));
         let known = known.filter_map(|known| session::WHERE_KNOWN.iter().find(|(name, _)| name == known));
         let fixed = session::ALWAYS.iter().chain(known).chain([&session::MARK]).copied();
         let more = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let options = fixed.chain(more).map(|(name, value)| session::option(name, value));
-        self.get("options").unwrap_or_default().to_owned() + &options.collect::<String>()
+        format!("{role} {}{}", self.get("options").unwrap_or_default(), options.collect::<String>())
     }
 
     /// The same connection to the one host that answered, for all that must meet the same server.
