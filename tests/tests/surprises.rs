@@ -1,7 +1,7 @@
 //! What is valid on a server and rare: settings of whoever runs us, templates, roles that only a setting names, databases that can't
 //! be captured, servers without a database `postgres`.
 
-use fixtures::Postgres;
+use fixtures::{Installation, Postgres, installations};
 use system_tests::{Workplace, another_second, describe, open};
 
 /// What whoever backs up prefers to see.
@@ -128,4 +128,47 @@ fn what_is_valid_and_rare_is_captured_and_comes_back() {
     let output = place.restore_all(&target, &bundle, &[]);
     assert!([Some(0), Some(3)].contains(&output.status.code()), "{}", describe(&output));
     assert_eq!(target.sql("model", "TABLE t"), "old");
+}
+
+#[test]
+fn settings_of_roles_that_the_server_does_not_take_are_left_out_and_said_beforehand() {
+    let oldest = installations().into_iter().next().expect("one");
+    if oldest.major >= 14 {
+        return;
+    }
+    let source = Postgres::start_version(&oldest, "");
+    for statement in [
+        "CREATE ROLE app LOGIN",
+        "CREATE ROLE zrole",
+        "ALTER ROLE app SET operator_precedence_warning = on",
+        "ALTER ROLE app SET work_mem = '7MB'",
+        "ALTER ROLE app SET search_path = 'it''s', \"a b\"",
+        "ALTER ROLE app SET role = zrole",
+        "ALTER ROLE app SET vacuum_cleanup_index_scale_factor = 0.5",
+        "CREATE ROLE known SUPERUSER",
+        "ALTER ROLE known SET operator_precedence_warning = on",
+        "CREATE DATABASE shop",
+    ] {
+        source.sql("postgres", statement);
+    }
+    source.sql("shop", "CREATE TABLE t AS SELECT 1 AS a; ALTER TABLE t OWNER TO app; GRANT SELECT ON t TO known");
+    let place = Workplace::default();
+    let bundle = place.make_bundle_of(&source);
+    let target = Postgres::start_version(&Installation::usual(), "");
+    target.sql("postgres", "CREATE ROLE known");
+    let mut dry = place.restore(&target, &["--release", "2.6.3", "--dry-run", "-q", "--file"]);
+    let dry = dry.arg(&bundle).output().expect("it runs");
+    let output = place.restore_all(&target, &bundle, &["-q"]);
+    for output in [dry, output] {
+        let said = describe(&output);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        for word in ["role app: ", "ALTER ROLE \"app\" SET \"operator_precedence_warning\" TO 'on'", "cleanup_index"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert!(!said.contains("role known"), "it is there already: {said}");
+    }
+    let kept = "SELECT rolname, setconfig FROM pg_db_role_setting JOIN pg_roles r ON r.oid = setrole";
+    let expected = "app|{work_mem=7MB,\"search_path=\\\"it's\\\", \\\"a b\\\"\",role=zrole}";
+    assert_eq!(target.sql("postgres", kept), expected);
+    assert_eq!(target.sql("shop", "TABLE t"), "1");
 }

@@ -245,6 +245,8 @@ async fn look_at_roles(source: &Source, target: &Target, findings: &mut Findings
     };
     findings.all.push(Finding::info("roles", "roles", format!("will be made: {missing}")));
     let script = findings.keep("roles", "roles", bundle.content("databases/globals.sql"))?;
+    let found = findings.keep("roles", "roles", target.role_setting_findings(&script, &names).await);
+    findings.all.extend(found.unwrap_or_default());
     let script = String::from_utf8_lossy(&script);
     let logs_in = |line: &&str| line.contains(" LOGIN ") && !line.contains(" PASSWORD ");
     let without: Vec<&str> = names

@@ -28,25 +28,34 @@ enum Run<'d> {
 }
 
 /// A setting that the server does not take: the statement, and why.
-struct NotTaken {
+pub(super) struct NotTaken {
     statement: String,
     why: String,
 }
 
 impl NotTaken {
-    /// Neither shows the value of what may be a secret.
     fn new(statement: &[u8], why: &str) -> Self {
         let statement = String::from_utf8_lossy(statement).into_owned();
         let setting = String::from_utf8_lossy(deed(statement.as_bytes())).into_owned();
-        let (name, value) = setting.split_once(" TO ").unwrap_or((&setting, ""));
+        Self::of(statement, &setting, why)
+    }
+
+    /// A statement, and what it sets: ` SET name TO value`. Neither shows the value of what may be a secret.
+    pub(super) fn of(statement: String, setting: &str, why: &str) -> Self {
+        let (name, value) = setting.split_once(" TO ").unwrap_or((setting, ""));
         if is_secret(name) || may_hold_a_secret(value) {
             return Self { statement: statement.replacen(value, HIDDEN, 1), why: name.trim().into() };
         }
         Self { statement, why: why.into() }
     }
 
-    /// The finding that it amounts to, of the database that is to be called `name`.
-    fn finding(self, name: &str) -> Finding {
+    /// Whether the server's answer with this code is that it does not take a setting.
+    pub(super) fn is_of(code: &str) -> bool {
+        NOT_TAKEN.contains(&code)
+    }
+
+    /// The finding that it amounts to, of the database that is to be called `name`, or of a role.
+    pub(super) fn finding(self, name: &str) -> Finding {
         let message = format!("the server does not take a setting of it, which is left out: {}", self.why);
         let hint = format!("once the server has what it lacks: {}", self.statement);
         Finding::warning("setting-not-taken", name, message).hint(hint)
@@ -68,10 +77,7 @@ impl Target {
     /// # Errors
     /// A failed query.
     pub async fn setting_findings(&self, name: &str, database: &Database, create: &[u8]) -> Result<Vec<Finding>> {
-        // Who can't restore there at all is told so elsewhere.
-        let can = "SELECT pg_catalog.current_setting('is_superuser') = 'on' AND NOT pg_catalog.pg_is_in_recovery()";
-        let row = self.administer().await?.query_one(can, &[]).await;
-        if !row.map_err(|error| query_failed("ask the server who we are", &error))?.get::<_, bool>(0) {
+        if !self.may_try().await? {
             return Ok(Vec::new());
         }
         let building = self.building(database).await?;
@@ -80,6 +86,13 @@ impl Target {
         let mut findings: Vec<Finding> = not_taken.into_iter().map(|setting| setting.finding(name)).collect();
         findings.extend(self.difference(name, database).await?);
         Ok(findings)
+    }
+
+    /// Whether settings can be tried. Who can't restore there at all is told so elsewhere.
+    pub(super) async fn may_try(&self) -> Result<bool> {
+        let can = "SELECT pg_catalog.current_setting('is_superuser') = 'on' AND NOT pg_catalog.pg_is_in_recovery()";
+        let row = self.administer().await?.query_one(can, &[]).await;
+        Ok(row.map_err(|error| query_failed("ask the server who we are", &error))?.get(0))
     }
 
     /// The same server for sessions that no setting of a database stands in the way of.
@@ -166,7 +179,7 @@ impl Target {
     }
 
     /// Why no session could begin with the libraries that a statement names.
-    async fn preload_problem(&self, statement: &[u8]) -> Option<String> {
+    pub(super) async fn preload_problem(&self, statement: &[u8]) -> Option<String> {
         let statement = String::from_utf8_lossy(statement);
         let setting = deed(statement.as_bytes());
         let name = PRELOADED.into_iter().find(|name| setting.starts_with(format!(" SET {name} TO ").as_bytes()))?;
