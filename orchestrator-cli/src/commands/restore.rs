@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use backup_core::cluster::hosts::Allowed;
 use backup_core::component::release::Origin;
 use backup_core::event::Event;
-use backup_core::finding::{Finding, Severity};
+use backup_core::finding::Severity;
 use backup_core::plan::Progress;
 use backup_core::restore::{self, Moved, Request};
 use backup_core::settings::{self, RestoreSettings};
@@ -123,10 +123,11 @@ async fn begin(
     }
     let prepared = context.until_cancelled(restore::prepare(&request, settings, context)).await?;
     let found = &prepared.preflight.findings;
-    let is_error = |finding: &&Finding| finding.severity == Severity::Error;
-    // One alone is said at the end.
-    let alone = found.iter().filter(is_error).count() == 1;
-    output.found(found.iter().filter(|finding| !(output.is_quiet() && alone && is_error(finding))));
+    // One error alone is said at the end, and the others matter when it is mended.
+    let errors = found.iter().filter(|finding| finding.severity == Severity::Error).count();
+    if !(output.is_quiet() && errors == 1) {
+        output.found(found);
+    }
     if output.is_json() {
         found.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     }
