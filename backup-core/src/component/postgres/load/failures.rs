@@ -5,7 +5,8 @@ use std::fs::File;
 use std::process::Stdio;
 
 use super::Load;
-use super::schema::{list_file, use_list};
+use super::archive::{list_file, use_list};
+use super::schema::Before;
 use super::statements::{self, not_valid};
 use crate::component::postgres::{command, sql, words};
 use crate::finding::Finding;
@@ -81,6 +82,18 @@ fn failures(said: &str) -> (Vec<Failure>, String) {
         }
     }
     (failures, rest)
+}
+
+/// The numbers of the entries that failed.
+pub(super) fn refused(said: &str) -> Vec<u64> {
+    failures(said).0.into_iter().filter(|failure| !failure.is_there_already()).map(|failure| failure.id).collect()
+}
+
+impl Failure {
+    /// Whether it failed for an earlier attempt that made the same.
+    fn is_there_already(&self) -> bool {
+        ["already exists", "already exists with same argument types"].iter().any(|end| self.why.ends_with(end))
+    }
 }
 
 /// An entry as SQL.
@@ -166,8 +179,8 @@ impl Load {
     ///
     /// # Errors
     /// One that names every object without which the restore must not go on.
-    pub(super) async fn judge(&self, said: &str) -> Result<Vec<Finding>> {
-        let (failures, rest) = failures(said);
+    pub(super) async fn judge(&self, said: &str, before: Before) -> Result<Vec<Finding>> {
+        let (mut failures, rest) = failures(said);
         // One that is newer than the server sets what that does not know, and goes on without it.
         let unexplained = rest.lines().find(|line| !line.contains("unrecognized configuration parameter"));
         let nothing = (failures.is_empty() && rest.is_empty()).then_some("it names no object");
@@ -175,6 +188,9 @@ impl Load {
             return Err(Error::new(Kind::Failed, "restore the schema with pg_restore")
                 .because(line.to_owned())
                 .lasting());
+        }
+        if before == Before::Kept {
+            failures.retain(|failure| !failure.is_there_already());
         }
         let (mut findings, mut refused) = (Vec::new(), Vec::new());
         let dump = self.dump()?;

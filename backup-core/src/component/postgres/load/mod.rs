@@ -2,9 +2,12 @@
 //!
 //! Everything here may be done again after it was cut off at any point.
 
+mod archive;
+mod built;
 mod check;
 mod chunks;
 mod confirm;
+mod early;
 mod failures;
 mod forgiving;
 mod notes;
@@ -23,7 +26,9 @@ mod swap;
 
 use std::sync::Arc;
 
+pub(super) use archive::{list_file, use_list};
 pub(crate) use confirm::EXTENSION_VERSION;
+pub(super) use early::{is_mixed, parts};
 pub use readiness::{older_than_pg_dump, server_findings};
 pub use script::Script;
 pub use sessions::Sessions;
