@@ -244,3 +244,151 @@ fn what_needs_something_late_is_made_after_it() {
     ];
     installations().iter().for_each(|installation| come_back(&cases, installation));
 }
+
+/// Rows that break a check, or whose checks read what is loaded later.
+#[test]
+fn rows_that_are_refused_at_first_come_back() {
+    let changed = |name: &str, takes: &str, is: &str| -> String {
+        let function = |body: &str| {
+            format!(
+                "CREATE OR REPLACE FUNCTION {name}({takes}) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT {body}'; "
+            )
+        };
+        format!("{}|{}", function("true"), function(is))
+    };
+    let around = |change: String, between: &str| -> &'static str {
+        let (first, last) = change.split_once('|').expect("two");
+        format!("{first}{between}; {last}").leak()
+    };
+    const CHECKS: &str = "SELECT conrelid::regclass, contypid::regtype, conname, conislocal, coninhcount, \
+        replace(pg_get_constraintdef(oid), ' NOT VALID', ''), obj_description(oid) FROM pg_constraint \
+        WHERE contype = 'c' AND oid >= 16384 ORDER BY 1, 2, 3";
+    let cases = [
+        Case {
+            name: "inline",
+            since: 13,
+            made_by: around(
+                changed("ok", "int", "$1 > 3"),
+                "CREATE TABLE t (a int CONSTRAINT is_ok CHECK (ok(a))); INSERT INTO t VALUES (1), (5); CREATE TABLE u AS SELECT 1 AS x; \
+                 COMMENT ON CONSTRAINT is_ok ON t IS 'it''s ok'; CREATE INDEX ON t (a)",
+            ),
+            questions: &[CHECKS, "SELECT * FROM t ORDER BY a", "SELECT * FROM u"],
+            hints: &["run in database inline: ALTER TABLE public.t VALIDATE CONSTRAINT is_ok;"],
+        },
+        Case {
+            name: "inherited",
+            since: 13,
+            made_by: around(
+                changed("ok", "int", "$1 > 3"),
+                "CREATE TABLE p (a int CONSTRAINT \"is it\" CHECK (ok(a))); CREATE TABLE c (b int) INHERITS (p); INSERT INTO c VALUES (1, 2); \
+                 CREATE TABLE own (a int CONSTRAINT \"is it\" CHECK (ok(a)), CONSTRAINT two CHECK (ok(a))) INHERITS (p); INSERT INTO own VALUES (2); \
+                 CREATE TABLE q (a int, CONSTRAINT of_all CHECK (ok(a))) PARTITION BY LIST (a); \
+                 CREATE TABLE q1 PARTITION OF q FOR VALUES IN (1); CREATE TABLE q9 PARTITION OF q FOR VALUES IN (9); INSERT INTO q VALUES (1), (9)",
+            ),
+            questions: &[CHECKS, "SELECT * FROM c", "SELECT * FROM own", "SELECT * FROM q ORDER BY a"],
+            hints: &[
+                "ALTER TABLE public.own VALIDATE CONSTRAINT \"is it\";",
+                "ALTER TABLE public.own VALIDATE CONSTRAINT two;",
+                "ALTER TABLE public.p VALIDATE CONSTRAINT \"is it\";",
+                "ALTER TABLE public.q VALIDATE CONSTRAINT of_all;",
+            ],
+        },
+        Case {
+            name: "of_domain",
+            since: 13,
+            made_by: around(
+                changed("ok", "int", "$1 > 3"),
+                "CREATE DOMAIN d AS int CONSTRAINT big CHECK (ok(VALUE)); CREATE DOMAIN e AS d; \
+                 CREATE TABLE t (a e, b d[]); INSERT INTO t VALUES (1, '{2}'), (9, NULL); CREATE TABLE u (a d); INSERT INTO u VALUES (1)",
+            ),
+            questions: &[CHECKS, "SELECT * FROM t ORDER BY a", "SELECT * FROM u"],
+            hints: &["ALTER DOMAIN public.d VALIDATE CONSTRAINT big;"],
+        },
+        Case {
+            name: "own_name",
+            since: 13,
+            made_by: "CREATE TABLE t (a int, db name DEFAULT current_database(), CONSTRAINT here CHECK (db = current_database())); \
+                INSERT INTO t VALUES (1), (2)",
+            questions: &[CHECKS, "SELECT * FROM t ORDER BY a", "ALTER TABLE t VALIDATE CONSTRAINT here"],
+            hints: &["ALTER TABLE public.t VALIDATE CONSTRAINT here;"],
+        },
+        Case {
+            name: "of_others",
+            since: 13,
+            made_by: "CREATE FUNCTION has(int) RETURNS bool LANGUAGE plpgsql STABLE AS $$ BEGIN \
+                    IF NOT EXISTS (SELECT FROM public.zzz WHERE id = $1) THEN RAISE 'no such one'; END IF; RETURN true; END $$; \
+                CREATE FUNCTION also(int) RETURNS bool LANGUAGE plpgsql STABLE AS $$ BEGIN \
+                    RETURN EXISTS (SELECT FROM public.aaa WHERE z = $1); END $$; \
+                CREATE FUNCTION first(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN \
+                    IF NOT EXISTS (SELECT FROM public.zzz WHERE id = $1) THEN RAISE 'none'; END IF; \
+                    RETURN (SELECT pad FROM public.zzz WHERE id = $1); END $$; \
+                CREATE TABLE zzz (id int PRIMARY KEY, pad text); INSERT INTO zzz SELECT g, repeat('x', 100) FROM generate_series(1, 20000) g; \
+                CREATE TABLE aaa (z int CHECK (has(z))); INSERT INTO aaa VALUES (20000); \
+                CREATE TABLE aa (z int CHECK (also(z)), g text GENERATED ALWAYS AS (first(z)) STORED); INSERT INTO aa VALUES (20000)",
+            questions: &[
+                "SELECT conname, convalidated FROM pg_constraint WHERE contype = 'c' AND oid >= 16384 ORDER BY 1",
+                "SELECT * FROM aaa",
+                "SELECT * FROM aa",
+            ],
+            hints: &[],
+        },
+    ];
+    installations().iter().for_each(|installation| come_back(&cases, installation));
+}
+
+#[test]
+fn rows_that_no_server_takes_are_left_out_where_the_operator_says_so() {
+    let (place, server) = (Workplace::default(), Postgres::start());
+    server.sql("postgres", "CREATE DATABASE refusing");
+    server.sql(
+        "refusing",
+        &format!(
+            "CREATE FUNCTION helper(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)'; \
+             CREATE FUNCTION norm(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN helper($1); END'; \
+             CREATE TABLE a (t text PRIMARY KEY, n text GENERATED ALWAYS AS (norm(t)) STORED); INSERT INTO a VALUES ('hunter2'); \
+             CREATE TABLE \"B b\" (t text, n text CHECK (norm(t) = n)); INSERT INTO \"B b\" VALUES ('X', 'x'), ('Y', 'y'); \
+             CREATE TABLE kept (x int, a text REFERENCES a); INSERT INTO kept VALUES (1, 'hunter2'); \
+             CREATE FUNCTION pk(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 % 2'; \
+             CREATE TABLE p (a int) PARTITION BY LIST (pk(a)); CREATE TABLE p0 PARTITION OF p FOR VALUES IN (0); \
+             CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p VALUES (1), (2), (3); \
+             CREATE OR REPLACE FUNCTION pk(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT ($1 + 1) % 2'"
+        ),
+    );
+    let bundle = place.make_bundle_of(&server);
+    let output = place.restore_all(&server, &bundle, &[]);
+    let said = describe(&output);
+    assert_eq!(output.status.code(), Some(14), "{said}");
+    let flags =
+        "--accept-missing 'public.B b' --accept-missing public.a --accept-missing public.p0 --accept-missing public.p1";
+    assert!(said.contains(flags) && !said.contains("hunter2"), "{said}");
+    for table in ["rows of table public.a:", "rows of table public.B b:", "rows of table public.p1:"] {
+        assert!(said.contains(table), "{table}: {said}");
+    }
+    let mut drill = place.cli(&["drill", "--quiet", "--config", "cluster.conf"]);
+    let drilled = drill.arg(&bundle).envs(server.variables()).output().expect("it runs");
+    assert!(!drilled.status.success() && describe(&drilled).contains("--accept-missing"), "{}", describe(&drilled));
+    let accepted: Vec<&str> =
+        flags.split("--accept-missing ").map(|name| name.trim().trim_matches('\'')).skip(1).collect();
+    let mut resume = place.restore(&server, &["--resume", "--json", "--quiet", "--yes"]);
+    // The last one is not named.
+    accepted[..3].iter().for_each(|name| {
+        resume.args(["--accept-missing", name]);
+    });
+    let output = resume.output().expect("it runs");
+    assert_eq!(output.status.code(), Some(14), "{}", describe(&output));
+    let mut resume = place.restore(&server, &["--resume", "--json", "--quiet", "--accept-missing", "p1"]);
+    let output = resume.output().expect("it runs");
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+    let found = warnings(&output);
+    let left: Vec<&str> = found.iter().filter(|found| found[0] == "left-out").map(|found| found[1].as_str()).collect();
+    let expected = ["B b", "a", "p0", "p1"].map(|table| format!("refusing: rows of table public.{table}"));
+    let mut sorted = left.clone();
+    sorted.sort();
+    assert_eq!(sorted, expected, "{found:#?}");
+    assert!(
+        found.iter().any(|found| found[2].contains("ALTER TABLE public.kept VALIDATE CONSTRAINT kept_a_fkey;")),
+        "{found:#?}"
+    );
+    let counts = "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM \"B b\"), (SELECT count(*) FROM p), (SELECT x FROM kept)";
+    assert_eq!(server.sql("refusing", counts), "0|0|0|1");
+}

@@ -250,16 +250,11 @@ impl RestoreStep {
     async fn is_there(&self) -> Result<bool> {
         let plan = &self.work.plan;
         let target = || self.work.target();
+        let found_there = |found: Option<Vec<Finding>>| found.map(|found| self.work.keep(found)).is_some();
         match self.act {
             Act::Roles => Ok(target()?.existing_roles(&plan.roles).await?.len() == plan.roles.len()),
-            Act::Create(index) => Ok(match self.load(index).await?.is_created().await? {
-                Some(found) => {
-                    self.work.keep(found);
-                    true
-                }
-                None => false,
-            }),
-            Act::Rows(index) => self.load(index).await?.are_rows_loaded().await,
+            Act::Create(index) => Ok(found_there(self.load(index).await?.is_created().await?)),
+            Act::Rows(index) => Ok(found_there(self.load(index).await?.rows_loaded().await?)),
             Act::LargeObjects(index) => self.load(index).await?.are_objects_loaded().await,
             Act::Build(index) => self.script(index).await?.is_built().await,
             // Nothing shows that these are complete, and to do them again changes nothing.
@@ -278,7 +273,7 @@ impl RestoreStep {
         match self.act {
             Act::Roles => target()?.create_roles(&self.bundle()?.content("databases/globals.sql")?).await,
             Act::Create(index) => keep(self.load(index).await?.create().await),
-            Act::Rows(index) => self.load(index).await?.load_rows().await,
+            Act::Rows(index) => keep(self.load(index).await?.load_rows().await),
             Act::LargeObjects(index) => self.load(index).await?.load_objects().await,
             Act::Indexes(index) => keep(self.load(index).await?.build_indexes().await),
             Act::Schema(index) => keep(self.load(index).await?.finish_schema().await),

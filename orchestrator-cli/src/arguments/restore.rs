@@ -55,8 +55,8 @@ pub(crate) struct Restore {
     /// as needed
     #[arg(long, value_name = "HOST", value_delimiter = ',', conflicts_with_all = ["resume", "rollback"])]
     pub(crate) accept_host_key: Vec<String>,
-    /// Go on without this index, constraint, function or the like of a database where the server refuses it, as the error
-    /// names it; as often as needed, and with --resume too
+    /// Go on without this index, constraint, function or the like of a database, or without this table's rows, where the server
+    /// refuses it, as the error names it; as often as needed, and with --resume too
     #[arg(long, value_name = "OBJECT", conflicts_with = "rollback")]
     pub(crate) accept_missing: Vec<String>,
     /// Go on although the bundle is of this cluster, and this machine of another one

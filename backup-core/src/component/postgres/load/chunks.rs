@@ -11,20 +11,21 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio_util::task::{AbortOnDropHandle, LocalPoolHandle};
 
+use super::opened::{Opened, header, relation};
 use super::order::Task;
+use super::refused::{LEFT_OUT, Violated};
 use super::{Load, Target, notes};
-use crate::bundle::manifest::{Chunk, Entry};
-use crate::bundle::reader::{EntryReader, OpenBundle, ReadAt};
+use crate::bundle::manifest::Entry;
+use crate::bundle::reader::OpenBundle;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{command, query_failed, session, sql, tables};
 use crate::event::Meter;
+use crate::finding::Finding;
 use crate::{Error, ErrorContext, Kind, Result};
 
 const NOTE: &str = "rows";
 /// Bytes sent at once: what fits the caches of both sides.
 const MESSAGE: usize = 64 << 10;
-/// A chunk up to this size is held in memory; a longer one, with a row that is longer, is read twice.
-const HELD: u64 = 24 << 20;
 /// Beside the settings of every connection, those that scripts of rows make. A commit that is lost in a crash of the
 /// server takes its note along, and the last one waits for all before it.
 const SESSION: &str = "SET xmloption = content; SET check_function_bodies = false; SET synchronous_commit = off";
@@ -33,7 +34,7 @@ const SESSION: &str = "SET xmloption = content; SET check_function_bodies = fals
 const END: &[u8] = b"\\.\n";
 
 /// Everything that the loaders share.
-struct Shared {
+pub(super) struct Shared {
     target: Target,
     database: String,
     bundle: Arc<OpenBundle>,
@@ -43,26 +44,31 @@ struct Shared {
     /// The option of COPY that says what encoding rows are in.
     encoding: String,
     tasks: Mutex<VecDeque<Task>>,
+    /// The tables whose rows the server refused, and why.
+    refused: Mutex<BTreeMap<usize, Error>>,
+    /// The constraint that the last refused rows break.
+    pub(super) violated: Mutex<Option<Violated>>,
 }
 
 impl Load {
-    /// Whether all rows are there.
+    /// What was found when the rows were loaded, if all are there.
     ///
     /// # Errors
     /// Where that can't be seen.
-    pub async fn are_rows_loaded(&self) -> Result<bool> {
-        self.is_noted(NOTE).await
+    pub async fn rows_loaded(&self) -> Result<Option<Vec<Finding>>> {
+        if self.is_noted(NOTE).await? { self.row_findings().await.map(Some) } else { Ok(None) }
     }
 
-    /// Loads every chunk that isn't there yet.
+    /// Loads every chunk that isn't there yet. Says which constraints rows break, and which rows are left out.
     ///
     /// # Errors
-    /// The first failure, naming the chunk; what was loaded stays. [`Kind::Damaged`] before any row of a chunk is sent
-    /// that is not as it was written.
-    pub async fn load_rows(&self) -> Result<()> {
+    /// The tables whose rows the server refuses, once all others are loaded; any other failure at once, naming the chunk. What was
+    /// loaded stays. [`Kind::Damaged`] before any row of a chunk is sent that is not as it was written.
+    pub async fn load_rows(&self) -> Result<Vec<Finding>> {
         let there = self.load_missing().await?;
         self.meter.done.fetch_add(there, Relaxed);
-        notes::note(&self.connect().await?, NOTE).await
+        notes::note(&self.connect().await?, NOTE).await?;
+        self.row_findings().await
     }
 
     /// The database's chunks with their places in the manifest.
@@ -78,13 +84,16 @@ impl Load {
         let there = noted(&connection).await?;
         let (done, missing): (Vec<_>, Vec<_>) = self.chunks().partition(|(_, entry)| there.contains_key(&entry.path));
         let missing: Vec<usize> = missing.into_iter().map(|(index, _)| index).collect();
+        let mut refused = BTreeMap::new();
         for level in self.by_level(&connection, missing).await?.into_values() {
-            self.load(self.tasks(level)).await?;
+            refused.extend(self.load(self.tasks(level)).await?);
         }
+        self.try_again(&connection, refused).await?;
         let there = noted(&connection).await?;
         for (_, entry) in self.chunks() {
-            let expected = entry.chunk.as_ref().map_or(0, |chunk| chunk.rows);
-            if there.get(&entry.path) != Some(&expected) {
+            let (expected, table) = entry.chunk.as_ref().map_or((0, 0), |chunk| (chunk.rows, chunk.table));
+            let is_left_out = || there.keys().any(|what| what.starts_with(&format!("{LEFT_OUT}{table} ")));
+            if there.get(&entry.path) != Some(&expected) && !is_left_out() {
                 return Err(Error::new(Kind::Failed, format!("chunk {}: the server has not all its rows", entry.path)));
             }
         }
@@ -104,9 +113,9 @@ impl Load {
         Ok(by_level)
     }
 
-    async fn load(&self, tasks: VecDeque<Task>) -> Result<()> {
-        let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
-        let shared = Arc::new(Shared {
+    /// What loads `tasks`.
+    pub(super) fn shared(&self, tasks: VecDeque<Task>) -> Shared {
+        Shared {
             target: self.target.reading(self.database()),
             database: self.shadow.clone(),
             bundle: self.bundle.clone(),
@@ -114,7 +123,15 @@ impl Load {
             text: self.database().encoding == "UTF8",
             encoding: format!("ENCODING {}", sql::literal(&self.database().encoding)),
             tasks: Mutex::new(tasks),
-        });
+            refused: Mutex::default(),
+            violated: Mutex::default(),
+        }
+    }
+
+    /// Loads chunks; returns the tables whose rows the server refused, and why.
+    async fn load(&self, tasks: VecDeque<Task>) -> Result<BTreeMap<usize, Error>> {
+        let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
+        let shared = Arc::new(self.shared(tasks));
         // A thread for each, which decompresses and drives its connection too.
         let pool = LocalPoolHandle::new(jobs);
         let mut loaders: FuturesUnordered<_> = (0..jobs)
@@ -126,7 +143,7 @@ impl Load {
         while let Some(loader) = loaders.next().await {
             loader.map_err(|cause| Error::new(Kind::Failed, "load rows").because(cause))??;
         }
-        Ok(())
+        Ok(std::mem::take(&mut *shared.refused.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// A crash of the server empties unlogged tables, while what is noted of their chunks is still there: it goes too.
@@ -161,31 +178,52 @@ impl Load {
     }
 }
 
-async fn noted(connection: &Connection) -> Result<HashMap<String, u64>> {
+pub(super) async fn noted(connection: &Connection) -> Result<HashMap<String, u64>> {
     let gone = || Error::new(Kind::Failed, "read the restore's notes: somebody removed them");
     notes::read(connection).await?.ok_or_else(gone)
 }
 
 impl Shared {
     async fn load_tasks(&self) -> Result<()> {
-        let connection = self.target.connect(&self.database).await?;
-        let begin = format!("{}; {SESSION}", session::AS_USERS);
-        connection.batch_execute(&begin).await.map_err(|error| query_failed("begin to load rows", &error))?;
+        let connection = self.begin().await?;
         loop {
-            let task = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            match task {
-                None => return Ok(()),
-                Some(Task::Chunk(index)) => self.load_chunk(&connection, self.entry(index)).await?,
-                Some(Task::Table(chunks)) => self.load_table(&connection, &chunks).await?,
+            let Some(task) = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else {
+                return Ok(());
+            };
+            let table = task.first().and_then(|index| Some(self.entry(index).chunk.as_ref()?.table));
+            let refused = || self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            if table.is_some_and(|table| refused().contains_key(&table)) {
+                continue;
+            }
+            let loaded = match &task {
+                Task::Chunk(index) => self.load_chunk(&connection, self.entry(*index)).await,
+                Task::Table(chunks) => self.load_table(&connection, chunks).await,
+            };
+            match (loaded, table) {
+                (Ok(()), _) => {}
+                // The others are loaded first: what refuses these may read them.
+                (Err(error), Some(table)) if error.is_lasting() && !connection.is_closed() => {
+                    execute(&connection, "ROLLBACK").await?;
+                    refused().entry(table).or_insert(error);
+                }
+                (Err(error), _) => return Err(error),
             }
         }
     }
 
-    fn entry(&self, index: usize) -> &Entry {
+    /// A connection that loads rows.
+    pub(super) async fn begin(&self) -> Result<Connection> {
+        let connection = self.target.connect(&self.database).await?;
+        let begin = format!("{}; {SESSION}", session::AS_USERS);
+        connection.batch_execute(&begin).await.map_err(|error| query_failed("begin to load rows", &error))?;
+        Ok(connection)
+    }
+
+    pub(super) fn entry(&self, index: usize) -> &Entry {
         &self.bundle.manifest().entries[index]
     }
 
-    async fn load_chunk(&self, connection: &Connection, entry: &Entry) -> Result<()> {
+    pub(super) async fn load_chunk(&self, connection: &Connection, entry: &Entry) -> Result<()> {
         let load = async {
             let chunk = Opened::new(&self.bundle, entry)?;
             let Some(header) = header(&chunk.preamble, self.text)? else { return self.run(chunk).await };
@@ -195,6 +233,24 @@ impl Shared {
             execute(connection, "COMMIT").await
         };
         load.await.context(|| format!("load chunk {}", entry.path))
+    }
+
+    /// The same inside the caller's transaction.
+    pub(super) async fn load_inside(&self, connection: &Connection, entry: &Entry) -> Result<()> {
+        let load = async {
+            let chunk = Opened::new(&self.bundle, entry)?;
+            let header = header(&chunk.preamble, self.text)?;
+            let header = header.ok_or_else(|| Error::new(Kind::Damaged, "its statement is not UTF-8"))?;
+            let copy = format!("{header} FROM STDIN ({})", self.encoding);
+            self.copy(connection, &copy, chunk).await
+        };
+        load.await.context(|| format!("load chunk {}", entry.path))
+    }
+
+    /// The table of a chunk as SQL; none where the driver can't say it, or its rows go by the topmost one of its partition.
+    pub(super) fn relation(&self, entry: &Entry) -> Result<Option<String>> {
+        let chunk = Opened::new(&self.bundle, entry)?;
+        Ok(header(&chunk.preamble, self.text)?.map(|header| relation(header).to_owned()))
     }
 
     /// Loads a table in one transaction. If it is emptied in the same one, its rows can be written as ones that everybody
@@ -221,7 +277,10 @@ impl Shared {
 
     /// Sends the rows by the driver, and notes that they are there.
     async fn copy(&self, connection: &Connection, statement: &str, chunk: Opened<'_>) -> Result<()> {
-        let failed = |error| query_failed("COPY", &error);
+        let failed = |error: tokio_postgres::Error| {
+            *self.violated.lock().unwrap_or_else(PoisonError::into_inner) = Violated::by(&error);
+            query_failed("COPY", &error)
+        };
         let Opened { entry, chunk, preamble, rest, mut parts } = chunk;
         let mut sink = Box::pin(connection.copy_in::<_, Bytes>(statement).await.map_err(failed)?);
         let mut left = (entry.size - END.len() as u64).saturating_sub(preamble.len() as u64);
@@ -277,7 +336,7 @@ impl Shared {
     }
 }
 
-async fn execute(connection: &Connection, statement: &str) -> Result<()> {
+pub(super) async fn execute(connection: &Connection, statement: &str) -> Result<()> {
     connection.batch_execute(statement).await.map_err(|error| query_failed("load rows", &error))
 }
 
@@ -294,92 +353,4 @@ async fn empty(connection: &Connection, header: &str) -> Result<bool> {
         execute(connection, &format!("TRUNCATE ONLY {name}")).await?;
     }
     Ok(is_empty)
-}
-
-/// The table that a header names, as SQL.
-fn relation(header: &str) -> &str {
-    let name = header.strip_prefix("COPY ").unwrap_or(header);
-    let schema = sql::after_identifier(name.as_bytes());
-    match name[schema..].strip_prefix('.') {
-        Some(rest) => &name[..schema + 1 + sql::after_identifier(rest.as_bytes())],
-        None => &name[..schema],
-    }
-}
-
-/// A chunk, none of which is given before all of it is found right.
-struct Opened<'b> {
-    entry: &'b Entry,
-    chunk: &'b Chunk,
-    /// What comes before its rows.
-    preamble: Bytes,
-    /// What follows, as far as it was read with it.
-    rest: Bytes,
-    parts: Parts<'b>,
-}
-
-impl<'b> Opened<'b> {
-    fn new(bundle: &'b OpenBundle, entry: &'b Entry) -> Result<Self> {
-        let chunk = entry.chunk.as_ref().ok_or_else(|| Error::new(Kind::Damaged, "it is no chunk"))?;
-        let mut parts = Parts::checked(bundle, entry)?;
-        let mut rest = parts.next()?.unwrap_or_default();
-        let length = usize::try_from(chunk.preamble).ok().filter(|length| *length <= rest.len());
-        let preamble = rest.split_to(length.ok_or_else(|| Error::new(Kind::Damaged, "an absurd preamble"))?);
-        Ok(Self { entry, chunk, preamble, rest, parts })
-    }
-}
-
-/// `COPY table (columns)` of a chunk, or none where the driver can't send it as it is.
-fn header(preamble: &[u8], text: bool) -> Result<Option<&str>> {
-    let damaged = || Error::new(Kind::Damaged, "it does not begin as a chunk does");
-    // The settings before it end with an empty line, and hold none.
-    let at = memchr::memmem::find(preamble, b"\n\nCOPY ").ok_or_else(damaged)?;
-    let header = preamble[at + 2..].strip_suffix(b" FROM stdin;\n").ok_or_else(damaged)?;
-    Ok(std::str::from_utf8(header).ok().filter(|header| text || header.is_ascii()))
-}
-
-/// An entry's content, none of which is given before all of it is found right.
-enum Parts<'b> {
-    Held(VecDeque<Bytes>),
-    Read(Box<EntryReader<'b, Box<dyn ReadAt>>>),
-}
-
-impl<'b> Parts<'b> {
-    fn checked(bundle: &'b OpenBundle, entry: &'b Entry) -> Result<Self> {
-        let mut reader = bundle.read(entry)?;
-        let mut held = VecDeque::new();
-        while let Some(part) = reader.next()? {
-            if entry.size <= HELD {
-                held.push_back(Bytes::copy_from_slice(part));
-            }
-        }
-        if entry.size <= HELD { Ok(Self::Held(held)) } else { Ok(Self::Read(Box::new(bundle.read(entry)?))) }
-    }
-
-    fn next(&mut self) -> Result<Option<Bytes>> {
-        match self {
-            Self::Held(parts) => Ok(parts.pop_front()),
-            Self::Read(reader) => Ok(reader.next()?.map(Bytes::copy_from_slice)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_of_a_header_is_found() {
-        assert_eq!(relation("COPY chef.runs (id, \"a b\")"), "chef.runs");
-        assert_eq!(relation("COPY \"a. (\"\"b\".\"c (\""), "\"a. (\"\"b\".\"c (\"");
-        assert_eq!(relation("COPY plain"), "plain");
-    }
-
-    #[test]
-    fn a_header_is_what_follows_the_settings() {
-        let preamble = [sql::preamble("UTF8"), b"COPY \"a\n\nCOPY b\" (\"\xc3\xa9\") FROM stdin;\n".to_vec()].concat();
-        let found = header(&preamble, true).expect("a header");
-        assert_eq!(found, Some("COPY \"a\n\nCOPY b\" (\"é\")"));
-        assert_eq!(header(&preamble, false).expect("a header"), None);
-        assert!(header(b"DROP TABLE x;\nCOPY a FROM stdin;\n", true).is_err());
-    }
 }

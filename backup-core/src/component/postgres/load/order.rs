@@ -20,6 +20,16 @@ pub(super) enum Task {
     Table(Vec<usize>),
 }
 
+impl Task {
+    /// Its first chunk.
+    pub(super) fn first(&self) -> Option<usize> {
+        match self {
+            Self::Chunk(index) => Some(*index),
+            Self::Table(chunks) => chunks.first().copied(),
+        }
+    }
+}
+
 impl Load {
     /// What is to be done to load `missing`. Whole tables come first, the largest of them before all others.
     pub(super) fn tasks(&self, missing: Vec<usize>) -> VecDeque<Task> {
