@@ -392,3 +392,65 @@ fn rows_that_no_server_takes_are_left_out_where_the_operator_says_so() {
     let counts = "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM \"B b\"), (SELECT count(*) FROM p), (SELECT x FROM kept)";
     assert_eq!(server.sql("refusing", counts), "0|0|0|1");
 }
+
+/// Materialized views that read more than their database are filled too early, which is said before and after, and mended as it is
+/// said.
+#[test]
+fn a_view_that_reads_elsewhere_is_to_be_filled_again() {
+    let (place, server) = (Workplace::default(), Postgres::start());
+    for name in ["archive", "reading"] {
+        server.sql("postgres", &format!("CREATE DATABASE {name}"));
+    }
+    server.sql("archive", "CREATE TABLE runs AS SELECT g FROM generate_series(1, 500) g");
+    let variables = server.variables();
+    let of = |name: &str| {
+        variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.clone()).expect("a value")
+    };
+    let (host, port, user) = (of("PGHOST"), of("PGPORT"), of("PGUSER"));
+    let link = format!("host={host} port={port} dbname=archive user={user}");
+    server.sql(
+        "reading",
+        &format!(
+            "CREATE EXTENSION postgres_fdw; CREATE EXTENSION dblink; \
+             CREATE SERVER arch FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '{host}', port '{port}', dbname 'archive'); \
+             CREATE USER MAPPING FOR PUBLIC SERVER arch OPTIONS (user '{user}'); CREATE FOREIGN TABLE runs (g int) SERVER arch; \
+             CREATE TABLE t (a int, db name DEFAULT current_database()); INSERT INTO t VALUES (1), (2); \
+             CREATE MATERIALIZED VIEW plain AS SELECT count(*) FROM t; \
+             CREATE VIEW between AS SELECT g FROM runs WHERE g > 1; \
+             CREATE MATERIALIZED VIEW far AS SELECT count(*) AS n FROM between; \
+             CREATE MATERIALIZED VIEW after AS SELECT n + 1 AS n FROM far; \
+             CREATE MATERIALIZED VIEW linked AS SELECT n FROM dblink('{link}', 'SELECT count(*) FROM runs') x(n bigint); \
+             CREATE FUNCTION named() RETURNS text LANGUAGE plpgsql STABLE AS 'BEGIN RETURN current_catalog; END'; \
+             CREATE MATERIALIZED VIEW here AS SELECT current_database() AS here, count(*) FILTER (WHERE db = current_database()) AS mine FROM t; \
+             CREATE MATERIALIZED VIEW by_function AS SELECT named() AS here; \
+             CREATE MATERIALIZED VIEW empty AS SELECT current_database() AS here WITH NO DATA"
+        ),
+    );
+    let views = ["after", "by_function", "far", "here", "linked"];
+    let answers = |server: &Postgres| views.map(|view| server.sql("reading", &format!("SELECT * FROM {view}")));
+    let before = answers(&server);
+    let bundle = place.make_bundle_of(&server);
+    let names = |text: &str| views.map(|view| text.contains(&format!("REFRESH MATERIALIZED VIEW public.{view};")));
+    let dry = place.restore_all(&server, &bundle, &["--dry-run"]);
+    assert!(dry.status.success() || dry.status.code() == Some(3), "{}", describe(&dry));
+    assert_eq!(names(&describe(&dry)), [true; 5], "{}", describe(&dry));
+    let check = place.cli(&["check", "--config", "cluster.conf"]).envs(server.variables()).output().expect("it runs");
+    assert_eq!(names(&describe(&check)), [true; 5], "{}", describe(&check));
+    let mut drill = place.cli(&["drill", "--quiet", "--config", "cluster.conf"]);
+    let drilled = drill.arg(&bundle).envs(server.variables()).output().expect("it runs");
+    assert!(drilled.status.success(), "{}", describe(&drilled));
+    assert_eq!(names(&describe(&drilled)), [true; 5], "{}", describe(&drilled));
+    server.sql("archive", "DELETE FROM runs WHERE g > 3");
+    let output = place.restore_all(&server, &bundle, &["--json", "--quiet"]);
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+    let found = warnings(&output);
+    let found: Vec<_> = found.iter().filter(|found| found[0] == "refresh-later").collect();
+    assert_eq!(found.len(), views.len(), "{found:#?}");
+    assert_ne!(answers(&server), before);
+    // In the order in which they are said.
+    for [_, _, hint] in found {
+        let (_, statement) = hint.split_once("database reading: ").expect("a statement");
+        server.sql("reading", statement);
+    }
+    assert_eq!(answers(&server), before);
+}

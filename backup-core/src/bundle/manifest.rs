@@ -200,6 +200,18 @@ pub struct Database {
     /// What every new database has and this one has not: `schema public`, `extension plpgsql`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
+    /// Materialized views whose rows are not of the database alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// A materialized view that must be filled once more after a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// Its schema and name, as SQL.
+    pub view: String,
+    /// What it reads, for people.
+    pub reads: String,
 }
 
 /// A database's locale.

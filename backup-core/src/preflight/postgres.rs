@@ -119,6 +119,8 @@ async fn look_at_database(
     let pitfalls = postgres::pitfalls(&connection, &name, server.number).await;
     let pitfalls = findings.keep("database", &name, pitfalls);
     findings.all.extend(pitfalls.unwrap_or_default());
+    let elsewhere = findings.keep("database", &name, postgres::elsewhere(&connection).await);
+    findings.all.extend(elsewhere.iter().flatten().map(|one| postgres::before_restore(&name, one)));
     let session = findings.keep("database", &name, postgres::session_of(&connection).await);
     facts.session = session.unwrap_or_default();
     facts.money = findings.keep("database", &name, postgres::has_money(&connection).await).unwrap_or_default();

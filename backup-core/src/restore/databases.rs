@@ -142,6 +142,7 @@ pub(super) async fn look(
         size = size.saturating_add(database.size);
         let needs = findings.keep("database", name, target.requirement_findings(database).await);
         findings.all.extend(needs.unwrap_or_default());
+        findings.all.extend(database.elsewhere.iter().map(|one| postgres::before_restore(name, one)));
         look_at_tablespaces(source, database, target, findings).await;
         if let Source::Bundle(bundle) = source {
             let found = findings.keep("database", name, setting_findings(bundle, name, database, target).await);

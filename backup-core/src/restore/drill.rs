@@ -63,8 +63,12 @@ impl Drill {
         let is_version = |finding: &Finding| finding.code == postgres::EXTENSION_VERSION;
         let (versions, problems): (Vec<Finding>, Vec<Finding>) =
             look(work, settings).await?.into_iter().partition(is_version);
+        // What other databases hold is no part of the bundle.
+        let is_elsewhere = |finding: &&Finding| finding.code == postgres::REFRESH_LATER;
+        let (elsewhere, found): (Vec<&Finding>, Vec<&Finding>) = found.iter().partition(is_elsewhere);
+        self.unproved.extend(elsewhere.into_iter().map(|finding| finding.clone().at_most(Severity::Info)));
         // It was said when the throw-away server was looked at.
-        let found = found.iter().filter(|finding| !LACKING.contains(&finding.code.as_str()));
+        let found = found.into_iter().filter(|finding| !LACKING.contains(&finding.code.as_str()));
         self.unproved.extend(versions.into_iter().map(|finding| finding.at_most(Severity::Info)));
         self.problems.extend(found.cloned().chain(problems));
         Ok(())

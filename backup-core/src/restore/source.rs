@@ -348,6 +348,7 @@ fn manifest(
         sequences: 0,
         large_objects: contents.large_objects,
         dropped: Vec::new(),
+        elsewhere: Vec::new(),
     };
     Manifest {
         format: 0,

@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::connection::{Connection, Parameters};
 use super::discover::{self, DatabaseFacts, ServerFacts};
+use super::elsewhere::elsewhere;
 use super::gone::{check_same, gone};
 use super::rows::{self, Written};
 use super::tools::Tools;
@@ -114,6 +115,7 @@ async fn database(
     let extensions = discover::extensions(&snapshot.connection).await?;
     let large_objects = large_objects::count(&snapshot.connection).await?;
     let dropped = discover::dropped(&snapshot.connection).await?;
+    let elsewhere = elsewhere(&snapshot.connection).await?;
     let (values, sequences) = sequences::script(&snapshot, &facts.encoding).await?;
     writer.add(&format!("{inside}/sequences.sql"), &values).await?;
     let source = rows::Source {
@@ -165,6 +167,7 @@ async fn database(
         sequences,
         large_objects,
         dropped,
+        elsewhere,
     };
     Ok((database, pitfalls::without_greetings(&said)))
 }

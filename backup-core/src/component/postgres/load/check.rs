@@ -11,6 +11,7 @@ use super::refused::is_accepted;
 use super::{Load, Target};
 use crate::bundle::manifest::Database;
 use crate::component::postgres::connection::Connection;
+use crate::component::postgres::elsewhere::{after_restore, elsewhere};
 use crate::component::postgres::psql::Psql;
 use crate::component::postgres::tables::{self, TableFacts, USER_SCHEMA};
 use crate::component::postgres::{discover, large_objects, query_failed, sql};
@@ -65,10 +66,12 @@ impl Comparison<'_> {
             return Err(wrong(format!("{objects} large objects, not {expected}")));
         }
         let tables = tables::list(&connection).await?;
-        let (counts, findings) = self.read_all(&connection, &tables).await?;
+        let (counts, mut findings) = self.read_all(&connection, &tables).await?;
         if let Some(difference) = self.compare_counts(&tables, counts) {
             return Err(wrong(difference));
         }
+        let elsewhere = elsewhere(&connection).await?;
+        findings.extend(elsewhere.iter().map(|one| after_restore(self.name, one)));
         Ok(findings)
     }
 
