@@ -215,9 +215,10 @@ async fn go_on(
                 Err(error) => warnings.push(Finding::warning_from_error("not-confirmed", &names.name, &error)),
             }
         }
+        let left_out = postgres::left_out(journal.found(), &names.name);
         databases.push(Restored {
             name: names.name.clone(),
-            rows: source.is_counted().then(|| database.rows()),
+            rows: source.is_counted().then(|| database.rows().saturating_sub(left_out)),
             before: names.before.clone(),
         });
     }

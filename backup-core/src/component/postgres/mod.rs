@@ -40,7 +40,7 @@ pub(crate) use elsewhere::{REFRESH_LATER, before_restore, elsewhere};
 pub(crate) use gone::gone;
 pub(crate) use head::{Head, Keys, Relation, primary_keys};
 pub(crate) use live::{Live, Piece, Pieces, written_by};
-pub(crate) use load::{EXTENSION_VERSION, money_locale};
+pub(crate) use load::{EXTENSION_VERSION, left_out, money_locale};
 pub use load::{
     Load, Names, Script, Sessions, Target, check_ways_back, drop_database, older_than_pg_dump, server_findings, swap,
     swap_back, swapped,

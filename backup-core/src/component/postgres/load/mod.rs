@@ -32,6 +32,7 @@ pub(super) use archive::{list_file, use_list};
 pub(crate) use confirm::EXTENSION_VERSION;
 pub(super) use early::{is_mixed, parts};
 pub use readiness::{older_than_pg_dump, server_findings};
+pub(crate) use refused::left_out;
 pub use script::Script;
 pub use sessions::Sessions;
 pub(crate) use settings::money_locale;

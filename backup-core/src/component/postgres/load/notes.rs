@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{query_failed, sql};
 use crate::finding::Finding;
@@ -26,9 +28,9 @@ pub(super) async fn begin(connection: &Connection, found: &[Finding]) -> Result<
     connection.batch_execute(&sql).await.map_err(|error| query_failed("begin the restore's notes", &error))
 }
 
-/// Findings as JSON that any database can hold: not every encoding has all characters.
-fn as_ascii(found: &[Finding]) -> Result<String> {
-    let json = serde_json::to_string(found).context(|| "write the restore's notes".into())?;
+/// What is noted, as JSON that any database can hold: not every encoding has all characters.
+pub(super) fn as_ascii<T: Serialize + ?Sized>(what: &T) -> Result<String> {
+    let json = serde_json::to_string(what).context(|| "write the restore's notes".into())?;
     Ok(json.chars().flat_map(ascii).collect())
 }
 
@@ -98,7 +100,7 @@ mod tests {
     fn what_was_found_is_read_back_from_ascii() {
         let found =
             [Finding::warning("left-for-later", "café 表 𝄞", "value \"…\" of \u{fffd}").hint("GRANT … TO \"ü\"")];
-        let json = as_ascii(&found).expect("JSON");
+        let json = as_ascii(&found[..]).expect("JSON");
         assert!(json.is_ascii(), "{json}");
         assert_eq!(serde_json::from_str::<Vec<Finding>>(&json).expect("findings"), found);
     }

@@ -11,14 +11,18 @@ use crate::bundle::manifest::{Entry, Table};
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::query_failed;
 use crate::finding::Finding;
-use crate::{Error, ErrorContext, Kind, Result, shell};
+use crate::{Error, Kind, Result, shell};
 
 /// What begins the note of a table whose rows are left out: its place in the manifest and the reason follow.
 pub(super) const LEFT_OUT: &str = "left out ";
 /// What begins the note of a constraint that was made for new rows alone: its name and the statement that checks it follow.
 const NOT_VALID: &str = "not valid ";
-/// The most characters of a reason that are noted.
-const NOTED: usize = 500;
+/// The most characters of a reason that are noted: notes are keys of an index, and a character may take twelve there.
+const NOTED: usize = 180;
+/// What is refused, before its name.
+const ROWS_OF: &str = "rows of table ";
+/// What follows the number of rows in a finding that some are left out.
+const OF_ITS: &str = " of its ";
 /// The most tables that an error names.
 const NAMED: usize = 10;
 
@@ -81,7 +85,7 @@ impl Violated {
         rows.iter()
             .map(|row| {
                 let said = [row.get::<_, &str>(3), row.get(4)];
-                let note = serde_json::to_string(&said).context(|| "write the restore's notes".into())?;
+                let note = notes::as_ascii(&said)?;
                 Ok(Freed {
                     dropped: row.get(0),
                     added: format!("{}; {}", row.get::<_, &str>(1), row.get::<_, &str>(2)),
@@ -102,6 +106,13 @@ struct Freed {
 /// Whether the operator lets the database come back without a table's rows.
 pub(super) fn is_accepted(table: &Table, accepted: &[String]) -> bool {
     accepted.iter().any(|name| *name == table.name || *name == shown(table))
+}
+
+/// How many rows of a database a restore left out, by what it found.
+pub(crate) fn left_out(found: &[Finding], database: &str) -> u64 {
+    let of = format!("{database}: {ROWS_OF}");
+    let its = found.iter().filter(|finding| finding.code == "left-out" && finding.subject.starts_with(&of));
+    its.filter_map(|finding| finding.message.split_once(OF_ITS)?.0.parse::<u64>().ok()).sum()
 }
 
 /// As the operator names it.
@@ -194,7 +205,7 @@ impl Load {
         }
         let rows: u64 = lost.iter().filter_map(|entry| Some(entry.chunk.as_ref()?.rows)).sum();
         let why: String = why.chain().pop().unwrap_or_default().chars().take(NOTED).collect();
-        let what = format!("{LEFT_OUT}{table} {why}");
+        let what = format!("{LEFT_OUT}{table} {}", notes::as_ascii(&why)?);
         let paths: Vec<&str> = lost.iter().map(|entry| entry.path.as_str()).chain([what.as_str()]).collect();
         script.push_str(&notes::forget(&paths));
         for entry in &lost {
@@ -220,10 +231,10 @@ impl Load {
             return Some(finding.hint(run_later(&self.name, &validate)));
         }
         let (table, why) = what.strip_prefix(LEFT_OUT)?.split_once(' ')?;
-        let place = table.parse().ok()?;
+        let (place, why): (usize, String) = (table.parse().ok()?, serde_json::from_str(why).ok()?);
         let table: &Table = self.database().tables.get(place)?;
-        let subject = format!("{}: rows of table {}", self.name, shown(table));
-        let message = format!("{rows} of its {} rows are left out, as --accept-missing allows: {why}", table.rows);
+        let subject = format!("{}: {ROWS_OF}{}", self.name, shown(table));
+        let message = format!("{rows}{OF_ITS}{} rows are left out, as --accept-missing allows: {why}", table.rows);
         let mut scripts = self.of_table(place).map(|entry| entry.path.as_str());
         let (first, more) = (scripts.next().unwrap_or_default(), scripts.count());
         let more = if more > 0 { format!(" and the {more} after it") } else { String::new() };
@@ -241,7 +252,7 @@ impl Load {
             .take(NAMED)
             .map(|(table, why)| {
                 let chain = why.chain();
-                format!("rows of table {}: {}", shown(&tables[*table]), chain.last().map_or("", String::as_str))
+                format!("{ROWS_OF}{}: {}", shown(&tables[*table]), chain.last().map_or("", String::as_str))
             })
             .collect();
         if refused.len() > NAMED {
