@@ -1,8 +1,9 @@
 //! Everything that a backup needs, looked at before anything starts; all findings at once.
 
+mod nesting;
 mod postgres;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use postgres::ReadyPostgres;
 pub(crate) use postgres::find_postgres;
@@ -10,7 +11,6 @@ use postgres::look_at_postgres;
 use rustix::fs::{Access, access};
 
 use crate::backup::Request;
-use crate::component::files::Tree;
 use crate::component::release::{self, Origin, Release};
 use crate::context::Context;
 use crate::destinations::Destination;
@@ -85,8 +85,12 @@ pub async fn preflight(
         .extend(unasked.iter().filter_map(|(location, error)| unseen(location, error, &destinations, &refused)));
     for destination in &destinations {
         if let Address::Directory(directory) = &destination.address {
-            look_for_nesting(directory, &settings.files, &mut findings);
+            nesting::look_for_bundles(directory, &settings.files, &mut findings);
         }
+    }
+    if whole {
+        let connection = postgres.as_ref().map(|postgres| &postgres.connection);
+        nesting::look(&settings.files, connection, context, &mut findings).await;
     }
     if let Err(error) = state::look(context) {
         findings.all.push(Finding::warning_from_error("state-unwritable", "state directory", &error));
@@ -256,24 +260,4 @@ fn look_at_secrecy(destinations: &[Destination], recipients: &Recipients) -> Opt
             "`key generate orchestrator.key` makes a key; encrypt to it with --recipient, or encryption.recipients in the settings",
         ),
     )
-}
-
-/// Bundles that lie among the captured files would each hold all that came before.
-fn look_for_nesting(directory: &Path, trees: &[Tree], findings: &mut Findings) {
-    let Some(real) = directory.ancestors().find_map(|path| path.canonicalize().ok()) else { return };
-    for tree in trees {
-        let Some(below) =
-            tree.path.canonicalize().ok().and_then(|tree| real.strip_prefix(tree).ok().map(PathBuf::from))
-        else {
-            continue;
-        };
-        if !below.ancestors().any(|path| tree.leaves_out(path)) {
-            let message = format!(
-                "it lies in {}, which is captured: every bundle would hold those before it",
-                tree.path.display()
-            );
-            let finding = Finding::warning("destination-captured", directory.display().to_string(), message);
-            findings.all.push(finding.hint("exclude it there, or name another place with --to"));
-        }
-    }
 }

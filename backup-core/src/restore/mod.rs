@@ -15,6 +15,7 @@ mod preflight;
 mod release;
 mod request;
 mod source;
+mod stays;
 mod steps;
 mod swap;
 mod whose;

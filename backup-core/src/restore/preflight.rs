@@ -6,7 +6,7 @@ use super::cluster::Hosts;
 use super::journals::Journals;
 use super::plan::{Plan, Planned};
 use super::source::{self, Source};
-use super::{Component, Request, Swap, cluster, databases, files, moment, release, steps, whose};
+use super::{Component, Request, Swap, cluster, databases, files, moment, release, stays, steps, whose};
 use crate::component::postgres::Target;
 use crate::finding::{Finding, Findings, Severity};
 use crate::settings::RestoreSettings;
@@ -94,6 +94,7 @@ pub(super) async fn preflight(
             swap = Some(Swap::look(source, on_server, planned, &mut found).await);
         }
         let files = files::look(source.manifest(), request, settings.cluster_conf.as_deref(), &moment, &mut found);
+        stays::look(&files, request, settings, on_server, context, &mut found).await;
         let in_place = request.is_in_place() && !files.is_empty();
         let lives = in_place || (wanted && takes_place(planned, request));
         let hosts = look_at_cluster((source, lives), request, settings, context, &mut findings).await;

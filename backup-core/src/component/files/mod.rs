@@ -1,5 +1,6 @@
 //! Files and directories as a component: captured with all that the system knows of them, and put back.
 
+mod along;
 mod capture;
 mod movable;
 mod place;
@@ -7,3 +8,4 @@ mod staging;
 
 pub use capture::{Tree, capture};
 pub use place::{Placement, placements};
+pub(crate) use along::Staying;

@@ -1,0 +1,61 @@
+//! What lies among the captured files and should not: a restore puts a tree in its place as a whole, so what is in it steps aside.
+
+use std::path::{Path, PathBuf};
+
+use crate::component::files::{Staying, Tree};
+use crate::component::postgres::connection::Connection;
+use crate::component::postgres::directories;
+use crate::finding::{Finding, Findings};
+use crate::{Context, state};
+
+const NARROWER: &str =
+    "name in [[files]] only what is needed of it, each with its own path; to exclude it is not enough";
+
+/// Looks for what no restore may take along: the state directory, and what a running server needs.
+pub(super) async fn look(trees: &[Tree], server: Option<&Connection>, context: &Context, findings: &mut Findings) {
+    if trees.is_empty() {
+        return;
+    }
+    let mut staying: Vec<Staying> =
+        state::directory(context).into_iter().map(|path| Staying::new(path, "the journals of restores")).collect();
+    if let Some(connection) = server {
+        staying.extend(directories(connection).await.unwrap_or_default());
+    }
+    for tree in trees {
+        // Of a link both come back: itself, and what it leads to.
+        let real = tree.path.canonicalize().unwrap_or_else(|_| tree.path.clone());
+        let goes = |staying: &&Staying| [&tree.path, &real].into_iter().any(|path| staying.goes_along_with(path));
+        for staying in staying.iter().filter(goes) {
+            let message = format!(
+                "it holds {} ({}): a restore can't put it back in its place",
+                staying.path.display(),
+                staying.what
+            );
+            let finding = Finding::warning("files-not-restorable", tree.path.display().to_string(), message);
+            findings.all.push(finding.hint(NARROWER));
+        }
+    }
+}
+
+/// Bundles that lie among the captured files would each hold all that came before.
+pub(super) fn look_for_bundles(directory: &Path, trees: &[Tree], findings: &mut Findings) {
+    let Some(real) = directory.ancestors().find_map(|path| path.canonicalize().ok()) else { return };
+    for tree in trees {
+        let Some(below) =
+            tree.path.canonicalize().ok().and_then(|tree| real.strip_prefix(tree).ok().map(PathBuf::from))
+        else {
+            continue;
+        };
+        let (tree, excluded) = (tree.path.display(), below.ancestors().any(|path| tree.leaves_out(path)));
+        let shown = directory.display().to_string();
+        findings.all.push(if excluded {
+            let message =
+                format!("it lies in {tree}: a restore can't put that back in its place while bundles are there");
+            Finding::info("destination-in-files", shown, message).hint(NARROWER)
+        } else {
+            let message = format!("it lies in {tree}, which is captured: every bundle would hold those before it");
+            Finding::warning("destination-captured", shown, message)
+                .hint("exclude it there, or name another place with --to")
+        });
+    }
+}
