@@ -158,7 +158,7 @@ fn sessions_that_an_administrator_ends() {
     let child = stage.start(LOADING);
     stage.target.sql(
         "postgres",
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'orchestrator-cli'",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'orchestrator-cli%'",
     );
     stage.assert_stopped(&child.wait_with_output().expect("it ends"), "administrator");
     stage.assert_resumes(&[]);

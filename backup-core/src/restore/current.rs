@@ -174,6 +174,7 @@ impl Current {
             && let Err(error) = ownership::forget(shown, context)
         {
             warn("ownership-not-forgotten", &error);
+            end_remaining(&plan, target.as_ref()).await?;
         }
         // A journal that never began has nothing to undo and would stay unfinished for ever.
         if self.journal.progress() == Progress::Waiting
@@ -198,6 +199,14 @@ pub(super) async fn check_ways_back(plan: &Plan, target: Option<&Target>, journa
         plan.files.iter().try_for_each(|file| file.check_way_back(&plan.bundle))?;
     }
     Ok(())
+}
+
+/// Nothing that was begun before may still come to light on the server once it is looked at.
+async fn end_remaining(plan: &Plan, target: Option<&Target>) -> Result<()> {
+    match target {
+        Some(target) => target.end_remaining(&plan.sessions()).await,
+        None => Ok(()),
+    }
 }
 
 /// An error that leaves a restore as it was: unfinished, or complete.
@@ -254,3 +263,4 @@ fn named(plan: &Plan) -> String {
         Some(conf) => format!("--sql {} --cluster-conf {}", name(&plan.file), name(conf)),
     }
 }
+    end_remaining(&plan, target.as_ref()).await?;

@@ -146,6 +146,7 @@ fn work(plan: Plan, target: Option<Target>, source: Option<Source>, context: &Co
         Some(Source::Pair(pair)) => pair.script.size / 2 * 3,
     };
     meter.total.store(total, Relaxed);
+    let target = target.map(|target| target.called(&plan.sessions()));
     let building = plan.databases.iter().map(|_| OnceCell::new()).collect();
     Arc::new(Work { plan, target, building, source, meter, found: Mutex::default(), context: context.clone() })
 }

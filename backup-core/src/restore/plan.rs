@@ -103,6 +103,12 @@ impl Plan {
         }
     }
 
+    /// How the names of this restore's sessions end, by which they are found however the program ended.
+    pub(super) fn sessions(&self) -> String {
+        let shadow = self.databases.first().map_or("", |planned| planned.names.shadow.as_str());
+        format!("restore {}", shadow.rsplit('_').next().unwrap_or_default())
+    }
+
     /// Every database's names.
     pub(super) fn names(&self) -> Vec<Names> {
         self.databases.iter().map(|planned| planned.names.clone()).collect()

@@ -181,6 +181,15 @@ impl Parameters {
         other
     }
 
+    /// The same connection, whose sessions' name ends so. PostgreSQL keeps 63 letters of a name, all of them ASCII.
+    pub fn called(&self, ending: &str) -> Self {
+        let mut other = self.clone();
+        let name = self.get("application_name").unwrap_or("orchestrator-cli").chars().filter(char::is_ascii);
+        let name: String = name.take(62usize.saturating_sub(ending.len())).collect();
+        other.pairs.insert("application_name".into(), format!("{name} {ending}"));
+        other
+    }
+
     /// Notes which of those the server takes.
     pub(super) fn settle(&mut self, known: Vec<String>) {
         self.known = Some(known);

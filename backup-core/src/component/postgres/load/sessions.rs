@@ -1,15 +1,15 @@
 //! Sessions of others in a database that is wanted for oneself.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
 use super::Target;
-use crate::Result;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::query_failed;
+use crate::{Error, Kind, Result};
 
 /// Kinds of sessions that are listed, at most.
 const LISTED: usize = 10;
@@ -57,6 +57,42 @@ impl Target {
             kinds: rows.iter().take(LISTED).map(kind).collect(),
             more: rows.iter().skip(LISTED).map(|row| row.get::<_, i64>(4)).sum(),
         })
+    }
+}
+
+/// How long a session that was told to end may take: it takes back what it had begun.
+const LEAVE: Duration = Duration::from_secs(60);
+const END_CALLED: &str = "SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+    WHERE pg_catalog.right(application_name, pg_catalog.length($1)) = $1 AND pid <> pg_catalog.pg_backend_pid()";
+
+impl Target {
+    /// The same server, for sessions that [`Target::end_remaining`] finds by this ending of their name.
+    pub fn called(self, ending: &str) -> Self {
+        Self { parameters: self.parameters.called(ending), ..self }
+    }
+
+    /// Ends what is left of a run that was killed: the server goes on with a statement whatever becomes of its client, and what it
+    /// makes would come to light after somebody looked for it. `ending` is that of the sessions' names.
+    ///
+    /// # Errors
+    /// A failed query; where a session does not end.
+    pub async fn end_remaining(&self, ending: &str) -> Result<()> {
+        let connection = self.administer().await?;
+        let begun = Instant::now();
+        loop {
+            let rows = connection.query(END_CALLED, &[&ending]).await;
+            let rows = rows.map_err(|error| query_failed("end what is left of the run before", &error))?;
+            let Some(row) = rows.first() else { return Ok(()) };
+            if begun.elapsed() > LEAVE {
+                let pid: i32 = row.get(0);
+                let message = format!("end what is left of the run before: server process {pid} does not end");
+                let hint = format!(
+                    "see with psql what it does: SELECT * FROM pg_stat_activity WHERE pid = {pid}; when it is gone, run the same command again"
+                );
+                return Err(Error::new(Kind::Failed, message).hint(hint));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 
