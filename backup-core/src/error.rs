@@ -119,6 +119,12 @@ impl Error {
         self.chain().iter().any(|cause| cause.contains("No space left on device"))
     }
 
+    /// Whether it came of a file or a directory that this user may not use.
+    pub fn is_denied(&self) -> bool {
+        let denied = |cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied;
+        self.layers().any(|error| error.downcast_ref::<io::Error>().is_some_and(denied))
+    }
+
     /// Whether a standby may have ended the work because its master's changes could not wait: it says so, or cuts a connection that
     /// was just idle without a word.
     pub fn is_recovery_conflict(&self) -> bool {

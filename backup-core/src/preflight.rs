@@ -166,7 +166,7 @@ async fn look_at_ownership(
     let standing = Standing::noted(cluster.clone(), context).unwrap_or_else(|error| {
         let finding = Finding::warning_from_error("ownership-unread", "ownership", &error);
         findings.all.push(finding);
-        Standing::unread(cluster)
+        Standing::noted_here(cluster.clone(), context).unwrap_or_else(|_| Standing::unread(cluster))
     });
     let asked = refuse_if_overtaken(DOING, standing, &stores, context).await;
     findings

@@ -1,6 +1,6 @@
 //! Where what this machine must remember is kept.
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -72,9 +72,13 @@ pub(crate) fn open_locked(directory: &Path, what: &str, held: &str) -> Result<Fi
 /// Where it can't be made.
 pub(crate) fn make_for(what: &str, directory: &Path) -> Result<()> {
     make(directory).map_err(|cause| {
-        Error::new(Kind::Failed, format!("open {what} {}", directory.display()))
-            .because(cause)
-            .hint("run as a user that may write there, or name another place with STATE_DIRECTORY")
+        let hint = match cause.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "run as a user that may write there, or name another place with STATE_DIRECTORY"
+            }
+            _ => UNWRITABLE,
+        };
+        Error::new(Kind::Failed, format!("open {what} {}", directory.display())).because(cause).hint(hint)
     })
 }
 
@@ -88,17 +92,30 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     make(directory)?;
-    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().tempfile_in(directory)?;
+    // Whatever the umask is.
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(directory)?.sync_all()
 }
 
-/// Makes a directory for its owner alone where it is missing.
+/// Makes a directory for its owner alone where it is missing. Through root's usual place others may pass: they read there who owns
+/// the clusters. What is closed in it has a mode of its own.
 pub(crate) fn make(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    if directory.starts_with(MACHINE) && rustix::process::geteuid().is_root() {
+        let mode = fs::metadata(MACHINE)?.permissions().mode();
+        if mode & PASS != PASS {
+            fs::set_permissions(MACHINE, Permissions::from_mode((mode & 0o7777) | PASS))?;
+        }
+    }
+    Ok(())
 }
+
+/// That group and others may pass through a directory.
+const PASS: u32 = 0o011;
 
 #[cfg(test)]
 mod tests {

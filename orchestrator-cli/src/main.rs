@@ -32,6 +32,7 @@ use output::Output;
 use progress::{Progress, ProgressStyle};
 
 fn main() -> ExitCode {
+    keep_own_files_open();
     let words: Vec<PathBuf> = std::env::args_os().map(PathBuf::from).collect();
     let matches = Arguments::command().try_get_matches().unwrap_or_else(|error| refuse(&error, &words));
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -49,6 +50,13 @@ fn main() -> ExitCode {
     // Threads that still write find their work given up and remove what they began; a blocked pipe must not hold us.
     runtime.shutdown_timeout(Duration::from_secs(5));
     code
+}
+
+/// A umask may keep others from what is written, and not its owner: the next run has to read journals and notes.
+fn keep_own_files_open() {
+    let others = rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO;
+    let mask = rustix::process::umask(others);
+    rustix::process::umask(mask & others);
 }
 
 /// Ends with what is wrong with the arguments, and a tip where that is a known slip.

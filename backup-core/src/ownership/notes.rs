@@ -1,9 +1,8 @@
 //! What this machine has noted of the ownership of clusters.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +41,15 @@ impl Notes {
         Ok(Self::all(context)?.remove(&cluster.name).unwrap_or_else(|| Self::none(cluster)))
     }
 
+    /// Reads what this user has noted itself.
+    ///
+    /// # Errors
+    /// Where that can't be read.
+    pub fn load_own(cluster: &Cluster, context: &Context) -> Result<Self> {
+        let noted = path(context).map(|own| read(&own)).unwrap_or_else(|_| Ok(BTreeMap::new()))?.remove(&cluster.name);
+        Ok(noted.unwrap_or_else(|| Self::none(cluster)))
+    }
+
     /// All that is noted, by the clusters' names; what root has noted holds for whoever else runs this here.
     ///
     /// # Errors
@@ -68,9 +76,6 @@ impl Notes {
         let doing = || format!("note in {} who owns the cluster", path.display());
         let directory = state::directory(context)?;
         state::make(&directory).context(doing)?;
-        if directory == Path::new(state::MACHINE) {
-            fs::set_permissions(&directory, Permissions::from_mode(0o711)).context(doing)?;
-        }
         let lock = lock::open(&path.with_extension("lock")).context(doing)?;
         lock.lock().context(doing)?;
         let mut all = read(&path)?;
@@ -101,6 +106,12 @@ fn read(path: &Path) -> Result<BTreeMap<String, Notes>> {
             error.hint("delete the file; if this machine owns the cluster, `ownership claim` says so again")
         }),
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(cause) if cause.kind() == ErrorKind::PermissionDenied && path.starts_with(state::MACHINE) => {
+            let error = Error::new(Kind::Failed, doing()).because(cause);
+            // As it is made since others may read there; older versions kept all of it to root.
+            let place = state::MACHINE;
+            Err(error.hint(format!("let others pass, as root: chmod 711 {place}; what is secret in it stays closed")))
+        }
         Err(cause) => Err(cause).context(doing),
     }
 }

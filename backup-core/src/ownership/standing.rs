@@ -54,11 +54,22 @@ impl Standing {
     /// # Errors
     /// Where that can't be read.
     pub fn noted(cluster: Cluster, context: &Context) -> Result<Self> {
-        let notes = Notes::load(&cluster, context)?;
+        Ok(Self::of(cluster.clone(), Notes::load(&cluster, context)?))
+    }
+
+    /// The same where what root has noted is closed to this user, who goes on with its own notes and what it meets.
+    ///
+    /// # Errors
+    /// Where its own can't be read.
+    pub fn noted_here(cluster: Cluster, context: &Context) -> Result<Self> {
+        Ok(Self::of(cluster.clone(), Notes::load_own(&cluster, context)?))
+    }
+
+    fn of(cluster: Cluster, notes: Notes) -> Self {
         let noted = [(&notes.overtaken, "this machine's notes"), (&notes.claim, "this machine's own claim")];
         let noted = noted.into_iter().filter_map(|(claim, place)| Some((claim.clone()?, place.to_owned())));
         let met = noted.map(|(claim, place)| Met { claim, place }).collect();
-        Ok(Self { cluster, notes, met })
+        Self { cluster, notes, met }
     }
 
     /// Takes in what stands in stores. Gives those that could not be asked, with the reason.

@@ -9,8 +9,9 @@ pub(crate) mod golden;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -21,7 +22,7 @@ use sha2::{Digest, Sha256};
 use super::status::{Mark, Progress, Status};
 use super::step::StepId;
 use crate::finding::Finding;
-use crate::{Error, ErrorContext, Kind, Result, TOOL};
+use crate::{Error, ErrorContext, Kind, Result, TOOL, shell};
 
 /// The format that is written. Journals of [`TITLES`] are read and gone on with.
 const FORMAT: u32 = 2;
@@ -127,6 +128,8 @@ impl Journal {
         let directory = path.parent().unwrap_or(Path::new("."));
         let (check, line) = line_after("", head).context(doing)?;
         let mut file = tempfile::Builder::new().prefix(".journal.").tempfile_in(directory).context(doing)?;
+        // Whatever the umask is: the next run has to read it.
+        file.as_file().set_permissions(Permissions::from_mode(0o600)).context(doing)?;
         file.write_all(line.as_bytes()).context(doing)?;
         file.as_file().sync_all().context(doing)?;
         file.persist_noclobber(path).map_err(|error| match error.error.kind() {
@@ -164,8 +167,10 @@ impl Journal {
     fn read<P: Recipe>(path: &Path) -> Result<(Self, Head<P>, Option<u64>)> {
         let shown = path.display();
         let bytes = fs::read(path).map_err(|cause| {
+            let denied = cause.kind() == ErrorKind::PermissionDenied;
             let kind = if cause.kind() == ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
-            Error::new(kind, format!("read the journal {shown}")).because(cause)
+            let error = Error::new(kind, format!("read the journal {shown}")).because(cause);
+            if denied { error.hint(unreadable(path)) } else { error }
         })?;
         let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |end| end + 1);
         let (head, lines, check) = read(&bytes[..whole])
@@ -312,6 +317,13 @@ impl Journal {
         step.status = status;
         Ok(step)
     }
+}
+
+/// What to do about a journal that may not be read: it is this user's and was closed, or another one's.
+fn unreadable(path: &Path) -> String {
+    let own = fs::metadata(path).is_ok_and(|metadata| metadata.uid() == rustix::process::geteuid().as_raw());
+    let (word, chmod) = (shell::path(path), format!("chmod 600 {}", shell::path(path)));
+    if own { chmod } else { format!("it is another user's: run as that one, whom `stat -c %U {word}` names") }
 }
 
 /// A line after the one with the check `before`, and its own check.
