@@ -3,6 +3,7 @@
 mod cluster;
 mod places;
 mod scripts;
+mod stage;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,6 +19,7 @@ pub use cluster::Cluster;
 use fixtures::{Network, Postgres, forget_libpq};
 pub use places::{locales, reachable};
 pub use scripts::Scripts;
+pub use stage::{Stage, as_root, as_user, modes, names};
 use tempfile::TempDir;
 
 /// A directory with a `cluster.conf`, and a place for bundles.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Request;
-use crate::bundle::manifest::{Server, Source};
+use crate::bundle::manifest::{Lying, Server, Source};
 use crate::bundle::{FORMAT, FORMAT_OF_MONEY};
 use crate::cluster::hosts::own_addresses;
 use crate::component::postgres::DatabaseFacts;
@@ -21,6 +21,7 @@ pub(super) fn source(settings: &Settings, request: &Request, ready: &Ready, cont
         host: context.environment.host.clone(),
         cluster: settings.cluster.cluster_name.clone(),
         ownership: orchestrator.map(|orchestrator| orchestrator.standing.ownership()),
+        cluster_conf_lying: orchestrator.and_then(|_| Lying::of(&settings.cluster_conf)),
         cluster_conf: cluster_conf.filter(|path| path.to_str().is_some()),
         addresses: own_addresses(),
         ssh_port: orchestrator.map(|_| settings.remote.login.port),

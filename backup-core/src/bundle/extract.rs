@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -24,6 +24,9 @@ use crate::context::Context;
 use crate::event::Meter;
 use crate::finding::Finding;
 use crate::{Error, ErrorContext, Kind, Result};
+
+const SET_USER: u32 = 0o4000;
+const SET_GROUP: u32 = 0o2000;
 
 /// What was extracted.
 #[derive(Debug)]
@@ -286,11 +289,35 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
                 );
             }
         }
-        // Without privileges a set-uid bit would make the file run as somebody else than intended.
-        let mode = if rustix::process::geteuid().is_root() { head.mode } else { head.mode & 0o777 };
-        fs::set_permissions(target, Permissions::from_mode(mode))
-            .context(|| format!("set the mode of {}", target.display()))?;
+        self.set_mode(target, head).context(|| format!("set the mode of {}", target.display()))?;
         self.set_time(target, head)
+    }
+
+    /// A bit that lends the rights of its user or group would lend those of others, where that is another one here.
+    fn set_mode(&mut self, target: &Path, head: &Head) -> io::Result<()> {
+        let here = target.symlink_metadata()?;
+        let user = self.accounts.user_number(&head.user).or(u32::try_from(head.uid).ok());
+        let group = self.accounts.group_number(&head.group).or(u32::try_from(head.gid).ok());
+        let mut mode = head.mode;
+        if !rustix::process::geteuid().is_root() {
+            mode &= if user == Some(here.uid()) { 0o7777 } else { !SET_USER };
+            mode &= if group == Some(here.gid()) { 0o7777 } else { !SET_GROUP };
+        }
+        fs::set_permissions(target, Permissions::from_mode(mode))?;
+        let lacks = head.mode & !target.symlink_metadata()?.mode() & 0o7777;
+        for (bit, name, whose) in [(SET_USER, "setuid", "user"), (SET_GROUP, "setgid", "group")] {
+            if lacks & bit != 0 {
+                self.warn(
+                    "mode-not-set",
+                    target,
+                    &format!("its {name} bit is not set: it belongs to another {whose} here"),
+                );
+            }
+        }
+        if lacks & !(SET_USER | SET_GROUP) != 0 {
+            self.warn("mode-not-set", target, &format!("its mode {:o} could not be set", head.mode));
+        }
+        Ok(())
     }
 
     /// Whom an entry belongs to here: whoever has the names that it had, as tar does it, else the numbers.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::header::EntryKind;
 use super::name::BundleName;
+pub use super::origin::{Attributes, Lying, Ownership};
 use super::path;
 use crate::Result;
 use crate::finding::Finding;
@@ -90,6 +91,9 @@ pub struct Source {
     /// Where its `cluster.conf` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_conf: Option<PathBuf>,
+    /// How it lies there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_conf_lying: Option<Lying>,
     /// Who the cluster is, and the highest epoch of its ownership that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ownership: Option<Ownership>,
@@ -105,15 +109,6 @@ pub struct Source {
     /// The PostgreSQL server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<Server>,
-}
-
-/// What a bundle keeps of the ownership of its cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ownership {
-    /// The cluster's identity: 32 hexadecimal digits.
-    pub identity: String,
-    /// The highest epoch that was known; 0 where nobody has ever claimed the cluster.
-    pub epoch: u64,
 }
 
 /// A host of the cluster, as it was when the backup was made.

@@ -8,6 +8,7 @@ pub mod footer;
 pub mod header;
 pub mod manifest;
 pub mod name;
+mod origin;
 pub mod pack;
 pub mod path;
 pub mod reader;

@@ -31,6 +31,9 @@ pub(super) fn look(
         findings.all.extend(settings.and_then(|settings| conf_elsewhere(manifest, request, settings)));
     }
     let files = placements(manifest, &request.root, moment);
+    if request.is_in_place() {
+        findings.all.extend(named_by_link(manifest, &files));
+    }
     for file in &files {
         look_at(file, findings);
     }
@@ -42,6 +45,9 @@ pub(super) fn look(
 fn conf_elsewhere(manifest: &Manifest, request: &Request, settings: &Path) -> Option<Finding> {
     let place = manifest.source.cluster_conf.as_deref()?;
     let same = settings == place || settings.canonicalize().is_ok_and(|settings| settings == place);
+    // Of a link that led there more is said.
+    let named = manifest.source.cluster_conf_lying.as_ref().and_then(|lying| lying.named.as_deref());
+    let same = same || named == Some(settings);
     let message =
         format!("it is put at {}, where it was, and the settings read {}", place.display(), settings.display());
     let when = match request.accept_cluster {
@@ -50,6 +56,24 @@ fn conf_elsewhere(manifest: &Manifest, request: &Request, settings: &Path) -> Op
     };
     let hint = format!("{when}: cp --backup=numbered {} {}", shell::path(place), shell::path(settings));
     (!same).then(|| Finding::warning("cluster-conf-elsewhere", "cluster.conf", message).hint(hint))
+}
+
+/// That `cluster.conf` was reached through a link which does not come back, so that who names it as before finds nothing.
+fn named_by_link(manifest: &Manifest, files: &[Placement]) -> Option<Finding> {
+    let place = manifest.source.cluster_conf.as_deref()?;
+    let named = manifest.source.cluster_conf_lying.as_ref()?.named.as_deref()?;
+    let (directory, name) = (named.parent()?, named.file_name()?);
+    let leads = named.symlink_metadata().is_ok()
+        || directory.canonicalize().is_ok_and(|directory| directory.join(name) == place)
+        || files.iter().any(|file| named.starts_with(&file.place));
+    let message = format!(
+        "it was named {}, a link that leads to {}, and comes back there alone",
+        named.display(),
+        place.display()
+    );
+    let made = if directory.exists() { String::new() } else { format!("mkdir -p {} && ", shell::path(directory)) };
+    let hint = format!("after the restore: {made}ln -s {} {}", shell::path(place), shell::path(named));
+    (!leads).then(|| Finding::warning("cluster-conf-link", "cluster.conf", message).hint(hint))
 }
 
 fn look_at(file: &Placement, findings: &mut Findings) {

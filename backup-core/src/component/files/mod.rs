@@ -2,10 +2,12 @@
 
 mod along;
 mod capture;
+mod conf;
 mod movable;
 mod place;
 mod staging;
+mod system;
 
+pub(crate) use along::Staying;
 pub use capture::{Tree, capture};
 pub use place::{Placement, placements};
-pub(crate) use along::Staying;

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statfs, statx};
 use rustix::io::Errno;
 
-use super::place::{Placement, rename};
+use super::place::Placement;
+use super::system::rename;
 use crate::{Error, ErrorContext, Kind, Result, shell};
 
 /// What else can be done wherever files can't be put back.

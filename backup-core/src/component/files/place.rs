@@ -4,15 +4,15 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use super::capture::ROOT;
-use super::movable::advice;
+use super::conf;
 use super::staging::Staging;
+use super::system::{move_there, remove, rename};
 use crate::bundle::extract::{Pattern, extract};
 use crate::bundle::manifest::{Entry, Manifest};
 use crate::bundle::path;
@@ -114,18 +114,23 @@ impl Placement {
         let extract = || {
             let extracted =
                 extract(bundle, &[Pattern::exact(&self.entry)], &staging.path(), context, &Meter::default())?;
+            let mut warnings = extracted.warnings;
+            for warning in &mut warnings {
+                let (path, real) = (staging.path(), &self.staging);
+                warning.subject = warning.subject.replace(&*path.to_string_lossy(), &real.to_string_lossy());
+            }
             if self.entry == CLUSTER_CONF {
-                self.own(&staging.path().join(self.below(&bundle.manifest().name)?))?;
+                let (staged, manifest) = (self.below(&bundle.manifest().name)?, bundle.manifest());
+                let (staged, lying) = (staging.path().join(staged), manifest.source.cluster_conf_lying.as_ref());
+                if let (Some(lying), Some(made)) = (lying, self.missing.last()) {
+                    warnings.extend(conf::own_directory(made, lying)?);
+                }
+                warnings.extend(conf::own(&staged, &self.place, lying)?);
             }
             self.sync_staged(&staging)?;
-            Ok::<_, Error>(extracted.warnings)
+            Ok::<_, Error>(warnings)
         };
-        let mut warnings = extract().context(|| format!("write {}", self.staging.display()))?;
-        for warning in &mut warnings {
-            let (path, real) = (staging.path(), &self.staging);
-            warning.subject = warning.subject.replace(&*path.to_string_lossy(), &real.to_string_lossy());
-        }
-        Ok(warnings)
+        extract().context(|| format!("write {}", self.staging.display()))
     }
 
     /// Writes a `cluster.conf` beside its place, anew if it is there; `name` is of what it goes with, and `mode` is the one
@@ -146,7 +151,7 @@ impl Placement {
         };
         let doing = || format!("write {}", self.staging.display());
         write().context(doing)?;
-        self.own(&staged).context(doing)?;
+        conf::own(&staged, &self.place, None).context(doing)?;
         self.sync_staged(&staging).context(doing)
     }
 
@@ -155,23 +160,6 @@ impl Placement {
         staging.sync()?;
         let above = self.missing.iter().filter_map(|made| made.parent()).chain(self.staging.parent());
         above.map(File::open).try_for_each(|directory| directory?.sync_all()).context(|| "sync its directories".into())
-    }
-
-    /// The bundle knows only the content of `cluster.conf`, so the file belongs to whom the one before it belongs to, or
-    /// to the owner of its directory.
-    fn own(&self, staged: &Path) -> Result<()> {
-        let directory = self.place.parent().unwrap_or(Path::new("/"));
-        let model = fs::metadata(&self.place).or_else(|_| fs::metadata(directory));
-        let model = model.context(|| format!("look at {}", directory.display()))?;
-        let file = File::open(staged).context(|| format!("open {}", staged.display()))?;
-        if rustix::process::geteuid().is_root() {
-            fchown(&file, Some(model.uid()), Some(model.gid())).context(|| format!("give {}", staged.display()))?;
-        }
-        if model.is_file() {
-            let mode = file.set_permissions(model.permissions());
-            mode.context(|| format!("set the mode of {}", staged.display()))?;
-        }
-        Ok(())
     }
 
     /// Whether it has taken its place.
@@ -202,7 +190,7 @@ impl Placement {
             if let Some(before) = self.before.as_ref().filter(|before| before.symlink_metadata().is_err()) {
                 rename(&self.place, before)?;
             }
-            rename(&staged, &self.place).context(|| format!("put {} in its place", self.place.display()))?;
+            move_there(&staged, &self.place).context(|| format!("put {} in its place", self.place.display()))?;
         } else if !self.stands() {
             let error = Error::new(
                 Kind::Failed,
@@ -248,7 +236,7 @@ impl Placement {
             let staged = staging.path().join(self.below(bundle)?);
             let parent = staged.parent().unwrap_or(&staged);
             fs::create_dir_all(parent).context(|| format!("create {}", self.staging.display()))?;
-            rename(&self.place, &staged)?;
+            move_there(&self.place, &staged)?;
         }
         if let Some(before) = steps_back {
             rename(before, &self.place)?;
@@ -294,29 +282,6 @@ impl Placement {
         }
         self.discard()
     }
-}
-
-pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
-    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(|cause| {
-        let cause = io::Error::from(cause);
-        let (error, hint) =
-            (Error::new(Kind::Failed, format!("rename {} to {}", from.display(), to.display())), advice(&cause, from));
-        let error = error.because(cause);
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    })
-}
-
-/// Removes a file, or a directory with all below it, if it is there.
-fn remove(path: &Path) -> Result<()> {
-    let removed = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(_) => Ok(()),
-    };
-    removed.context(|| format!("remove {}", path.display()))
 }
 
 #[cfg(test)]
