@@ -151,6 +151,8 @@ pub(super) async fn look(
         let Some((occupant, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
         findings.all.extend(found);
         let [shadow, before] = ["restore", "before"].map(|infix| beside(name, infix, moment));
+        let admission = findings.keep("database", name, target.admission_finding(name, &shadow).await);
+        findings.all.extend(admission.flatten());
         match (source, occupant) {
             (Source::Pair(pair), Some(_)) => look_at_occupant(pair, name, target, findings).await,
             // No script says the name of its database.

@@ -117,6 +117,20 @@ async fn is_marked(connection: &Connection) -> Result<bool, tokio_postgres::Erro
     Ok(answer.iter().any(is))
 }
 
+/// Makes sure that the server would let its user into a database that it has not yet: who may come in is asked before what is there.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn try_admission(parameters: &Parameters) -> Result<()> {
+    for host in parameters.hosts()? {
+        match connect_to(parameters, &host).await {
+            Ok(_) | Err(Failure::NoDatabase(_)) => {}
+            Err(failure) => return Err(failure.into_error()),
+        }
+    }
+    Ok(())
+}
+
 async fn first(parameters: &Parameters) -> Result<(Connection, Parameters), Failure> {
     let hosts = parameters.hosts()?;
     let mut failure = None;
@@ -150,7 +164,7 @@ async fn connect_settled(parameters: &Parameters, host: &Host) -> Result<Connect
 enum Failure {
     /// The server does not know a setting, or the user may not change it.
     Setting(Error),
-    /// The server has no such database, or lets nobody into it.
+    /// The user was let in, and the server has no such database, or lets nobody into it.
     NoDatabase(Error),
     Other(Error),
 }

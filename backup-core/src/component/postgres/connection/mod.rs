@@ -12,7 +12,7 @@ mod query;
 mod service;
 mod tls;
 
-pub use connect::{Connection, connect, connect_first};
+pub use connect::{Connection, connect, connect_first, try_admission};
 pub use parameters::Parameters;
 pub(crate) use query::is_no_text;
 

@@ -2,6 +2,7 @@
 //!
 //! Everything here may be done again after it was cut off at any point.
 
+mod admission;
 mod archive;
 mod built;
 mod check;
