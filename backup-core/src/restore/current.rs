@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::journals::Journals;
+use super::journals::{Journals, has_ended};
 use super::ownership;
 use super::plan::Plan;
 use super::source::{PairFiles, Source};
@@ -86,6 +86,20 @@ impl Current {
         self.journal.progress()
     }
 
+    /// Makes sure that there is something to resume: a restore that was refused later has no journal, and this one is not meant.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] where its end was told.
+    pub fn check_unfinished(&self) -> Result<()> {
+        if self.progress() != Progress::Applied || !has_ended(&self.journal) {
+            return Ok(());
+        }
+        let (bundle, ended) = (&self.plan().bundle, self.journal.latest().format("%F %T UTC"));
+        let message = format!("nothing is unfinished: the last restore, of {bundle}, ended at {ended}");
+        let error = Error::new(Kind::NotFound, message);
+        Err(error.hint("a restore that was refused has changed nothing; once its cause is gone, begin it anew"))
+    }
+
     /// Goes on from where it stopped, be it at the very end.
     ///
     /// # Errors
@@ -95,6 +109,7 @@ impl Current {
             let error = Error::new(Kind::Unfinished, "resume the restore: its rollback has begun");
             return Err(error.hint("end it with `restore --rollback`"));
         }
+        self.check_unfinished()?;
         let Self { mut journal, head: Head { mut plan, created, .. }, _journals } = self;
         let (bundle, progress) = (plan.bundle.clone(), journal.progress());
         let failed = |error| failed(error, format!("resume the restore of {bundle}"), progress);
@@ -159,6 +174,7 @@ impl Current {
         let journal = &mut self.journal;
         let undone = async {
             let target = reach(&plan, 0, settings, context).await?;
+            end_remaining(&plan, target.as_ref()).await?;
             check_ways_back(&plan, target.as_ref(), journal).await?;
             undo(&steps(&work(plan.clone(), target, None, context)), journal, context).await
         };
@@ -174,7 +190,6 @@ impl Current {
             && let Err(error) = ownership::forget(shown, context)
         {
             warn("ownership-not-forgotten", &error);
-            end_remaining(&plan, target.as_ref()).await?;
         }
         // A journal that never began has nothing to undo and would stay unfinished for ever.
         if self.journal.progress() == Progress::Waiting
@@ -183,6 +198,14 @@ impl Current {
             warn("journal-not-removed", &error);
         }
         Ok(plan)
+    }
+}
+
+/// Nothing that was begun before may still come to light on the server once it is looked at.
+async fn end_remaining(plan: &Plan, target: Option<&Target>) -> Result<()> {
+    match target {
+        Some(target) => target.end_remaining(&plan.sessions()).await,
+        None => Ok(()),
     }
 }
 
@@ -199,14 +222,6 @@ pub(super) async fn check_ways_back(plan: &Plan, target: Option<&Target>, journa
         plan.files.iter().try_for_each(|file| file.check_way_back(&plan.bundle))?;
     }
     Ok(())
-}
-
-/// Nothing that was begun before may still come to light on the server once it is looked at.
-async fn end_remaining(plan: &Plan, target: Option<&Target>) -> Result<()> {
-    match target {
-        Some(target) => target.end_remaining(&plan.sessions()).await,
-        None => Ok(()),
-    }
 }
 
 /// An error that leaves a restore as it was: unfinished, or complete.
@@ -252,6 +267,7 @@ async fn reopen(plan: Plan, moved: Moved<'_>, settings: &RestoreSettings, contex
     }
     let written_by = source.archived_by();
     let target = reach(&plan, written_by, settings, context).await?;
+    end_remaining(&plan, target.as_ref()).await?;
     Ok(work(plan, target, Some(source), context))
 }
 
@@ -263,4 +279,3 @@ fn named(plan: &Plan) -> String {
         Some(conf) => format!("--sql {} --cluster-conf {}", name(&plan.file), name(conf)),
     }
 }
-    end_remaining(&plan, target.as_ref()).await?;

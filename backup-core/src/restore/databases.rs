@@ -204,6 +204,13 @@ async fn look_at_occupant(pair: &Pair, name: &str, target: &Target, findings: &m
         let hint = "look whether it is the right script, and the right database: --database names another one";
         findings.all.push(Finding::warning("script-of-another", name, message).hint(hint));
     }
+    let objects = findings.keep("database", name, target.large_objects_of(name).await).unwrap_or_default();
+    if objects > 0 && pair.script.large_objects == 0 {
+        let message = format!("it has {objects} large objects, and the script has none: they would be gone");
+        let hint =
+            "dump anew with --large-objects (--blobs before version 16), or without --no-large-objects and --schema";
+        findings.all.push(Finding::warning("large-objects-gone", name, message).hint(hint));
+    }
 }
 
 /// Refuses a name that the server has not, where it has nearly the same.

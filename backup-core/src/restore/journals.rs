@@ -12,6 +12,9 @@ const SUFFIX: &str = ".journal";
 /// Of one that another restore came after: it is never rolled back, also when the other one is forgotten.
 const SUPERSEDED: &str = ".superseded";
 
+/// Names the journal of the last restore whose end was told; the others of the directory are looked for by their names' ends.
+const ENDED: &str = ".ended";
+
 /// The directory of journals, locked against another restore on this machine.
 pub(super) struct Journals {
     directory: PathBuf,
@@ -100,6 +103,18 @@ impl Journals {
                 .hint("journals belong to the user who ran the restore, and go with `restore cleanup`")
         })
     }
+}
+
+/// Notes that a restore's end was told, so that nobody takes it for one that was asked for later.
+pub(super) fn note_end(journal: &Journal) -> Result<()> {
+    let (path, name) = (journal.path().with_file_name(ENDED), journal.path().file_name().unwrap_or_default());
+    state::write(&path, name.as_encoded_bytes()).context(|| format!("write {}", path.display()))
+}
+
+/// Whether it was.
+pub(super) fn has_ended(journal: &Journal) -> bool {
+    let noted = fs::read(journal.path().with_file_name(ENDED)).unwrap_or_default();
+    journal.path().file_name().is_some_and(|name| name.as_encoded_bytes() == noted)
 }
 
 /// Names of the bundles that unfinished restores on this machine are made of, running ones too, as far as this user may see

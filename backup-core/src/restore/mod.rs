@@ -231,6 +231,9 @@ async fn go_on(
     if let Err(error) = cluster::remember(&work.plan, context) {
         warnings.push(Finding::warning_from_error("hosts-not-kept", "hosts", &error));
     }
+    if let Err(error) = journals::note_end(&journal) {
+        warnings.push(Finding::warning_from_error("end-not-noted", "restore", &error));
+    }
     Ok(Outcome {
         bundle: work.plan.bundle.clone(),
         argument: work.plan.argument(),

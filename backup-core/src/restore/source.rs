@@ -235,7 +235,7 @@ fn place_of(
 }
 
 fn script_findings(pair: &Pair, shown: &str) -> Vec<Finding> {
-    let Contents { tables, counted, owners, .. } = &pair.script;
+    let Contents { tables, counted, owners, crlf, .. } = &pair.script;
     let rows: u64 = tables.iter().map(|table| table.rows).sum();
     let mut findings = Vec::new();
     if *counted {
@@ -246,6 +246,16 @@ fn script_findings(pair: &Pair, shown: &str) -> Vec<Finding> {
             "it is whole, but its rows can't be counted: they are inserted one by one, or names are not UTF-8";
         let hint = "look at the tables yourself after the restore, or dump without --inserts";
         findings.push(Finding::warning("script-not-counted", shown, message).hint(hint));
+    }
+    // Rows that are copied have line breaks of their own spelling.
+    if *crlf && !counted {
+        let message =
+            "its lines end in CR LF, as another system writes them: so would the lines of values with several";
+        let word = shell::word(shown);
+        let hint = format!(
+            "take them back first, if the dump was made without: sed 's/\\r$//' {word} > {word}.lf, and restore that"
+        );
+        findings.push(Finding::warning("script-crlf", shown, message).hint(hint));
     }
     if !owners {
         let message = "it does not say whom anything belongs to: all will be the superuser's, who restores it";

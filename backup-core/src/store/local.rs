@@ -28,6 +28,7 @@ const LOCK: &str = ".orchestrator-cli.lock";
 /// What a claim is called until it is there: a backup removes what is left of it.
 const CLAIM: &str = "orchestrator_backup_claim";
 const READ_ONLY: &str = "mount it so that it can be written, or name another place with --to";
+const FULL: &str = "make room there, or name another place with --to";
 const GRANT: &str = "give the user that runs the backup write permission there, or name another place with --to";
 
 /// A directory that keeps bundles, and where a file system must be mounted for it.
@@ -103,10 +104,12 @@ impl Directory {
     }
 
     fn unwritable(&self, cause: io::Error) -> Error {
-        let cause_kind = cause.kind();
-        let error = Error::new(Kind::Failed, format!("write to {}", self.0.display())).because(cause);
-        let read_only = cause_kind == io::ErrorKind::ReadOnlyFilesystem;
-        error.hint(if read_only { READ_ONLY } else { GRANT })
+        let hint = match cause.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => READ_ONLY,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FULL,
+            _ => GRANT,
+        };
+        Error::new(Kind::Failed, format!("write to {}", self.0.display())).because(cause).hint(hint)
     }
 
     /// Names and lengths of all files.

@@ -150,6 +150,7 @@ async fn resume(
     context: &Context,
 ) -> Result<ExitCode> {
     let current = restore::current(context)?;
+    current.check_unfinished()?;
     let complete = if current.progress() == Progress::Applied { "; it was complete already" } else { "" };
     output.note(&format!("resume the restore of {}, begun {}{complete}\n", current.plan().bundle, when(&current)));
     let moved = Moved {

@@ -1,6 +1,6 @@
 //! Content of large objects: scripts that `pg_dump` wrote, run in their order.
 
-use super::{Load, notes};
+use super::{Load, Target, notes};
 use crate::component::postgres::{large_objects, query_failed};
 use crate::{Error, Kind, Result};
 
@@ -41,5 +41,15 @@ impl Load {
             return Err(Error::new(Kind::Failed, message));
         }
         notes::note(&connection, NOTE).await
+    }
+}
+
+impl Target {
+    /// Number of large objects in database `name`.
+    ///
+    /// # Errors
+    /// Where it can't be connected to.
+    pub async fn large_objects_of(&self, name: &str) -> Result<u64> {
+        large_objects::count(&self.connect(name).await?).await
     }
 }

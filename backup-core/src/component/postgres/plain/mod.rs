@@ -61,6 +61,8 @@ pub(crate) struct Contents {
     pub(crate) tablespaces: BTreeSet<String>,
     /// Number of large objects.
     pub(crate) large_objects: u64,
+    /// Whether its lines end as other systems' do: values that are inserted with line breaks in them have such ones, too.
+    pub(crate) crlf: bool,
     /// Whether it makes schema public, which every new database has.
     pub(crate) makes_public: bool,
     /// What of it is not run.
@@ -118,7 +120,7 @@ pub(crate) fn read(script: ScriptFile, context: &Context, meter: &Meter) -> Resu
     let mut input = BufReader::with_capacity(PART, Hashed { text, whole: Sha256::new(), parts: Vec::new(), size: 0 });
     let mut reading = Reading::default();
     let mut line = Vec::new();
-    let mut counted = 0;
+    let (mut counted, mut crlf) = (0, false);
     loop {
         if context.cancel.is_cancelled() {
             return Err(Error::new(Kind::Interrupted, "interrupted before the script was read"));
@@ -133,6 +135,7 @@ pub(crate) fn read(script: ScriptFile, context: &Context, meter: &Meter) -> Resu
             let message = format!("a line of it is longer than {}", bytes(LINE));
             return Err(Error::new(Kind::Unsupported, message).hint(NOT_PG_DUMPS)).context(doing);
         }
+        crlf |= reading.copy.is_none() && line.starts_with(b"-- Dumped") && line.ends_with(b"\r\n");
         reading.take(&line).context(doing)?;
         let read = input.get_ref().size;
         // Whatever it is, it need not be read to its end.
@@ -147,7 +150,7 @@ pub(crate) fn read(script: ScriptFile, context: &Context, meter: &Meter) -> Resu
     let parts = parts.into_iter().map(|part| part.finalize().into()).collect();
     let sha256 = script.digest(Sha256Digest(whole.finalize().into()))?;
     let contents = reading.finish(script).context(doing)?;
-    Ok(Contents { sha256, parts, size, ..contents })
+    Ok(Contents { sha256, parts, size, crlf, ..contents })
 }
 
 fn not_pg_dumps() -> Error {

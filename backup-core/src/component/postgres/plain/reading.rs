@@ -257,6 +257,7 @@ impl Reading {
             extensions: self.extensions,
             tablespaces: self.tablespaces,
             large_objects: self.large_objects,
+            crlf: false,
             makes_public: self.makes_public,
             left_out: self.left_out,
             later: self.later.into(),
