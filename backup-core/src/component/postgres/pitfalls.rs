@@ -171,7 +171,8 @@ pub(super) fn without_greetings(said: &str) -> String {
     let kept = said.split_inclusive('\n').filter(|line| {
         let follows = ["DETAIL:", "HINT:"].iter().any(|label| line.starts_with(label));
         let is_collation = line.contains("WARNING:  database ") && line.contains(" collation version");
-        let is_setting = line.contains("WARNING:  invalid value for parameter ");
+        let of_settings = ["WARNING:  invalid value for parameter ", "WARNING:  permission denied to set "];
+        let is_setting = of_settings.iter().any(|start| line.contains(start));
         inside = is_collation || is_setting || (inside && follows);
         !inside
     });
@@ -185,7 +186,9 @@ mod tests {
     #[test]
     fn only_what_every_connection_is_told_is_left_out() {
         let said = "WARNING:  database \"a\" has a collation version mismatch\nDETAIL:  The database was created\n\
-            HINT:  Rebuild all\nWARNING:  invalid value for parameter \"default_tablespace\": \"a\"\nDETAIL:  none\npg_dump: warning: another\nHINT:  its own\nWARNING:  database \"a\" has no actual collation version, but\n";
+            HINT:  Rebuild all\nWARNING:  invalid value for parameter \"default_tablespace\": \"a\"\nDETAIL:  none\n\
+            WARNING:  permission denied to set role \"a\"\npg_dump: warning: another\nHINT:  its own\n\
+            WARNING:  database \"a\" has no actual collation version, but\n";
         assert_eq!(without_greetings(said), "pg_dump: warning: another\nHINT:  its own");
     }
 }
