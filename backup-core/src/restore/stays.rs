@@ -72,7 +72,7 @@ async fn servers(settings: &RestoreSettings, target: Option<&Target>, context: &
         Some(target) => connect(&target.parameters).await?,
         None => {
             let parameters = settings.connection.parameters(&context.environment)?;
-            connect_first(&parameters.with_database(administrative(std::iter::empty()))).await?.0
+            connect_first(&parameters, administrative(std::iter::empty())).await?.0
         }
     };
     directories(&connection).await
