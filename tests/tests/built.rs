@@ -367,17 +367,15 @@ fn rows_that_no_server_takes_are_left_out_where_the_operator_says_so() {
     );
     server.sql(
         "refusing",
-        &format!(
-            "CREATE FUNCTION helper(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)'; \
-             CREATE FUNCTION norm(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN helper($1); END'; \
-             CREATE TABLE a (t text PRIMARY KEY, n text GENERATED ALWAYS AS (norm(t)) STORED); INSERT INTO a VALUES ('hunter2'); \
-             CREATE TABLE \"B b\" (t text, n text CHECK (norm(t) = n)); INSERT INTO \"B b\" VALUES ('X', 'x'), ('Y', 'y'); \
-             CREATE TABLE kept (x int, a text REFERENCES a); INSERT INTO kept VALUES (1, 'hunter2'); \
-             CREATE FUNCTION pk(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 % 2'; \
-             CREATE TABLE p (a int) PARTITION BY LIST (pk(a)); CREATE TABLE p0 PARTITION OF p FOR VALUES IN (0); \
-             CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p VALUES (1), (2), (3); \
-             CREATE OR REPLACE FUNCTION pk(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT ($1 + 1) % 2'"
-        ),
+        "CREATE FUNCTION helper(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)'; \
+         CREATE FUNCTION norm(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN helper($1); END'; \
+         CREATE TABLE a (t text PRIMARY KEY, n text GENERATED ALWAYS AS (norm(t)) STORED); INSERT INTO a VALUES ('hunter2'); \
+         CREATE TABLE \"B b\" (t text, n text CHECK (norm(t) = n)); INSERT INTO \"B b\" VALUES ('X', 'x'), ('Y', 'y'); \
+         CREATE TABLE kept (x int, a text REFERENCES a); INSERT INTO kept VALUES (1, 'hunter2'); \
+         CREATE FUNCTION pk(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 % 2'; \
+         CREATE TABLE p (a int) PARTITION BY LIST (pk(a)); CREATE TABLE p0 PARTITION OF p FOR VALUES IN (0); \
+         CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p VALUES (1), (2), (3); \
+         CREATE OR REPLACE FUNCTION pk(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT ($1 + 1) % 2'",
     );
     let bundle = place.make_bundle_of(&server);
     let output = place.restore_all(&server, &bundle, &["--database", "latin", "--accept-missing", "t"]);
