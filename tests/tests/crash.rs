@@ -313,8 +313,8 @@ fn a_journal_of_the_first_format_is_resumed_and_rolled_back() {
 #[test]
 fn a_journal_of_other_steps_is_refused_by_name_and_changes_nothing() {
     let stage = Stage::new(From::Bundle);
-    let whole = stage.run(0, "restore");
-    assert!(whole.status.success(), "{}", describe(&whole));
+    // One whose end was not told yet can be resumed and rolled back.
+    stage.kill_at(stage.marks);
     let swapped = stage.state();
     let written = stage.journal();
     let refused = |expected: &str| {
