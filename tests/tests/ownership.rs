@@ -228,8 +228,8 @@ fn a_way_back_leads_back_for_the_ownership_too() {
     let old = all.backup(A);
     good(all.restore(B, &old));
     assert_eq!(all.json(B, &["deploy", "--yes"])["state"], "deployed");
-    // To go on with a restore that was complete changes nothing.
-    good(all.run(B, &["restore", "--resume"]));
+    // There is nothing to go on with in a restore that was complete.
+    assert_eq!(all.run(B, &["restore", "--resume"]).status.code(), Some(10));
     let newest = all.backup(B);
     refuses(&all.run(A, &["backup"]), &["epoch 1"]);
     // A part that is brought back takes nobody's place, and what is rolled back never took it.
