@@ -34,12 +34,12 @@ fn left(directory: &Path) -> Vec<PathBuf> {
     fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path()).collect()
 }
 
-/// Servers that run below a directory.
+/// Servers that run below a directory; what is about to become one, under another program's name, is none yet.
 fn servers(directory: &Path) -> String {
     let mut pgrep = Command::new("pgrep");
     forget_libpq(&mut pgrep);
     let output: Output =
-        pgrep.args(["-f", &format!("postgres .*{}", directory.display())]).output().expect("pgrep runs");
+        pgrep.args(["-f", &format!("^[^ ]*/postgres .*{}", directory.display())]).output().expect("pgrep runs");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
