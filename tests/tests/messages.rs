@@ -199,7 +199,7 @@ fn a_restore_writes_no_secret_anywhere() {
     server.sql(
         "broken",
         "CREATE FUNCTION ok(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT true'; CREATE TABLE t (a text CHECK (ok(a))); \
-         INSERT INTO t VALUES ('hush-hush'); CREATE OR REPLACE FUNCTION ok(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT false'",
+         INSERT INTO t VALUES ('hush-hush'); CREATE OR REPLACE FUNCTION ok(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1::int > 0'",
     );
     let place = Workplace::default();
     watch_programs(&place, &server);
@@ -232,14 +232,14 @@ fn a_restore_writes_no_secret_anywhere() {
     run(&["show", &bundle, "--json", "--entries"], "source.toml", &[0]);
     run(&["diff", &bundle, "--rows", "--json"], "source.toml", &[0]);
     let drilled = run(&["drill", &bundle, "--in", &inside.path().display().to_string()], "drill.toml", &[1, 3]);
-    assert!(drilled.contains("check constraint"), "{drilled}");
+    assert!(drilled.contains("invalid input syntax"), "{drilled}");
     let restore = ["restore", "--only", "databases", "--yes", "--file", &bundle];
     let with = |more: &[&'static str]| [&restore[..], more].concat();
     for more in [&["--dry-run"][..], &["--dry-run", "--json"]] {
         run(&with(more), "target.toml", &[0, 3]);
     }
     let refused = run(&with(&[]), "target.toml", &[14]);
-    assert!(refused.contains("violates check constraint"), "{refused}");
+    assert!(refused.contains("invalid input syntax"), "{refused}");
     run(&["restore", "--resume", "--json"], "target.toml", &[14]);
     run(&["status", "--json"], "target.toml", &[0, 13]);
     run(&["restore", "--rollback", "--yes", "--file", &bundle], "target.toml", &[0]);
