@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bundle::manifest::{Entry, Host, Manifest, Sha256Digest, number_chunks};
+use crate::bundle::digest::Sha256Digest;
+use crate::bundle::manifest::{Entry, Host, Manifest, number_chunks};
 use crate::bundle::name::{BundleName, FileName};
 use crate::bundle::pack::cores;
 use crate::bundle::writer::{Tail, Writer};

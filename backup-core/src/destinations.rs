@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::fs::statvfs;
 use sha2::{Digest, Sha256};
 
-use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::finding::{Finding, bytes};
 use crate::store::{Address, Store, Upload};

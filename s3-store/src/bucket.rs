@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, MultipartUpload, ObjectLockEnabled,
 };
 use backup_core::Result;
-use backup_core::bundle::manifest::Sha256Digest;
+use backup_core::bundle::digest::Sha256Digest;
 use backup_core::bundle::name::FileName;
 use backup_core::store::{Leftover, S3Address, S3Options, Stored, bundles};
 use base64::Engine as _;

@@ -1,7 +1,7 @@
 //! The end of an upload: the bundle appears, unless its name was taken, and is held against what was sent and asked for.
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use backup_core::bundle::manifest::Sha256Digest;
+use backup_core::bundle::digest::Sha256Digest;
 use backup_core::bundle::name::FileName;
 use backup_core::finding::Finding;
 use backup_core::store::{DIGEST, Published, digest_line, exists};

@@ -1,7 +1,7 @@
 //! How an upload gets a name that nobody has or will have, on servers that heed conditions and on others.
 
 use aws_sdk_s3::types::CompletedPart;
-use backup_core::bundle::manifest::Sha256Digest;
+use backup_core::bundle::digest::Sha256Digest;
 use backup_core::store::exists;
 use backup_core::{Error, Kind, Result};
 use bytes::Bytes;

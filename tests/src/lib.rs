@@ -19,6 +19,7 @@ pub use cluster::Cluster;
 use fixtures::{Network, Postgres, forget_libpq};
 pub use places::{locales, reachable};
 pub use scripts::Scripts;
+use serde_json::Value;
 pub use stage::{Stage, as_root, as_user, modes, names};
 use tempfile::TempDir;
 
@@ -256,6 +257,15 @@ pub fn last_line(output: &Output) -> String {
 pub fn describe(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr))
+}
+
+/// Warnings of a restore with `--json`, as code, subject and hint.
+pub fn warnings(output: &Output) -> Vec<[String; 3]> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let document: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{}", describe(output)));
+    let list = document["result"]["warnings"].as_array().expect("a list").clone();
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    list.iter().map(|finding| ["code", "subject", "hint"].map(|key| text(finding, key))).collect()
 }
 
 /// A command in the network with the environment of another one.

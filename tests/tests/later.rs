@@ -5,20 +5,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use fixtures::{Installation, Postgres, forget_libpq, installations};
-use serde_json::Value;
-use system_tests::{Scripts, Workplace, describe, last_line};
+use system_tests::{Scripts, Workplace, describe, last_line, warnings};
 
 /// A value that stands in rows, and must stand in no message.
 const SECRET: &str = "hunter2";
-
-/// Warnings of a restore, as code, subject and hint.
-fn warnings(output: &Output) -> Vec<[String; 3]> {
-    let text = String::from_utf8_lossy(&output.stdout);
-    let document: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{}", describe(output)));
-    let list = document["result"]["warnings"].as_array().expect("a list").clone();
-    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-    list.iter().map(|finding| ["code", "subject", "hint"].map(|key| text(finding, key))).collect()
-}
 
 /// Restores a script into a database, for its warnings.
 fn restore(stage: &Scripts, script: &str, database: &str) -> Output {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use backup_core::bundle::manifest::Sha256Digest;
+use backup_core::bundle::digest::Sha256Digest;
 use backup_core::bundle::name::FileName;
 use backup_core::cluster::secret::Secret;
 use backup_core::context::Environment;

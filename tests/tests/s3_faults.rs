@@ -5,7 +5,7 @@ use std::io::Write;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use backup_core::bundle::manifest::Sha256Digest;
+use backup_core::bundle::digest::Sha256Digest;
 use backup_core::bundle::name::FileName;
 use backup_core::cluster::secret::Secret;
 use backup_core::context::Environment;

@@ -1,47 +1,21 @@
 //! The manifest: every entry's size, digest and place, every table's row count, where it all came from.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use super::digest::Sha256Digest;
 use super::header::EntryKind;
 use super::name::BundleName;
 pub use super::origin::{Attributes, Lying, Ownership};
 use super::path;
-use crate::Result;
 use crate::finding::Finding;
 
 /// Path of the manifest inside the bundle's directory.
 pub const PATH: &str = "manifest.json";
-
-/// A SHA-256 digest, in hexadecimal as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sha256Digest(pub [u8; 32]);
-
-impl fmt::Display for Sha256Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl Serialize for Sha256Digest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Sha256Digest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let mut digest = [0; 32];
-        hex::decode_to_slice(text, &mut digest).map_err(serde::de::Error::custom)?;
-        Ok(Self(digest))
-    }
-}
 
 /// The whole of `manifest.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

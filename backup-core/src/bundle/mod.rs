@@ -3,6 +3,7 @@
 //! `docs/bundle-format.md` is the specification; these modules follow it section by section.
 
 pub mod block;
+pub mod digest;
 pub mod extract;
 pub mod footer;
 pub mod header;

@@ -7,9 +7,10 @@ use std::os::unix::fs::FileExt;
 use sha2::{Digest, Sha256};
 
 use super::block::{self, BlockError, Decoder};
+use super::digest::Sha256Digest;
 use super::footer::{self, Footer};
 use super::header::{EntryKind, Head, RECORD};
-use super::manifest::{self, Entry, Manifest, Sha256Digest, described};
+use super::manifest::{self, Entry, Manifest, described};
 use super::name::BundleName;
 use super::pack::cores;
 use super::{FORMAT, FORMAT_OF_MONEY, path, rules};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
 
-use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::{BundleName, FileName, ORCHESTRATOR};
 use crate::bundle::reader::{Bundle, OpenBundle};
 use crate::encryption::{Decrypted, Identities, is_encrypted};

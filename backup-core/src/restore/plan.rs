@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Shown, format_1, steps};
-use crate::bundle::manifest::{Host, Sha256Digest};
+use crate::bundle::digest::Sha256Digest;
+use crate::bundle::manifest::Host;
 use crate::bundle::name::FileName;
 use crate::component::files::Placement;
 use crate::component::postgres::Names;

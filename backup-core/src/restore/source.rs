@@ -11,9 +11,8 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::{Component, Request};
-use crate::bundle::manifest::{
-    Database, Extension, Locale, Manifest, Server, Sha256Digest, Snapshot, Source as From, major,
-};
+use crate::bundle::digest::Sha256Digest;
+use crate::bundle::manifest::{Database, Extension, Locale, Manifest, Server, Snapshot, Source as From, major};
 use crate::bundle::name::renamed;
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;

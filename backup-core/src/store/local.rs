@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 
 use super::{BESIDE, ClaimName, DIGEST, Leftover, PART, Published, Store, Stored, Upload};
 use super::{astray, bundles, claims, digest_line, exists, is_part, is_taken, may_be_renamed, open_file, trial};
-use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::cluster::agent::quoted;

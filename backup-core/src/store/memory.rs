@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::{
     BESIDE, ClaimName, DIGEST, Leftover, Published, Store, Stored, Upload, bundles, digest_line, exists, is_taken,
 };
-use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::finding::Finding;

@@ -30,7 +30,7 @@ pub use memory::Memory;
 pub use options::{Retention, RetentionMode, S3Options, ServerEncryption, SftpOptions, StoreSettings};
 pub use sftp::Sftp;
 
-use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::{FileName, begins_with_name};
 use crate::bundle::reader::ReadAt;
 use crate::cluster::agent::quoted;

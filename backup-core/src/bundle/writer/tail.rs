@@ -8,9 +8,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::super::block::{CONTENT, Encoder};
+use super::super::digest::Sha256Digest;
 use super::super::footer::{self, Footer};
 use super::super::header::{Head, RECORD};
-use super::super::manifest::{self, Entry, Manifest, Sha256Digest, described};
+use super::super::manifest::{self, Entry, Manifest, described};
 use super::super::name::BundleName;
 use super::super::pack::Packed;
 use super::super::{path, rules};

@@ -295,10 +295,10 @@ mod tests {
             kind: Default::default(),
             link: None,
             size: 0,
-            sha256: crate::bundle::manifest::Sha256Digest([0; 32]),
+            sha256: crate::bundle::digest::Sha256Digest([0; 32]),
             offset: 0,
             stored: 0,
-            stored_sha256: crate::bundle::manifest::Sha256Digest([0; 32]),
+            stored_sha256: crate::bundle::digest::Sha256Digest([0; 32]),
             chunk: None,
         };
         let entries = ["files/a", "files/a/b", "files/a-c", "files/a/b/c", "files/d/e", "files/ab"].map(entry);

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::Sftp;
 use super::connect::{ANSWER, Connection};
 use super::trial::{cannot_sync, not_synced};
-use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::finding::Finding;
 use crate::store::{DIGEST, Published, Upload, digest_line, exists};

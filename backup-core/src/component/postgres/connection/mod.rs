@@ -6,6 +6,7 @@
 
 mod connect;
 mod conninfo;
+mod keywords;
 mod parameters;
 mod passfile;
 mod query;

@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use sha2::{Digest, Sha256};
 
-use crate::bundle::manifest::{Sha256Digest, Table};
+use crate::bundle::digest::Sha256Digest;
+use crate::bundle::manifest::Table;
 use crate::event::Meter;
 use crate::finding::bytes;
 use crate::{Context, Error, ErrorContext, Kind, Result};

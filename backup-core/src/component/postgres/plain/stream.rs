@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::runtime::Handle;
 
 use super::seen::Seen;
-use crate::bundle::manifest::Sha256Digest;
+use crate::bundle::digest::Sha256Digest;
 use crate::component::postgres::command::{Running, start};
 use crate::component::postgres::tools::{self, Tools, know_restrict};
 use crate::context::Environment;
