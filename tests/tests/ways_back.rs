@@ -82,9 +82,9 @@ fn what_fails_after_a_complete_restore_leaves_it_complete() {
     stage.restore(&stage.target);
     let bundle = stage.bundle.display().to_string();
     let other = Postgres::start();
-    for arguments in [&["--rollback", "--yes", "--file", &bundle][..], &["--resume"]] {
-        let output = stage.run(&other, arguments);
-        stage.assert_ends(&output, 13, "refused: nothing was changed");
+    // A complete restore is not gone on with, on whatever server.
+    for (arguments, code) in [(&["--rollback", "--yes", "--file", &bundle][..], 13), (&["--resume"], 10)] {
+        stage.assert_ends(&stage.run(&other, arguments), code, "refused: nothing was changed");
     }
     let mut gone = stage.place.restore(&other, &["cleanup", "--yes"]);
     let gone = gone.env("PGHOST", "/nowhere").output().expect("it runs");
