@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::authenticity::Signing;
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::{Entry, Host, Manifest, number_chunks};
 use crate::bundle::name::{BundleName, FileName};
@@ -75,6 +76,12 @@ pub struct Outcome {
     pub length: u64,
     /// SHA-256 of the bundle.
     pub sha256: Sha256Digest,
+    /// Digest of its manifest, which signatures are of; none where another machine of an earlier version made it.
+    #[serde(default)]
+    pub manifest_sha256: Option<Sha256Digest>,
+    /// Its signature, where a key is set up.
+    #[serde(default)]
+    pub signature: Option<String>,
     /// Bytes of content in it.
     pub content: u64,
     /// Rows in it.
@@ -94,7 +101,8 @@ impl Outcome {
     /// What the journal of runs keeps of it.
     pub(crate) fn part(&self, series: &Series) -> Part {
         let (bundle, length) = (Some(self.name.clone()), Some(self.length));
-        Part { bundle, length, published: self.published.clone(), ..Part::of(series) }
+        let manifest_sha256 = self.manifest_sha256;
+        Part { bundle, length, manifest_sha256, published: self.published.clone(), ..Part::of(series) }
     }
 }
 
@@ -183,7 +191,7 @@ pub async fn run_and_prune(
         let mut outcome = Box::pin(run(settings, request, stream, context)).await?;
         let mut pruned = Vec::new();
         if !keep_all && !request.is_partial() {
-            let (deleted, found) = prune_after(&request.series, &outcome.name, &places, settings, context).await;
+            let (deleted, found) = prune_after(&request.series, &outcome, &places, settings, context).await;
             pruned = deleted;
             outcome.warnings.extend(found);
         }
@@ -203,6 +211,8 @@ fn report(series: &Series, outcome: &Outcome) -> Report {
 /// A bundle that lacks its manifest and its name.
 struct Complete {
     manifest: Manifest,
+    file: FileName,
+    signing: Signing,
     tail: Tail<Envelope<Destinations>>,
     _ticker: Ticker,
 }
@@ -242,8 +252,9 @@ async fn fill(
             }
         }))
     };
+    let file = FileName { bundle: name.clone(), encrypted: !recipients.is_empty() };
     let sink = {
-        let name = FileName { bundle: name.clone(), encrypted: !recipients.is_empty() };
+        let name = file.clone();
         let (destinations, refused) = (ready.destinations.clone(), ready.refused.clone());
         blocking(move || Destinations::begin(&destinations, refused, stream, &name)).await?
     };
@@ -290,7 +301,7 @@ async fn fill(
         entries: std::mem::take(&mut tail.entries),
     };
     abandon.disarm();
-    Ok(Complete { manifest, tail, _ticker: ticker })
+    Ok(Complete { manifest, file, signing: settings.access.signing.clone(), tail, _ticker: ticker })
 }
 
 fn name(series: &Series, context: &Context) -> Result<BundleName> {
@@ -302,14 +313,35 @@ fn name(series: &Series, context: &Context) -> Result<BundleName> {
 impl Complete {
     async fn publish(self, context: &Context) -> Result<Outcome> {
         context.phase("publish");
-        let Self { manifest, tail, _ticker } = self;
+        let Self { manifest, file, signing, tail, _ticker } = self;
         let (name, mut warnings, needs) = (manifest.name.clone(), manifest.warnings.clone(), manifest.needs.clone());
         let (content, rows) = (manifest.content(), manifest.rows());
-        let delivered = blocking(move || tail.seal(&manifest)?.sink.finish()?.publish()).await?;
+        let work = move || {
+            let sealed = tail.seal(&manifest)?;
+            let signature = signing.sign_bundle(&sealed.manifest)?;
+            let beside = signature.as_deref().map(|signature| (&file, signature));
+            let delivered = sealed.sink.finish()?.publish(beside)?;
+            Ok((delivered, sealed.manifest, signature))
+        };
+        let (delivered, manifest_sha256, signature) = blocking(work).await?;
         let Delivered { published, failed, warnings: found, length, digest: sha256 } = delivered;
+        let signature = signature.and_then(|signature| String::from_utf8(signature).ok());
+        let manifest_sha256 = Some(manifest_sha256);
         found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
         warnings.extend(found);
-        Ok(Outcome { name, published, failed, length, sha256, content, rows, warnings, needs })
+        Ok(Outcome {
+            name,
+            published,
+            failed,
+            length,
+            sha256,
+            manifest_sha256,
+            signature,
+            content,
+            rows,
+            warnings,
+            needs,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! progress and cancellation enter through one [`context::Context`].
 
 mod accounts;
+pub mod authenticity;
 pub mod backup;
 pub mod bundle;
 pub mod catalog;

@@ -101,6 +101,7 @@ pub async fn preflight(
     }
     needs.extend(sealed::of_encryption(recipients));
     findings.all.extend(needs.iter().cloned());
+    findings.keep("signing-key", "signing key", settings.access.signing.check());
     findings.all.extend(look_at_secrecy(&destinations, recipients));
     let error = findings.refusal();
     let ready = match (postgres, orchestrator.is_some() == whole, error) {

@@ -1,6 +1,7 @@
 //! Helpers of the system tests: the command under test in a directory of its own.
 
 mod cluster;
+mod crafted;
 mod places;
 mod scripts;
 mod stage;
@@ -16,6 +17,7 @@ use backup_core::bundle::manifest::{Entry, Manifest, Source};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
 pub use cluster::Cluster;
+pub use crafted::{Crafted, craft, forge_drill, of_cluster};
 use fixtures::{Network, Postgres, forget_libpq};
 pub use places::{locales, reachable};
 pub use scripts::Scripts;

@@ -56,7 +56,7 @@ pub(super) async fn back_up(
         };
         if let (Fate::Made(outcome), false) = (&done.fate, request.keep_all) {
             let to = rule::places(role, settings.bucket.as_ref(), &directory(&settings), false);
-            let (pruned, warnings) = prune_after(&done.series, &outcome.name, &to, &settings, context).await;
+            let (pruned, warnings) = prune_after(&done.series, outcome, &to, &settings, context).await;
             done.pruned = pruned;
             done.warnings.extend(warnings);
         }

@@ -12,6 +12,7 @@ use super::plan::Plan;
 use super::source::{Source, look_at_bundle};
 use super::steps::{self, steps};
 use super::{KIND, Request, work};
+use crate::authenticity::Origin;
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::Server;
 use crate::bundle::name::timestamp;
@@ -33,6 +34,9 @@ pub struct Drill {
     pub bundle: String,
     /// Digest of its manifest, which tells it from another one of this name.
     pub manifest_sha256: Sha256Digest,
+    /// Who made the bundle, as far as could be told; no record says it, which anybody could have written.
+    #[serde(skip)]
+    pub origin: Origin,
     /// When the drill began.
     pub time: DateTime<Utc>,
     /// From the first look at the bundle until the databases had their names.
@@ -105,7 +109,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let begun = context.now();
     let mut findings = Findings::default();
     let bundle = look_at_bundle(file, &settings.access, &mut findings, context).await;
-    let bundle = match (findings.refusal(), bundle) {
+    let (bundle, origin) = match (findings.refusal(), bundle) {
         (Some(error), _) => return Err(error),
         (None, Some(bundle)) => bundle,
         (None, None) => return Err(Error::new(Kind::Failed, format!("open {}", file.display()))),
@@ -118,6 +122,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let mut drill = Drill {
         bundle: manifest.name.clone(),
         manifest_sha256: source.sha256(),
+        origin,
         time: begun,
         seconds: 0.0,
         postgres: tools.version.clone(),

@@ -26,7 +26,12 @@ impl Runs {
     /// # Errors
     /// Where there is no place for it.
     pub fn of(context: &Context) -> Result<Self> {
-        state::directory(context).map(|directory| Self(directory.join("runs.json")))
+        state::directory(context).map(|directory| Self::at(&directory))
+    }
+
+    /// The journal in another state directory.
+    pub(crate) fn at(directory: &Path) -> Self {
+        Self(directory.join("runs.json"))
     }
 
     /// Its file, which need not exist.

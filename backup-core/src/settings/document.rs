@@ -31,6 +31,7 @@ pub(super) struct Document {
     pub(super) files: Vec<FilesTable>,
     pub(super) stores: Vec<StoreTable>,
     pub(super) encryption: EncryptionTable,
+    pub(super) signing: SigningTable,
     pub(super) backup: BackupTable,
     pub(super) retention: Option<Policy>,
     pub(super) restore: RestoreTable,
@@ -127,6 +128,14 @@ pub(super) struct StoreTable {
 pub(super) struct EncryptionTable {
     pub(super) recipients: Vec<String>,
     pub(super) identities: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SigningTable {
+    pub(super) key: Option<PathBuf>,
+    pub(super) trusted: BTreeMap<String, String>,
+    pub(super) required: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

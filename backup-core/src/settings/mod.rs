@@ -138,6 +138,8 @@ pub fn received(text: Option<&str>, cluster_conf: &str) -> Result<Settings> {
     // Whoever sends them has read these, and sends what stands there.
     document.encryption.recipients.clear();
     document.encryption.identities.clear();
+    // The key is of the machine that sends them.
+    document.signing.key = None;
     assemble(document, directory.join(from), cluster_conf.into())
 }
 

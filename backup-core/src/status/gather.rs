@@ -6,6 +6,7 @@ use chrono::{DateTime, Local, TimeDelta, Utc};
 use rustix::fs::statvfs;
 
 use super::{Good, InStore, JobState, LastDrill, Status, StoreState, judge};
+use crate::authenticity::{Knowledge, Origin};
 use crate::bundle::name::BundleName;
 use crate::catalog::{self, Cache, Listed, Series};
 use crate::cluster::hosts::own_addresses;
@@ -41,7 +42,14 @@ pub async fn look(settings: &Settings, begun: &[Job], context: &Context) -> Resu
     let partial = partial(&runs);
     // Where there is no cluster.conf yet, every bundle is worth knowing of.
     let of_cluster = (!settings.cluster_conf_bytes.is_empty()).then_some(cluster.as_str());
-    let known = Known { cluster: of_cluster, identities: &identities, partial: &partial, servers: &servers };
+    let knowledge = Knowledge::of(&settings.access.signing, context);
+    let known = Known {
+        cluster: of_cluster,
+        identities: &identities,
+        knowledge: &knowledge,
+        partial: &partial,
+        servers: &servers,
+    };
     let looked = wanted.iter().map(|(address, series)| one(address, series, &known, settings, context));
     let looked = context.until_cancelled(async { Ok(futures_util::future::join_all(looked).await) }).await?;
     let (mut series, mut stores) = (Vec::new(), Vec::new());
@@ -89,6 +97,12 @@ impl Servers {
     fn with(&self, series: &Series) -> usize {
         self.all.iter().filter(|server| server.all_series().any(|other| other == *series)).count()
     }
+
+    /// Whether another machine than this one makes bundles of a series, so that no journal here has all of them.
+    fn others_make(&self, series: &Series) -> bool {
+        self.with(series)
+            > usize::from(self.here.as_ref().is_some_and(|here| here.all_series().any(|own| own == *series)))
+    }
 }
 
 /// The stores that are looked at, and the series that each should have.
@@ -128,6 +142,7 @@ fn on_their_servers(settings: &Settings, servers: &Servers, runs: &[Run]) -> Vec
         outlives: servers.with(&series) > 1,
         series,
         bundles: Vec::new(),
+        unknown: Vec::new(),
         bad: 0,
         drill: None,
     };
@@ -140,6 +155,7 @@ fn on_their_servers(settings: &Settings, servers: &Servers, runs: &[Run]) -> Vec
                 file: format!("{name}.tgz"),
                 created: name.time(),
                 length: part.length.unwrap_or(0),
+                origin: Origin::MadeHere,
             });
         }
     }
@@ -151,6 +167,7 @@ struct Known<'k> {
     /// None where nothing says whose they should be.
     cluster: Option<&'k str>,
     identities: &'k Identities,
+    knowledge: &'k Knowledge,
     /// Names of bundles that have some databases alone; an encrypted one does not say so itself.
     partial: &'k BTreeSet<&'k str>,
     servers: &'k Servers,
@@ -169,8 +186,9 @@ async fn one(
     context: &Context,
 ) -> (StoreState, Vec<InStore>) {
     let store = settings.access.store(address.clone(), context);
-    let (identities, cache) = (known.identities.clone(), Cache::of(address, context));
-    let listed = blocking(move || catalog::list(&*store?, &identities, cache)).await;
+    let (identities, knowledge) = (known.identities.clone(), known.knowledge.clone());
+    let cache = Cache::of(address, context);
+    let listed = blocking(move || catalog::list(&*store?, &identities, &knowledge, cache)).await;
     let (listed, problem) = match listed {
         Ok(listed) => (listed, None),
         // A directory that no backup has made yet is an empty one.
@@ -205,6 +223,7 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, known: &Known<'_>, 
         elsewhere: false,
         outlives: known.servers.with(series) > 1,
         bundles: Vec::new(),
+        unknown: Vec::new(),
         bad: 0,
         drill: None,
     };
@@ -222,8 +241,16 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, known: &Known<'_>, 
             there.bad += 1;
             continue;
         }
-        there.bundles.push(Good { file: bundle.file.clone(), created: bundle.created, length: bundle.length });
-        if let Some(drill) = &bundle.drill {
+        let origin = bundle.origin.clone();
+        let good = Good { file: bundle.file.clone(), created: bundle.created, length: bundle.length, origin };
+        // Of other machines' bundles no journal is here.
+        let not_ours = !series.is_orchestrators() && !expected.contains(&series);
+        let may_be = (not_ours || known.servers.others_make(&series)) && !known.knowledge.signing().required;
+        match bundle.counts || may_be {
+            true => there.bundles.push(good),
+            false => there.unknown.push(good),
+        }
+        if let Some(drill) = bundle.drill.as_ref().filter(|_| bundle.drill_known) {
             let this = LastDrill {
                 file: bundle.file.clone(),
                 time: drill.time,
@@ -236,7 +263,10 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, known: &Known<'_>, 
         }
     }
     // A file that was renamed stands where its new name belongs.
-    found.values_mut().for_each(|there| there.bundles.sort_by_key(|bundle| bundle.created));
+    for there in found.values_mut() {
+        there.bundles.sort_by_key(|bundle| bundle.created);
+        there.unknown.sort_by_key(|bundle| bundle.created);
+    }
     found.into_values().collect()
 }
 

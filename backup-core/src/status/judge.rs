@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{InStore, JobState, Status, StoreState};
+use crate::authenticity::UNKNOWN;
 use crate::finding::{Finding, age};
 use crate::runs::Job;
 
@@ -61,7 +62,11 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
         _ if unseen => {}
         None if of.expected => {
             let how = if of.series.is_orchestrators() { "`backup`" } else { "`databases backup`" };
-            let finding = Finding::error("no-bundle", &subject, "there is no good bundle");
+            let message = match of.unknown.is_empty() {
+                true => "there is no good bundle",
+                false => "there is no good bundle that a key or a journal of ours knows",
+            };
+            let finding = Finding::error("no-bundle", &subject, message);
             findings.push(finding.hint(format!("make one now: {how}")));
         }
         Some(newest) if of.expected && status.time - newest.created > TimeDelta::hours(limits.newest.into()) => {
@@ -76,9 +81,9 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
         }
         _ => {}
     }
+    findings.extend(of_unknown(of, &subject));
     if of.bad > 0 {
-        let message =
-            format!("{} can't be opened", if of.bad == 1 { "a bundle".into() } else { format!("{} bundles", of.bad) });
+        let message = format!("{} can't be opened", bundles(of.bad));
         findings.push(Finding::warning("bundle-bad", &subject, message).hint("`list` says which, and why"));
     }
     if of.expected && !of.bundles.is_empty() {
@@ -92,6 +97,35 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// What opens, and nobody here knows. Where it came after what is known, somebody else puts bundles there.
+fn of_unknown(of: &InStore, subject: &str) -> Option<Finding> {
+    let others = of.bundles.iter().filter(|bundle| !bundle.origin.is_known()).count();
+    if others > 0 {
+        if !of.expected {
+            return None;
+        }
+        let message =
+            format!("who made {} of them can't be seen from here: other servers make some, too", bundles(others));
+        let hint = "signed bundles are known everywhere: `key generate --signing`";
+        return Some(Finding::unknown("origin-unseen", subject, message).hint(hint));
+    }
+    let newest = of.unknown.last()?;
+    let before = of.bundles.first().is_some_and(|first| newest.created < first.created);
+    let new = if before { Finding::info } else { Finding::warning };
+    let message = format!(
+        "nothing here knows who made {}, and it counts for nothing",
+        match of.unknown.len() {
+            1 => newest.file.clone(),
+            many => format!("{} such as {}", bundles(many), newest.file),
+        }
+    );
+    Some(new("bundle-unknown", subject, &message).hint(UNKNOWN))
+}
+
+fn bundles(count: usize) -> String {
+    if count == 1 { "a bundle".into() } else { format!("{count} bundles") }
 }
 
 /// That all bundles of a series go with one machine. It is said once, of the first store that has some.
@@ -200,6 +234,7 @@ mod tests {
 
     use super::super::{Good, LastDrill};
     use super::*;
+    use crate::authenticity::Origin;
     use crate::catalog::Series;
     use crate::runs::{Run, State};
 
@@ -208,7 +243,8 @@ mod tests {
     }
 
     fn good() -> Status {
-        let bundle = |hours| Good { file: format!("b{hours}"), created: at(hours), length: 1000 };
+        let bundle =
+            |hours| Good { file: format!("b{hours}"), created: at(hours), length: 1000, origin: Origin::MadeHere };
         let drill = LastDrill { file: "b-24".into(), time: at(-30), seconds: 4.0, passed: true };
         let series = |store: &str| InStore {
             series: Series::orchestrator(),
@@ -217,6 +253,7 @@ mod tests {
             elsewhere: false,
             outlives: store == "b",
             bundles: vec![bundle(-48), bundle(-24)],
+            unknown: Vec::new(),
             bad: 0,
             drill: (store == "a").then(|| drill.clone()),
         };
@@ -246,7 +283,7 @@ mod tests {
     #[test]
     fn all_that_is_not_as_it_should_be_is_said_and_nothing_else() {
         type Spoil = fn(&mut Status);
-        let cases: [(Spoil, &[&str]); 23] = [
+        let cases: [(Spoil, &[&str]); 26] = [
             (|_| {}, &[]),
             (|s| s.series[1].bundles.clear(), &["no-bundle", "no-copy-elsewhere"]),
             (|s| s.series[0].bundles.clear(), &["no-bundle"]),
@@ -268,6 +305,15 @@ mod tests {
             (|s| s.time = at(3), &["bundle-old", "bundle-old"]),
             (|s| s.series[0].bundles[1].created = at(5), &["from-the-future"]),
             (|s| s.series[0].bad = 2, &["bundle-bad"]),
+            // What nobody knows makes nobody safe, however new it is.
+            (
+                |s| {
+                    s.series[0].unknown = std::mem::take(&mut s.series[0].bundles);
+                },
+                &["no-bundle", "bundle-unknown"],
+            ),
+            (|s| s.series[0].unknown = vec![s.series[0].bundles[1].clone()], &["bundle-unknown"]),
+            (|s| s.series[1].bundles[1].origin = Origin::Unknown, &["origin-unseen"]),
             (|s| s.series[0].drill = None, &["never-drilled", "never-drilled"]),
             (|s| s.series[0].drill.as_mut().expect("one").passed = false, &["drill-failed", "drill-failed"]),
             (|s| s.series[0].drill.as_mut().expect("one").time = at(-24 * 9), &["drill-old", "drill-old"]),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::file::open_bundle;
 use super::{Address, Store, StoreSettings};
+use crate::authenticity::Signing;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::{Bundle, OpenBundle, ReadAt};
 use crate::encryption::{Decrypted, Identities, is_encrypted};
@@ -18,6 +19,8 @@ pub struct Access {
     pub stores: Vec<StoreSettings>,
     /// Files of identities that open encrypted bundles.
     pub identities: Vec<PathBuf>,
+    /// Whose signatures are trusted, and who signs.
+    pub signing: Signing,
 }
 
 impl Access {

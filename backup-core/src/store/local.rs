@@ -1,7 +1,7 @@
 //! A directory of this machine as a store.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::iter;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, stat
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
-use super::{BESIDE, ClaimName, DIGEST, Leftover, PART, Published, Store, Stored, Upload};
+use super::{BESIDE, ClaimName, DIGEST, LONGEST_BESIDE, Leftover, PART, Published, Store, Stored, Upload};
 use super::{astray, bundles, claims, digest_line, exists, is_part, is_taken, may_be_renamed, open_file, trial};
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::FileName;
@@ -229,8 +229,10 @@ impl Store for Directory {
 
     fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {
         let path = self.beside(name, suffix);
-        match fs::read(&path) {
-            Ok(content) => Ok(Some(content)),
+        let mut content = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(LONGEST_BESIDE).read_to_end(&mut content));
+        match read {
+            Ok(_) => Ok(Some(content)),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(Error::new(Kind::Failed, format!("read {}", path.display())).because(cause)),
         }

@@ -41,8 +41,14 @@ use crate::{Context, Error, Kind, Result};
 pub const DIGEST: &str = ".sha256";
 /// What a drill's record beside a bundle adds to its name.
 pub const DRILL: &str = ".drill.json";
+/// What a bundle's signature adds to its name.
+pub const SIGNATURE: &str = ".sig";
+/// What the signature of a drill's record adds to the bundle's name.
+pub const DRILL_SIGNATURE: &str = ".drill.json.sig";
 /// All that may lie beside a bundle.
-pub const BESIDE: [&str; 2] = [DIGEST, DRILL];
+pub const BESIDE: [&str; 4] = [DIGEST, DRILL, SIGNATURE, DRILL_SIGNATURE];
+/// What is longer lies beside no bundle: nothing of ours is.
+const LONGEST_BESIDE: u64 = 1 << 20;
 
 /// The ending of what is written under another name until it is complete.
 const PART: &str = ".part";
@@ -67,6 +73,8 @@ pub struct Stored {
     pub length: u64,
     /// Whether the record of a drill lies beside it.
     pub drilled: bool,
+    /// Whether a signature does.
+    pub signed: bool,
 }
 
 /// Whether a file may be a bundle that somebody has renamed: it is called neither as one, nor as what lies beside one.
@@ -86,11 +94,14 @@ fn astray(directory: &str, missing: &Path) -> Error {
 
 /// The bundles among files, oldest first.
 pub fn bundles(files: Vec<(String, u64)>) -> Vec<Stored> {
-    let records: HashSet<FileName> =
-        files.iter().filter_map(|(name, _)| name.strip_suffix(DRILL)?.parse().ok()).collect();
+    let beside = |suffix: &str| -> HashSet<FileName> {
+        let small = files.iter().filter(|(_, length)| *length <= LONGEST_BESIDE);
+        small.filter_map(|(name, _)| name.strip_suffix(suffix)?.parse().ok()).collect()
+    };
+    let (records, signatures) = (beside(DRILL), beside(SIGNATURE));
     let stored = files.into_iter().filter_map(|(name, length)| {
         let name: FileName = name.parse().ok()?;
-        Some(Stored { drilled: records.contains(&name), name, length })
+        Some(Stored { drilled: records.contains(&name), signed: signatures.contains(&name), name, length })
     });
     let mut bundles: Vec<Stored> = stored.collect();
     bundles.sort_by(|a, b| a.name.cmp(&b.name));

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use backup_core::authenticity::Knowledge;
 use backup_core::catalog::{self, Cache, Listed, Other};
 use backup_core::encryption::Identities;
 use backup_core::finding::{Finding, age};
-use backup_core::restore::Drill;
 use backup_core::store::{Access, Address, blocking};
 use backup_core::{Context, Result};
 use chrono::{DateTime, Utc};
@@ -32,12 +32,13 @@ pub(crate) async fn run(
         Identities::default()
     });
     let (mut bundles, mut others, mut failed, mut text) = (Vec::new(), Vec::new(), Vec::new(), String::new());
+    let knowledge = Knowledge::of(&access.signing, context);
     let alone = addresses.len() == 1;
     for address in addresses {
         if !text.is_empty() {
             text.push('\n');
         }
-        match one(&address, &access, &identities, context).await {
+        match one(&address, &access, &identities, &knowledge, context).await {
             Ok((listed, more)) => {
                 text.push_str(&describe(&listed, &address.to_string(), context.now()));
                 let place = address.to_string();
@@ -96,12 +97,14 @@ async fn one(
     address: &Address,
     access: &Access,
     identities: &Identities,
+    knowledge: &Knowledge,
     context: &Context,
 ) -> Result<(Vec<Listed>, Vec<Other>)> {
     let store = access.store(address.clone(), context)?;
-    let (identities, cache) = (identities.clone(), Cache::of(address, context));
+    let (identities, knowledge) = (identities.clone(), knowledge.clone());
+    let cache = Cache::of(address, context);
     let look = move || {
-        let listed = catalog::list(&*store, &identities, cache)?;
+        let listed = catalog::list(&*store, &identities, &knowledge, cache)?;
         // What lies beside them is worth a word, and no reason to show none of them.
         Ok((listed, catalog::others(&*store, &identities).unwrap_or_default()))
     };
@@ -112,12 +115,12 @@ fn describe(bundles: &[Listed], place: &str, now: DateTime<Utc>) -> String {
     if bundles.is_empty() {
         return format!("no bundles in {place}\n");
     }
-    let header = ["BUNDLE", "SIZE", "ROWS", "CLUSTER", "RELEASE", "DATABASES", "RESTORED", "NOTE"];
+    let header = ["BUNDLE", "SIZE", "ROWS", "CLUSTER", "RELEASE", "DATABASES", "ORIGIN", "RESTORED", "NOTE"];
     let lines = output::table(&header, &[1, 2], bundles.iter().map(|bundle| row(bundle, now)));
     output::flush_left(&lines)
 }
 
-fn row(bundle: &Listed, now: DateTime<Utc>) -> [String; 8] {
+fn row(bundle: &Listed, now: DateTime<Utc>) -> [String; 9] {
     let known = |text: String| if bundle.opened { text } else { String::new() };
     [
         bundle.file.clone(),
@@ -126,7 +129,8 @@ fn row(bundle: &Listed, now: DateTime<Utc>) -> [String; 8] {
         human::plain(bundle.facts.cluster.as_deref().unwrap_or_default()),
         human::plain(bundle.facts.release.as_deref().unwrap_or_default()),
         human::plain(&bundle.facts.databases.join(", ")),
-        restored(bundle.drill.as_ref(), now),
+        bundle.origin.short(),
+        restored(bundle, now),
         note(bundle),
     ]
 }
@@ -145,12 +149,14 @@ fn note(bundle: &Listed) -> String {
 }
 
 /// What the last drill has shown.
-fn restored(drill: Option<&Drill>, now: DateTime<Utc>) -> String {
-    let Some(drill) = drill else { return "never".into() };
+fn restored(bundle: &Listed, now: DateTime<Utc>) -> String {
+    let Some(drill) = &bundle.drill else { return "never".into() };
+    // Whoever can write into the store can write a record.
+    let whose = if bundle.drill_known { "" } else { ", says a record that nothing here knows" };
     let age = age(now.signed_duration_since(drill.time).to_std().unwrap_or_default());
     if !drill.passed() {
-        return format!("FAILED {age} ago");
+        return format!("FAILED {age} ago{whose}");
     }
     let time = Duration::try_from_secs_f64(drill.seconds).unwrap_or_default();
-    format!("in {}, {age} ago", human::duration(time))
+    format!("in {}, {age} ago{whose}", human::duration(time))
 }

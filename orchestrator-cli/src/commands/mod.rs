@@ -71,7 +71,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             context.until_cancelled(check::run(&config.config, &request, output, context)).await
         }
         Command::Cleanup(cleanup) => cleanup::run(cleanup, output, context).await,
-        Command::Key(Key::Generate { file }) => key::generate(&file, output, context),
+        Command::Key(Key::Generate { file, signing }) => key::generate(&file, signing, output, context),
         Command::Completions { shell } => shell::completions(shell, output),
         Command::Man => shell::manual(output),
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use backup_core::authenticity::Knowledge;
 use backup_core::catalog::Cache;
 use backup_core::encryption::Identities;
 use backup_core::finding::Finding;
@@ -42,6 +43,7 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
         policy,
         cluster: cluster.name.clone(),
         identities: Identities::read(&access.identities)?,
+        knowledge: Knowledge::of(&access.signing, context),
         only: None,
         known: Known {
             accepted: prune.accept,

@@ -146,7 +146,7 @@ fn series(status: &Status) -> String {
             escaped(&one.series.to_string()),
             newest.map_or_else(none, |newest| ago(status, newest.created)),
             newest.map_or_else(String::new, |newest| bytes(newest.length)),
-            if unseen { "?".into() } else { one.bundles.len().to_string() },
+            if unseen { "?".into() } else { one.counted() },
             drill,
             escaped(&one.store),
         ]
