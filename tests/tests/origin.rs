@@ -181,8 +181,16 @@ async fn a_bundle_that_was_written_over_lets_no_other_go() {
     let newest = &store.good[0];
     let aside = tempfile_beside(&newest.path);
     fs::rename(&newest.path, &aside).expect("moved");
-    let other = craft(&store.directory, of_cluster("exampl2"), newest.created, 5000).await;
-    assert_eq!((&other.file, other.length), (&newest.file, newest.length));
+    // Digests compress differently well, so several names are tried.
+    let mut same = false;
+    for number in 0..1000 {
+        let other = craft(&store.directory, of_cluster(&format!("ex{number:05}")), newest.created, 5000).await;
+        same = (&other.file, other.length) == (&newest.file, newest.length);
+        if same {
+            break;
+        }
+    }
+    assert!(same, "no bundle is as long as another one");
     let pruned = run(&["prune", "-c", "o.toml", "--yes"]);
     let text = describe(&pruned);
     assert!(pruned.status.code() == Some(3) && text.contains("not the bundle any more"), "{text}");

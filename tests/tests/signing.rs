@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use fixtures::Postgres;
 use serde_json::Value;
-use system_tests::{Workplace, another_second, describe};
+use system_tests::{Workplace, another_second, describe, reachable};
 
 fn run(command: &mut Command) -> Output {
     command.output().expect("it runs")
@@ -71,7 +71,12 @@ fn a_signed_bundle_is_known_on_another_machine_and_by_ssh_keygen() {
         json(&run(&mut other.cli(&["list", "-c", "o.toml", "--json", &place.path("bundles").display().to_string()])));
     let first = &listed["result"]["bundles"][0];
     assert_eq!((&first["origin"], &first["signed_by"]), (&"signed".into(), &"ops".into()), "{listed}");
-    let drilled = json(&run(&mut other.cli(&["drill", "-c", "o.toml", "--json", &shown])));
+    let inside = reachable();
+    let drill = |place: &Workplace, more: &[&str]| {
+        let mut command = place.cli(&[&["drill", "-c", "o.toml", &shown], more].concat());
+        run(command.arg("--in").arg(inside.path()).env("PATH", server.path()))
+    };
+    let drilled = json(&drill(&other, &["--json"]));
     assert_eq!(
         (&drilled["result"]["passed"], &drilled["result"]["signed_by"]),
         (&true.into(), &"ops".into()),
@@ -84,7 +89,7 @@ fn a_signed_bundle_is_known_on_another_machine_and_by_ssh_keygen() {
     };
     assert_eq!((known(&other), known(&place)), (true.into(), false.into()));
     // One that was drilled with the key is known by it.
-    let drilled = run(&mut place.cli(&["drill", "-c", "o.toml", &shown]));
+    let drilled = drill(&place, &[]);
     assert!(describe(&drilled).contains("; signed by ops"), "{}", describe(&drilled));
     assert_eq!((known(&other), known(&place)), (true.into(), true.into()));
     // Another bundle's signature is none of this one's.
