@@ -20,6 +20,7 @@ pub mod encryption;
 pub mod error;
 pub mod event;
 pub mod finding;
+mod held;
 pub mod lock;
 mod nearest;
 pub mod ownership;
@@ -36,6 +37,8 @@ pub mod shell;
 pub mod state;
 pub mod status;
 pub mod store;
+pub mod trusted;
+pub mod written;
 
 pub use context::Context;
 pub use error::{Error, ErrorContext, Kind, Result};

@@ -19,7 +19,7 @@ use backup_core::bundle::reader::Bundle;
 pub use cluster::Cluster;
 pub use crafted::{Crafted, craft, forge_drill, of_cluster};
 use fixtures::{Network, Postgres, forget_libpq};
-pub use places::{locales, reachable};
+pub use places::{RootsPlace, locales, reachable};
 pub use scripts::Scripts;
 use serde_json::Value;
 pub use stage::{Stage, as_root, as_user, modes, names};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Claim, Cluster};
-use crate::{Context, Error, ErrorContext, Kind, Result, lock, state};
+use crate::{Context, Error, ErrorContext, Kind, Result, lock, state, trusted};
 
 const FILE: &str = "ownership.json";
 
@@ -76,8 +76,10 @@ impl Notes {
         let doing = || format!("note in {} who owns the cluster", path.display());
         let directory = state::directory(context)?;
         state::make(&directory).context(doing)?;
-        let lock = lock::open(&path.with_extension("lock")).context(doing)?;
-        lock.lock().context(doing)?;
+        trusted::check(&directory, doing)?;
+        let place = path.with_extension("lock");
+        let lock = lock::open(&place).context(doing)?;
+        let _lock = lock::wait(lock, &place, || format!("{}: another run does so", doing()))?;
         let mut all = read(&path)?;
         change(all.entry(cluster.name.clone()).or_insert_with(|| Self::none(cluster)));
         let text = serde_json::to_vec(&all).context(doing)?;
@@ -100,6 +102,7 @@ impl Notes {
 
 fn read(path: &Path) -> Result<BTreeMap<String, Notes>> {
     let doing = || format!("read from {} who owns the cluster", path.display());
+    trusted::check(path, doing)?;
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map_err(|cause| {
             let error = Error::new(Kind::Failed, doing()).because(cause);
@@ -118,7 +121,9 @@ fn read(path: &Path) -> Result<BTreeMap<String, Notes>> {
 
 /// Whether this user's notes alone hold.
 fn is_apart(context: &Context) -> bool {
-    context.environment.get("STATE_DIRECTORY").is_some() || rustix::process::geteuid().is_root()
+    // Jobs have a directory of their user's below root's, and what root has noted holds for them.
+    let elsewhere = |directory| !Path::new(directory).starts_with(state::MACHINE);
+    context.environment.get("STATE_DIRECTORY").is_some_and(elsewhere) || rustix::process::geteuid().is_root()
 }
 
 fn path(context: &Context) -> Result<PathBuf> {

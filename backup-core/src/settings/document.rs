@@ -71,6 +71,7 @@ pub(super) struct NotifyTable {
     pub(super) mail: Vec<String>,
     pub(super) sendmail: Option<PathBuf>,
     pub(super) metrics: Option<PathBuf>,
+    pub(super) metrics_mode: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

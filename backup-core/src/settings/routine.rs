@@ -31,6 +31,15 @@ pub struct Notify {
     pub sendmail: PathBuf,
     /// A file for Prometheus' node exporter.
     pub metrics: Option<PathBuf>,
+    /// Its mode; none where the settings say nothing.
+    metrics_mode: Option<u32>,
+}
+
+impl Notify {
+    /// The mode of metrics: the node exporter is another user, and nothing in them is secret.
+    pub fn metrics_mode(&self) -> u32 {
+        self.metrics_mode.unwrap_or(0o644)
+    }
 }
 
 impl Default for Schedule {
@@ -107,12 +116,18 @@ pub(super) fn notify(table: NotifyTable) -> Result<Notify> {
     if let Some(path) = table.metrics.as_ref().filter(|path| !path.is_absolute()) {
         return Err(Error::new(Kind::Usage, format!("notify.metrics: {} is no absolute path", path.display())));
     }
+    let mode = |text: &String| u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    let metrics_mode = table.metrics_mode.as_ref().map(|text| {
+        let odd = || Error::new(Kind::Usage, format!("notify.metrics_mode: {text} is no mode of a file"));
+        mode(text).ok_or_else(|| odd().hint("such as \"0644\", which others read, or \"0600\""))
+    });
     Ok(Notify {
         ping: url("ping", table.ping)?,
         webhook: url("webhook", table.webhook)?,
         mail: table.mail,
         sendmail: table.sendmail.unwrap_or_else(|| "/usr/sbin/sendmail".into()),
         metrics: table.metrics,
+        metrics_mode: metrics_mode.transpose()?,
     })
 }
 

@@ -32,7 +32,7 @@ pub async fn look(settings: &Settings, begun: &[Job], context: &Context) -> Resu
     let wanted = expected(settings, &servers);
     let cluster = settings.cluster.cluster_name.clone().unwrap_or_default();
     let now = context.now();
-    let (runs, runs_unseen) = match Runs::of(context).and_then(|runs| runs.all()) {
+    let (runs, runs_unseen) = match Runs::shown(context) {
         Ok(runs) => (runs, None),
         Err(error) => (Vec::new(), Some(said(&error))),
     };

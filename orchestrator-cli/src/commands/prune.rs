@@ -47,7 +47,7 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
         only: None,
         known: Known {
             accepted: prune.accept,
-            failed: if prune.after_failure { Vec::new() } else { Runs::of(context)?.failed()? },
+            failed: if prune.after_failure { Vec::new() } else { Runs::failed(context)? },
             needed: Needed::of(context),
         },
     };
