@@ -118,6 +118,8 @@ impl Machine {
             let error = Error::new(Kind::Refused, format!("{}: {MACHINE}/{USERS} is not root's", doing()));
             return Err(error.hint(format!("look what it is, then: mv -nT {MACHINE}/{USERS} {MACHINE}/{USERS}.other")));
         }
+        // Whatever the umask is.
+        fchmod(&users, Mode::from_raw_mode(0o755)).map_err(io::Error::from).context(doing)?;
         Ok(Self { directory, users, was })
     }
 
