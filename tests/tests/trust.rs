@@ -191,12 +191,13 @@ fn root_sees_the_runs_of_the_jobs_and_the_jobs_obey_what_root_has_noted() {
              cli schedule prepare --user {server}
              jobs() {{ setpriv --reuid {server} --regid {server} --clear-groups env STATE_DIRECTORY=$m/users/{server} '{}' \"$@\"; }}
              jobs backup -c settings.toml --database one --to bundles >/dev/null; [ ! -e $m/runs.json ]
-             cli status --history -c settings.toml; ls -l bundles
+             cli status --history -c settings.toml; ls -l bundles; cli list bundles
              mkfifo $m/users/{server}/pipe; chown {server} $m/users/{server}/pipe; mv $m/users/{server}/pipe $m/users/{server}/runs.json
              cli status --history -c settings.toml 2>&1 || echo code $?",
             system_tests::binary().display()
         ),
     );
     assert!(said.contains("backup") && said.contains("went well"), "{said}");
+    assert!(said.contains("named here"), "{said}");
     assert!(said.contains("it is no file"), "{said}");
 }

@@ -52,7 +52,18 @@ impl Knowledge {
             Ok(runs) => noted.take(&runs),
             Err(error) => noted.unseen = Some(Finding::warning_from_error("runs-unseen", "journal of runs", &error)),
         }
-        let named = context.environment.get("STATE_DIRECTORY").is_some();
+        let others = Runs::of_others(context).into_iter().flatten();
+        for journal in others {
+            match journal {
+                Ok(runs) => noted.take_as_said(runs),
+                Err(error) => {
+                    noted.unseen = Some(Finding::warning_from_error("runs-unseen", "journal of runs", &error))
+                }
+            }
+        }
+        // The directory of a user's jobs lies below the machine's.
+        let elsewhere = |directory: &str| !Path::new(directory).starts_with(state::MACHINE);
+        let named = context.environment.get("STATE_DIRECTORY").is_some_and(elsewhere);
         if !named && !rustix::process::geteuid().is_root() {
             let machines = Runs::at(Path::new(state::MACHINE));
             noted.take(&machines.all().unwrap_or_default());
@@ -121,6 +132,16 @@ impl Knowledge {
 }
 
 impl Noted {
+    /// Takes what another user's journal says: that user makes and deletes bundles in root's stores, so they count, and are not
+    /// proved by it.
+    fn take_as_said(&mut self, mut runs: Vec<Run>) {
+        runs.iter_mut()
+            .filter(|run| run.job != Job::Drill)
+            .flat_map(|run| &mut run.parts)
+            .for_each(|part| part.manifest_sha256 = None);
+        self.take(&runs);
+    }
+
     fn take(&mut self, runs: &[Run]) {
         for run in runs {
             for part in &run.parts {

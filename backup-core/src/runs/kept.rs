@@ -52,7 +52,7 @@ impl Runs {
     /// Where a journal is there and can't be read.
     pub fn shown(context: &Context) -> Result<Vec<Run>> {
         let mut runs = Self::of(context)?.all()?;
-        for journal in others(context)? {
+        for journal in Self::of_others(context)? {
             runs.extend(journal?);
         }
         // One that was handed on to a user stands in both journals.
@@ -67,10 +67,23 @@ impl Runs {
     /// As [`Runs::shown`].
     pub fn failed(context: &Context) -> Result<Vec<(Series, DateTime<Utc>)>> {
         let mut failed = failed_in(&Self::of(context)?.all()?);
-        for journal in others(context)? {
+        for journal in Self::of_others(context)? {
             failed.extend(failed_in(&journal?));
         }
         Ok(failed)
+    }
+
+    /// What other users' jobs have noted, for root: each journal by itself, as its user says it.
+    ///
+    /// # Errors
+    /// Where there is no place for a journal of ours.
+    pub(crate) fn of_others(context: &Context) -> Result<impl Iterator<Item = Result<Vec<Run>>>> {
+        let looks = rustix::process::geteuid().is_root() && state::directory(context)? == Path::new(state::MACHINE);
+        let paths = if looks { state::users::journals() } else { Vec::new() };
+        Ok(paths.into_iter().filter_map(|path| {
+            let read = state::users::read(&path).context(|| format!("read {}", path.display())).transpose()?;
+            Some(read.and_then(|text| Runs(path).parse(&text)).map(judged))
+        }))
     }
 
     fn parse(&self, text: &[u8]) -> Result<Vec<Run>> {
@@ -79,16 +92,6 @@ impl Runs {
             Error::new(Kind::Damaged, doing()).because(cause).hint("move it away; a new one is begun with the next run")
         })
     }
-}
-
-/// What other users' jobs have noted, for root; each journal for itself.
-fn others(context: &Context) -> Result<impl Iterator<Item = Result<Vec<Run>>>> {
-    let looks = rustix::process::geteuid().is_root() && state::directory(context)? == Path::new(state::MACHINE);
-    let paths = if looks { state::users::journals() } else { Vec::new() };
-    Ok(paths.into_iter().filter_map(|path| {
-        let read = state::users::read(&path).context(|| format!("read {}", path.display())).transpose()?;
-        Some(read.and_then(|text| Runs(path).parse(&text)).map(judged))
-    }))
 }
 
 /// Runs as they stand by now.
