@@ -343,7 +343,9 @@ fn units_are_written_for_every_job_and_are_what_systemd_takes() {
         let calendar = analyze(&["calendar", calendar]);
         assert!(calendar.status.success(), "{}", describe(&calendar));
         let service = unit.with_extension("service").display().to_string();
-        let exposure = analyze(&["security", "--offline=true", "--threshold=20", "--no-pager", &service]);
+        // A drill makes namespaces, for what it starts may do less still.
+        let threshold = if job == "drill" { "--threshold=33" } else { "--threshold=20" };
+        let exposure = analyze(&["security", "--offline=true", threshold, "--no-pager", &service]);
         assert!(exposure.status.success(), "{}", describe(&exposure));
         let verified = analyze(&["verify", "--man=no", &service, &unit.with_extension("timer").display().to_string()]);
         assert!(verified.status.success(), "{}", describe(&verified));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
 
 use super::databases::{self, administrative, default_jobs};
 use super::plan::Plan;
@@ -16,7 +17,7 @@ use crate::authenticity::Origin;
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::Server;
 use crate::bundle::name::timestamp;
-use crate::component::postgres::{self, Target, Throwaway, Tools};
+use crate::component::postgres::{self, DrillLimits, Target, Throwaway, Tools};
 use crate::event::Ticker;
 use crate::finding::{Finding, Findings, Severity};
 use crate::plan::{Head, Journal, apply};
@@ -50,6 +51,9 @@ pub struct Drill {
     /// What this server could not show, whatever the bundle is like.
     #[serde(default)]
     pub unproved: Vec<Finding>,
+    /// What functions of the bundle could reach, where this machine gave them fewer walls than there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_walled_off: Vec<Finding>,
 }
 
 impl Drill {
@@ -129,18 +133,21 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
         rows: manifest.rows(),
         problems: Vec::new(),
         unproved: server.and_then(|server| other_version(server, &tools)).into_iter().collect(),
+        not_walled_off: Vec::new(),
     };
     context.phase("start a throw-away PostgreSQL");
     let preparing = context.now();
     let preload = server.map_or(&[][..], |server| &server.preload);
-    let (throwaway, missing) = Throwaway::start(&tools, place, preload).await?;
+    let started = Throwaway::start(&tools, place, preload, &settings.drill, &context.environment).await;
+    let (throwaway, missing) = started?;
+    drill.not_walled_off.extend(throwaway.open().cloned());
     drill.unproved.extend(missing.iter().map(|library| not_preloaded(library)));
     let prepared = context.now();
     let request = Request { file: file.into(), ..Request::default() };
     let database = administrative(manifest.databases.iter().map(|database| database.name.as_str()));
     let parameters = throwaway.parameters()?.with_database(database[0]);
     let jobs = settings.jobs.unwrap_or_else(default_jobs);
-    let target = Target { parameters, tools, jobs };
+    let target = Target { parameters, tools: throwaway.tools(), jobs };
     make_tablespaces(&target, &throwaway, &bundle.content("databases/globals.sql")?).await?;
     let looked = databases::look(&request, &source, &target, &timestamp(begun), &mut findings).await;
     // What this machine lacks says nothing of the bundle.
@@ -171,16 +178,30 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let mut journal = Journal::create(&throwaway.path().join("journal"), &head)?;
     let work = work(plan, Some(target), Some(source.clone()), context);
     let ticker = Ticker::start(work.meter.clone(), context.clone());
-    let applied = apply(&steps(&work), &mut journal, context).await;
+    let until = Instant::now() + settings.drill.time;
+    let applied = timeout_at(until, apply(&steps(&work), &mut journal, context)).await;
     drop(ticker);
     let setup = prepared.signed_duration_since(preparing);
     drill.seconds = (context.now().signed_duration_since(begun) - setup).as_seconds_f64();
     match applied {
-        Ok(()) => drill.look_around(&work, settings, journal.found()).await?,
-        Err(error) => drill.not_restored(error, &missing)?,
+        Ok(Ok(())) => match timeout_at(until, drill.look_around(&work, settings, journal.found())).await {
+            Ok(looked) => looked?,
+            Err(_) => drill.problems.push(too_late(&drill.bundle, &settings.drill)),
+        },
+        Ok(Err(error)) => drill.not_restored(error, &missing)?,
+        Err(_) => drill.problems.push(too_late(&drill.bundle, &settings.drill)),
     }
     drop(throwaway);
     Ok(drill)
+}
+
+/// That the drill was ended.
+fn too_late(bundle: &str, limits: &DrillLimits) -> Finding {
+    let message =
+        format!("restoring it and looking at it takes longer than {}", humantime::format_duration(limits.time));
+    Finding::error("drill-too-long", bundle, message).hint(
+        "where it is only large, give it longer with drill.limit in the settings; else something in it runs for ever",
+    )
 }
 
 /// That the drill's server is of another version than the one that was backed up.

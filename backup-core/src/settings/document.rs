@@ -177,6 +177,8 @@ pub(super) struct AgentTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DrillTable {
+    pub(super) limit: Option<String>,
+    pub(super) memory: Option<NonZeroU32>,
     pub(super) assert: Vec<Assertion>,
 }
 

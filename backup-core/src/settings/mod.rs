@@ -17,6 +17,7 @@ use crate::cluster::ClusterConf;
 use crate::cluster::agent::{Agent, Remote};
 use crate::cluster::secret::Secret;
 use crate::component::files::Tree;
+use crate::component::postgres::DrillLimits;
 use crate::component::release::Origin;
 use crate::databases::DatabaseSettings;
 use crate::deploy::{Assets, Components};
@@ -66,6 +67,8 @@ pub struct RestoreSettings {
     pub jobs: Option<usize>,
     /// What a drill asks of the restored databases.
     pub assertions: Vec<Assertion>,
+    /// What a drill may take.
+    pub drill: DrillLimits,
     /// How bundles are reached.
     pub access: Access,
 }
@@ -188,6 +191,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
         ssh_port: document.hosts.ssh_port.map(Into::into),
         remote: remote(document.hosts, document.agent, &document.deploy).context(doing)?,
         jobs: check_jobs(document.restore.jobs)?,
+        drill: routine::drill(&document.drill)?,
         assertions: document.drill.assert,
         access,
     })

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::DEFAULT_STORE;
-use super::document::{DatabasesTable, NotifyTable, ScheduleTable, StatusTable};
+use super::document::{DatabasesTable, DrillTable, NotifyTable, ScheduleTable, StatusTable};
 use crate::cluster::secret::Secret;
+use crate::component::postgres::DrillLimits;
 use crate::databases::{DatabaseSettings, Owners};
 use crate::retention::Policy;
 use crate::runs::Job;
@@ -68,23 +69,29 @@ pub(super) fn schedule(table: ScheduleTable) -> Result<Schedule> {
         of(Job::Databases, table.databases, "")?,
         of(Job::Drill, table.drill, "Sun 04:30")?,
     ];
-    let duration = |key: &str, text: Option<String>, usual: &str| {
-        let text = text.unwrap_or_else(|| usual.into());
-        humantime::parse_duration(&text).map_err(|cause| {
-            let error = Error::new(Kind::Usage, format!("schedule.{key}: {text:?}")).because(cause);
-            error.hint("such as \"90min\" or \"6h\"")
-        })
-    };
-    let limit = duration("limit", table.limit, LIMIT)?;
+    let limit = duration("schedule.limit", &table.limit.unwrap_or_else(|| LIMIT.into()))?;
     if limit < Duration::from_secs(1) {
         let error = Error::new(Kind::Usage, "schedule.limit is too short for any run");
         return Err(error.hint("such as \"90min\" or \"6h\""));
     }
     Ok(Schedule {
         jobs: jobs.into_iter().flatten().collect(),
-        random_delay: duration("random_delay", table.random_delay, RANDOM_DELAY)?,
+        random_delay: duration("schedule.random_delay", &table.random_delay.unwrap_or_else(|| RANDOM_DELAY.into()))?,
         limit,
     })
+}
+
+fn duration(key: &str, text: &str) -> Result<Duration> {
+    humantime::parse_duration(text).map_err(|cause| {
+        let error = Error::new(Kind::Usage, format!("{key}: {text:?}")).because(cause);
+        error.hint("such as \"90min\" or \"6h\"")
+    })
+}
+
+pub(super) fn drill(table: &DrillTable) -> Result<DrillLimits> {
+    let time = table.limit.as_ref().map(|text| duration("drill.limit", text)).transpose()?;
+    let memory = table.memory.map(|memory| memory.get().into());
+    Ok(DrillLimits { time: time.unwrap_or(DrillLimits::default().time), memory })
 }
 
 pub(super) fn limits(table: &StatusTable) -> Limits {

@@ -105,7 +105,8 @@ impl Drilled {
             Ok(drill) => {
                 let found = drill.problems.iter().chain(&self.unrecorded).map(findings::finding);
                 let unproved = drill.unproved.iter().map(findings::unproved);
-                found.chain(unproved).chain([last_line(drill)]).collect()
+                let open = drill.not_walled_off.iter().map(findings::finding);
+                found.chain(unproved).chain(open).chain([last_line(drill)]).collect()
             }
             Err(error) => findings::finding(&self.not_drilled(error)),
         }

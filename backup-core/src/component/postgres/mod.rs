@@ -29,6 +29,7 @@ mod sql;
 mod tables;
 mod throwaway;
 mod tools;
+mod walls;
 mod words;
 
 pub(crate) use bound::{Sign, bound};
@@ -54,6 +55,7 @@ pub use roles::{Lacking, lacking};
 pub use scripts::{Beside, readme};
 pub use throwaway::Throwaway;
 pub use tools::{Tools, find as find_tools, find_server, know_restrict};
+pub use walls::DrillLimits;
 
 use crate::{Error, Kind};
 
