@@ -4,6 +4,7 @@ mod connection;
 mod document;
 mod machines;
 mod mistaken;
+mod received;
 mod routine;
 mod stores;
 mod written;
@@ -29,9 +30,11 @@ use crate::{Error, ErrorContext, Kind, Result};
 pub use connection::Connection;
 use document::{AgentTable, DeployTable, Document, FilesTable, ReleaseTable};
 pub use document::{Assertion, ReleaseRule};
-use document::{is_settings, parse, parse_text, read};
+use document::{is_settings, parse, read};
 use machines::remote;
 pub(crate) use mistaken::refuse_other;
+pub(crate) use received::TAKEN;
+pub use received::received;
 pub use routine::Notify;
 pub use written::{load, load_as_far_as_there};
 
@@ -126,24 +129,6 @@ pub struct Settings {
     pub components: Components,
     /// The release's assets, where a deploy is to have some.
     pub assets: Option<Assets>,
-}
-
-/// Settings that another machine has sent, with the `cluster.conf` that they go with. Their paths are of that machine.
-///
-/// # Errors
-/// As [`load`].
-pub fn received(text: Option<&str>, cluster_conf: &str) -> Result<Settings> {
-    let usual = Path::new(DEFAULT_PATH);
-    let mut document = text.map(|text| parse_text(usual, text)).transpose()?.unwrap_or_default();
-    let from = document.cluster_conf.take().unwrap_or_else(|| "cluster.conf".into());
-    let directory = usual.parent().unwrap_or(Path::new(""));
-    count_from(directory, &mut document);
-    // Whoever sends them has read these, and sends what stands there.
-    document.encryption.recipients.clear();
-    document.encryption.identities.clear();
-    // The key is of the machine that sends them.
-    document.signing.key = None;
-    assemble(document, directory.join(from), cluster_conf.into())
 }
 
 /// A relative path counts from the file that names it, whatever the working directory is.

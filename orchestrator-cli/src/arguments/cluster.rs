@@ -122,7 +122,7 @@ pub(crate) struct DatabasesBackup {
     /// Look who is the master, print what would be done, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Take all that is to be known from standard input, as an orchestrator sends it
-    #[arg(long, hide = true, conflicts_with_all = ["config", "all", "host", "recipient", "no_prune", "dry_run"])]
+    /// Take what is to be known from standard input, as an orchestrator sends it; the settings are this machine's own
+    #[arg(long, hide = true, conflicts_with_all = ["all", "host", "recipient", "no_prune", "dry_run"])]
     pub(crate) errand: bool,
 }
