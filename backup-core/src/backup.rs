@@ -30,7 +30,7 @@ use crate::preflight::{DOING, Ready, preflight};
 use crate::retention::{Pruned, prune_after};
 use crate::runs::{Job, Part, Report, Run, record};
 use crate::settings::Settings;
-use crate::store::{Address, NEW, blocking};
+use crate::store::{Address, NEW, blocking, leave_out};
 use crate::{Error, Kind, Result, TOOL};
 use described::{Beginning, format, json, source};
 use machines::{look_at_hosts, record_hosts};
@@ -54,6 +54,8 @@ pub struct Request {
     pub jobs: Option<usize>,
     /// The cluster's hosts, where they were just looked at and asked.
     pub hosts: Option<Vec<Host>>,
+    /// Stores, by their location, that get no bundle and are not asked who owns the cluster.
+    pub without: Vec<String>,
 }
 
 impl Request {
@@ -109,7 +111,7 @@ impl Outcome {
 /// The stores that a backup would be written to, each once, whatever it is called.
 ///
 /// # Errors
-/// Where what the settings say of one makes no sense.
+/// Where what the settings say of one makes no sense; [`Kind::Usage`] where one is left out that is none, or all are.
 pub fn destinations(
     settings: &Settings,
     request: &Request,
@@ -127,7 +129,20 @@ pub fn destinations(
         address => address.to_string().into(),
     };
     let once = named.into_iter().filter(|store| seen.insert(real(&store.address)));
-    once.map(|store| Ok(Destination { store: (context.connect)(&store, context)?, address: store.address })).collect()
+    let connected =
+        once.map(|store| Ok(Destination { store: (context.connect)(&store, context)?, address: store.address }));
+    let mut all = connected.collect::<Result<Vec<_>>>()?;
+    if request.without.is_empty() {
+        return Ok(all);
+    }
+    let written = all.iter().map(|destination| destination.store.clone());
+    leave_out(settings.access.connect_all(written, context)?, &request.without)?;
+    all.retain(|destination| !request.without.contains(&destination.store.location()));
+    if all.is_empty() && !stream {
+        let error = Error::new(Kind::Usage, format!("{DOING}: --without-store leaves none of the stores"));
+        return Err(error.hint("name another place with --to"));
+    }
+    Ok(all)
 }
 
 /// Who can read the bundle.
@@ -183,10 +198,11 @@ pub async fn run_and_prune(
     keep_all: bool,
     context: &Context,
 ) -> Result<Made> {
-    let places: Vec<Address> = match request.to.is_empty() && stream.is_none() {
+    let mut places: Vec<Address> = match request.to.is_empty() && stream.is_none() {
         true => settings.stores.iter().map(|store| store.address.clone()).collect(),
         false => request.to.clone(),
     };
+    places.retain(|place| !request.without.contains(&place.to_string()));
     let work = async {
         let mut outcome = Box::pin(run(settings, request, stream, context)).await?;
         let mut pruned = Vec::new();

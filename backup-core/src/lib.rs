@@ -22,6 +22,7 @@ pub mod event;
 pub mod finding;
 mod held;
 pub mod lock;
+mod memory;
 mod nearest;
 pub mod ownership;
 pub mod plan;
@@ -37,6 +38,7 @@ pub mod shell;
 pub mod state;
 pub mod status;
 pub mod store;
+pub mod text;
 pub mod trusted;
 pub mod written;
 

@@ -18,7 +18,7 @@ use crate::bundle::reader::{Bundle, OpenBundle};
 use crate::encryption::{Decrypted, Identities, is_encrypted};
 use crate::restore::Drill;
 use crate::store::{DRILL, DRILL_SIGNATURE, SIGNATURE, Store, Stored, open_stored};
-use crate::{ErrorContext, Kind, Result};
+use crate::{Error, ErrorContext, Kind, Result};
 
 /// How a file begins that gzip has written.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -81,6 +81,9 @@ pub struct Listed {
     /// When it was last read in full by this machine.
     #[serde(skip)]
     pub verified: Option<DateTime<Utc>>,
+    /// Why the record of its last drill says nothing, where one is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_problem: Option<String>,
     /// Until when nobody can delete it, where the store sees to that.
     pub locked_until: Option<DateTime<Utc>>,
     /// Why it can't be opened, where it can't.
@@ -230,6 +233,7 @@ fn describe(
         drill: None,
         drill_known: false,
         verified: None,
+        record_problem: None,
         locked_until: None,
         damaged: false,
         problem: None,
@@ -262,7 +266,12 @@ fn look(
     listed.origin = origin(store, knowledge, stored, listed);
     listed.counts = knowledge.counts(&listed.origin);
     listed.verified = listed.facts.manifest_sha256.and_then(|digest| knowledge.verified(&digest, &store.location()));
-    let drill = stored.drilled.then(|| last_drill(store, knowledge, name)).flatten();
+    let drill = if stored.drilled { last_drill(store, knowledge, name) } else { Ok(None) };
+    // It is somebody's word of the bundle, and no part of it.
+    let drill = drill.unwrap_or_else(|error| {
+        listed.record_problem = Some(error.chain().join(": "));
+        None
+    });
     // Of an encrypted bundle it can't be said whether the record is of it.
     let is_of_it =
         |(drill, _): &(Drill, bool)| !listed.opened || listed.facts.manifest_sha256 == Some(drill.manifest_sha256);
@@ -299,13 +308,15 @@ fn origin(store: &dyn Store, knowledge: &Knowledge, stored: &Stored, listed: &Li
     }
 }
 
-/// What the record beside a bundle says, and whether it is to be believed; one that can't be read says nothing.
-fn last_drill(store: &dyn Store, knowledge: &Knowledge, name: &FileName) -> Option<(Drill, bool)> {
-    let record = store.read_beside(name, DRILL).ok()??;
-    let drill: Drill = serde_json::from_slice(&record).ok()?;
+/// What the record beside a bundle says, and whether it is to be believed.
+fn last_drill(store: &dyn Store, knowledge: &Knowledge, name: &FileName) -> Result<Option<(Drill, bool)>> {
+    let Some(record) = store.read_beside(name, DRILL)? else { return Ok(None) };
+    let doing = || format!("read {name}{DRILL} in {}", store.location());
+    let drill: Drill =
+        serde_json::from_slice(&record).map_err(|cause| Error::new(Kind::Damaged, doing()).because(cause))?;
     let signature = knowledge.reads_signatures().then(|| store.read_beside(name, DRILL_SIGNATURE).ok().flatten());
     let known = knowledge.knows_drill(&drill, &record, signature.flatten().as_deref());
-    Some((drill, known))
+    Ok(Some((drill, known)))
 }
 
 /// Puts a drill's record beside its bundle, signed where a key is set up.

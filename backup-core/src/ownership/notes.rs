@@ -25,12 +25,16 @@ pub struct Notes {
     pub taking: Option<Claim>,
     /// The claim that this machine has to give way to.
     pub overtaken: Option<Claim>,
+    /// The store or the machine where that was met first; none where an older version noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overtaken_in: Option<String>,
 }
 
 impl Notes {
     /// What is noted of a cluster of which nothing has been noted.
     pub fn none(cluster: &Cluster) -> Self {
-        Self { identity: cluster.identity.clone(), epoch: 0, claim: None, taking: None, overtaken: None }
+        let identity = cluster.identity.clone();
+        Self { identity, epoch: 0, claim: None, taking: None, overtaken: None, overtaken_in: None }
     }
 
     /// Reads what is noted.
@@ -95,7 +99,7 @@ impl Notes {
     /// Whether a claim means that this machine has been overtaken: its epoch is higher than all that this machine knows of, or it is
     /// the one that this machine has claimed too.
     pub fn gives_way_to(&self, claim: &Claim) -> bool {
-        let as_high = claim.epoch == self.epoch && self.claim.is_some() && !claim.is_unreadable();
+        let as_high = claim.epoch == self.epoch && self.claim.is_some();
         !self.is_own(claim) && (claim.epoch > self.epoch || as_high)
     }
 }

@@ -22,6 +22,9 @@ use crate::{Context, Error, Kind, Result, state};
 /// Days whose bundles say how much a day brings.
 const DAYS: i64 = 7;
 
+/// Records of drills that are said to be unreadable, at most: those of the newest bundles.
+const RECORDS: usize = 3;
+
 /// Looks at everything; `begun` are the jobs that timers or a crontab of this machine begin. What can't be seen is a finding.
 ///
 /// # Errors
@@ -144,6 +147,7 @@ fn on_their_servers(settings: &Settings, servers: &Servers, runs: &[Run]) -> Vec
         bundles: Vec::new(),
         unknown: Vec::new(),
         bad: 0,
+        bad_file: None,
         drill: None,
     };
     let all = servers.all.iter().flat_map(Server::all_series);
@@ -203,7 +207,8 @@ async fn one(
     let since = context.now() - TimeDelta::days(DAYS);
     let recent: u64 = listed.iter().filter(|one| one.created > since).map(|one| one.length).sum();
     let free = free.map(|stat| stat.f_bavail * stat.f_frsize);
-    let state = StoreState { store: place.clone(), problem, free, daily: recent / DAYS.unsigned_abs() };
+    let records = listed.iter().rev().filter_map(|one| one.record_problem.clone()).take(RECORDS).collect();
+    let state = StoreState { store: place.clone(), problem, free, records, daily: recent / DAYS.unsigned_abs() };
     let mut found = by_series(&listed, expected, known, &place);
     let outlives = settings.access.settings(address.clone()).outlives_this_machine(&context.environment);
     found.iter_mut().for_each(|one| one.outlives |= outlives);
@@ -225,6 +230,7 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, known: &Known<'_>, 
         bundles: Vec::new(),
         unknown: Vec::new(),
         bad: 0,
+        bad_file: None,
         drill: None,
     };
     let mut found: BTreeMap<Series, InStore> = expected.iter().map(|series| (series.clone(), empty(series))).collect();
@@ -239,6 +245,7 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, known: &Known<'_>, 
         let there = found.entry(series.clone()).or_insert_with(|| empty(&series));
         if bundle.problem.is_some() {
             there.bad += 1;
+            there.bad_file = Some(bundle.file.clone());
             continue;
         }
         let origin = bundle.origin.clone();

@@ -83,7 +83,11 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
     }
     findings.extend(of_unknown(of, &subject));
     if of.bad > 0 {
-        let message = format!("{} can't be opened", bundles(of.bad));
+        let file = of.bad_file.as_deref().unwrap_or("a bundle");
+        let message = match of.bad {
+            1 => format!("{file} can't be opened"),
+            bad => format!("{bad} bundles can't be opened, such as {file}"),
+        };
         findings.push(Finding::warning("bundle-bad", &subject, message).hint("`list` says which, and why"));
     }
     if of.expected && !of.bundles.is_empty() {
@@ -196,17 +200,26 @@ fn of_drill(of: &InStore, limits: &Limits, status: &Status, subject: &str) -> Op
     }
 }
 
-fn of_store(store: &StoreState, limits: &Limits) -> Option<Finding> {
+fn of_store(store: &StoreState, limits: &Limits) -> Vec<Finding> {
     if let Some(problem) = &store.problem {
-        return Some(
-            Finding::error("store-unseen", &store.store, problem).hint(
+        let finding = Finding::error("store-unseen", &store.store, problem);
+        return vec![
+            finding.hint(
                 "nothing is known of what is in it; see to it, or ask as root or as the user that the jobs run as",
             ),
-        );
+        ];
     }
-    let days = store.days_left().filter(|days| *days < u64::from(limits.room))?;
-    let message = format!("it has room for {days} more days of bundles");
-    Some(Finding::warning("room", &store.store, message).hint("make room, or keep fewer: [retention] of the settings"))
+    let record = |problem: &String| {
+        let finding = Finding::warning("record-bad", &store.store, problem);
+        finding.hint("find out who wrote it; the next drill of that bundle writes it anew")
+    };
+    let mut findings: Vec<Finding> = store.records.iter().map(record).collect();
+    if let Some(days) = store.days_left().filter(|days| *days < u64::from(limits.room)) {
+        let message = format!("it has room for {days} more days of bundles");
+        let finding = Finding::warning("room", &store.store, message);
+        findings.push(finding.hint("make room, or keep fewer: [retention] of the settings"));
+    }
+    findings
 }
 
 fn of_job(job: &JobState) -> Vec<Finding> {
@@ -255,9 +268,16 @@ mod tests {
             bundles: vec![bundle(-48), bundle(-24)],
             unknown: Vec::new(),
             bad: 0,
+            bad_file: None,
             drill: (store == "a").then(|| drill.clone()),
         };
-        let store = |store: &str| StoreState { store: store.into(), problem: None, free: Some(100_000), daily: 1000 };
+        let store = |store: &str| StoreState {
+            store: store.into(),
+            problem: None,
+            free: Some(100_000),
+            records: Vec::new(),
+            daily: 1000,
+        };
         Status {
             time: at(0),
             host: "vm".into(),
@@ -283,7 +303,7 @@ mod tests {
     #[test]
     fn all_that_is_not_as_it_should_be_is_said_and_nothing_else() {
         type Spoil = fn(&mut Status);
-        let cases: [(Spoil, &[&str]); 26] = [
+        let cases: [(Spoil, &[&str]); 27] = [
             (|_| {}, &[]),
             (|s| s.series[1].bundles.clear(), &["no-bundle", "no-copy-elsewhere"]),
             (|s| s.series[0].bundles.clear(), &["no-bundle"]),
@@ -319,6 +339,7 @@ mod tests {
             (|s| s.series[0].drill.as_mut().expect("one").time = at(-24 * 9), &["drill-old", "drill-old"]),
             (|s| s.stores[0].problem = Some("gone".into()), &["store-unseen"]),
             (|s| s.stores[0].free = Some(6999), &["room"]),
+            (|s| s.stores[0].records.push("read x.drill.json".into()), &["record-bad"]),
             (|s| s.stores[0].daily = 0, &[]),
             (|s| s.jobs[0].missed = 3, &["missed"]),
             (|s| s.unfinished = Some("a restore".into()), &["unfinished"]),

@@ -66,6 +66,8 @@ pub struct InStore {
     pub unknown: Vec<Good>,
     /// Bundles that can't be opened.
     pub bad: usize,
+    /// The newest of them.
+    pub bad_file: Option<String>,
     /// The last drill of one of them, of this machine or signed.
     pub drill: Option<LastDrill>,
 }
@@ -116,6 +118,8 @@ pub struct StoreState {
     pub problem: Option<String>,
     /// Bytes that are free there, where that can be seen.
     pub free: Option<u64>,
+    /// Why records of drills in it say nothing.
+    pub records: Vec<String>,
     /// Bytes that came in each of the last days, on average.
     pub daily: u64,
 }

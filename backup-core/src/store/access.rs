@@ -107,6 +107,20 @@ impl Access {
     }
 }
 
+/// These stores but for some by their location.
+///
+/// # Errors
+/// [`Kind::Usage`] where there is none of that location.
+pub fn leave_out(mut stores: Vec<Arc<dyn Store>>, without: &[String]) -> Result<Vec<Arc<dyn Store>>> {
+    let places: Vec<String> = stores.iter().map(|store| store.location()).collect();
+    if let Some(stranger) = without.iter().find(|name| !places.contains(name)) {
+        let error = Error::new(Kind::Usage, format!("--without-store {stranger}: there is no such store"));
+        return Err(error.hint(format!("the stores are {}", places.join(", "))));
+    }
+    stores.retain(|store| !without.contains(&store.location()));
+    Ok(stores)
+}
+
 /// An error that says where bundles are to be seen, where there is none by this name and nothing like it.
 fn missing(bundle: &Path, error: Error) -> Error {
     if error.kind() != Kind::NotFound || error.first_hint().is_some() {

@@ -296,6 +296,9 @@ pub(crate) struct Backup {
     pub(crate) jobs: Option<u16>,
     #[command(flatten)]
     pub(crate) reach: Reach,
+    /// Leave this store out: it gets no bundle, and is not asked who owns the cluster; as often as needed
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) without_store: Vec<String>,
     /// Delete nothing afterwards, whatever the rules of the settings say
     #[arg(long)]
     pub(crate) no_prune: bool,

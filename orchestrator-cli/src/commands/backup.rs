@@ -55,6 +55,7 @@ async fn run_with(arguments: Backup, output: &Output, context: &Context) -> Resu
         level: arguments.level,
         jobs: arguments.jobs.map(usize::from),
         hosts: None,
+        without: arguments.without_store,
     };
     if arguments.dry_run {
         let plan = plan(&settings, &request, !streams.is_empty(), output, context);

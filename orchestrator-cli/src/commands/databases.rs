@@ -53,6 +53,7 @@ async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<Asked> {
             recipients: arguments.recipient,
             dry_run: arguments.dry_run,
             keep_all: arguments.no_prune,
+            without: arguments.without_store,
             by_errand: false,
         };
         return Ok((settings, arguments.host, arguments.all, request, Vec::new()));

@@ -25,7 +25,7 @@ pub(crate) async fn run(
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
-    let (access, addresses) = stores(reading, addresses)?;
+    let (access, addresses) = stores(reading, addresses, context)?;
     // An encrypted bundle is listed without its identity, too.
     let identities = Identities::read(&access.identities).unwrap_or_else(|error| {
         output.found([&Finding::from_error("no-identity", "identity", &error)]);
@@ -55,7 +55,8 @@ pub(crate) async fn run(
             }
         }
     }
-    let problem = !failed.is_empty() || bundles.iter().any(|row| row.bundle.problem.is_some());
+    let doubtful = |row: &Row| row.bundle.problem.is_some() || row.bundle.record_problem.is_some();
+    let problem = !failed.is_empty() || bundles.iter().any(doubtful);
     output.result("list", &json!({ "bundles": bundles, "others": others, "failed": failed }), &text)?;
     // A bundle that can't be opened is no backup, and whoever lists them should not overlook it.
     Ok(exit::done(problem))
@@ -140,12 +141,18 @@ fn note(bundle: &Listed) -> String {
         let label = if bundle.damaged { "DAMAGED" } else { "can't be read" };
         format!("{label}: {}", human::plain(problem))
     });
+    let record = bundle.record_problem.as_deref();
+    let record = record.map(|problem| format!("the record of its drill can't be read: {}", human::plain(problem)));
     let locked = bundle.locked_until.map(|time| format!("locked until {}", time.format("%F")));
     let warnings = (bundle.facts.warnings > 0).then(|| human::counted(bundle.facts.warnings as u64, "warning"));
     let encrypted = bundle.encrypted.then(|| "encrypted".to_owned());
     let partial = bundle.facts.partial.then(|| "some databases alone".to_owned());
     let renamed = bundle.renamed().map(|name| format!("renamed: it is {}", human::plain(name)));
-    [encrypted, partial, renamed, locked, warnings, problem].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    [encrypted, partial, renamed, locked, warnings, record, problem]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// What the last drill has shown.

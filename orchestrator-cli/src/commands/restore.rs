@@ -27,8 +27,9 @@ pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) 
     };
     let identities = arguments.identities.clone();
     let settings = settings::load_restore(config.as_deref());
-    let done = match settings.map(|settings| RestoreSettings { access: with(settings.access, identities), ..settings })
-    {
+    let reached =
+        |settings: RestoreSettings| RestoreSettings { access: with(settings.access, identities, context), ..settings };
+    let done = match settings.map(reached) {
         Ok(settings) => run_with(&arguments, &settings, output, context).await,
         Err(error) => Err(error),
     };

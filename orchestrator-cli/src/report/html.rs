@@ -6,6 +6,7 @@ use std::time::Duration;
 use backup_core::finding::{Finding, News, Severity, age, worst};
 use backup_core::runs::{Job, Run, State};
 use backup_core::status::{InStore, JobState, Status};
+use backup_core::text::is_unseen;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::text::unseen;
@@ -54,7 +55,7 @@ fn escaped(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            c if c.is_control() && c != '\n' => out.push('\u{fffd}'),
+            c if is_unseen(c) && c != '\n' => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
