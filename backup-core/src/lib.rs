@@ -20,6 +20,8 @@ pub mod encryption;
 pub mod error;
 pub mod event;
 pub mod finding;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod held;
 pub mod lock;
 mod memory;

@@ -4,6 +4,8 @@
 //! changed, lost or moved line is seen. Only the last line may be torn, by a crash while it was written: it is as if it
 //! had not been.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 pub(crate) mod golden;
 #[cfg(test)]

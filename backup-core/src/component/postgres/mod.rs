@@ -8,6 +8,8 @@ mod content;
 mod directories;
 mod discover;
 mod elsewhere;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gone;
 mod grants;
 mod head;

@@ -34,6 +34,8 @@ pub(crate) use confirm::EXTENSION_VERSION;
 pub(super) use early::{is_mixed, parts};
 pub use readiness::{older_than_pg_dump, server_findings};
 pub(crate) use refused::left_out;
+#[cfg(any(test, fuzzing))]
+pub(super) use roles::settings_of_roles;
 pub use script::Script;
 pub use sessions::Sessions;
 pub(crate) use settings::money_locale;

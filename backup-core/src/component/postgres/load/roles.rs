@@ -88,6 +88,12 @@ impl Setting {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+/// Where the statements of settings stand, for fuzz targets.
+pub(crate) fn settings_of_roles(script: &[u8]) -> Vec<Range<usize>> {
+    Setting::all(script).into_iter().map(|setting| setting.place).collect()
+}
+
 /// The length of the literal that `text` begins with.
 fn literal(text: &[u8]) -> Option<usize> {
     let escapes = text.starts_with(b"E'");

@@ -1,5 +1,7 @@
 //! A script in `pg_dump`'s plain format: what it holds, told without a server.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod later;
 mod lexer;
 mod reading;
