@@ -108,6 +108,7 @@ pub fn forge_drill(bundle: &Crafted, time: DateTime<Utc>) {
         rows: 1,
         problems: Vec::new(),
         unproved: Vec::new(),
+        not_walled_off: Vec::new(),
     };
     let record = serde_json::to_vec(&drill).expect("JSON");
     std::fs::write(format!("{}.drill.json", bundle.path.display()), record).expect("written");

@@ -223,7 +223,6 @@ mod tests {
     async fn of_each_series_the_last_run_tells() {
         let place = tempfile::tempdir().expect("a directory");
         let context = context(&place);
-        let runs = Runs::of(&context).expect("a place");
         let failed = || {
             Runs::failed(&context).expect("runs").into_iter().map(|(series, _)| series.component).collect::<Vec<_>>()
         };
