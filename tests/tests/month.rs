@@ -241,7 +241,7 @@ async fn after_a_failed_backup_nothing_is_deleted() {
         world.back_up(&place).await;
     }
     let (context, _) = world.machine("orchestrator", world.servers[0].host());
-    let failed = Runs::of(&context).expect("a place").failed().expect("runs");
+    let failed = Runs::failed(&context).expect("runs");
     assert_eq!((failed.len(), failed[0].1), (1, day("2026-10-15")));
     assert_eq!(world.days("s3://one", "orchestrator").len(), 3);
 }

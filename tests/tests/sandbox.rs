@@ -57,10 +57,12 @@ impl World {
         );
         world.live.sql("one", &function);
         world.place.make_bundle(&world.live);
-        fs::create_dir_all(world.place.path("state")).expect("a directory");
-        for open in [world.open.path().to_owned(), world.place.path("state"), world.place.path("bundles")] {
+        // Root believes no state in a directory that others can write to.
+        fs::create_dir_all(world.place.path("state/open")).expect("a directory");
+        for open in [world.open.path().to_owned(), world.place.path("state/open"), world.place.path("bundles")] {
             fs::set_permissions(open, fs::Permissions::from_mode(0o777)).expect("a mode");
         }
+        fs::set_permissions(world.place.path("state"), fs::Permissions::from_mode(0o755)).expect("a mode");
         fs::set_permissions(world.place.path(""), fs::Permissions::from_mode(0o755)).expect("a mode");
         world
     }
@@ -72,7 +74,7 @@ impl World {
         let port = self.live.sql("postgres", "SHOW port");
         let path = |path: &Path| path.display().to_string();
         let (open, live) = (path(self.open.path()), path(self.live.host()));
-        let (state, bundles) = (path(&self.place.path("state")), path(&self.place.path("bundles")));
+        let (state, bundles) = (path(&self.place.path("state/open")), path(&self.place.path("bundles")));
         let known = [
             ("@open", &open),
             ("@state", &state),
@@ -99,7 +101,7 @@ impl World {
         let tables = "SELECT string_agg(relname, ' ') FROM pg_class WHERE relname LIKE 'by\\_%'";
         let tables = self.live.sql("postgres", tables);
         let files = names(self.open.path()).into_iter();
-        let markers = ["state/marker", "bundles/marker"].map(|path| self.place.path(path)).into_iter();
+        let markers = ["state/open/marker", "bundles/marker"].map(|path| self.place.path(path)).into_iter();
         let markers = markers.filter(|path| path.exists()).map(|path| path.display().to_string());
         let stays = Command::new("pgrep").args(["-f", &format!("^sleep {}$", self.long)]).output().expect("pgrep");
         let stays = String::from_utf8_lossy(&stays.stdout).trim().to_owned();

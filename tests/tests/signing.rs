@@ -40,7 +40,7 @@ fn backup(place: &Workplace, server: &Postgres, more: &[&str]) -> PathBuf {
     another_second();
     let mut command = place.cli(&[&["backup", "-c", "o.toml", "--json"], more].concat());
     let made = json(&run(command.envs(server.variables())));
-    PathBuf::from(made["result"]["published"][0].as_str().unwrap_or_else(|| panic!("{made}")))
+    place.path(made["result"]["published"][0].as_str().unwrap_or_else(|| panic!("{made}")))
 }
 
 /// What `ssh-keygen` says of a bundle's signature, given its manifest's digest as any shell makes it.

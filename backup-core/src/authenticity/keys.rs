@@ -46,7 +46,7 @@ impl Signer {
         let none = || {
             let error =
                 Error::new(Kind::Usage, format!("signing.trusted: {name} has no public key of the kind ssh-ed25519"));
-            error.hint("`key generate --signing FILE` prints one: ssh-ed25519 AAAA…")
+            error.hint("`key generate --signing /etc/orchestrator/signing.key` prints one: ssh-ed25519 AAAA…")
         };
         let key = PublicKey::from_openssh(key.trim()).map_err(|_| none())?;
         if key.algorithm() != Algorithm::Ed25519 {
@@ -116,11 +116,13 @@ fn read(path: &Path) -> Result<PrivateKey> {
     let key = PrivateKey::from_openssh(&text).map_err(|_| {
         Error::new(Kind::Usage, doing())
             .because("it is no private key of SSH")
-            .hint("`key generate --signing FILE` makes one")
+            .hint("`key generate --signing /etc/orchestrator/signing.key` makes one")
     })?;
     if key.is_encrypted() || key.algorithm() != Algorithm::Ed25519 {
         let why = "it is no ed25519 key without a passphrase";
-        return Err(Error::new(Kind::Usage, doing()).because(why).hint("`key generate --signing FILE` makes one"));
+        return Err(Error::new(Kind::Usage, doing())
+            .because(why)
+            .hint("`key generate --signing /etc/orchestrator/signing.key` makes one"));
     }
     Ok(key)
 }

@@ -92,7 +92,7 @@ impl Origin {
 
 /// What to do about a bundle that nothing here knows.
 pub const UNKNOWN: &str = "a machine that is new knows no bundle: hold its sha256 against what its backup printed, or ask who put it there; \
-                           signed bundles are known everywhere: `key generate --signing`";
+                           signed bundles are known everywhere: `key generate --signing /etc/orchestrator/signing.key`";
 
 /// The origin of an open bundle, by its file or address and its manifest's digest. It blocks.
 pub fn origin(bundle: &Path, digest: &Sha256Digest, access: &Access, context: &Context) -> Origin {

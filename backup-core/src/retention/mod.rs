@@ -228,7 +228,7 @@ impl Policy {
             return None;
         }
         let message = format!("none of the bundles that would stay was read in full within {days} days");
-        let hint = "`verify` or `drill` the newest one; retention.verified_within says how many days it may be ago";
+        let hint = "verify or drill the newest one; retention.verified_within says how many days it may be ago";
         Some(Finding::warning("not-verified", series.to_string(), message).hint(hint))
     }
 

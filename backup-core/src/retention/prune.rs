@@ -84,7 +84,7 @@ impl Pruning {
                 continue;
             }
             let message = "it is not the bundle any more that it was, or can't be opened";
-            let hint = format!("`verify` it; it lies in {}", store.location());
+            let hint = format!("look at it: `verify {}/{}`", store.location(), newest.file);
             verdict.withheld.push(Finding::warning("newest-changed", &newest.file, message).hint(hint));
             let of_series = candidates.iter().zip(&mut verdict.decisions).filter(|(one, _)| one.series == series);
             for (_, decision) in of_series.filter(|(_, decision)| !decision.kept) {

@@ -66,7 +66,9 @@ fn signing(table: &SigningTable) -> Result<Signing> {
     let trusted = table.trusted.iter().map(|(name, key)| Signer::read(name, key)).collect::<Result<Vec<_>>>()?;
     if table.required && trusted.is_empty() {
         let error = Error::new(Kind::Usage, "signing: required, and no key is trusted: every bundle would be refused");
-        return Err(error.hint("name the keys in [signing.trusted]; `key generate --signing FILE` makes one"));
+        return Err(error.hint(
+            "name the keys in [signing.trusted]; `key generate --signing /etc/orchestrator/signing.key` makes one",
+        ));
     }
     Ok(Signing { key: table.key.clone(), trusted, required: table.required })
 }

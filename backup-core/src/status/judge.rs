@@ -112,7 +112,7 @@ fn of_unknown(of: &InStore, subject: &str) -> Option<Finding> {
         }
         let message =
             format!("who made {} of them can't be seen from here: other servers make some, too", bundles(others));
-        let hint = "signed bundles are known everywhere: `key generate --signing`";
+        let hint = "signed bundles are known everywhere: `key generate --signing /etc/orchestrator/signing.key`";
         return Some(Finding::unknown("origin-unseen", subject, message).hint(hint));
     }
     let newest = of.unknown.last()?;

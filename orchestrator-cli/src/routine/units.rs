@@ -19,7 +19,6 @@ pub(crate) struct Unit {
 /// and sends pings, for which it has the one capability. `RemoveIPC=` must not be here: as the user postgres it would take the live server's
 /// shared memory away.
 const HARDENING: &str = "\
-AmbientCapabilities=CAP_NET_RAW
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
@@ -45,12 +44,12 @@ UMask=0077
 
 const ROOT: &str = "root";
 
-/// What a job may do beyond what its user may: pings. Root, who runs jobs that capture other people's files, reads those, and no more;
-/// a drill puts its server behind walls, as a user of its own, and ends it.
+/// What a job may do beyond what its user may: pings, but for root's drills. Root, who runs jobs that capture other people's files,
+/// reads those, and no more; a drill puts its server behind walls, as a user of its own, and ends it.
 fn capabilities(job: Job, user: &str) -> &'static str {
     match (user, job) {
         (ROOT, Job::Drill) => concat!(
-            "CAP_NET_RAW CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP ",
+            "CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP ",
             "CAP_SYS_ADMIN CAP_SYS_CHROOT"
         ),
         (ROOT, _) => "CAP_NET_RAW CAP_DAC_READ_SEARCH",
@@ -70,13 +69,17 @@ fn directories(user: &str) -> String {
     format!("StateDirectory=orchestrator-cli/users/{user}\nStateDirectoryMode=0700\n{cache}")
 }
 
-/// What is otherwise for a drill, whose throw-away PostgreSQL is kept in namespaces: those, mounts in them, and a /proc that nothing is
-/// mounted over, for the kernel lets nobody see more of it than he does.
-const OF_DRILLS: [(&str, &str); 4] = [
-    ("RestrictNamespaces=yes\n", "RestrictNamespaces=user mnt net pid ipc\n"),
+/// What is otherwise for a drill, whose throw-away PostgreSQL is kept in namespaces: those, and mounts in them.
+const OF_DRILLS: [(&str, &str); 2] = [
+    ("RestrictNamespaces=yes\n", "RestrictNamespaces=mnt net pid ipc\n"),
+    ("SystemCallErrorNumber=", "SystemCallFilter=@mount capset\nSystemCallErrorNumber="),
+];
+/// What is besides where the user is not root, and makes user namespaces first: a /proc that nothing is mounted over, for in these the
+/// kernel lets nobody see more of it than he does.
+const OF_USERS_DRILLS: [(&str, &str); 3] = [
+    ("RestrictNamespaces=", "RestrictNamespaces=user "),
     ("ProtectKernelTunables=yes\n", ""),
     ("ProtectKernelLogs=yes\n", ""),
-    ("SystemCallErrorNumber=", "SystemCallFilter=@mount capset\nSystemCallErrorNumber="),
 ];
 
 /// The units of every job that has a time.
@@ -118,8 +121,17 @@ fn service(job: Job, schedule: &Schedule, settings: &Settings, begun: &Begun<'_>
     text.push_str("Nice=10\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n");
     let capabilities = capabilities(job, begun.user);
     let _ = writeln!(text, "CapabilityBoundingSet={capabilities}");
-    let others: &[(&str, &str)] = if job == Job::Drill { &OF_DRILLS } else { &[] };
-    text.push_str(&others.iter().fold(HARDENING.to_owned(), |text, (usual, other)| text.replace(usual, other)));
+    // Root has what stands there anyway.
+    if begun.user != ROOT {
+        text.push_str("AmbientCapabilities=CAP_NET_RAW\n");
+    }
+    let others: &[&[(&str, &str)]] = match (job, begun.user) {
+        (Job::Drill, ROOT) => &[&OF_DRILLS],
+        (Job::Drill, _) => &[&OF_DRILLS, &OF_USERS_DRILLS],
+        _ => &[],
+    };
+    let others = others.iter().copied().flatten();
+    text.push_str(&others.fold(HARDENING.to_owned(), |text, (usual, other)| text.replace(usual, other)));
     if begun.user == ROOT && job == Job::Drill {
         // The throw-away PostgreSQL runs as another user, in a directory of that user's.
         text.push_str("SystemCallFilter=@chown @setuid\n");
