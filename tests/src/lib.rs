@@ -3,6 +3,7 @@
 mod cluster;
 mod crafted;
 mod places;
+mod repack;
 mod scripts;
 mod stage;
 
@@ -20,6 +21,7 @@ pub use cluster::Cluster;
 pub use crafted::{Crafted, craft, forge_drill, of_cluster};
 use fixtures::{Network, Postgres, forget_libpq};
 pub use places::{RootsPlace, locales, reachable};
+pub use repack::repack;
 pub use scripts::Scripts;
 use serde_json::Value;
 pub use stage::{Stage, as_root, as_user, modes, names};

@@ -148,8 +148,9 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let parameters = throwaway.parameters()?.with_database(database[0]);
     let jobs = settings.jobs.unwrap_or_else(default_jobs);
     let target = Target { parameters, tools: throwaway.tools(), jobs };
-    make_tablespaces(&target, &throwaway, &bundle.content("databases/globals.sql")?).await?;
-    let looked = databases::look(&request, &source, &target, &timestamp(begun), &mut findings).await;
+    make_tablespaces(&target, &throwaway, &source.globals()?.tablespaces).await?;
+    // Whatever roles it makes go with the server.
+    let looked = databases::look(&request, (&source, true), &target, &timestamp(begun), &mut findings).await;
     // What this machine lacks says nothing of the bundle.
     let (roles, databases) = match (findings.refusal(), looked) {
         (None, Some(looked)) => looked,
@@ -219,11 +220,9 @@ fn not_preloaded(library: &str) -> Finding {
     finding.hint("install the package that holds it; what needs the library is not proved before")
 }
 
-/// The tablespaces that the roles' script names in comments, each a directory of the throw-away server.
-async fn make_tablespaces(target: &Target, throwaway: &Throwaway, globals: &[u8]) -> Result<()> {
-    let script = String::from_utf8_lossy(globals);
-    for (number, line) in script.lines().filter_map(|line| line.strip_prefix("--   CREATE TABLESPACE ")).enumerate() {
-        let Some((name, _)) = line.split_once(" OWNER ") else { continue };
+/// The source's tablespaces, each a directory of the throw-away server.
+async fn make_tablespaces(target: &Target, throwaway: &Throwaway, names: &[String]) -> Result<()> {
+    for (number, name) in names.iter().enumerate() {
         let directory = throwaway.directory(&format!("tablespace-{number}"))?;
         target.create_tablespace(name, &directory).await.context(|| format!("create tablespace {name}"))?;
     }

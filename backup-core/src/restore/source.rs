@@ -18,6 +18,7 @@ use crate::bundle::name::renamed;
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
 use crate::component::postgres::plain::{self, Contents, ScriptFile, Seen};
+use crate::component::postgres::{self, Globals};
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Findings};
 use crate::settings::{RestoreSettings, refuse_other};
@@ -98,6 +99,14 @@ impl Source {
                 Some(snapshots.min().unwrap_or(manifest.created))
             }
             Self::Pair(_) => None,
+        }
+    }
+
+    /// The roles that it makes, and the source's tablespaces; a script has none.
+    pub(super) fn globals(&self) -> Result<Globals> {
+        match self {
+            Self::Bundle(bundle) => postgres::read_globals(&bundle.content("databases/globals.sql")?),
+            Self::Pair(_) => Ok(Globals::default()),
         }
     }
 
@@ -185,10 +194,10 @@ pub(super) async fn look(
     settings: &RestoreSettings,
     findings: &mut Findings,
     context: &Context,
-) -> Option<Source> {
+) -> Option<(Source, Origin)> {
     let Some(cluster_conf) = &request.cluster_conf else {
         let looked = look_at_bundle(&request.file, &settings.access, findings, context).await;
-        return looked.map(|(bundle, _)| Source::Bundle(bundle));
+        return looked.map(|(bundle, origin)| (Source::Bundle(bundle), origin));
     };
     let shown = request.file.display().to_string();
     context.phase(format!("read {shown}"));
@@ -207,7 +216,7 @@ pub(super) async fn look(
     drop(ticker);
     let pair = findings.keep("script", &shown, read)?;
     findings.all.extend(script_findings(&pair, &shown));
-    Some(Source::Pair(Arc::new(pair)))
+    Some((Source::Pair(Arc::new(pair)), Origin::Unknown))
 }
 
 /// Where a pair's `cluster.conf` goes; one that lies there already need not be put there.

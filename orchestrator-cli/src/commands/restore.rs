@@ -116,6 +116,7 @@ async fn begin(
             host_key: arguments.accept_host_key.clone(),
         },
         accept_cluster: arguments.accept_cluster.clone(),
+        allow_superuser: arguments.allow_superuser.clone(),
         ssh_port: arguments.reach.ssh_port,
     };
     if arguments.dry_run {

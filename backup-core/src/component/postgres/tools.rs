@@ -44,8 +44,7 @@ impl Tools {
 
 /// Whether the programs of a version write and read `\restrict` lines, as they do since the minor releases of August 2025.
 pub fn know_restrict(version: &str) -> bool {
-    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
-    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let (major, minor) = numbers(version);
     match major {
         ..=12 => false,
         13 => minor >= 22,
@@ -55,6 +54,12 @@ pub fn know_restrict(version: &str) -> bool {
         17 => minor >= 6,
         _ => true,
     }
+}
+
+/// Major and minor number of a version; 0 where there is none.
+pub(super) fn numbers(version: &str) -> (u32, u32) {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// The programs to use with a server of version `major`: those of the configured directory, else the oldest that are
