@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use backup_core::finding::{Finding, Severity};
-use backup_core::text::json as json_text;
 use backup_core::{Error, ErrorContext, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -49,7 +48,7 @@ impl Output {
         }
         let mut document = json!({ "version": JSON_VERSION, "kind": kind, "result": value });
         self.invocation.complete_hints(&mut document);
-        self.print(&format!("{}\n", json_text(&document.to_string())))
+        self.print(&format!("{document}\n"))
     }
 
     /// Prints a text as it is, for people and programs alike.
@@ -96,8 +95,7 @@ impl Output {
                 value["state"] = state.into();
             }
             // Where even this can't be printed, the exit code says it.
-            let document = json!({ "version": JSON_VERSION, "kind": "error", "error": value });
-            let _ = self.print(&format!("{}\n", json_text(&document.to_string())));
+            let _ = self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": value })));
             return ExitCode::from(code);
         }
         let mut text = format!("{RED}error{RED:#}: {}\n", plain(chain.first().map_or("", String::as_str)));
@@ -124,8 +122,7 @@ impl Output {
             let message = findings.iter().map(sentence).collect::<Vec<_>>().join(" ");
             let mut value = json!({ "message": message, "findings": findings, "exit_code": exit::REFUSED });
             self.invocation.complete_hints(&mut value);
-            let document = json!({ "version": JSON_VERSION, "kind": "error", "error": value });
-            let _ = self.print(&format!("{}\n", json_text(&document.to_string())));
+            let _ = self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": value })));
             return ExitCode::from(exit::REFUSED);
         }
         let mut text = String::new();

@@ -1,9 +1,7 @@
 //! Helpers of the system tests: the command under test in a directory of its own.
 
 mod cluster;
-mod crafted;
 mod places;
-mod repack;
 mod scripts;
 mod stage;
 
@@ -18,10 +16,8 @@ use backup_core::bundle::manifest::{Entry, Manifest, Source};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
 pub use cluster::Cluster;
-pub use crafted::{Crafted, craft, forge_drill, of_cluster};
 use fixtures::{Network, Postgres, forget_libpq};
-pub use places::{RootsPlace, locales, reachable};
-pub use repack::repack;
+pub use places::{locales, reachable};
 pub use scripts::Scripts;
 use serde_json::Value;
 pub use stage::{Stage, as_root, as_user, modes, names};

@@ -6,7 +6,6 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::block::{self, Decoder};
-use super::digest::Sha256Digest;
 use super::footer;
 use super::header::{Head, RECORD};
 use super::manifest::{self, Chunk, Entry, Manifest};
@@ -23,9 +22,7 @@ use crate::{Error, ErrorContext, Kind, Result};
 pub struct Verification {
     /// The manifest, where it could be read.
     pub manifest: Option<Manifest>,
-    /// Its digest, which tells the bundle from every other one.
-    pub manifest_sha256: Option<Sha256Digest>,
-    /// Everything that is wrong, in the order of the file. Nothing here means that every byte is as the manifest says.
+    /// Everything that is wrong, in the order of the file. Nothing here means that the bundle is as it was written.
     pub damage: Vec<Finding>,
 }
 
@@ -62,14 +59,13 @@ fn check<'s, R: ReadAt>(
         Err(error) if error.kind() == Kind::Damaged => {
             let mut damage = vec![finding(&error)];
             damage.extend(locate(source)?);
-            return Ok(Verification { manifest: None, manifest_sha256: None, damage });
+            return Ok(Verification { manifest: None, damage });
         }
         Err(error) => return Err(error),
     };
     let mut damage = check_entries(&bundle, context, meter, entry)?;
     damage.extend(check_end(&bundle).err().as_ref().map(finding));
-    let manifest_sha256 = Some(Sha256Digest(bundle.footer().manifest_digest));
-    Ok(Verification { manifest: Some(bundle.into_manifest()), manifest_sha256, damage })
+    Ok(Verification { manifest: Some(bundle.into_manifest()), damage })
 }
 
 /// Checks one entry, unless it is told to stop.

@@ -14,7 +14,6 @@ mod plan;
 mod preflight;
 mod release;
 mod request;
-mod roles;
 mod source;
 mod stays;
 mod steps;

@@ -1,8 +1,5 @@
 //! A script in `pg_dump`'s plain format: what it holds, told without a server.
 
-pub(crate) mod commands;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
 mod later;
 mod lexer;
 mod reading;
