@@ -1,4 +1,4 @@
-.PHONY: setup demo test test-live package bench audit
+.PHONY: setup demo test test-live package bench audit fuzz
 
 # Installs what building and testing need.
 setup:
@@ -34,6 +34,11 @@ bench: setup
 	fixtures/bench-restore.sh
 	fixtures/bench-stores.sh
 	fixtures/bench-many.sh
+
+# Each fuzz target for an hour, or for FUZZ_SECONDS; it needs a nightly Rust.
+FUZZ_SECONDS ?= 3600
+fuzz:
+	backup-core/fuzz/run.sh $(FUZZ_SECONDS)
 
 # Licences, advisories and needless dependencies; it fetches the list of advisories.
 audit:

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::authenticity::Signing;
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::{Entry, Host, Manifest, number_chunks};
 use crate::bundle::name::{BundleName, FileName};
@@ -29,7 +30,7 @@ use crate::preflight::{DOING, Ready, preflight};
 use crate::retention::{Pruned, prune_after};
 use crate::runs::{Job, Part, Report, Run, record};
 use crate::settings::Settings;
-use crate::store::{Address, NEW, blocking};
+use crate::store::{Address, NEW, blocking, leave_out};
 use crate::{Error, Kind, Result, TOOL};
 use described::{Beginning, format, json, source};
 use machines::{look_at_hosts, record_hosts};
@@ -53,6 +54,8 @@ pub struct Request {
     pub jobs: Option<usize>,
     /// The cluster's hosts, where they were just looked at and asked.
     pub hosts: Option<Vec<Host>>,
+    /// Stores, by their location, that get no bundle and are not asked who owns the cluster.
+    pub without: Vec<String>,
 }
 
 impl Request {
@@ -75,6 +78,12 @@ pub struct Outcome {
     pub length: u64,
     /// SHA-256 of the bundle.
     pub sha256: Sha256Digest,
+    /// Digest of its manifest, which signatures are of; none where another machine of an earlier version made it.
+    #[serde(default)]
+    pub manifest_sha256: Option<Sha256Digest>,
+    /// Its signature, where a key is set up.
+    #[serde(default)]
+    pub signature: Option<String>,
     /// Bytes of content in it.
     pub content: u64,
     /// Rows in it.
@@ -94,14 +103,15 @@ impl Outcome {
     /// What the journal of runs keeps of it.
     pub(crate) fn part(&self, series: &Series) -> Part {
         let (bundle, length) = (Some(self.name.clone()), Some(self.length));
-        Part { bundle, length, published: self.published.clone(), ..Part::of(series) }
+        let manifest_sha256 = self.manifest_sha256;
+        Part { bundle, length, manifest_sha256, published: self.published.clone(), ..Part::of(series) }
     }
 }
 
 /// The stores that a backup would be written to, each once, whatever it is called.
 ///
 /// # Errors
-/// Where what the settings say of one makes no sense.
+/// Where what the settings say of one makes no sense; [`Kind::Usage`] where one is left out that is none, or all are.
 pub fn destinations(
     settings: &Settings,
     request: &Request,
@@ -119,7 +129,20 @@ pub fn destinations(
         address => address.to_string().into(),
     };
     let once = named.into_iter().filter(|store| seen.insert(real(&store.address)));
-    once.map(|store| Ok(Destination { store: (context.connect)(&store, context)?, address: store.address })).collect()
+    let connected =
+        once.map(|store| Ok(Destination { store: (context.connect)(&store, context)?, address: store.address }));
+    let mut all = connected.collect::<Result<Vec<_>>>()?;
+    if request.without.is_empty() {
+        return Ok(all);
+    }
+    let written = all.iter().map(|destination| destination.store.clone());
+    leave_out(settings.access.connect_all(written, context)?, &request.without)?;
+    all.retain(|destination| !request.without.contains(&destination.store.location()));
+    if all.is_empty() && !stream {
+        let error = Error::new(Kind::Usage, format!("{DOING}: --without-store leaves none of the stores"));
+        return Err(error.hint("name another place with --to"));
+    }
+    Ok(all)
 }
 
 /// Who can read the bundle.
@@ -175,15 +198,16 @@ pub async fn run_and_prune(
     keep_all: bool,
     context: &Context,
 ) -> Result<Made> {
-    let places: Vec<Address> = match request.to.is_empty() && stream.is_none() {
+    let mut places: Vec<Address> = match request.to.is_empty() && stream.is_none() {
         true => settings.stores.iter().map(|store| store.address.clone()).collect(),
         false => request.to.clone(),
     };
+    places.retain(|place| !request.without.contains(&place.to_string()));
     let work = async {
         let mut outcome = Box::pin(run(settings, request, stream, context)).await?;
         let mut pruned = Vec::new();
         if !keep_all && !request.is_partial() {
-            let (deleted, found) = prune_after(&request.series, &outcome.name, &places, settings, context).await;
+            let (deleted, found) = prune_after(&request.series, &outcome, &places, settings, context).await;
             pruned = deleted;
             outcome.warnings.extend(found);
         }
@@ -203,6 +227,8 @@ fn report(series: &Series, outcome: &Outcome) -> Report {
 /// A bundle that lacks its manifest and its name.
 struct Complete {
     manifest: Manifest,
+    file: FileName,
+    signing: Signing,
     tail: Tail<Envelope<Destinations>>,
     _ticker: Ticker,
 }
@@ -242,8 +268,9 @@ async fn fill(
             }
         }))
     };
+    let file = FileName { bundle: name.clone(), encrypted: !recipients.is_empty() };
     let sink = {
-        let name = FileName { bundle: name.clone(), encrypted: !recipients.is_empty() };
+        let name = file.clone();
         let (destinations, refused) = (ready.destinations.clone(), ready.refused.clone());
         blocking(move || Destinations::begin(&destinations, refused, stream, &name)).await?
     };
@@ -290,7 +317,7 @@ async fn fill(
         entries: std::mem::take(&mut tail.entries),
     };
     abandon.disarm();
-    Ok(Complete { manifest, tail, _ticker: ticker })
+    Ok(Complete { manifest, file, signing: settings.access.signing.clone(), tail, _ticker: ticker })
 }
 
 fn name(series: &Series, context: &Context) -> Result<BundleName> {
@@ -302,14 +329,35 @@ fn name(series: &Series, context: &Context) -> Result<BundleName> {
 impl Complete {
     async fn publish(self, context: &Context) -> Result<Outcome> {
         context.phase("publish");
-        let Self { manifest, tail, _ticker } = self;
+        let Self { manifest, file, signing, tail, _ticker } = self;
         let (name, mut warnings, needs) = (manifest.name.clone(), manifest.warnings.clone(), manifest.needs.clone());
         let (content, rows) = (manifest.content(), manifest.rows());
-        let delivered = blocking(move || tail.seal(&manifest)?.sink.finish()?.publish()).await?;
+        let work = move || {
+            let sealed = tail.seal(&manifest)?;
+            let signature = signing.sign_bundle(&sealed.manifest)?;
+            let beside = signature.as_deref().map(|signature| (&file, signature));
+            let delivered = sealed.sink.finish()?.publish(beside)?;
+            Ok((delivered, sealed.manifest, signature))
+        };
+        let (delivered, manifest_sha256, signature) = blocking(work).await?;
         let Delivered { published, failed, warnings: found, length, digest: sha256 } = delivered;
+        let signature = signature.and_then(|signature| String::from_utf8(signature).ok());
+        let manifest_sha256 = Some(manifest_sha256);
         found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
         warnings.extend(found);
-        Ok(Outcome { name, published, failed, length, sha256, content, rows, warnings, needs })
+        Ok(Outcome {
+            name,
+            published,
+            failed,
+            length,
+            sha256,
+            manifest_sha256,
+            signature,
+            content,
+            rows,
+            warnings,
+            needs,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::finding::{Finding, bytes};
-use crate::store::{Address, Store, Upload};
+use crate::store::{Address, SIGNATURE, Store, Upload};
 use crate::{Error, Kind, Result};
 
 /// A store that is to get a bundle.
@@ -24,7 +24,7 @@ pub struct Destination {
 
 /// All destinations of one bundle. One that fails is given up while another is left.
 pub(crate) struct Destinations {
-    uploads: Vec<(String, Box<dyn Upload>)>,
+    uploads: Vec<(Arc<dyn Store>, Box<dyn Upload>)>,
     stream: Option<Box<dyn Write + Send>>,
     failed: Vec<String>,
     length: u64,
@@ -55,7 +55,7 @@ impl Destinations {
         let (mut uploads, mut first) = (Vec::new(), None);
         for Destination { store, .. } in destinations {
             match store.begin(name) {
-                Ok(upload) => uploads.push((store.location(), upload)),
+                Ok(upload) => uploads.push((store.clone(), upload)),
                 Err(error) => {
                     failed.push(failure(&store.location(), &error));
                     first.get_or_insert(error);
@@ -68,14 +68,19 @@ impl Destinations {
         }
     }
 
-    pub(crate) fn publish(self) -> Result<Delivered> {
+    /// Makes the bundle appear everywhere, and puts its signature beside it, where there is one.
+    pub(crate) fn publish(self, signature: Option<(&FileName, &[u8])>) -> Result<Delivered> {
         let digest = Sha256Digest(self.digest.finalize().into());
         let mut delivered =
             Delivered { published: Vec::new(), failed: self.failed, warnings: Vec::new(), length: self.length, digest };
         let mut first = None;
-        for (location, upload) in self.uploads {
+        for (store, upload) in self.uploads {
+            let location = store.location();
             match upload.publish(&digest) {
                 Ok(published) => {
+                    let signed = signature.map_or(Ok(()), |(name, text)| store.write_beside(name, SIGNATURE, text));
+                    let unsigned = |error| Finding::warning_from_error("signature-not-written", &location, &error);
+                    delivered.warnings.extend(signed.err().map(unsigned));
                     delivered.published.push(published.place);
                     delivered.warnings.extend(published.warnings);
                 }
@@ -100,17 +105,18 @@ impl Destinations {
         let mut index = 0;
         while index < self.uploads.len() {
             let last = self.uploads.len() == 1 && self.stream.is_none();
-            let (location, upload) = &mut self.uploads[index];
+            let (store, upload) = &mut self.uploads[index];
             let Err(error) = act(upload) else {
                 index += 1;
                 continue;
             };
+            let location = store.location();
             if last {
                 // A store's own error says all that there is to say.
                 let own = error.get_ref().is_some_and(|inner| inner.is::<Error>());
                 return Err(if own { error } else { io::Error::new(error.kind(), format!("{location}: {error}")) });
             }
-            let error = Error::new(Kind::Failed, &*location).because(error);
+            let error = Error::new(Kind::Failed, location).because(error);
             self.failed.push(error.chain().join(": "));
             self.uploads.remove(index);
         }

@@ -5,6 +5,7 @@
 //! progress and cancellation enter through one [`context::Context`].
 
 mod accounts;
+pub mod authenticity;
 pub mod backup;
 pub mod bundle;
 pub mod catalog;
@@ -19,7 +20,11 @@ pub mod encryption;
 pub mod error;
 pub mod event;
 pub mod finding;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod held;
 pub mod lock;
+mod memory;
 mod nearest;
 pub mod ownership;
 pub mod plan;
@@ -35,6 +40,9 @@ pub mod shell;
 pub mod state;
 pub mod status;
 pub mod store;
+pub mod text;
+pub mod trusted;
+pub mod written;
 
 pub use context::Context;
 pub use error::{Error, ErrorContext, Kind, Result};

@@ -14,7 +14,7 @@ use crate::backup::Request;
 use crate::component::release::{self, Origin, Release};
 use crate::context::Context;
 use crate::destinations::Destination;
-use crate::encryption::Recipients;
+use crate::encryption::{Recipients, open_to_others};
 use crate::finding::{Finding, Findings, Severity};
 use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
 use crate::runs::Runs;
@@ -101,7 +101,9 @@ pub async fn preflight(
     }
     needs.extend(sealed::of_encryption(recipients));
     findings.all.extend(needs.iter().cloned());
+    findings.keep("signing-key", "signing key", settings.access.signing.check());
     findings.all.extend(look_at_secrecy(&destinations, recipients));
+    findings.all.extend(open_to_others(&settings.access.identities));
     let error = findings.refusal();
     let ready = match (postgres, orchestrator.is_some() == whole, error) {
         (Some(postgres), true, None) => Ok(Ready { postgres, destinations, refused, orchestrator, needs }),
@@ -119,7 +121,7 @@ async fn look_at_orchestrator(
     findings: &mut Findings,
 ) -> (Option<ReadyOrchestrator>, Vec<(String, Error)>) {
     look_at_cluster(settings, findings);
-    let (standing, unasked) = look_at_ownership(settings, destinations, context, findings).await;
+    let (standing, unasked) = look_at_ownership(settings, destinations, &request.without, context, findings).await;
     findings.all.extend(look_at_platform(settings));
     let given = request.release.clone().map(Origin::Given);
     let release =
@@ -157,18 +159,20 @@ fn unseen(location: &str, error: &Error, sound: &[Destination], refused: &[Strin
 async fn look_at_ownership(
     settings: &Settings,
     destinations: &[Destination],
+    without: &[String],
     context: &Context,
     findings: &mut Findings,
 ) -> (Option<Standing>, Vec<(String, Error)>) {
     let written: Vec<_> = destinations.iter().map(|destination| destination.store.clone()).collect();
-    let stores = settings.access.connect_all(written.iter().cloned(), context).unwrap_or(written);
+    let mut stores = settings.access.connect_all(written.iter().cloned(), context).unwrap_or(written);
+    stores.retain(|store| !without.contains(&store.location()));
     let cluster = Cluster::of(&settings.cluster);
     let standing = Standing::noted(cluster.clone(), context).unwrap_or_else(|error| {
         let finding = Finding::warning_from_error("ownership-unread", "ownership", &error);
         findings.all.push(finding);
         Standing::noted_here(cluster.clone(), context).unwrap_or_else(|_| Standing::unread(cluster))
     });
-    let asked = refuse_if_overtaken(DOING, standing, &stores, context).await;
+    let asked = refuse_if_overtaken(DOING, standing.without(without), &stores, context).await;
     findings
         .keep("overtaken", "ownership", asked)
         .map_or((None, Vec::new()), |(standing, failed)| (Some(standing), failed))

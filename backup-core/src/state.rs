@@ -1,5 +1,7 @@
 //! Where what this machine must remember is kept.
 
+pub mod users;
+
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -8,9 +10,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use crate::context::Environment;
-use crate::{Context, Error, ErrorContext, Kind, Result, lock};
+use crate::{Context, Error, ErrorContext, Kind, Result, lock, trusted};
 
-/// Root's usual place, and that of the jobs which run by themselves, whoever they run as.
+/// Root's usual place; the jobs of other users have directories of theirs in it.
 pub const MACHINE: &str = "/var/lib/orchestrator-cli";
 
 /// What to do where nothing can be kept.
@@ -69,7 +71,7 @@ pub(crate) fn open_locked(directory: &Path, what: &str, held: &str) -> Result<Fi
 /// Makes a directory where it is missing; `what` is its name for messages.
 ///
 /// # Errors
-/// Where it can't be made.
+/// Where it can't be made; [`Kind::Refused`] for root where it is not root's alone.
 pub(crate) fn make_for(what: &str, directory: &Path) -> Result<()> {
     make(directory).map_err(|cause| {
         let hint = match cause.kind() {
@@ -79,7 +81,22 @@ pub(crate) fn make_for(what: &str, directory: &Path) -> Result<()> {
             _ => UNWRITABLE,
         };
         Error::new(Kind::Failed, format!("open {what} {}", directory.display())).because(cause).hint(hint)
-    })
+    })?;
+    // Whoever else can write there could have put it there, and something into it.
+    trusted::check(directory, || format!("open {what} {}", directory.display()))
+}
+
+/// Reads a file that this machine acts on, if it is there.
+///
+/// # Errors
+/// [`Kind::Refused`] for root where somebody else could have written it; with `doing`.
+pub(crate) fn read(path: &Path, doing: impl Fn() -> String) -> Result<Option<Vec<u8>>> {
+    trusted::check(path, &doing)?;
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(cause).context(doing),
+    }
 }
 
 /// Writes a file for its owner alone, in a directory that is made where it is missing; whoever reads it meets all of it, and a power

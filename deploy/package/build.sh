@@ -25,7 +25,7 @@ completion bash bash-completion/completions/orchestrator-cli
 completion zsh zsh/vendor-completions/_orchestrator-cli
 completion fish fish/vendor_completions.d/orchestrator-cli.fish
 doc=$stage/usr/share/doc/orchestrator-cli
-install -D -m 644 -t "$doc/examples" deploy/orchestrator.toml deploy/prometheus-alerts.yml
+install -D -m 644 -t "$doc/examples" deploy/orchestrator.toml deploy/prometheus-alerts.yml deploy/package/sudoers
 install -D -m 644 -t "$doc/examples/container" deploy/container/Dockerfile
 install -D -m 644 -t "$doc/examples/kubernetes" deploy/kubernetes/cronjob.yaml
 install -D -m 644 -t "$doc" README.md CHANGELOG.md docs/*.md

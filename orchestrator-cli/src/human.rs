@@ -5,6 +5,7 @@ use std::time::Duration;
 
 pub(crate) use backup_core::finding::bytes;
 use backup_core::shell::quoted;
+use backup_core::text::is_unseen;
 
 /// A whole number with its thousands apart, such as `1 234 567`.
 pub(crate) fn count(number: u64) -> String {
@@ -31,10 +32,10 @@ pub(crate) fn days(days: u64) -> String {
     if days > 3650 { "over 10 years".into() } else { counted(days, "day") }
 }
 
-/// A text from outside, whose control characters would speak to the terminal; line ends stay.
+/// A text from outside, whose control characters would speak to the terminal, or turn what it shows around; line ends stay.
 pub(crate) fn plain(text: &str) -> String {
-    let control = |c: char| c.is_control() && c != '\n';
-    text.chars().map(|c| if control(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+    let unseen = |c: char| is_unseen(c) && c != '\n';
+    text.chars().map(|c| if unseen(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// A path as a word of a shell's command line.
@@ -72,6 +73,7 @@ mod tests {
         assert_eq!(["/a/b.tgz", "it's"].map(|path| shell_word(Path::new(path))), ["/a/b.tgz", r"'it'\''s'"]);
         assert_eq!(shell_word(Path::new("a`b")), r"'a'$'\140''b'");
         assert_eq!(plain("a\x1b[31m\nb"), "a\\u{1b}[31m\nb");
+        assert_eq!(plain("gpj.\u{202e}exe é"), "gpj.\\u{202e}exe é");
         assert_eq!(duration(Duration::from_secs(185)), "3 min 05 s");
     }
 }

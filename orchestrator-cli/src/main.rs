@@ -33,6 +33,7 @@ use progress::{Progress, ProgressStyle};
 
 fn main() -> ExitCode {
     keep_own_files_open();
+    keep_capabilities_to_ourselves();
     let words: Vec<PathBuf> = std::env::args_os().map(PathBuf::from).collect();
     let matches = Arguments::command().try_get_matches().unwrap_or_else(|error| refuse(&error, &words));
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -57,6 +58,12 @@ fn keep_own_files_open() {
     let others = rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO;
     let mask = rustix::process::umask(others);
     rustix::process::umask(mask & others);
+}
+
+/// A unit gives us the right to send pings. No program that we start has use for it; threads are begun after this.
+fn keep_capabilities_to_ourselves() {
+    // Where there are none, or the system knows none, there is nothing to drop.
+    let _ = rustix::thread::clear_ambient_capability_set();
 }
 
 /// Ends with what is wrong with the arguments, and a tip where that is a known slip.

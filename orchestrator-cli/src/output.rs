@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use backup_core::finding::{Finding, Severity};
+use backup_core::text::json as json_text;
 use backup_core::{Error, ErrorContext, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -48,7 +49,7 @@ impl Output {
         }
         let mut document = json!({ "version": JSON_VERSION, "kind": kind, "result": value });
         self.invocation.complete_hints(&mut document);
-        self.print(&format!("{document}\n"))
+        self.print(&format!("{}\n", json_text(&document.to_string())))
     }
 
     /// Prints a text as it is, for people and programs alike.
@@ -95,7 +96,8 @@ impl Output {
                 value["state"] = state.into();
             }
             // Where even this can't be printed, the exit code says it.
-            let _ = self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": value })));
+            let document = json!({ "version": JSON_VERSION, "kind": "error", "error": value });
+            let _ = self.print(&format!("{}\n", json_text(&document.to_string())));
             return ExitCode::from(code);
         }
         let mut text = format!("{RED}error{RED:#}: {}\n", plain(chain.first().map_or("", String::as_str)));
@@ -122,7 +124,8 @@ impl Output {
             let message = findings.iter().map(sentence).collect::<Vec<_>>().join(" ");
             let mut value = json!({ "message": message, "findings": findings, "exit_code": exit::REFUSED });
             self.invocation.complete_hints(&mut value);
-            let _ = self.print(&format!("{}\n", json!({ "version": JSON_VERSION, "kind": "error", "error": value })));
+            let document = json!({ "version": JSON_VERSION, "kind": "error", "error": value });
+            let _ = self.print(&format!("{}\n", json_text(&document.to_string())));
             return ExitCode::from(exit::REFUSED);
         }
         let mut text = String::new();

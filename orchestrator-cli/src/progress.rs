@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use backup_core::event::{Event, Observer};
 use backup_core::finding::{Finding, Severity};
 use backup_core::plan::Mark;
+use backup_core::text;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 
 use crate::arguments::Arguments;
@@ -101,8 +102,9 @@ impl Progress {
     fn bar(&self, event: &Event) {
         match event {
             Event::Phase { name } => {
-                self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone_from(name);
-                self.bar.set_message(name.clone());
+                let name = human::plain(name);
+                self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&name);
+                self.bar.set_message(name);
             }
             Event::Progress { done, total, read, written } => {
                 self.bar.set_length((*total).max(*done).max(1));
@@ -123,9 +125,13 @@ impl Progress {
 
     fn lines(&self, event: &Event) {
         match event {
-            Event::Phase { name } => print(&format!("{name}\n")),
+            Event::Phase { name } => print(&format!("{}\n", human::plain(name))),
             Event::Progress { done, total, read, written } if self.is_time() => {
-                let percent = if *total > 0 { format!("{}%, ", (done * 100 / total).min(100)) } else { String::new() };
+                let percent = if *total > 0 {
+                    format!("{}%, ", (u128::from(*done) * 100 / u128::from(*total)).min(100))
+                } else {
+                    String::new()
+                };
                 print(&format!("  {percent}{}\n", self.figures(*read, *written)));
             }
             Event::Progress { .. } => {}
@@ -144,7 +150,7 @@ impl Progress {
         }
         if let Ok(mut value) = serde_json::to_value(event) {
             self.invocation.complete_hints(&mut value);
-            print(&format!("{value}\n"));
+            print(&format!("{}\n", text::json(&value.to_string())));
         }
     }
 
@@ -189,6 +195,8 @@ impl Observer for Progress {
 
 /// What a journal's mark tells people: that a step begins, or is taken back.
 fn step(name: &str, mark: Mark, number: usize, of: usize) -> Option<String> {
+    // It has names of databases in it.
+    let name = human::plain(name);
     match mark {
         Mark::Begin => Some(format!("[{number}/{of}] {name}")),
         Mark::Undo => Some(format!("[{number}/{of}] undo: {name}")),

@@ -11,7 +11,7 @@ use aws_sdk_s3::types::{
 use backup_core::Result;
 use backup_core::bundle::digest::Sha256Digest;
 use backup_core::bundle::name::FileName;
-use backup_core::store::{Leftover, S3Address, S3Options, Stored, bundles};
+use backup_core::store::{Leftover, S3Address, S3Options, SMALL, Stored, bundles};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -23,8 +23,6 @@ use crate::signature::SignedAs;
 
 /// A name that no bundle will have, to try whether one could be written.
 pub(crate) const TRIAL: &str = "orchestrator_backup_19700101T000000Z.tgz";
-/// Nothing that lies beside a bundle is longer.
-const SMALL: u64 = 1 << 20;
 /// The key of the entry in an object's metadata that tells whose upload it is.
 pub(crate) const RUN: &str = "orchestrator-run";
 

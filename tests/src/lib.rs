@@ -1,7 +1,9 @@
 //! Helpers of the system tests: the command under test in a directory of its own.
 
 mod cluster;
+mod crafted;
 mod places;
+mod repack;
 mod scripts;
 mod stage;
 
@@ -16,8 +18,10 @@ use backup_core::bundle::manifest::{Entry, Manifest, Source};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
 pub use cluster::Cluster;
+pub use crafted::{Crafted, craft, forge_drill, of_cluster};
 use fixtures::{Network, Postgres, forget_libpq};
-pub use places::{locales, reachable};
+pub use places::{RootsPlace, locales, reachable};
+pub use repack::repack;
 pub use scripts::Scripts;
 use serde_json::Value;
 pub use stage::{Stage, as_root, as_user, modes, names};

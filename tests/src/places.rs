@@ -2,9 +2,35 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
+
+/// A directory of root's, whoever runs the test; gone with the value.
+pub struct RootsPlace(PathBuf);
+
+impl RootsPlace {
+    /// A path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Default for RootsPlace {
+    fn default() -> Self {
+        let made = fixtures::as_root("mktemp").arg("-d").output().expect("mktemp runs");
+        let path = PathBuf::from(String::from_utf8(made.stdout).expect("UTF-8").trim());
+        assert!(fixtures::as_root("chmod").arg("755").arg(&path).status().expect("chmod runs").success());
+        Self(path)
+    }
+}
+
+impl Drop for RootsPlace {
+    fn drop(&mut self) {
+        let _ = fixtures::as_root("rm").arg("-rf").arg(&self.0).status();
+    }
+}
 
 /// Places where 1250 is `$ 12,50` and `$ 1.250`, for a server that has `LOCPATH`. Of a locale they have the money alone.
 pub fn locales() -> TempDir {

@@ -188,16 +188,18 @@ fn from_the_orchestrator_every_machine_is_asked_over_ssh_and_needs_no_settings_o
     let servers = [server(), server()];
     for (host, server) in HOSTS.iter().zip(&servers) {
         std::fs::write(cluster.network.disk(host).join("server"), server.host().display().to_string()).expect("a file");
+        let own = format!("[databases]\ndirectory = '{}/backups'\n", cluster.network.own().display());
+        std::fs::write(cluster.network.disk(host).join("own.toml"), own).expect("a file");
     }
     let settings = |network: &Network| {
         let own = network.own().display().to_string();
         let script = format!(
-            "PATH='{}' HOME='{own}' STATE_DIRECTORY='{own}/state' PGUSER=postgres PGHOST=$(cat '{own}/server') exec '{}' \"$@\"",
+            "PATH='{}' HOME='{own}' STATE_DIRECTORY='{own}/state' PGUSER=postgres PGHOST=$(cat '{own}/server') exec '{}' \"$@\" --config '{own}/own.toml'",
             servers[0].path(),
             system_tests::binary().display()
         );
         format!(
-            "cluster_conf = 'cluster.conf'\n[databases]\ndirectory = '{own}/backups'\nuser = ''\ncommand = ['sh', '-c', {}, 'sh']\n",
+            "cluster_conf = 'cluster.conf'\n[databases]\ndirectory = '{own}/elsewhere'\nuser = ''\ncommand = ['sh', '-c', {}, 'sh']\n",
             serde_json::to_string(&script).expect("JSON")
         )
     };
@@ -206,6 +208,8 @@ fn from_the_orchestrator_every_machine_is_asked_over_ssh_and_needs_no_settings_o
     assert!(matches!(output.status.code(), Some(0 | 3)), "{}", describe(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("component-database_backup_"), "{}", describe(&output));
     for host in HOSTS {
+        // Where they lie is the machine's own business.
+        assert!(!cluster.network.disk(host).join("elsewhere").exists(), "{host}: {}", describe(&output));
         let made = files(&cluster.network.disk(host).join("backups"), ".tgz");
         assert_eq!(made.len(), 3, "{host}: {}", describe(&output));
     }

@@ -59,7 +59,11 @@ fn a_good_bundle_is_proved_and_listed_so_and_nothing_is_left() {
     let output = drill(&place, &server, &bundle, inside.path(), &["--config", "settings.toml"]).output();
     let output = output.expect("it runs");
     assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
-    assert!(describe(&output).contains("as its manifest says; nothing is left of it"), "{}", describe(&output));
+    assert!(
+        describe(&output).contains("as its manifest says; made here; nothing is left of it"),
+        "{}",
+        describe(&output)
+    );
     assert!(list(&place).contains(" ago") && !list(&place).contains("FAILED"), "{}", list(&place));
     assert_eq!((left(inside.path()), servers(inside.path())), (vec![], String::new()));
 

@@ -1,6 +1,7 @@
 //! Encrypted bundles: readable by whoever has an identity, with this tool or with age alone, and by nobody else.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -65,6 +66,21 @@ fn every_recipient_reads_the_bundle_and_nobody_else_does() {
     refused(&["--identity", "locked"], 2, "passphrase");
     refused(&["--identity", "cluster.conf"], 2, "holds no identity");
     refused(&["--identity", "missing"], 10, "missing");
+}
+
+#[test]
+fn an_identity_that_others_can_read_is_warned_of() {
+    let place = Workplace::default();
+    key(&place);
+    let said = |mode: u32| {
+        fs::set_permissions(place.path("key"), fs::Permissions::from_mode(mode)).expect("a mode");
+        fs::create_dir_all(place.path("bundles")).expect("a directory");
+        describe(&place.cli(&["list", "bundles", "--identity", "key"]).output().expect("it runs"))
+    };
+    for (mode, open) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true), (0o602, true)] {
+        let said = said(mode);
+        assert_eq!(said.contains("reads all bundles") && said.contains("chmod go= key"), open, "{mode:o}: {said}");
+    }
 }
 
 #[test]

@@ -269,7 +269,12 @@ fn who_can_not_tell_gives_way_and_another_clusters_claim_is_no_reason_to() {
     let claim = entries.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "json"));
     let claim = claim.expect("a claim");
     fs::write(&claim, "{\"epoch\":1,").expect("cut off");
-    refuses(&all.run(A, &["backup"]), &["an unknown machine", "epoch 1"]);
+    // What is no claim is told, and holds up nobody but a deploy, which must know.
+    let file = claim.file_name().expect("a name").to_string_lossy().into_owned();
+    let warned = all.run(A, &["backup", "--dry-run"]);
+    let text = describe(&warned);
+    assert!(warned.status.code() == Some(3) && text.contains(&file) && text.contains("it is no claim"), "{text}");
+    refuses(&all.run(A, &["deploy", "--yes"]), &[&file, "--without-store shared goes on"]);
     // Its owner knows what it was.
     all.backup(B);
     fs::remove_file(&claim).expect("removed");

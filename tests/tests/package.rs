@@ -84,12 +84,14 @@ fn the_deb_installs_on_a_clean_system_and_takes_nothing_of_others_along() {
     assert!(said.contains("CREATE ROLE \"orchestrator-cli\""), "{said}");
     let found = clean.run(
         "orchestrator-cli --version; id -nG orchestrator-cli; stat -c '%U %a' /var/lib/postgresql/backups; \
+         stat -c '%U %a %n' /var/lib/orchestrator-cli /var/lib/orchestrator-cli/users/orchestrator-cli; \
          ls /etc/systemd/system/timers.target.wants; ls /usr/share/man/man1 /usr/share/bash-completion/completions; \
          ls /usr/share/doc/orchestrator-cli/examples /usr/share/doc/orchestrator-cli/runbooks",
     );
     for expected in [
         "orchestrator-cli 0",
-        "orchestrator-cli postgres orchestrator",
+        "orchestrator-cli orchestrator\n",
+        "root 755 /var/lib/orchestrator-cli\norchestrator-cli 700 /var/lib/orchestrator-cli/users/orchestrator-cli\n",
         "orchestrator-cli 700",
         "orchestrator-cli-backup.timer\norchestrator-cli-drill.timer",
         "orchestrator-cli.1.gz",
@@ -139,6 +141,27 @@ fn the_deb_installs_on_a_clean_system_and_takes_nothing_of_others_along() {
     let again = clean.run("dpkg -i /package.deb");
     assert!(!again.contains("CREATE ROLE"), "{again}");
     assert_eq!(clean.run("ls /etc/systemd/system/timers.target.wants"), "orchestrator-cli-backup.timer\n");
+    // What older versions had in common with the jobs' user is root's alone; what is the user's goes along with it.
+    let moved = clean.run(
+        "d=/var/lib/orchestrator-cli; usermod -aG postgres -d $d orchestrator-cli; rm -r $d/users; mkdir $d/restores $d/.ssh; \
+         echo forged > $d/restores/x.journal; echo key > $d/.ssh/id; ln -s /etc/orchestrator $d/deploys; \
+         chown -hR orchestrator-cli $d; chown root $d/ownership.json; dpkg -i /package.deb; id -nG orchestrator-cli; \
+         getent passwd orchestrator-cli | cut -d: -f6; cd $d; stat -c '%U %n' . * users/* users/*/restores/* users/*/.ssh/id /etc/orchestrator",
+    );
+    for line in [
+        "orchestrator-cli orchestrator",
+        "/var/lib/orchestrator-cli/users/orchestrator-cli",
+        "root .",
+        "root ownership.json",
+        "root users",
+        "orchestrator-cli users/orchestrator-cli",
+        "orchestrator-cli users/orchestrator-cli/restores/x.journal",
+        "orchestrator-cli users/orchestrator-cli/.ssh/id",
+        "root /etc/orchestrator",
+    ] {
+        assert!(moved.lines().any(|other| other == line), "{line}: {moved}");
+    }
+    assert!(moved.contains("not in the group postgres any more") && !moved.contains(" deploys\n"), "{moved}");
     // What was on is on again when it comes back.
     clean.run("dpkg -r orchestrator-cli; dpkg -i /package.deb");
     assert_eq!(clean.run("ls /etc/systemd/system/timers.target.wants"), "orchestrator-cli-backup.timer\n");

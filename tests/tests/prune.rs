@@ -1,40 +1,24 @@
 //! `prune` deletes what no rule keeps, and nothing that it can't be sure of.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
-use backup_core::bundle::manifest::{Manifest, Source};
-use backup_core::bundle::name::BundleName;
-use backup_core::bundle::writer::Writer;
+use backup_core::bundle::manifest::Source;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
-use system_tests::{Workplace, describe, manifest_of};
+use system_tests::{Workplace, craft, describe, of_cluster};
 
-/// Makes a bundle of a cluster that holds `size` bytes, and gives its file's name.
+/// Makes a bundle of a cluster that holds `size` bytes, as this machine's journal knows it, and gives its file's name.
 async fn bundle(place: &Workplace, cluster: &str, days: i64, size: usize) -> String {
-    bundle_from(place, Source { cluster: Some(cluster.into()), ..Source::default() }, days, size).await
+    bundle_from(place, of_cluster(cluster), days, size).await
 }
 
 async fn bundle_from(place: &Workplace, source: Source, days: i64, size: usize) -> String {
     let newest: DateTime<Utc> = "2026-11-20T19:15:00Z".parse().expect("a time");
-    let name = BundleName::at(newest - TimeDelta::days(days));
-    let file = format!("{name}.tgz");
-    let path = place.path("bundles").join(&file);
-    let (writer, closing) = Writer::start(name.clone(), 1, File::create(path).expect("a file"), Default::default());
-    // What can't be compressed.
-    let mut content: Vec<u8> = Vec::with_capacity(size);
-    let mut state = 7u64;
-    content.resize_with(size, || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
-        (state >> 56) as u8
-    });
-    writer.add("cluster.conf", &content).await.expect("added");
-    let mut tail = closing.close(writer).await.expect("closed").expect("a tail");
-    let mut manifest: Manifest = manifest_of(&name, std::mem::take(&mut tail.entries));
-    manifest.source = source;
-    tail.seal(&manifest).expect("sealed");
-    file
+    let made = craft(&place.path("bundles"), source, newest - TimeDelta::days(days), size).await;
+    place.note_made(&made, true);
+    made.file
 }
 
 /// A store, and settings that keep a bundle of each of the last three days and two weeks.
@@ -125,7 +109,7 @@ async fn what_is_not_surely_ours_stays_and_nothing_goes_while_the_newest_is_doub
 async fn a_bundle_of_some_databases_takes_the_place_of_no_other_and_goes_by_hand_alone() {
     let place = workplace();
     settings(&place, "last = 1");
-    let some = Source { cluster: Some("example".into()), partial: true, ..Source::default() };
+    let some = Source { partial: true, ..of_cluster("example") };
     let before = bundle(&place, "example", 2, 5000).await;
     let whole = bundle(&place, "example", 1, 5000).await;
     let partial = bundle_from(&place, some, 0, 10).await;

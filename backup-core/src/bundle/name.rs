@@ -123,6 +123,11 @@ pub fn timestamp(time: DateTime<Utc>) -> String {
     time.format(TIME).to_string()
 }
 
+/// Whether a text is such a time.
+pub(crate) fn is_moment(text: &str) -> bool {
+    NaiveDateTime::parse_from_str(text, TIME).is_ok_and(|time| timestamp(time.and_utc()) == text)
+}
+
 impl fmt::Display for BundleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{INFIX}{}", self.component, timestamp(self.time))

@@ -28,6 +28,7 @@ impl Manifest {
     /// path, entries that don't stand one after another from the file's first byte up to `manifest_offset`.
     pub fn check(&self, manifest_offset: u64) -> Result<()> {
         self.check_directories()?;
+        self.check_sums()?;
         let mut paths: HashSet<&str> = HashSet::with_capacity(self.entries.len());
         let mut links: HashSet<&str> = HashSet::new();
         let mut at = 0u64;
@@ -76,6 +77,23 @@ impl Manifest {
                 let shown = path::to_text(database.directory.as_bytes());
                 Err(Error::new(Kind::Damaged, format!("{PATH}: a database's directory is not plain: {shown}")))
             }
+            None => Ok(()),
+        }
+    }
+
+    /// Whoever adds up what a manifest says must come to a number that there is.
+    fn check_sums(&self) -> Result<()> {
+        let fits = |sum: Option<u64>| sum.is_some_and(|sum| i64::try_from(sum).is_ok());
+        let added = |sum: u64, more: u64| sum.checked_add(more);
+        let tables = self.databases.iter().flat_map(|database| &database.tables);
+        let chunks = self.entries.iter().filter_map(|entry| entry.chunk.as_ref());
+        let sums = [
+            ("bytes", self.entries.iter().map(|entry| entry.size).try_fold(0, added)),
+            ("rows", tables.map(|table| table.rows).try_fold(0, added)),
+            ("rows", chunks.map(|chunk| chunk.rows).try_fold(0, added)),
+        ];
+        match sums.into_iter().find(|(_, sum)| !fits(*sum)) {
+            Some((what, _)) => Err(Error::new(Kind::Damaged, format!("{PATH}: it has more {what} than there can be"))),
             None => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::block::{self, Decoder};
+use super::digest::Sha256Digest;
 use super::footer;
 use super::header::{Head, RECORD};
 use super::manifest::{self, Chunk, Entry, Manifest};
@@ -22,7 +23,9 @@ use crate::{Error, ErrorContext, Kind, Result};
 pub struct Verification {
     /// The manifest, where it could be read.
     pub manifest: Option<Manifest>,
-    /// Everything that is wrong, in the order of the file. Nothing here means that the bundle is as it was written.
+    /// Its digest, which tells the bundle from every other one.
+    pub manifest_sha256: Option<Sha256Digest>,
+    /// Everything that is wrong, in the order of the file. Nothing here means that every byte is as the manifest says.
     pub damage: Vec<Finding>,
 }
 
@@ -59,13 +62,14 @@ fn check<'s, R: ReadAt>(
         Err(error) if error.kind() == Kind::Damaged => {
             let mut damage = vec![finding(&error)];
             damage.extend(locate(source)?);
-            return Ok(Verification { manifest: None, damage });
+            return Ok(Verification { manifest: None, manifest_sha256: None, damage });
         }
         Err(error) => return Err(error),
     };
     let mut damage = check_entries(&bundle, context, meter, entry)?;
     damage.extend(check_end(&bundle).err().as_ref().map(finding));
-    Ok(Verification { manifest: Some(bundle.into_manifest()), damage })
+    let manifest_sha256 = Some(Sha256Digest(bundle.footer().manifest_digest));
+    Ok(Verification { manifest: Some(bundle.into_manifest()), manifest_sha256, damage })
 }
 
 /// Checks one entry, unless it is told to stop.

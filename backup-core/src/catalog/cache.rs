@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::Facts;
 use crate::store::{Address, Stored};
-use crate::{Context, state};
+use crate::{Context, state, trusted};
 
 /// Facts of one store's bundles. What can't be read or written is as if it had not been kept.
 #[derive(Default)]
@@ -37,6 +37,8 @@ impl Cache {
         let base = base.or_else(|| environment.home.as_ref().map(|home| home.join(".cache")));
         let name = &hex::encode(Sha256::digest(location))[..32];
         let path = base.map(|base| base.join("orchestrator-cli/catalog").join(format!("{name}.json")));
+        // By what it says bundles are deleted.
+        let path = path.filter(|path| trusted::is_trusted(path));
         let text = path.as_ref().and_then(|path| fs::read(path).ok());
         let kept = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         Self { path, kept }

@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
 
+use crate::authenticity::{Knowledge, Origin, Signing};
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::{BundleName, FileName, ORCHESTRATOR};
 use crate::bundle::reader::{Bundle, OpenBundle};
 use crate::encryption::{Decrypted, Identities, is_encrypted};
 use crate::restore::Drill;
-use crate::store::{DRILL, Store, Stored, open_stored};
-use crate::{ErrorContext, Kind, Result};
+use crate::store::{DRILL, DRILL_SIGNATURE, SIGNATURE, Store, Stored, open_stored};
+use crate::{Error, ErrorContext, Kind, Result};
 
 /// How a file begins that gzip has written.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -67,8 +68,22 @@ pub struct Listed {
     /// What its manifest says.
     #[serde(flatten)]
     pub facts: Facts,
+    /// Who made it, as far as can be told here.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// Whether it counts for `status` and for rules.
+    #[serde(skip)]
+    pub counts: bool,
     /// What its last drill has shown.
     pub drill: Option<Drill>,
+    /// Whether that drill is one of this machine's, or its record is signed by a key that is trusted; any other one counts for nothing.
+    pub drill_known: bool,
+    /// When it was last read in full by this machine.
+    #[serde(skip)]
+    pub verified: Option<DateTime<Utc>>,
+    /// Why the record of its last drill says nothing, where one is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_problem: Option<String>,
     /// Until when nobody can delete it, where the store sees to that.
     pub locked_until: Option<DateTime<Utc>>,
     /// Why it can't be opened, where it can't.
@@ -131,7 +146,12 @@ impl Listed {
 ///
 /// # Errors
 /// Where the store itself can't be read.
-pub fn list(store: &dyn Store, identities: &Identities, cache: Option<Cache>) -> Result<Vec<Listed>> {
+pub fn list(
+    store: &dyn Store,
+    identities: &Identities,
+    knowledge: &Knowledge,
+    cache: Option<Cache>,
+) -> Result<Vec<Listed>> {
     let stored = store.list()?;
     let next = AtomicUsize::new(0);
     let listed = Mutex::new(Vec::with_capacity(stored.len()));
@@ -140,7 +160,7 @@ pub fn list(store: &dyn Store, identities: &Identities, cache: Option<Cache>) ->
             scope.spawn(|| {
                 while let Some((index, bundle)) = at(&stored, next.fetch_add(1, Relaxed)) {
                     let known = cache.as_ref().and_then(|cache| cache.get(bundle));
-                    let described = describe(store, identities, bundle, known);
+                    let described = describe(store, identities, knowledge, bundle, known);
                     listed.lock().unwrap_or_else(PoisonError::into_inner).push((index, described));
                 }
             });
@@ -191,7 +211,13 @@ fn at(stored: &[Stored], index: usize) -> Option<(usize, &Stored)> {
     stored.get(index).map(|bundle| (index, bundle))
 }
 
-fn describe(store: &dyn Store, identities: &Identities, stored: &Stored, known: Option<Facts>) -> Listed {
+fn describe(
+    store: &dyn Store,
+    identities: &Identities,
+    knowledge: &Knowledge,
+    stored: &Stored,
+    known: Option<Facts>,
+) -> Listed {
     let name = &stored.name;
     let mut listed = Listed {
         name: name.bundle.to_string(),
@@ -202,12 +228,17 @@ fn describe(store: &dyn Store, identities: &Identities, stored: &Stored, known: 
         created: name.bundle.time(),
         length: stored.length,
         facts: known.unwrap_or_default(),
+        origin: Origin::Unknown,
+        counts: false,
         drill: None,
+        drill_known: false,
+        verified: None,
+        record_problem: None,
         locked_until: None,
         damaged: false,
         problem: None,
     };
-    if let Err(error) = look(store, identities, stored, &mut listed) {
+    if let Err(error) = look(store, identities, knowledge, stored, &mut listed) {
         listed.damaged = error.kind() == Kind::Damaged;
         listed.problem = Some(error.chain().join(": "));
     }
@@ -218,7 +249,13 @@ fn describe(store: &dyn Store, identities: &Identities, stored: &Stored, known: 
     listed
 }
 
-fn look(store: &dyn Store, identities: &Identities, stored: &Stored, listed: &mut Listed) -> Result<()> {
+fn look(
+    store: &dyn Store,
+    identities: &Identities,
+    knowledge: &Knowledge,
+    stored: &Stored,
+    listed: &mut Listed,
+) -> Result<()> {
     let name = &stored.name;
     if !listed.opened
         && let Some(bundle) = open_stored(store, identities, name)?
@@ -226,9 +263,21 @@ fn look(store: &dyn Store, identities: &Identities, stored: &Stored, listed: &mu
         listed.facts = facts(&bundle);
         listed.opened = true;
     }
-    let drill = stored.drilled.then(|| last_drill(store, name)).flatten();
+    listed.origin = origin(store, knowledge, stored, listed);
+    listed.counts = knowledge.counts(&listed.origin);
+    listed.verified = listed.facts.manifest_sha256.and_then(|digest| knowledge.verified(&digest, &store.location()));
+    let drill = if stored.drilled { last_drill(store, knowledge, name) } else { Ok(None) };
+    // It is somebody's word of the bundle, and no part of it.
+    let drill = drill.unwrap_or_else(|error| {
+        listed.record_problem = Some(error.chain().join(": "));
+        None
+    });
     // Of an encrypted bundle it can't be said whether the record is of it.
-    listed.drill = drill.filter(|drill| !listed.opened || listed.facts.manifest_sha256 == Some(drill.manifest_sha256));
+    let is_of_it =
+        |(drill, _): &(Drill, bool)| !listed.opened || listed.facts.manifest_sha256 == Some(drill.manifest_sha256);
+    if let Some((drill, known)) = drill.filter(is_of_it) {
+        (listed.drill, listed.drill_known) = (Some(drill), known);
+    }
     listed.locked_until = store.locked_until(name)?;
     Ok(())
 }
@@ -248,17 +297,38 @@ fn facts(bundle: &OpenBundle) -> Facts {
     }
 }
 
-/// What the record beside a bundle says; one that can't be read says nothing.
-fn last_drill(store: &dyn Store, name: &FileName) -> Option<Drill> {
-    serde_json::from_slice(&store.read_beside(name, DRILL).ok()??).ok()
+/// Who made a bundle. A signature that can't be read says nothing.
+fn origin(store: &dyn Store, knowledge: &Knowledge, stored: &Stored, listed: &Listed) -> Origin {
+    let read = |suffix| store.read_beside(&stored.name, suffix).ok().flatten();
+    let signature = (stored.signed && knowledge.reads_signatures()).then(|| read(SIGNATURE)).flatten();
+    let by_digest = listed.facts.manifest_sha256.map(|digest| knowledge.origin(&digest, signature.as_deref()));
+    match by_digest.filter(Origin::is_known) {
+        Some(origin) => origin,
+        None => knowledge.origin_by_name(&listed.name, stored.length, listed.opened),
+    }
 }
 
-/// Puts a drill's record beside its bundle.
+/// What the record beside a bundle says, and whether it is to be believed.
+fn last_drill(store: &dyn Store, knowledge: &Knowledge, name: &FileName) -> Result<Option<(Drill, bool)>> {
+    let Some(record) = store.read_beside(name, DRILL)? else { return Ok(None) };
+    let doing = || format!("read {name}{DRILL} in {}", store.location());
+    let drill: Drill =
+        serde_json::from_slice(&record).map_err(|cause| Error::new(Kind::Damaged, doing()).because(cause))?;
+    let signature = knowledge.reads_signatures().then(|| store.read_beside(name, DRILL_SIGNATURE).ok().flatten());
+    let known = knowledge.knows_drill(&drill, &record, signature.flatten().as_deref());
+    Ok(Some((drill, known)))
+}
+
+/// Puts a drill's record beside its bundle, signed where a key is set up.
 ///
 /// # Errors
 /// Where it can't be written.
-pub fn record(store: &dyn Store, name: &FileName, drill: &Drill) -> Result<()> {
+pub fn record(store: &dyn Store, name: &FileName, drill: &Drill, signing: &Signing) -> Result<()> {
     let mut text = serde_json::to_vec(drill).context(|| "write the drill's record".into())?;
     text.push(b'\n');
-    store.write_beside(name, DRILL, &text)
+    store.write_beside(name, DRILL, &text)?;
+    match signing.sign_record(&text)? {
+        Some(signature) => store.write_beside(name, DRILL_SIGNATURE, &signature),
+        None => Ok(()),
+    }
 }

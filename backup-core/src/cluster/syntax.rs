@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::secret::{HIDDEN, is_secret};
+use crate::text::is_unseen;
 
 /// A place in `cluster.conf` where the text can't be understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,7 @@ fn shown(before: &str, after: &str, key: Option<&str>) -> (String, usize) {
         return (format!("{head}{}{HIDDEN}", if head.is_empty() { "" } else { " " }), marker);
     }
     let skipped = before.chars().count().saturating_sub(AROUND);
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let clean = |c: char| if is_unseen(c) { ' ' } else { c };
     let head: String = before.chars().skip(skipped).map(clean).collect();
     let marker = head.chars().count();
     let tail: String = after.chars().take(AROUND).map(clean).collect();

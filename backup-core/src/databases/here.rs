@@ -55,8 +55,9 @@ pub(super) async fn back_up(
             Err(error) => Fate::failed(&error),
         };
         if let (Fate::Made(outcome), false) = (&done.fate, request.keep_all) {
-            let to = rule::places(role, settings.bucket.as_ref(), &directory(&settings), false);
-            let (pruned, warnings) = prune_after(&done.series, &outcome.name, &to, &settings, context).await;
+            let mut to = rule::places(role, settings.bucket.as_ref(), &directory(&settings), false);
+            to.retain(|place| !request.without.contains(&place.to_string()));
+            let (pruned, warnings) = prune_after(&done.series, outcome, &to, &settings, context).await;
             done.pruned = pruned;
             done.warnings.extend(warnings);
         }
@@ -92,14 +93,20 @@ async fn one(
         return Err(error.hint("say in [databases.components] of the settings what its databases are called"));
     }
     let directory = directory(settings);
-    let bucket = settings.bucket.as_ref();
+    let left_out = |place: &Address| request.without.contains(&place.to_string());
+    let bucket = settings.bucket.as_ref().filter(|bucket| !left_out(bucket));
     let mut covered = false;
     if let (Role::Standby, Some(bucket)) = (role, bucket) {
         covered = is_covered(series, bucket, settings, context).await?;
     }
-    let to = rule::places(role, bucket, &directory, covered);
+    let mut to = rule::places(role, bucket, &directory, covered);
     if to.is_empty() {
         return Ok(Fate::Left { why: "it is a standby, and the bucket has today's bundle".into() });
+    }
+    to.retain(|place| !left_out(place));
+    if to.is_empty() {
+        let error = Error::new(Kind::Usage, format!("back up {series}: --without-store leaves none of the stores"));
+        return Err(error.hint("the bucket and databases.directory of the settings are its stores"));
     }
     if request.dry_run {
         return Ok(Fate::Would { to: to.iter().map(Address::to_string).collect() });

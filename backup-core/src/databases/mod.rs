@@ -75,6 +75,9 @@ pub struct Request {
     pub dry_run: bool,
     /// Delete nothing afterwards.
     pub keep_all: bool,
+    /// Stores, by their location, that get no bundle and are not asked for one.
+    #[serde(default)]
+    pub without: Vec<String>,
     /// Whether another machine asks for it, which has read `cluster.conf` itself.
     #[serde(skip)]
     pub by_errand: bool,

@@ -13,7 +13,7 @@ use crate::cluster::hosts::{self, Record, Seen, known_hosts};
 use crate::encryption::Recipients;
 use crate::event::Event;
 use crate::finding::Finding;
-use crate::settings::Settings;
+use crate::settings::{Settings, TAKEN};
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
 /// Bytes of an answer that are read.
@@ -197,11 +197,7 @@ fn answer(said: &[u8], complaints: &str, code: Option<i32>) -> Result<Vec<Done>>
 /// The settings without what is the orchestrator's own: who is told of runs, its own database, agents.
 fn needed(text: &str) -> Result<String> {
     let mut table: toml::Table = toml::from_str(text).context(|| "read the settings".into())?;
-    for key in
-        ["notify", "postgres", "schedule", "status", "release", "files", "deploy", "agent", "hosts", "drill", "restore"]
-    {
-        table.remove(key);
-    }
+    table.retain(|key, _| TAKEN.contains(&key));
     toml::to_string(&table).context(|| "write the settings".into())
 }
 

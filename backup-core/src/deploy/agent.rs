@@ -157,7 +157,7 @@ fn owned(output: &str) -> Error {
 
 /// The script. It is one function, for a shell would begin with what it has of a script that is cut off. While it runs it holds a
 /// lock, which its agent does not get, so that no second one runs beside it, and none comes between looking at the claim and writing
-/// it. Errors go the way of all output, or they could come after the last line.
+/// it; nobody else can open that, and so hold it. Errors go the way of all output, or they could come after the last line.
 fn script(agent: &Agent, claim: &Claim, told: &str, mark: &str) -> String {
     format!(
         "main() {{\n\
@@ -167,7 +167,7 @@ fn script(agent: &Agent, claim: &Claim, told: &str, mark: &str) -> String {
          owner={}\n\
          new={}\n\
          directory=$(dirname -- \"$file\")\n\
-         mkdir -p -- \"$directory\" && exec 9> \"$file.lock\" || {{ echo \"{mark} settings 1\"; return; }}\n\
+         mkdir -p -- \"$directory\" && (umask 077; : >> \"$file.lock\") && chmod 600 -- \"$file.lock\" && exec 9>> \"$file.lock\" || {{ echo \"{mark} settings 1\"; return; }}\n\
          if command -v flock > /dev/null; then flock -n 9 || {{ echo \"{mark} busy 1\"; return; }}; fi\n\
          held=$(sed -n '1s/^{{\"epoch\":\\([0-9]\\{{1,18\\}}\\),\"owner\":\"\\([0-9a-f]*\\)\".*/\\1 \\2/p' -- \"$owner\" 2> /dev/null)\n\
          if [ -n \"$held\" ] && [ \"${{held#* }}\" != {} ] && [ \"${{held% *}}\" -ge {} ]; then\n\

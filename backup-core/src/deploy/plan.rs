@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use chrono::NaiveDateTime;
 use serde::{Deserialize, Serialize};
 
 use super::{Graph, Requirement};
@@ -23,6 +24,8 @@ const TITLES_IN_FORMAT_1: [&str; 3] = ["claim the cluster", "back up the databas
 /// The place of the first machine's step.
 pub(super) const FIRST: usize = 2;
 const JOURNAL: &str = "journal";
+/// What the directory of a deploy is called.
+const NAME: &str = "%Y%m%dT%H%M%S%.6fZ";
 /// Deploys that are kept, with the logs of their machines.
 const KEPT: usize = 10;
 
@@ -114,7 +117,7 @@ impl Deploys {
     /// Begins a deploy: a directory with its journal, and room for logs.
     pub(super) fn create(&self, head: &Head<Plan>) -> Result<Journal> {
         self.tidy_up()?;
-        let directory = self.directory.join(head.created.format("%Y%m%dT%H%M%S%.6fZ").to_string());
+        let directory = self.directory.join(head.created.format(NAME).to_string());
         let made = DirBuilder::new().mode(0o700).create(&directory);
         made.and_then(|()| File::open(&self.directory)?.sync_all())
             .context(|| format!("make {}", directory.display()))?;
@@ -131,7 +134,13 @@ impl Deploys {
     /// The directories of deploys, oldest first.
     fn all(&self) -> Result<Vec<PathBuf>> {
         let entries = fs::read_dir(&self.directory).context(|| format!("list {}", self.directory.display()))?;
-        let mut all: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        let mut all: Vec<PathBuf> = entries
+            .flatten()
+            .filter(|entry| {
+                entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_name(&entry.file_name().to_string_lossy())
+            })
+            .map(|entry| entry.path())
+            .collect();
         // Names are in the order of time.
         all.sort();
         Ok(all)
@@ -153,6 +162,11 @@ impl Deploys {
         }
         Err(Error::new(Kind::NotFound, "no deploy is unfinished").hint("begin one without --resume"))
     }
+}
+
+/// Whether the directory of a deploy is called so; others are left alone.
+fn is_name(name: &str) -> bool {
+    NaiveDateTime::parse_from_str(name, NAME).is_ok()
 }
 
 /// Where a machine's output goes.

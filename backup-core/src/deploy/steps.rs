@@ -66,8 +66,10 @@ impl Step for Backup<'_> {
         let Work { plan, settings, hosts, context, .. } = self.work;
         let (release, hosts) = (Some(plan.release.clone()), hosts.map(<[Host]>::to_vec));
         let to = settings.stores.iter().map(|store| store.address.clone());
-        let to = to.filter(|address| !plan.without.contains(&address.to_string())).collect();
-        let request = backup::Request { to, release, hosts, ..backup::Request::default() };
+        let to: Vec<_> = to.filter(|address| !plan.without.contains(&address.to_string())).collect();
+        // Where that leaves none, the bundle goes where it always does.
+        let without = if to.is_empty() { Vec::new() } else { plan.without.clone() };
+        let request = backup::Request { to, release, hosts, without, ..backup::Request::default() };
         async move {
             let made = backup::run(settings, &request, None, context).await?;
             for place in &made.published {

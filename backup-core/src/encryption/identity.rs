@@ -2,14 +2,15 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use age::secrecy::ExposeSecret as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::finding::Finding;
+use crate::{Error, ErrorContext, Kind, Result, shell};
 
 /// Identities, read once. Cheap to clone.
 #[derive(Clone, Default)]
@@ -67,6 +68,17 @@ fn of_ssh(content: &[u8]) -> Result<Box<dyn age::Identity + Send + Sync>> {
             .hint("take it off a copy that you delete afterwards: cp KEY COPY && ssh-keygen -p -N '' -f COPY")),
         age::ssh::Identity::Unsupported(_) => Err(Error::new(Kind::Usage, "keys of this kind can't decrypt")),
     }
+}
+
+/// Warnings of files of identities that others than their owner can read or write: whoever can, reads all bundles.
+pub fn open_to_others(files: &[PathBuf]) -> Vec<Finding> {
+    let open = |path: &&PathBuf| fs::metadata(path).is_ok_and(|file| file.is_file() && file.mode() & 0o066 != 0);
+    let finding = |path: &PathBuf| {
+        let message = "others than its owner can read or write this identity, and whoever reads it reads all bundles";
+        let hint = format!("close it: chmod go= {}", shell::path(path));
+        Finding::warning("identity-open", path.display().to_string(), message).hint(hint)
+    };
+    files.iter().filter(open).map(finding).collect()
 }
 
 /// Makes an identity in a new file that its owner alone may read, and returns its recipient.

@@ -7,6 +7,6 @@ mod opened;
 mod recipient;
 
 pub use envelope::Envelope;
-pub use identity::{Identities, generate};
+pub use identity::{Identities, generate, open_to_others};
 pub use opened::{Decrypted, is_encrypted};
 pub use recipient::Recipients;

@@ -37,6 +37,17 @@ impl Recipients {
         Ok(recipients)
     }
 
+    /// Refuses those that are not written out: whoever is elsewhere has no business with files of this machine.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`], without what it says.
+    pub fn refuse_files(texts: &[String]) -> Result<()> {
+        if texts.iter().all(|text| is_key(text)) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Refused, "take an errand: a recipient is no key").hint(KINDS))
+    }
+
     /// Whether nothing is to be encrypted.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()

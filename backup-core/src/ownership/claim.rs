@@ -9,10 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{Cluster, machine};
 use crate::cluster::hosts::own_addresses;
 use crate::store::{ClaimName, LAST_EPOCH};
+use crate::text::is_unseen;
 use crate::{Context, Error, Kind, Result, random};
 
-/// Stands for the owner of a claim that can't be read.
-const UNKNOWN: &str = "0";
 /// No claim is longer, in bytes.
 const LONGEST: usize = 1 << 16;
 
@@ -68,31 +67,12 @@ impl Claim {
         let claim: Self = serde_json::from_slice(text.get(..text.len().min(LONGEST))?).ok()?;
         let words = [&claim.owner, &claim.identity];
         let sound = words.iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect();
+        let plain = |text: &str| text.chars().filter(|c| !is_unseen(*c)).collect();
         (sound && claim.epoch <= LAST_EPOCH).then(|| Self {
             cluster: plain(&claim.cluster),
             host: plain(&claim.host),
             ..claim
         })
-    }
-
-    /// What stands in a file of this name that can't be understood: somebody's claim all the same.
-    pub(super) fn unreadable(name: &ClaimName) -> Self {
-        Self {
-            epoch: name.epoch,
-            owner: UNKNOWN.into(),
-            released: false,
-            identity: name.cluster.clone(),
-            cluster: String::new(),
-            host: format!("an unknown machine (can't be read: {name})"),
-            addresses: Vec::new(),
-            since: DateTime::UNIX_EPOCH,
-        }
-    }
-
-    /// Whether it can't be understood.
-    pub(super) fn is_unreadable(&self) -> bool {
-        self.owner == UNKNOWN
     }
 
     /// The name of its file in a store.

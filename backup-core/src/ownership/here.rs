@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::standing::in_stores;
+use super::stores::in_stores;
 use super::{Claim, Cluster, Notes};
 use crate::cluster::ClusterConf;
 use crate::cluster::hosts::own_addresses;
@@ -60,8 +60,8 @@ pub async fn homes_by_claims(stores: &[Arc<dyn Store>], context: &Context) -> Ve
         !claim.released && claim.host == *host && claim.addresses.iter().any(|address| own.contains(address))
     };
     let mut homes = Vec::new();
-    for (location, found) in in_stores(stores, "").await {
-        let ours = found.into_iter().flatten().filter(is_ours);
+    for (location, said) in in_stores(stores, None).await {
+        let ours = said.map_or_else(|_| Vec::new(), |said| said.claims).into_iter().filter(is_ours);
         homes.extend(ours.map(|claim| Home {
             cluster: Cluster { name: claim.cluster, identity: claim.identity },
             owns: false,

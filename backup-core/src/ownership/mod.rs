@@ -9,6 +9,7 @@ mod heard;
 mod here;
 mod notes;
 mod standing;
+mod stores;
 mod take;
 
 use std::net::IpAddr;
@@ -50,6 +51,11 @@ impl Cluster {
     /// The cluster of a name.
     pub fn named(name: &str) -> Self {
         Self { name: name.into(), identity: identity(name) }
+    }
+
+    /// Whether a claim is of this cluster: it has its identity, or goes by its name.
+    fn is_claimed_by(&self, claim: &Claim) -> bool {
+        claim.identity == self.identity || (!claim.cluster.is_empty() && claim.cluster == self.name)
     }
 
     /// How it is called in messages.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Claim, Cluster};
-use crate::{Context, Error, ErrorContext, Kind, Result, lock, state};
+use crate::{Context, Error, ErrorContext, Kind, Result, lock, state, trusted};
 
 const FILE: &str = "ownership.json";
 
@@ -25,12 +25,16 @@ pub struct Notes {
     pub taking: Option<Claim>,
     /// The claim that this machine has to give way to.
     pub overtaken: Option<Claim>,
+    /// The store or the machine where that was met first; none where an older version noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overtaken_in: Option<String>,
 }
 
 impl Notes {
     /// What is noted of a cluster of which nothing has been noted.
     pub fn none(cluster: &Cluster) -> Self {
-        Self { identity: cluster.identity.clone(), epoch: 0, claim: None, taking: None, overtaken: None }
+        let identity = cluster.identity.clone();
+        Self { identity, epoch: 0, claim: None, taking: None, overtaken: None, overtaken_in: None }
     }
 
     /// Reads what is noted.
@@ -76,8 +80,10 @@ impl Notes {
         let doing = || format!("note in {} who owns the cluster", path.display());
         let directory = state::directory(context)?;
         state::make(&directory).context(doing)?;
-        let lock = lock::open(&path.with_extension("lock")).context(doing)?;
-        lock.lock().context(doing)?;
+        trusted::check(&directory, doing)?;
+        let place = path.with_extension("lock");
+        let lock = lock::open(&place).context(doing)?;
+        let _lock = lock::wait(lock, &place, || format!("{}: another run does so", doing()))?;
         let mut all = read(&path)?;
         change(all.entry(cluster.name.clone()).or_insert_with(|| Self::none(cluster)));
         let text = serde_json::to_vec(&all).context(doing)?;
@@ -93,13 +99,14 @@ impl Notes {
     /// Whether a claim means that this machine has been overtaken: its epoch is higher than all that this machine knows of, or it is
     /// the one that this machine has claimed too.
     pub fn gives_way_to(&self, claim: &Claim) -> bool {
-        let as_high = claim.epoch == self.epoch && self.claim.is_some() && !claim.is_unreadable();
+        let as_high = claim.epoch == self.epoch && self.claim.is_some();
         !self.is_own(claim) && (claim.epoch > self.epoch || as_high)
     }
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, Notes>> {
     let doing = || format!("read from {} who owns the cluster", path.display());
+    trusted::check(path, doing)?;
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map_err(|cause| {
             let error = Error::new(Kind::Failed, doing()).because(cause);
@@ -118,7 +125,9 @@ fn read(path: &Path) -> Result<BTreeMap<String, Notes>> {
 
 /// Whether this user's notes alone hold.
 fn is_apart(context: &Context) -> bool {
-    context.environment.get("STATE_DIRECTORY").is_some() || rustix::process::geteuid().is_root()
+    // Jobs have a directory of their user's below root's, and what root has noted holds for them.
+    let elsewhere = |directory| !Path::new(directory).starts_with(state::MACHINE);
+    context.environment.get("STATE_DIRECTORY").is_some_and(elsewhere) || rustix::process::geteuid().is_root()
 }
 
 fn path(context: &Context) -> Result<PathBuf> {

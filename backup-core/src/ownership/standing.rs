@@ -1,31 +1,26 @@
 //! Where this machine stands: what it has noted, and the claims that it meets.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::stores::{Ours, in_stores};
 use super::{Claim, Cluster, Notes};
 use crate::bundle::manifest::Ownership;
 use crate::finding::Finding;
 use crate::settings::Settings;
-use crate::store::{Store, blocking};
+use crate::store::{Store, leave_out};
 use crate::{Context, Error, Kind, Result};
 
-/// How long a store may take to say who owns the cluster.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The most epochs that may have passed unseen: each is one takeover. What claims more is not believed.
+const UNSEEN: u64 = 1000;
+/// Who else says what this machine has noted.
+const NOTED: &str = "this machine's notes";
 
 /// The stores that say who owns the cluster: those of the settings, but for some by their location.
 ///
 /// # Errors
 /// [`Kind::Usage`] where there is none of that location.
 pub fn stores(settings: &Settings, without: &[String], context: &Context) -> Result<Vec<Arc<dyn Store>>> {
-    let mut stores = settings.access.connect_all([], context)?;
-    let places: Vec<String> = stores.iter().map(|store| store.location()).collect();
-    if let Some(stranger) = without.iter().find(|name| !places.contains(name)) {
-        let error = Error::new(Kind::Usage, format!("--without-store {stranger}: there is no such store"));
-        return Err(error.hint(format!("the stores are {}", places.join(", "))));
-    }
-    stores.retain(|store| !without.contains(&store.location()));
-    Ok(stores)
+    leave_out(settings.access.connect_all([], context)?, without)
 }
 
 /// A claim, and where it was met.
@@ -46,6 +41,8 @@ pub struct Standing {
     pub notes: Notes,
     /// The claims that it has met.
     pub met: Vec<Met>,
+    /// The highest epoch that is known whoever is asked: of the notes, and of a bundle that is restored.
+    pub known: u64,
 }
 
 impl Standing {
@@ -66,26 +63,49 @@ impl Standing {
     }
 
     fn of(cluster: Cluster, notes: Notes) -> Self {
-        let noted = [(&notes.overtaken, "this machine's notes"), (&notes.claim, "this machine's own claim")];
+        let noted = [(&notes.overtaken, NOTED), (&notes.claim, "this machine's own claim")];
         let noted = noted.into_iter().filter_map(|(claim, place)| Some((claim.clone()?, place.to_owned())));
         let met = noted.map(|(claim, place)| Met { claim, place }).collect();
-        Self { cluster, notes, met }
+        let known = [&notes.overtaken, &notes.claim, &notes.taking].into_iter().flatten().map(|claim| claim.epoch);
+        let known = known.chain([notes.epoch]).max().unwrap_or(0);
+        Self { cluster, notes, met, known }
     }
 
-    /// Takes in what stands in stores. Gives those that could not be asked, with the reason.
+    /// The same without what was noted of a claim that was met in one of these stores: somebody says that they tell no truth.
+    pub fn without(mut self, stores: &[String]) -> Self {
+        if self.notes.overtaken_in.as_ref().is_some_and(|place| stores.contains(place)) {
+            self.met.retain(|met| met.place != NOTED);
+        }
+        self
+    }
+
+    /// Takes in what stands in stores. Gives those that could not be asked, or have what can't be believed, with the reason. Whatever
+    /// else stands there counts all the same.
     pub async fn look_in_stores(&mut self, stores: &[Arc<dyn Store>]) -> Vec<(String, Error)> {
+        let ours = Ours { cluster: self.named(), last: self.last_believed() };
         let mut failed = Vec::new();
-        for (location, found) in in_stores(stores, &self.notes.identity).await {
-            match found {
-                Ok(claims) => {
-                    let ours = claims.into_iter().filter(|claim| self.concerns(claim));
-                    let ours: Vec<Met> = ours.map(|claim| Met { claim, place: location.clone() }).collect();
-                    self.met.extend(ours);
+        for (location, said) in in_stores(stores, Some(ours)).await {
+            match said {
+                Ok(said) => {
+                    let concerning = said.claims.into_iter().filter(|claim| self.concerns(claim));
+                    let met: Vec<Met> = concerning.map(|claim| Met { claim, place: location.clone() }).collect();
+                    self.met.extend(met);
+                    failed.extend(said.unbelieved.map(|error| (location, error)));
                 }
                 Err(error) => failed.push((location, error)),
             }
         }
         failed
+    }
+
+    /// The cluster with the identity that it goes by.
+    fn named(&self) -> Cluster {
+        Cluster { name: self.cluster.name.clone(), identity: self.notes.identity.clone() }
+    }
+
+    /// No claim of a higher epoch is believed.
+    pub fn last_believed(&self) -> u64 {
+        self.known.saturating_add(UNSEEN)
     }
 
     /// Takes in what a machine says of its owner. One that is of another cluster is a finding.
@@ -97,18 +117,23 @@ impl Standing {
             let hint = "correct cluster.conf; or, if the machine was moved, delete the .owner file beside its agent's settings";
             return Some(Finding::error("other-cluster", host, message).hint(hint));
         }
+        if claim.epoch > self.last_believed() {
+            let message = format!("{claim} claims the cluster: so often nobody can have taken it over unseen");
+            let hint =
+                "find out who wrote that; if nobody did who may, delete the .owner file beside its agent's settings";
+            return Some(Finding::error("claim-absurd", host, message).hint(hint));
+        }
         self.met.push(Met { claim, place: host.into() });
         None
     }
 
-    /// Whether a claim is of this cluster: it has its identity, or goes by its name.
     fn concerns(&self, claim: &Claim) -> bool {
-        claim.identity == self.notes.identity || (!claim.cluster.is_empty() && claim.cluster == self.cluster.name)
+        self.named().is_claimed_by(claim)
     }
 
     /// Where the notes can't be read: whatever claim is met then, this machine has to give way to.
     pub fn unread(cluster: Cluster) -> Self {
-        Self { notes: Notes::none(&cluster), cluster, met: Vec::new() }
+        Self { notes: Notes::none(&cluster), cluster, met: Vec::new(), known: 0 }
     }
 
     /// The claim that counts: the one with the highest epoch.
@@ -153,8 +178,10 @@ impl Standing {
         let Some(met) = self.overtaking() else { return Ok(()) };
         // Where it can't be noted, it is met again.
         let _ = Notes::change(&self.cluster, context, |notes| {
-            if notes.gives_way_to(&met.claim) && !met.claim.is_unreadable() {
+            // Where it was noted before, it is known where it was met first.
+            if notes.gives_way_to(&met.claim) && met.place != NOTED {
                 notes.overtaken = Some(met.claim.clone());
+                notes.overtaken_in = Some(met.place.clone());
             }
         });
         Err(overtaken(doing, &self.cluster, met))
@@ -175,31 +202,6 @@ pub async fn refuse_if_overtaken(
     let failed = standing.look_in_stores(stores).await;
     standing.refuse(doing, context)?;
     Ok((standing, failed))
-}
-
-/// The claims with the highest epoch of each cluster, store by store.
-pub(super) async fn in_stores(stores: &[Arc<dyn Store>], identity: &str) -> Vec<(String, Result<Vec<Claim>>)> {
-    let asked = stores.iter().cloned().map(|store| async move {
-        let (location, identity) = (store.location(), identity.to_owned());
-        let found = tokio::time::timeout(PATIENCE, blocking(move || highest_in(&*store, &identity))).await;
-        let late = |_| Err(Error::new(Kind::Failed, format!("no answer in {} s", PATIENCE.as_secs())));
-        (location, found.unwrap_or_else(late))
-    });
-    futures_util::future::join_all(asked).await
-}
-
-/// Of a claim that can't be read its name says enough; another cluster's is no concern of this one.
-fn highest_in(store: &dyn Store, identity: &str) -> Result<Vec<Claim>> {
-    let mut names = store.claims()?;
-    // They are in order: the last of each cluster stays.
-    names.reverse();
-    names.dedup_by(|next, kept| next.cluster == kept.cluster);
-    let read = names.iter().filter_map(|name| {
-        let text = store.read_claim(name).ok();
-        let claim = text.and_then(|text| Claim::read(&text)).filter(|claim| claim.name() == *name);
-        claim.or_else(|| (name.cluster == identity).then(|| Claim::unreadable(name)))
-    });
-    Ok(read.collect())
 }
 
 fn overtaken(doing: &str, cluster: &Cluster, met: &Met) -> Error {

@@ -30,7 +30,7 @@ pub fn next(standing: &Standing, overrules: bool, context: &Context) -> Result<C
     }
     // A cluster that is known by another identity already keeps it.
     let identity = highest.map_or(&notes.identity, |claim| &claim.identity);
-    Claim::new(&standing.cluster, identity, epoch + 1, context)
+    Claim::new(&standing.cluster, identity, epoch.saturating_add(1), context)
 }
 
 /// Writes a claim into all stores, and notes it. Stores are written in the order of their names, so that of two who know the same
@@ -65,6 +65,7 @@ pub async fn take(
                 Notes::change(cluster, context, |notes| {
                     notes.taking = None;
                     notes.overtaken = Some(winner.clone());
+                    notes.overtaken_in = Some(location.clone());
                 })?;
                 let doing = format!("claim {}: another machine was first", cluster.shown());
                 return Err(Error::new(Kind::Refused, doing)
@@ -81,6 +82,7 @@ pub async fn take(
             claim: (!claim.released).then(|| claim.clone()),
             taking: None,
             overtaken: None,
+            overtaken_in: None,
         };
     })?;
     Ok(warnings)
@@ -98,7 +100,7 @@ pub fn release(standing: &Standing, context: &Context) -> Result<Claim> {
         let doing = format!("release {}: this machine does not own it", cluster.shown());
         return Err(Error::new(Kind::Refused, doing).because(owner));
     }
-    let begun = notes.taking.clone().filter(|begun| begun.released && begun.epoch == notes.epoch + 1);
-    let new = || Claim::new(cluster, &notes.identity, notes.epoch + 1, context);
+    let begun = notes.taking.clone().filter(|begun| begun.released && begun.epoch == notes.epoch.saturating_add(1));
+    let new = || Claim::new(cluster, &notes.identity, notes.epoch.saturating_add(1), context);
     Ok(Claim { released: true, ..begun.map_or_else(new, Ok)? })
 }

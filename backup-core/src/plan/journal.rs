@@ -4,6 +4,8 @@
 //! changed, lost or moved line is seen. Only the last line may be torn, by a crash while it was written: it is as if it
 //! had not been.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 pub(crate) mod golden;
 #[cfg(test)]
@@ -22,7 +24,7 @@ use sha2::{Digest, Sha256};
 use super::status::{Mark, Progress, Status};
 use super::step::StepId;
 use crate::finding::Finding;
-use crate::{Error, ErrorContext, Kind, Result, TOOL, shell};
+use crate::{Error, ErrorContext, Kind, Result, TOOL, shell, trusted};
 
 /// The format that is written. Journals of [`TITLES`] are read and gone on with.
 const FORMAT: u32 = 2;
@@ -36,6 +38,14 @@ pub trait Recipe: Serialize + DeserializeOwned {
 
     /// The titles that journals of format 1 know these steps by, in the same order. They stay as they were then.
     fn titles_in_format_1(&self) -> Vec<String>;
+
+    /// Makes sure that what it names is what such a plan names: a journal that somebody else has made must lead to nothing else.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] with the name that is none of such a plan's.
+    fn check_names(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The first line: what the plan is and all that its steps are made of. Nothing in it is secret.
@@ -166,6 +176,7 @@ impl Journal {
     /// Reads a journal, and says where its whole lines end if the last one is torn.
     fn read<P: Recipe>(path: &Path) -> Result<(Self, Head<P>, Option<u64>)> {
         let shown = path.display();
+        trusted::check(path, || format!("read the journal {shown}"))?;
         let bytes = fs::read(path).map_err(|cause| {
             let denied = cause.kind() == ErrorKind::PermissionDenied;
             let kind = if cause.kind() == ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
@@ -175,6 +186,8 @@ impl Journal {
         let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |end| end + 1);
         let (head, lines, check) = read(&bytes[..whole])
             .map_err(|error| Error::new(error.kind(), format!("the journal {shown}")).because(error))?;
+        let head: Head<P> = head;
+        head.plan.check_names().context(|| format!("the journal {shown}"))?;
         let file = File::open(path).context(|| format!("open the journal {shown}"))?;
         let mut journal = Self::at(file, path, check, &head);
         for (number, line) in lines.into_iter().enumerate() {

@@ -9,6 +9,8 @@ mod runner;
 mod status;
 mod step;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use journal::fuzzing;
 #[cfg(test)]
 pub(crate) use journal::golden;
 pub use journal::{Head, Journal, Recipe};

@@ -3,7 +3,7 @@
 use crate::component::postgres::connection::{Connection, Parameters, connect, connect_first};
 use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Sign, Tools, bound};
 use crate::context::Context;
-use crate::finding::{Finding, Findings, bytes};
+use crate::finding::{Finding, Findings, Severity, bytes};
 use crate::settings::Settings;
 use crate::{Error, Kind, Result, sealed};
 
@@ -56,6 +56,7 @@ pub(super) async fn look_at_postgres(
         let place = tools.directory.display().to_string();
         findings.all.push(Finding::ok("pg-dump", &place, format!("pg_dump {}", tools.version)));
         findings.all.extend(newer_pg_dump(tools, &server, &place));
+        findings.all.extend(postgres::unsafe_tools(tools, Severity::Info));
     }
     let listed = postgres::databases(&connection, &server, wanted).await;
     let (mut databases, closed) = findings.keep("database", "PostgreSQL", listed)?;

@@ -6,13 +6,14 @@ use rustix::fs::statvfs;
 
 use super::Request;
 use super::plan::{Planned, beside};
+use super::roles;
 use super::source::{Pair, Source};
 use crate::bundle::manifest::{Database, Manifest, Server};
 use crate::bundle::pack::cores;
 use crate::bundle::reader::OpenBundle;
 use crate::component::postgres::connection::connect_first;
 use crate::component::postgres::{self, Names, Target, older_than_pg_dump, server_findings};
-use crate::finding::{Finding, Findings, bytes};
+use crate::finding::{Finding, Findings, Severity, bytes};
 use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
 
@@ -53,7 +54,7 @@ pub(super) async fn look_at_server(
     let major = facts.major().max(archived_by);
     let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await;
     let tools = findings.keep("pg-restore", "pg_restore", tools)?;
-    findings.all.extend(manifest.and_then(|manifest| restrict_finding(manifest, request, &tools.version)));
+    findings.all.extend(restrict_finding(request, &tools.version));
     let jobs = request.jobs.or(settings.jobs).unwrap_or_else(default_jobs);
     let target = Target { parameters, tools, jobs };
     let left = findings.keep("postgres-connections", &place, target.connection_findings(&place).await);
@@ -70,24 +71,20 @@ fn half_built_finding(name: &str) -> Finding {
     )
 }
 
-/// Scripts that go through psql as `pg_dump` wrote them may need a newer one of the same major version. A pair's script
-/// goes without commands, and psql had best be kept from all others.
-fn restrict_finding(manifest: &Manifest, request: &Request, version: &str) -> Option<Finding> {
-    if postgres::know_restrict(version) {
+/// A pair's script goes without commands, and psql had best be kept from all others.
+fn restrict_finding(request: &Request, version: &str) -> Option<Finding> {
+    if postgres::know_restrict(version) || request.cluster_conf.is_none() {
         return None;
     }
     let hint = "install the newest minor release of PostgreSQL's client programs (August 2025 or later)";
-    if request.cluster_conf.is_some() {
-        let message =
-            format!("psql {version} can't be kept from commands in a script: restore only one that you trust");
-        return Some(Finding::warning("psql-older", "psql", message).hint(hint));
-    }
-    let written_by = &manifest.source.postgres.as_ref()?.pg_dump;
-    if !manifest.databases.iter().any(|database| database.large_objects > 0) || !postgres::know_restrict(written_by) {
-        return None;
-    }
-    let message = format!("psql {version} does not know `\\restrict`, which pg_dump {written_by} wrote");
-    Some(Finding::error("psql-older", "psql", message).hint(hint))
+    let message = format!("psql {version} can't be kept from commands in a script: restore only one that you trust");
+    Some(Finding::warning("psql-older", "psql", message).hint(hint))
+}
+
+/// What a bundle of somebody unknown could do by programs that are too old. A drill's have nothing that they could reach.
+pub(super) fn unsafe_tools(source: &Source, proved: bool, target: &Target) -> Option<Finding> {
+    let asked = matches!(source, Source::Bundle(_)) && !proved;
+    asked.then(|| postgres::unsafe_tools(&target.tools, Severity::Warning)).flatten()
 }
 
 /// Connections that load rows where nobody says how many.
@@ -101,10 +98,10 @@ pub(super) fn administrative<'n>(mut restored: impl Iterator<Item = &'n str>) ->
 }
 
 /// Looks at every database that is asked for; returns the roles that will be made, and the databases' names, which end in
-/// `moment` while they stand aside.
+/// `moment` while they stand aside. `proved` is whether somebody known made what is restored.
 pub(super) async fn look(
     request: &Request,
-    source: &Source,
+    (source, proved): (&Source, bool),
     target: &Target,
     moment: &str,
     findings: &mut Findings,
@@ -123,7 +120,7 @@ pub(super) async fn look(
             findings.keep::<()>("database", wanted, Err(error.hint("restore it once, and again afterwards")));
         }
     }
-    let roles = look_at_roles(source, target, findings).await?;
+    let roles = roles::look(source, request, proved, target, findings).await?;
     let mut planned: Vec<Planned> = Vec::new();
     let mut size = 0u64;
     for (index, database, name) in request.chosen(manifest) {
@@ -231,50 +228,6 @@ async fn look_at_tablespaces(source: &Source, database: &Database, target: &Targ
     let found = target.tablespace_findings(&database.name, &names).await;
     let found = findings.keep("tablespaces", &database.name, found).unwrap_or_default();
     findings.all.extend(found);
-}
-
-/// The roles that will be made; one that may log in and has no password in the bundle needs one afterwards.
-async fn look_at_roles(source: &Source, target: &Target, findings: &mut Findings) -> Option<Vec<String>> {
-    let databases = &source.manifest().databases;
-    let mut names: Vec<String> = databases.iter().flat_map(|database| database.roles.clone()).collect();
-    names.sort();
-    names.dedup();
-    let existing = findings.keep("roles", "roles", target.existing_roles(&names).await)?;
-    names.retain(|name| !existing.contains(name));
-    if names.is_empty() {
-        return Some(names);
-    }
-    let missing = names.join(", ");
-    let Source::Bundle(bundle) = source else {
-        let finding =
-            Finding::error("roles-missing", "roles", format!("the script needs roles that are not there: {missing}"));
-        findings.all.push(
-            finding.hint("make each one first: `createuser NAME`, with --pwprompt if it logs in with a password"),
-        );
-        return Some(names);
-    };
-    findings.all.push(Finding::info("roles", "roles", format!("will be made: {missing}")));
-    let script = findings.keep("roles", "roles", bundle.content("databases/globals.sql"))?;
-    let found = findings.keep("roles", "roles", target.role_setting_findings(&script, &names).await);
-    findings.all.extend(found.unwrap_or_default());
-    let script = String::from_utf8_lossy(&script);
-    let logs_in = |line: &&str| line.contains(" LOGIN ") && !line.contains(" PASSWORD ");
-    let without: Vec<&str> = names
-        .iter()
-        .map(String::as_str)
-        .filter(|name| {
-            let create = format!("CREATE ROLE \"{}\" WITH ", name.replace('"', "\"\""));
-            script.lines().filter(|line| line.trim_start().starts_with(&create)).any(|line| logs_in(&line))
-        })
-        .collect();
-    if !without.is_empty() {
-        let message = format!("no password is in the bundle for: {}", without.join(", "));
-        findings.all.push(
-            Finding::warning("role-without-password", "roles", message)
-                .hint("set each one's after the restore, with `\\password NAME` in psql, if it logs in with one"),
-        );
-    }
-    Some(names)
 }
 
 async fn look_at_space(size: u64, target: &Target, findings: &mut Findings) {

@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
 
 use super::databases::{self, administrative, default_jobs};
 use super::plan::Plan;
 use super::source::{Source, look_at_bundle};
 use super::steps::{self, steps};
 use super::{KIND, Request, work};
+use crate::authenticity::Origin;
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::Server;
 use crate::bundle::name::timestamp;
-use crate::component::postgres::{self, Target, Throwaway, Tools};
+use crate::component::postgres::{self, DrillLimits, Target, Throwaway, Tools};
 use crate::event::Ticker;
 use crate::finding::{Finding, Findings, Severity};
 use crate::plan::{Head, Journal, apply};
@@ -33,6 +35,9 @@ pub struct Drill {
     pub bundle: String,
     /// Digest of its manifest, which tells it from another one of this name.
     pub manifest_sha256: Sha256Digest,
+    /// Who made the bundle, as far as could be told; no record says it, which anybody could have written.
+    #[serde(skip)]
+    pub origin: Origin,
     /// When the drill began.
     pub time: DateTime<Utc>,
     /// From the first look at the bundle until the databases had their names.
@@ -46,6 +51,9 @@ pub struct Drill {
     /// What this server could not show, whatever the bundle is like.
     #[serde(default)]
     pub unproved: Vec<Finding>,
+    /// What functions of the bundle could reach, where this machine gave them fewer walls than there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_walled_off: Vec<Finding>,
 }
 
 impl Drill {
@@ -105,7 +113,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let begun = context.now();
     let mut findings = Findings::default();
     let bundle = look_at_bundle(file, &settings.access, &mut findings, context).await;
-    let bundle = match (findings.refusal(), bundle) {
+    let (bundle, origin) = match (findings.refusal(), bundle) {
         (Some(error), _) => return Err(error),
         (None, Some(bundle)) => bundle,
         (None, None) => return Err(Error::new(Kind::Failed, format!("open {}", file.display()))),
@@ -118,26 +126,31 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let mut drill = Drill {
         bundle: manifest.name.clone(),
         manifest_sha256: source.sha256(),
+        origin,
         time: begun,
         seconds: 0.0,
         postgres: tools.version.clone(),
         rows: manifest.rows(),
         problems: Vec::new(),
         unproved: server.and_then(|server| other_version(server, &tools)).into_iter().collect(),
+        not_walled_off: Vec::new(),
     };
     context.phase("start a throw-away PostgreSQL");
     let preparing = context.now();
     let preload = server.map_or(&[][..], |server| &server.preload);
-    let (throwaway, missing) = Throwaway::start(&tools, place, preload).await?;
+    let started = Throwaway::start(&tools, place, preload, &settings.drill, &context.environment).await;
+    let (throwaway, missing) = started?;
+    drill.not_walled_off.extend(throwaway.open().cloned());
     drill.unproved.extend(missing.iter().map(|library| not_preloaded(library)));
     let prepared = context.now();
     let request = Request { file: file.into(), ..Request::default() };
     let database = administrative(manifest.databases.iter().map(|database| database.name.as_str()));
     let parameters = throwaway.parameters()?.with_database(database[0]);
     let jobs = settings.jobs.unwrap_or_else(default_jobs);
-    let target = Target { parameters, tools, jobs };
-    make_tablespaces(&target, &throwaway, &bundle.content("databases/globals.sql")?).await?;
-    let looked = databases::look(&request, &source, &target, &timestamp(begun), &mut findings).await;
+    let target = Target { parameters, tools: throwaway.tools(), jobs };
+    make_tablespaces(&target, &throwaway, &source.globals()?.tablespaces).await?;
+    // Whatever roles it makes go with the server.
+    let looked = databases::look(&request, (&source, true), &target, &timestamp(begun), &mut findings).await;
     // What this machine lacks says nothing of the bundle.
     let (roles, databases) = match (findings.refusal(), looked) {
         (None, Some(looked)) => looked,
@@ -166,16 +179,30 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let mut journal = Journal::create(&throwaway.path().join("journal"), &head)?;
     let work = work(plan, Some(target), Some(source.clone()), context);
     let ticker = Ticker::start(work.meter.clone(), context.clone());
-    let applied = apply(&steps(&work), &mut journal, context).await;
+    let until = Instant::now() + settings.drill.time;
+    let applied = timeout_at(until, apply(&steps(&work), &mut journal, context)).await;
     drop(ticker);
     let setup = prepared.signed_duration_since(preparing);
     drill.seconds = (context.now().signed_duration_since(begun) - setup).as_seconds_f64();
     match applied {
-        Ok(()) => drill.look_around(&work, settings, journal.found()).await?,
-        Err(error) => drill.not_restored(error, &missing)?,
+        Ok(Ok(())) => match timeout_at(until, drill.look_around(&work, settings, journal.found())).await {
+            Ok(looked) => looked?,
+            Err(_) => drill.problems.push(too_late(&drill.bundle, &settings.drill)),
+        },
+        Ok(Err(error)) => drill.not_restored(error, &missing)?,
+        Err(_) => drill.problems.push(too_late(&drill.bundle, &settings.drill)),
     }
     drop(throwaway);
     Ok(drill)
+}
+
+/// That the drill was ended.
+fn too_late(bundle: &str, limits: &DrillLimits) -> Finding {
+    let message =
+        format!("restoring it and looking at it takes longer than {}", humantime::format_duration(limits.time));
+    Finding::error("drill-too-long", bundle, message).hint(
+        "where it is only large, give it longer with drill.limit in the settings; else something in it runs for ever",
+    )
 }
 
 /// That the drill's server is of another version than the one that was backed up.
@@ -193,11 +220,9 @@ fn not_preloaded(library: &str) -> Finding {
     finding.hint("install the package that holds it; what needs the library is not proved before")
 }
 
-/// The tablespaces that the roles' script names in comments, each a directory of the throw-away server.
-async fn make_tablespaces(target: &Target, throwaway: &Throwaway, globals: &[u8]) -> Result<()> {
-    let script = String::from_utf8_lossy(globals);
-    for (number, line) in script.lines().filter_map(|line| line.strip_prefix("--   CREATE TABLESPACE ")).enumerate() {
-        let Some((name, _)) = line.split_once(" OWNER ") else { continue };
+/// The source's tablespaces, each a directory of the throw-away server.
+async fn make_tablespaces(target: &Target, throwaway: &Throwaway, names: &[String]) -> Result<()> {
+    for (number, name) in names.iter().enumerate() {
         let directory = throwaway.directory(&format!("tablespace-{number}"))?;
         target.create_tablespace(name, &directory).await.context(|| format!("create tablespace {name}"))?;
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::plan::Plan;
 use crate::plan::{Head, Journal, Progress};
-use crate::{Context, Error, ErrorContext, Kind, Result, state};
+use crate::{Context, Error, ErrorContext, Kind, Result, state, trusted};
 
 const SUFFIX: &str = ".journal";
 /// Of one that another restore came after: it is never rolled back, also when the other one is forgotten.
@@ -113,7 +113,8 @@ pub(super) fn note_end(journal: &Journal) -> Result<()> {
 
 /// Whether it was.
 pub(super) fn has_ended(journal: &Journal) -> bool {
-    let noted = fs::read(journal.path().with_file_name(ENDED)).unwrap_or_default();
+    let path = journal.path().with_file_name(ENDED);
+    let noted = if trusted::is_trusted(&path) { fs::read(path).unwrap_or_default() } else { Vec::new() };
     journal.path().file_name().is_some_and(|name| name.as_encoded_bytes() == noted)
 }
 

@@ -14,6 +14,7 @@ mod plan;
 mod preflight;
 mod release;
 mod request;
+mod roles;
 mod source;
 mod stays;
 mod steps;

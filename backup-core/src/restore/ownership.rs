@@ -48,8 +48,17 @@ pub(super) async fn look(
     let mut standing = findings.keep("ownership-unread", &shown, standing)?;
     let before = standing.notes.clone();
     let recorded = source.manifest().source.ownership.as_ref();
+    let recorded = recorded.filter(|recorded| {
+        let believed = recorded.epoch <= standing.last_believed();
+        if !believed {
+            let message = format!("the bundle says epoch {}, which is not believed", recorded.epoch);
+            findings.all.push(Finding::warning("epoch-absurd", &shown, message).hint("find out who made the bundle"));
+        }
+        believed
+    });
     if let Some(recorded) = recorded {
         standing.notes.identity.clone_from(&recorded.identity);
+        standing.known = standing.known.max(recorded.epoch);
     }
     let mut stores = findings.keep("stores", "stores", stores(request, settings, context)).unwrap_or_default();
     for (location, error) in standing.look_in_stores(&stores).await {
@@ -83,7 +92,7 @@ pub(super) async fn look(
 
 /// The epoch that what is restored may be taken to be of: one that was made before its owner released the cluster is as good.
 fn made_in(recorded: u64, standing: &Standing) -> u64 {
-    let released = standing.highest().filter(|met| met.claim.released && met.claim.epoch == recorded + 1);
+    let released = standing.highest().filter(|met| met.claim.released && met.claim.epoch == recorded.saturating_add(1));
     released.map_or(recorded, |met| met.claim.epoch)
 }
 

@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 use super::{Shown, format_1, steps};
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::Host;
-use crate::bundle::name::FileName;
-use crate::component::files::Placement;
+use crate::bundle::name::{FileName, is_moment};
+use crate::component::files::{FORGED, Placement};
 use crate::component::postgres::Names;
 use crate::plan::{Recipe, StepId};
-use crate::shell;
+use crate::{Error, Kind, Result, shell};
 
 /// The longest name that PostgreSQL keeps.
 const LONGEST: usize = 63;
@@ -74,6 +74,22 @@ impl Recipe for Plan {
 
     fn titles_in_format_1(&self) -> Vec<String> {
         format_1::titles(self)
+    }
+
+    fn check_names(&self) -> Result<()> {
+        self.files.iter().try_for_each(Placement::check_names)?;
+        for Names { name, shadow, before, .. } in self.databases.iter().map(|planned| &planned.names) {
+            let moment = shadow.rsplit('_').next().unwrap_or_default();
+            let ours = |other: &str, infix| is_moment(moment) && other == beside(name, infix, moment);
+            if let Some(other) = [(Some(shadow), "restore"), (before.as_ref(), "before")]
+                .into_iter()
+                .find_map(|(other, infix)| other.filter(|other| !ours(other, infix)))
+            {
+                let message = format!("it names {other} beside the database {name}, as no restore does");
+                return Err(Error::new(Kind::Refused, message).hint(FORGED));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use super::journals::Journals;
 use super::plan::{Plan, Planned};
 use super::source::{self, Source};
 use super::{Component, Request, Swap, cluster, databases, files, moment, release, stays, steps, whose};
+use crate::authenticity::Origin;
 use crate::component::postgres::Target;
 use crate::finding::{Finding, Findings, Severity};
 use crate::settings::RestoreSettings;
@@ -57,7 +58,7 @@ pub(super) async fn preflight(
         let error = Error::new(Kind::Usage, "databases are named, and files alone are asked for");
         findings.keep::<()>("database", "--only", Err(error.hint("leave out --only, or --database")));
     }
-    let source = source::look(request, settings, &mut findings, context).await;
+    let (source, origin) = source::look(request, settings, &mut findings, context).await.unzip();
     if let Some(source) = &source {
         let manifest = source.manifest();
         if manifest.source.partial {
@@ -85,7 +86,11 @@ pub(super) async fn preflight(
         let mut databases = Some((Vec::new(), Vec::new()));
         if wanted {
             databases = match &server {
-                Some((target, _)) => databases::look(request, source, target, &moment, &mut found).await,
+                Some((target, _)) => {
+                    let proved = origin.as_ref().is_some_and(Origin::is_proved);
+                    found.all.extend(databases::unsafe_tools(source, proved, target));
+                    databases::look(request, (source, proved), target, &moment, &mut found).await
+                }
                 None => None,
             };
         }

@@ -29,6 +29,8 @@ pub struct Request {
     pub allowed: Allowed,
     /// The cluster that it may be of, whatever cluster this machine is of.
     pub accept_cluster: Option<String>,
+    /// Roles that the bundle may make although they can do more than databases' owners may.
+    pub allow_superuser: Vec<String>,
     /// The port that hosts take SSH connections on, whatever the settings and the bundle say.
     pub ssh_port: Option<u16>,
 }
@@ -55,6 +57,7 @@ impl Default for Request {
             release: None,
             allowed: Allowed::default(),
             accept_cluster: None,
+            allow_superuser: Vec::new(),
             ssh_port: None,
         }
     }

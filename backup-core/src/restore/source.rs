@@ -11,16 +11,18 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::{Component, Request};
+use crate::authenticity::{self, Origin};
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::{Database, Extension, Locale, Manifest, Server, Snapshot, Source as From, major};
 use crate::bundle::name::renamed;
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
 use crate::component::postgres::plain::{self, Contents, ScriptFile, Seen};
+use crate::component::postgres::{self, Globals};
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Findings};
 use crate::settings::{RestoreSettings, refuse_other};
-use crate::store::{Access, list_beside, open_file};
+use crate::store::{Access, blocking, list_beside, open_file};
 use crate::{Context, Error, ErrorContext, Kind, Result, TOOL, shell};
 
 /// More than that is no `cluster.conf`.
@@ -97,6 +99,14 @@ impl Source {
                 Some(snapshots.min().unwrap_or(manifest.created))
             }
             Self::Pair(_) => None,
+        }
+    }
+
+    /// The roles that it makes, and the source's tablespaces; a script has none.
+    pub(super) fn globals(&self) -> Result<Globals> {
+        match self {
+            Self::Bundle(bundle) => postgres::read_globals(&bundle.content("databases/globals.sql")?),
+            Self::Pair(_) => Ok(Globals::default()),
         }
     }
 
@@ -184,9 +194,10 @@ pub(super) async fn look(
     settings: &RestoreSettings,
     findings: &mut Findings,
     context: &Context,
-) -> Option<Source> {
+) -> Option<(Source, Origin)> {
     let Some(cluster_conf) = &request.cluster_conf else {
-        return look_at_bundle(&request.file, &settings.access, findings, context).await.map(Source::Bundle);
+        let looked = look_at_bundle(&request.file, &settings.access, findings, context).await;
+        return looked.map(|(bundle, origin)| (Source::Bundle(bundle), origin));
     };
     let shown = request.file.display().to_string();
     context.phase(format!("read {shown}"));
@@ -205,7 +216,7 @@ pub(super) async fn look(
     drop(ticker);
     let pair = findings.keep("script", &shown, read)?;
     findings.all.extend(script_findings(&pair, &shown));
-    Some(Source::Pair(Arc::new(pair)))
+    Some((Source::Pair(Arc::new(pair)), Origin::Unknown))
 }
 
 /// Where a pair's `cluster.conf` goes; one that lies there already need not be put there.
@@ -264,13 +275,13 @@ fn script_findings(pair: &Pair, shown: &str) -> Vec<Finding> {
     findings
 }
 
-/// Opens the bundle, and holds every byte of it against its digest; what is in an entry is checked when it is restored.
+/// Opens the bundle, sees who made it, and holds every byte of it against its digest; what is in an entry is checked when it is restored.
 pub(super) async fn look_at_bundle(
     path: &Path,
     access: &Access,
     findings: &mut Findings,
     context: &Context,
-) -> Option<Arc<OpenBundle>> {
+) -> Option<(Arc<OpenBundle>, Origin)> {
     let shown = path.display().to_string();
     let opened = access.open(path, context).await;
     let bundle = Arc::new(findings.keep("bundle", &shown, opened)?);
@@ -296,7 +307,7 @@ pub(super) async fn look_at_bundle(
         );
     }
     if damaged {
-        return Some(bundle);
+        return Some((bundle, Origin::Unknown));
     }
     let manifest = bundle.manifest();
     findings.all.extend(renamed(path, &manifest.name));
@@ -304,15 +315,18 @@ pub(super) async fn look_at_bundle(
         |warning: &Finding| Finding { subject: format!("at the backup: {}", warning.subject), ..warning.clone() };
     findings.all.extend(manifest.warnings.iter().map(of_backup));
     let age = context.now().signed_duration_since(manifest.created);
-    findings.all.push(Finding::ok(
-        "bundle",
-        &shown,
-        format!(
-            "every byte is as it was written; made {} ago: what has happened since is not in it",
-            crate::finding::age(age.to_std().unwrap_or_default())
-        ),
-    ));
-    Some(bundle)
+    let origin = {
+        let (path, access, context) = (path.to_owned(), access.clone(), context.clone());
+        let digest = Sha256Digest(bundle.footer().manifest_digest);
+        blocking(move || Ok(authenticity::origin(&path, &digest, &access, &context))).await
+    };
+    let origin = findings.keep("bundle", &shown, origin)?;
+    findings.keep("not-signed", &shown, origin.demand(&access.signing, &shown));
+    findings.all.extend(authenticity::finding(&shown, &origin));
+    let age = crate::finding::age(age.to_std().unwrap_or_default());
+    let message = format!("{}; made {age} ago: what has happened since is not in it", origin.of_bytes());
+    findings.all.push(Finding::ok("bundle", &shown, message));
+    Some((bundle, origin))
 }
 
 fn manifest(

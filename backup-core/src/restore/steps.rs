@@ -271,7 +271,7 @@ impl RestoreStep {
         let keep = |found: Result<Vec<Finding>>| found.map(|found| self.work.keep(found));
         let target = || self.work.target();
         match self.act {
-            Act::Roles => target()?.create_roles(&self.bundle()?.content("databases/globals.sql")?).await,
+            Act::Roles => target()?.create_roles(&self.work.source()?.globals()?).await,
             Act::Create(index) => keep(self.load(index).await?.create().await),
             Act::Rows(index) => keep(self.load(index).await?.load_rows().await),
             Act::LargeObjects(index) => self.load(index).await?.load_objects().await,

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, Known, Needed, Pruning};
+use crate::authenticity::Knowledge;
+use crate::backup::Outcome;
 use crate::bundle::name::FileName;
 use crate::catalog::{Cache, Series};
 use crate::encryption::Identities;
@@ -26,7 +28,7 @@ pub struct Pruned {
 /// settings have no rules. What could not be deleted, or was held back, is a warning: the backup went well all the same.
 pub async fn prune_after(
     series: &Series,
-    bundle: &str,
+    made: &Outcome,
     places: &[Address],
     settings: &Settings,
     context: &Context,
@@ -46,6 +48,7 @@ pub async fn prune_after(
         policy,
         cluster: settings.cluster.cluster_name.clone().unwrap_or_default(),
         identities,
+        knowledge: Knowledge::of(&settings.access.signing, context).with_made(made.manifest_sha256),
         only: Some(series.clone()),
         known: Known { needed: Needed::of(context), ..Known::default() },
     };
@@ -53,7 +56,7 @@ pub async fn prune_after(
         let work = {
             let store = settings.access.store(place.clone(), context);
             let (pruning, bundle, now, cache) =
-                (pruning.clone(), bundle.to_owned(), context.now(), Cache::of(place, context));
+                (pruning.clone(), made.name.clone(), context.now(), Cache::of(place, context));
             async move { blocking(move || prune(&pruning, &*store?, &bundle, cache, now)).await }
         };
         match context.until_cancelled(work).await {

@@ -2,6 +2,9 @@
 //!
 //! Ages count from the newest good bundle and not from a clock, so that a cluster which is no longer backed up loses nothing, and
 //! calendar periods are those of UTC. A bundle from the future shows that a clock was or is wrong; nothing is deleted then.
+//!
+//! Whoever can write into a store can put bundles there, and records of drills. So only what a key or a journal of ours knows takes a
+//! place in a rule; every other bundle is judged as if it were the only one of its kind, beside those that are known.
 
 mod after;
 mod prune;
@@ -20,6 +23,8 @@ use crate::finding::{Finding, bytes};
 
 /// Clocks may differ by so much.
 const SKEW: TimeDelta = TimeDelta::minutes(10);
+/// Why a bundle stays that no rule keeps.
+const NOT_NOW: &str = "nothing is deleted now";
 /// Bundles before the newest that it is measured against.
 const MEASURE: usize = 7;
 
@@ -39,6 +44,8 @@ pub struct Policy {
     pub monthly: usize,
     /// The same of years.
     pub yearly: usize,
+    /// Nothing is deleted unless one of those that stay was read in full within so many days.
+    pub verified_within: Option<u32>,
 }
 
 /// A bundle as it is judged.
@@ -54,8 +61,12 @@ pub struct Candidate {
     pub length: u64,
     /// Why it may not be judged at all: it can't be opened, is another cluster's, or does not have all that the others have.
     pub foreign: Option<String>,
-    /// Whether a drill has proved it.
+    /// Whether a drill has proved it that is ours.
     pub proved: bool,
+    /// Why it takes no place in any rule, where it does not: nothing here knows it.
+    pub unknown: Option<String>,
+    /// When this machine last read it in full.
+    pub verified: Option<DateTime<Utc>>,
     /// Until when its store keeps it from being deleted.
     pub locked_until: Option<DateTime<Utc>>,
 }
@@ -131,7 +142,7 @@ pub struct Verdict {
 impl Policy {
     /// Whether it keeps nothing, which no one means.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        Self { verified_within: None, ..self.clone() } == Self::default()
     }
 
     /// Judges all bundles of one store, each series for itself.
@@ -145,20 +156,23 @@ impl Policy {
         let mut withheld = Vec::new();
         for (series, mut newest_first) in by_series {
             newest_first.sort_by_key(|at| Reverse((bundles[*at].created, &bundles[*at].file)));
-            self.reasons(bundles, &newest_first, now, &mut reasons);
+            let known_first = self.rules(bundles, &newest_first, now, &mut reasons);
             let needed = newest_first.iter().filter(|at| known.needed.is(&bundles[**at].file));
             needed.for_each(|at| reasons[*at].push("an unfinished restore needs it".into()));
             let mut doubts = Vec::new();
             if newest_first.iter().any(|at| reasons[*at].is_empty()) {
-                doubts.extend(from_the_future(bundles, &newest_first, now));
-                doubts.extend(suspiciously_small(bundles, &newest_first, &known.accepted));
-                doubts.extend(last_failed(series, &bundles[newest_first[0]], &known.failed));
+                doubts.extend(from_the_future(bundles, &known_first, now));
+                doubts.extend(suspiciously_small(bundles, &known_first, &known.accepted));
+                doubts.extend(known_first.first().and_then(|at| last_failed(series, &bundles[*at], &known.failed)));
                 doubts.extend(known.needed.unseen());
+                let stays: Vec<&Candidate> =
+                    known_first.iter().filter(|at| !reasons[**at].is_empty()).map(|at| &bundles[*at]).collect();
+                doubts.extend(self.not_verified(series, &stays, now));
             }
             for at in newest_first {
                 why_kept[at] = match (reasons[at].is_empty(), doubts.is_empty()) {
                     (false, _) => Some(reasons[at].join(", ")),
-                    (true, false) => Some("nothing is deleted now".into()),
+                    (true, false) => Some(NOT_NOW.into()),
                     (true, true) => None,
                 };
             }
@@ -169,6 +183,53 @@ impl Policy {
             Decision { file, kept, why: why.unwrap_or_else(|| "no rule keeps it".into()) }
         });
         Verdict { decisions: judged.collect(), withheld }
+    }
+
+    /// Holds the rules against a series, and gives those of it that are known, newest first. The others take no place of theirs, and
+    /// none of one another's.
+    fn rules(
+        &self,
+        bundles: &[Candidate],
+        newest_first: &[usize],
+        now: DateTime<Utc>,
+        reasons: &mut [Vec<String>],
+    ) -> Vec<usize> {
+        let (known, unknown): (Vec<usize>, Vec<usize>) =
+            newest_first.iter().partition(|at| bundles[**at].unknown.is_none());
+        self.reasons(bundles, &known, now, reasons);
+        for at in unknown {
+            let Some(why) = &bundles[at].unknown else { continue };
+            let newer = |other: &usize| bundles[*other].created > bundles[at].created;
+            let place = known.iter().position(|other| !newer(other)).unwrap_or(known.len());
+            let among = [&known[..place], &[at], &known[place..]].concat();
+            let mut own = vec![Vec::new(); bundles.len()];
+            self.reasons(bundles, &among, now, &mut own);
+            let mut own = std::mem::take(&mut own[at]);
+            if let (Some(first), 0) = (own.first_mut(), place) {
+                *first = if known.is_empty() {
+                    "no bundle here is known".into()
+                } else {
+                    "newer than those that are known".into()
+                };
+            }
+            if !own.is_empty() {
+                own.push(format!("{why}, so it takes no other's place"));
+                reasons[at] = own;
+            }
+        }
+        known
+    }
+
+    /// That none of those that stay was read in full lately, where the settings ask for that.
+    fn not_verified(&self, series: &Series, stays: &[&Candidate], now: DateTime<Utc>) -> Option<Finding> {
+        let days = self.verified_within?;
+        let since = now - TimeDelta::days(days.into());
+        if stays.iter().any(|bundle| bundle.verified.is_some_and(|time| time >= since)) {
+            return None;
+        }
+        let message = format!("none of the bundles that would stay was read in full within {days} days");
+        let hint = "verify or drill the newest one; retention.verified_within says how many days it may be ago";
+        Some(Finding::warning("not-verified", series.to_string(), message).hint(hint))
     }
 
     /// Of each bundle of a series every reason to keep it.
@@ -234,142 +295,4 @@ fn suspiciously_small(bundles: &[Candidate], newest_first: &[usize], accepted: &
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn at(hours: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(1_700_000_000, 0).expect("a time") + TimeDelta::hours(hours)
-    }
-
-    fn bundle(hours: i64) -> Candidate {
-        let created = at(hours);
-        let file = format!("b{hours}");
-        let series = Series::orchestrator();
-        Candidate { file, series, created, length: 1000, foreign: None, proved: false, locked_until: None }
-    }
-
-    fn accepted(file: &str) -> Known {
-        Known { accepted: vec![file.into()], ..Known::default() }
-    }
-
-    fn kept(verdict: &Verdict) -> Vec<&str> {
-        verdict.decisions.iter().filter(|one| one.kept).map(|one| one.file.as_str()).collect()
-    }
-
-    #[test]
-    fn what_an_unfinished_restore_needs_is_kept() {
-        let bundles: Vec<Candidate> =
-            (0..4).map(|number| Candidate { file: format!("b{number}.tgz"), ..bundle(number) }).collect();
-        let judge = |needed| {
-            Policy { last: 1, ..Policy::default() }.judge(&bundles, at(4), &Known { needed, ..Known::default() })
-        };
-        let verdict = judge(Needed::Names(vec!["b1".into(), "b".into()]));
-        assert_eq!(kept(&verdict), ["b1.tgz", "b3.tgz"]);
-        assert_eq!(verdict.decisions[1].why, "an unfinished restore needs it");
-        let unseen = judge(Needed::Unseen(Finding::warning("restores-unseen", "restores", "can't be read")));
-        assert_eq!((kept(&unseen).len(), unseen.withheld.len()), (4, 1));
-    }
-
-    #[test]
-    fn each_rule_keeps_what_it_says() {
-        // One every twelve hours, for two years.
-        let bundles: Vec<Candidate> = (0..1460).map(|number| bundle(number * 12)).collect();
-        let now = at(1460 * 12);
-        let count = |policy: Policy| kept(&policy.judge(&bundles, now, &Known::default())).len();
-        assert_eq!(count(Policy { last: 5, ..Policy::default() }), 5);
-        assert_eq!(count(Policy { days: 10, ..Policy::default() }), 20);
-        assert_eq!(count(Policy { daily: 7, ..Policy::default() }), 7);
-        assert_eq!(count(Policy { weekly: 4, ..Policy::default() }), 4);
-        assert_eq!(count(Policy { monthly: 12, ..Policy::default() }), 12);
-        // They lie in three years.
-        assert_eq!(count(Policy { yearly: 10, ..Policy::default() }), 3);
-        let all = Policy { last: 2, days: 2, daily: 7, weekly: 4, monthly: 6, yearly: 2 };
-        assert!((7 + 3 + 5..=2 + 4 + 7 + 4 + 6 + 2).contains(&count(all)));
-    }
-
-    #[test]
-    fn what_must_not_be_deleted_is_not() {
-        let policy = Policy { last: 1, ..Policy::default() };
-        let now = at(1000);
-        let mut bundles: Vec<Candidate> = (0..9).map(|number| bundle(number * 24)).collect();
-        bundles[0].foreign = Some("it is of cluster other".into());
-        bundles[1].locked_until = Some(at(2000));
-        bundles[2].locked_until = Some(at(10));
-        bundles[3].proved = true;
-        bundles[4].proved = true;
-        assert_eq!(kept(&policy.judge(&bundles, now, &Known::default())), ["b0", "b24", "b96", "b192"]);
-        // A small one may lack something; whoever has looked says so.
-        bundles[8].length = 400;
-        let verdict = policy.judge(&bundles, now, &Known::default());
-        assert_eq!((kept(&verdict).len(), verdict.withheld[0].code.as_str()), (9, "newest-small"));
-        assert_eq!(kept(&policy.judge(&bundles, now, &accepted("b192"))).len(), 4);
-        // A clock was wrong, or is.
-        let verdict = policy.judge(&bundles, at(100), &accepted("b192"));
-        assert_eq!((kept(&verdict).len(), verdict.withheld[0].code.as_str()), (9, "from-the-future"));
-    }
-
-    #[test]
-    fn each_series_is_judged_for_itself_and_none_after_a_failure() {
-        let policy = Policy { last: 1, ..Policy::default() };
-        let mut bundles: Vec<Candidate> = (0..8).map(|number| bundle(number * 24)).collect();
-        let other = |group: &str| Series { component: "monitoring".into(), group: Some(group.into()) };
-        for (at, group) in [(1, "east"), (3, "east"), (0, "west"), (2, "west")] {
-            bundles[at].series = other(group);
-        }
-        let known = |failed| Known { failed: vec![(other("east"), failed)], ..Known::default() };
-        assert_eq!(kept(&policy.judge(&bundles, at(1000), &Known::default())), ["b48", "b72", "b168"]);
-        assert_eq!(kept(&policy.judge(&bundles, at(1000), &known(at(71)))), ["b48", "b72", "b168"]);
-        let verdict = policy.judge(&bundles, at(1000), &known(at(73)));
-        assert_eq!((kept(&verdict).len(), verdict.withheld[0].code.as_str()), (4, "last-failed"));
-    }
-
-    prop_compose! {
-        fn any_bundle()(hours in 0..20_000i64, series in 0..2, length in 1..5000u64, foreign: bool, proved: bool, locked in proptest::option::of(0..30_000i64))
-            -> Candidate
-        {
-            let foreign = foreign.then(|| "foreign".to_owned());
-            let series = Series { group: (series > 0).then(|| "east".to_owned()), ..Series::orchestrator() };
-            Candidate { series, length, foreign, proved, locked_until: locked.map(at), ..bundle(hours) }
-        }
-    }
-
-    prop_compose! {
-        fn any_policy()(last in 0..4usize, days in 0..9u32, daily in 0..5usize, weekly in 0..4usize, monthly in 0..4usize, yearly in 0..3usize)
-            -> Policy
-        {
-            Policy { last, days, daily, weekly, monthly, yearly }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_newest_the_proved_the_locked_and_the_foreign_stay_and_what_is_left_is_left(
-            policy in any_policy(), all in proptest::collection::vec(any_bundle(), 0..40), now in 0..30_000i64,
-        ) {
-            let mut bundles = all;
-            bundles.sort_by_key(|bundle| bundle.created);
-            bundles.dedup_by_key(|bundle| bundle.created);
-            let now = at(now);
-            let verdict = policy.judge(&bundles, now, &Known::default());
-            let stays = |file: &str| verdict.decisions.iter().any(|one| one.file == file && one.kept);
-            for group in [None, Some("east".to_owned())] {
-                let ours = || bundles.iter().filter(|bundle| bundle.foreign.is_none() && bundle.series.group == group);
-                prop_assert!(ours().next_back().is_none_or(|newest| stays(&newest.file)));
-                prop_assert!(ours().rfind(|bundle| bundle.proved).is_none_or(|proved| stays(&proved.file)));
-            }
-            let untouched = bundles.iter().filter(|one| one.foreign.is_some() || one.locked_until.is_some_and(|until| until > now));
-            prop_assert!(untouched.into_iter().all(|bundle| stays(&bundle.file)));
-            // The order in which a store lists them means nothing, and nothing more goes the next time.
-            let mut other = bundles.clone();
-            other.reverse();
-            let mut same = policy.judge(&other, now, &Known::default()).decisions;
-            same.reverse();
-            prop_assert_eq!(&same, &verdict.decisions);
-            let left: Vec<Candidate> = bundles.iter().filter(|bundle| stays(&bundle.file)).cloned().collect();
-            let again = policy.judge(&left, now, &Known::default());
-            prop_assert!(again.decisions.iter().all(|one| one.kept) || !verdict.withheld.is_empty());
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,12 @@
 //! A store's bundles judged, and those deleted that no rule keeps.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
-use super::{Candidate, Known, Policy, Verdict};
+use super::{Candidate, Known, NOT_NOW, Policy, Verdict};
+use crate::authenticity::{Knowledge, Origin};
+use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::catalog::{self, Cache, Listed, Series};
 use crate::encryption::Identities;
@@ -22,6 +26,8 @@ pub struct Pruning {
     pub cluster: String,
     /// What opens encrypted bundles; one that can't be opened stays.
     pub identities: Identities,
+    /// What bundles and drills are known by.
+    pub knowledge: Knowledge,
     /// The one series that is looked at; none for all.
     pub only: Option<Series>,
     /// What an operator, or the journal of runs, knows of the bundles.
@@ -34,13 +40,18 @@ impl Pruning {
     /// # Errors
     /// Where it can't be listed.
     pub fn plan(&self, store: &dyn Store, cache: Option<Cache>, now: DateTime<Utc>) -> Result<Verdict> {
-        let listed = catalog::list(store, &self.identities, cache)?;
-        let candidates: Vec<Candidate> = listed.iter().map(|listed| self.candidate(listed)).collect();
+        let listed = catalog::list(store, &self.identities, &self.knowledge, cache)?;
+        let mut seen = BTreeSet::new();
+        let candidates: Vec<Candidate> = listed.iter().map(|listed| self.candidate(listed, &mut seen)).collect();
         let asked =
             |one: &Candidate| one.foreign.is_some() || self.only.as_ref().is_none_or(|only| one.series == *only);
         let candidates: Vec<Candidate> = candidates.into_iter().filter(asked).collect();
         let mut verdict = self.policy.judge(&candidates, now, &self.known);
+        self.look_again(store, &listed, &candidates, &mut verdict);
         verdict.withheld.extend(self.unopened(&listed, &store.location()));
+        if verdict.decisions.iter().any(|one| !one.kept) || candidates.iter().any(|one| one.unknown.is_some()) {
+            verdict.withheld.extend(self.knowledge.unseen().cloned());
+        }
         Ok(verdict)
     }
 
@@ -58,7 +69,31 @@ impl Pruning {
         Some(Finding::warning("not-opened", store, message).hint(hint))
     }
 
-    fn candidate(&self, listed: &Listed) -> Candidate {
+    /// Opens the newest known bundle of each series of which something would go. A cache knows bundles by name and length, and another
+    /// one may have been written over it since.
+    fn look_again(&self, store: &dyn Store, listed: &[Listed], candidates: &[Candidate], verdict: &mut Verdict) {
+        let going = candidates.iter().zip(&verdict.decisions).filter(|(_, decision)| !decision.kept);
+        let series: BTreeSet<Series> = going.map(|(candidate, _)| candidate.series.clone()).collect();
+        for series in series {
+            let of_it = |one: &&Candidate| one.series == series && one.foreign.is_none() && one.unknown.is_none();
+            let Some(newest) = candidates.iter().filter(of_it).max_by_key(|one| one.created) else { continue };
+            let digest = listed.iter().find(|one| one.file == newest.file).and_then(|one| one.facts.manifest_sha256);
+            let opened = newest.file.parse::<FileName>().ok().map(|name| open_stored(store, &self.identities, &name));
+            let same = matches!(opened, Some(Ok(Some(bundle))) if Some(Sha256Digest(bundle.footer().manifest_digest)) == digest);
+            if same {
+                continue;
+            }
+            let message = "it is not the bundle any more that it was, or can't be opened";
+            let hint = format!("look at it: `verify {}/{}`", store.location(), newest.file);
+            verdict.withheld.push(Finding::warning("newest-changed", &newest.file, message).hint(hint));
+            let of_series = candidates.iter().zip(&mut verdict.decisions).filter(|(one, _)| one.series == series);
+            for (_, decision) in of_series.filter(|(_, decision)| !decision.kept) {
+                (decision.kept, decision.why) = (true, NOT_NOW.into());
+            }
+        }
+    }
+
+    fn candidate(&self, listed: &Listed, seen: &mut BTreeSet<[u8; 32]>) -> Candidate {
         let cluster = listed.facts.cluster.as_deref().unwrap_or_default();
         let foreign = match &listed.problem {
             Some(problem) => Some(problem.clone()),
@@ -72,7 +107,9 @@ impl Pruning {
             created: listed.created,
             length: listed.length,
             foreign,
-            proved: listed.drill.as_ref().is_some_and(crate::restore::Drill::passed),
+            proved: listed.drill_known && listed.drill.as_ref().is_some_and(crate::restore::Drill::passed),
+            unknown: unknown(listed, seen),
+            verified: listed.verified,
             locked_until: listed.locked_until,
         }
     }
@@ -99,4 +136,20 @@ impl Pruning {
             None => store.remove(&name),
         }
     }
+}
+
+/// Why a bundle takes no place in any rule, where it does not. A copy of one that is known takes none either: it could be put there as
+/// often as somebody likes.
+fn unknown(listed: &Listed, seen: &mut BTreeSet<[u8; 32]>) -> Option<String> {
+    if !listed.counts {
+        return Some(match &listed.origin {
+            Origin::Unknown => "nothing here knows who made it".into(),
+            _ => "no key that the settings trust has signed it".into(),
+        });
+    }
+    if let Some(name) = listed.renamed() {
+        return Some(format!("its own name is {name}"));
+    }
+    let first = listed.facts.manifest_sha256.is_none_or(|digest| seen.insert(digest.0));
+    (!first).then(|| "it is a copy of another one here".into())
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use kept::Runs;
 
+use crate::bundle::digest::Sha256Digest;
 use crate::catalog::Series;
 use crate::event::Event;
 use crate::finding::Finding;
@@ -96,6 +97,9 @@ pub struct Part {
     /// Its length in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
+    /// Digest of its manifest, which tells it from another one of this name; none in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_sha256: Option<Sha256Digest>,
     /// Where the bundle was put.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<String>,
@@ -107,7 +111,8 @@ pub struct Part {
 impl Part {
     /// One without a bundle.
     pub fn of(series: &Series) -> Self {
-        Self { series: series.clone(), bundle: None, length: None, published: Vec::new(), failed: None }
+        let (bundle, length, manifest_sha256, failed) = (None, None, None, None);
+        Self { series: series.clone(), bundle, length, manifest_sha256, published: Vec::new(), failed }
     }
 }
 

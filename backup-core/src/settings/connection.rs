@@ -3,7 +3,7 @@
 use toml::Spanned;
 
 use crate::cluster::secret::Secret;
-use crate::component::postgres::connection::Parameters;
+use crate::component::postgres::connection::{Parameters, names_file};
 use crate::context::Environment;
 use crate::{Error, Result};
 
@@ -20,6 +20,19 @@ impl Connection {
         let Some(found) = found.filter(|found| !found.get_ref().is_empty()) else { return Self::default() };
         let line = text.get(..found.span().start).map_or(1, |before| before.matches('\n').count() + 1);
         Self { text: Secret::new(found.get_ref()), place: Some(format!("{key} in {}, line {line}", path.display())) }
+    }
+
+    /// Whether there is one.
+    pub(super) fn is_said(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// A parameter that names a file, if there is one.
+    ///
+    /// # Errors
+    /// A malformed string.
+    pub(super) fn names_file(&self) -> Result<Option<&'static str>> {
+        names_file(self.text.expose())
     }
 
     /// The parameters of the connection.

@@ -31,6 +31,7 @@ pub(super) struct Document {
     pub(super) files: Vec<FilesTable>,
     pub(super) stores: Vec<StoreTable>,
     pub(super) encryption: EncryptionTable,
+    pub(super) signing: SigningTable,
     pub(super) backup: BackupTable,
     pub(super) retention: Option<Policy>,
     pub(super) restore: RestoreTable,
@@ -70,6 +71,7 @@ pub(super) struct NotifyTable {
     pub(super) mail: Vec<String>,
     pub(super) sendmail: Option<PathBuf>,
     pub(super) metrics: Option<PathBuf>,
+    pub(super) metrics_mode: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -131,6 +133,14 @@ pub(super) struct EncryptionTable {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct SigningTable {
+    pub(super) key: Option<PathBuf>,
+    pub(super) trusted: BTreeMap<String, String>,
+    pub(super) required: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct BackupTable {
     pub(super) level: Option<u32>,
     pub(super) jobs: Option<usize>,
@@ -167,6 +177,8 @@ pub(super) struct AgentTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DrillTable {
+    pub(super) limit: Option<String>,
+    pub(super) memory: Option<NonZeroU32>,
     pub(super) assert: Vec<Assertion>,
 }
 

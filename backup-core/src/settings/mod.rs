@@ -4,6 +4,7 @@ mod connection;
 mod document;
 mod machines;
 mod mistaken;
+mod received;
 mod routine;
 mod stores;
 mod written;
@@ -17,6 +18,7 @@ use crate::cluster::ClusterConf;
 use crate::cluster::agent::{Agent, Remote};
 use crate::cluster::secret::Secret;
 use crate::component::files::Tree;
+use crate::component::postgres::DrillLimits;
 use crate::component::release::Origin;
 use crate::databases::DatabaseSettings;
 use crate::deploy::{Assets, Components};
@@ -28,9 +30,11 @@ use crate::{Error, ErrorContext, Kind, Result};
 pub use connection::Connection;
 use document::{AgentTable, DeployTable, Document, FilesTable, ReleaseTable};
 pub use document::{Assertion, ReleaseRule};
-use document::{is_settings, parse, parse_text, read};
+use document::{is_settings, parse, read};
 use machines::remote;
 pub(crate) use mistaken::refuse_other;
+pub(crate) use received::TAKEN;
+pub use received::received;
 pub use routine::Notify;
 pub use written::{load, load_as_far_as_there};
 
@@ -66,6 +70,8 @@ pub struct RestoreSettings {
     pub jobs: Option<usize>,
     /// What a drill asks of the restored databases.
     pub assertions: Vec<Assertion>,
+    /// What a drill may take.
+    pub drill: DrillLimits,
     /// How bundles are reached.
     pub access: Access,
 }
@@ -125,22 +131,6 @@ pub struct Settings {
     pub assets: Option<Assets>,
 }
 
-/// Settings that another machine has sent, with the `cluster.conf` that they go with. Their paths are of that machine.
-///
-/// # Errors
-/// As [`load`].
-pub fn received(text: Option<&str>, cluster_conf: &str) -> Result<Settings> {
-    let usual = Path::new(DEFAULT_PATH);
-    let mut document = text.map(|text| parse_text(usual, text)).transpose()?.unwrap_or_default();
-    let from = document.cluster_conf.take().unwrap_or_else(|| "cluster.conf".into());
-    let directory = usual.parent().unwrap_or(Path::new(""));
-    count_from(directory, &mut document);
-    // Whoever sends them has read these, and sends what stands there.
-    document.encryption.recipients.clear();
-    document.encryption.identities.clear();
-    assemble(document, directory.join(from), cluster_conf.into())
-}
-
 /// A relative path counts from the file that names it, whatever the working directory is.
 fn count_from(directory: &Path, document: &mut Document) {
     let beside = |path: &mut PathBuf| *path = directory.join(&*path);
@@ -186,6 +176,7 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
         ssh_port: document.hosts.ssh_port.map(Into::into),
         remote: remote(document.hosts, document.agent, &document.deploy).context(doing)?,
         jobs: check_jobs(document.restore.jobs)?,
+        drill: routine::drill(&document.drill)?,
         assertions: document.drill.assert,
         access,
     })

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::DEFAULT_STORE;
-use super::document::{DatabasesTable, NotifyTable, ScheduleTable, StatusTable};
+use super::document::{DatabasesTable, DrillTable, NotifyTable, ScheduleTable, StatusTable};
 use crate::cluster::secret::Secret;
+use crate::component::postgres::DrillLimits;
 use crate::databases::{DatabaseSettings, Owners};
 use crate::retention::Policy;
 use crate::runs::Job;
@@ -31,6 +32,15 @@ pub struct Notify {
     pub sendmail: PathBuf,
     /// A file for Prometheus' node exporter.
     pub metrics: Option<PathBuf>,
+    /// Its mode; none where the settings say nothing.
+    metrics_mode: Option<u32>,
+}
+
+impl Notify {
+    /// The mode of metrics: the node exporter is another user, and nothing in them is secret.
+    pub fn metrics_mode(&self) -> u32 {
+        self.metrics_mode.unwrap_or(0o644)
+    }
 }
 
 impl Default for Schedule {
@@ -59,23 +69,29 @@ pub(super) fn schedule(table: ScheduleTable) -> Result<Schedule> {
         of(Job::Databases, table.databases, "")?,
         of(Job::Drill, table.drill, "Sun 04:30")?,
     ];
-    let duration = |key: &str, text: Option<String>, usual: &str| {
-        let text = text.unwrap_or_else(|| usual.into());
-        humantime::parse_duration(&text).map_err(|cause| {
-            let error = Error::new(Kind::Usage, format!("schedule.{key}: {text:?}")).because(cause);
-            error.hint("such as \"90min\" or \"6h\"")
-        })
-    };
-    let limit = duration("limit", table.limit, LIMIT)?;
+    let limit = duration("schedule.limit", &table.limit.unwrap_or_else(|| LIMIT.into()))?;
     if limit < Duration::from_secs(1) {
         let error = Error::new(Kind::Usage, "schedule.limit is too short for any run");
         return Err(error.hint("such as \"90min\" or \"6h\""));
     }
     Ok(Schedule {
         jobs: jobs.into_iter().flatten().collect(),
-        random_delay: duration("random_delay", table.random_delay, RANDOM_DELAY)?,
+        random_delay: duration("schedule.random_delay", &table.random_delay.unwrap_or_else(|| RANDOM_DELAY.into()))?,
         limit,
     })
+}
+
+fn duration(key: &str, text: &str) -> Result<Duration> {
+    humantime::parse_duration(text).map_err(|cause| {
+        let error = Error::new(Kind::Usage, format!("{key}: {text:?}")).because(cause);
+        error.hint("such as \"90min\" or \"6h\"")
+    })
+}
+
+pub(super) fn drill(table: &DrillTable) -> Result<DrillLimits> {
+    let time = table.limit.as_ref().map(|text| duration("drill.limit", text)).transpose()?;
+    let memory = table.memory.map(|memory| memory.get().into());
+    Ok(DrillLimits { time: time.unwrap_or(DrillLimits::default().time), memory })
 }
 
 pub(super) fn limits(table: &StatusTable) -> Limits {
@@ -107,12 +123,18 @@ pub(super) fn notify(table: NotifyTable) -> Result<Notify> {
     if let Some(path) = table.metrics.as_ref().filter(|path| !path.is_absolute()) {
         return Err(Error::new(Kind::Usage, format!("notify.metrics: {} is no absolute path", path.display())));
     }
+    let mode = |text: &String| u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    let metrics_mode = table.metrics_mode.as_ref().map(|text| {
+        let odd = || Error::new(Kind::Usage, format!("notify.metrics_mode: {text} is no mode of a file"));
+        mode(text).ok_or_else(|| odd().hint("such as \"0644\", which others read, or \"0600\""))
+    });
     Ok(Notify {
         ping: url("ping", table.ping)?,
         webhook: url("webhook", table.webhook)?,
         mail: table.mail,
         sendmail: table.sendmail.unwrap_or_else(|| "/usr/sbin/sendmail".into()),
         metrics: table.metrics,
+        metrics_mode: metrics_mode.transpose()?,
     })
 }
 

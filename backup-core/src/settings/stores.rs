@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::DEFAULT_STORE;
-use super::document::{Document, StoreTable, read};
+use super::document::{Document, SigningTable, StoreTable, read};
+use crate::authenticity::{Signer, Signing};
 use crate::cluster::{ClusterConf, DatabaseBackups};
 use crate::store::{Access, Address, S3Options, ServerEncryption, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
@@ -22,7 +23,7 @@ pub(super) fn count_from(directory: &Path, document: &mut Document) {
         let path = store.path.iter_mut().filter(|path| !path.to_string_lossy().contains("://"));
         files.flatten().chain(path).chain(&mut store.require_mount)
     });
-    for path in files.chain(&mut document.encryption.identities) {
+    for path in files.chain(&mut document.encryption.identities).chain(&mut document.signing.key) {
         *path = directory.join(&*path);
     }
     for recipient in &mut document.encryption.recipients {
@@ -55,8 +56,21 @@ pub(super) fn of_backup(document: &Document, cluster: &ClusterConf) -> Result<(V
             stores.push(platform);
         }
     }
-    let access = Access { stores: stores.clone(), identities: document.encryption.identities.clone() };
+    let signing = signing(&document.signing)?;
+    let access = Access { stores: stores.clone(), identities: document.encryption.identities.clone(), signing };
     Ok((stores, access))
+}
+
+/// Whose signatures are trusted, and who signs.
+fn signing(table: &SigningTable) -> Result<Signing> {
+    let trusted = table.trusted.iter().map(|(name, key)| Signer::read(name, key)).collect::<Result<Vec<_>>>()?;
+    if table.required && trusted.is_empty() {
+        let error = Error::new(Kind::Usage, "signing: required, and no key is trusted: every bundle would be refused");
+        return Err(error.hint(
+            "name the keys in [signing.trusted]; `key generate --signing /etc/orchestrator/signing.key` makes one",
+        ));
+    }
+    Ok(Signing { key: table.key.clone(), trusted, required: table.required })
 }
 
 /// The one of the stores that is the bucket of `cluster.conf`.

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{InStore, JobState, Status, StoreState};
+use crate::authenticity::UNKNOWN;
 use crate::finding::{Finding, age};
 use crate::runs::Job;
 
@@ -61,7 +62,11 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
         _ if unseen => {}
         None if of.expected => {
             let how = if of.series.is_orchestrators() { "`backup`" } else { "`databases backup`" };
-            let finding = Finding::error("no-bundle", &subject, "there is no good bundle");
+            let message = match of.unknown.is_empty() {
+                true => "there is no good bundle",
+                false => "there is no good bundle that a key or a journal of ours knows",
+            };
+            let finding = Finding::error("no-bundle", &subject, message);
             findings.push(finding.hint(format!("make one now: {how}")));
         }
         Some(newest) if of.expected && status.time - newest.created > TimeDelta::hours(limits.newest.into()) => {
@@ -76,9 +81,13 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
         }
         _ => {}
     }
+    findings.extend(of_unknown(of, &subject));
     if of.bad > 0 {
-        let message =
-            format!("{} can't be opened", if of.bad == 1 { "a bundle".into() } else { format!("{} bundles", of.bad) });
+        let file = of.bad_file.as_deref().unwrap_or("a bundle");
+        let message = match of.bad {
+            1 => format!("{file} can't be opened"),
+            bad => format!("{bad} bundles can't be opened, such as {file}"),
+        };
         findings.push(Finding::warning("bundle-bad", &subject, message).hint("`list` says which, and why"));
     }
     if of.expected && !of.bundles.is_empty() {
@@ -92,6 +101,35 @@ fn of_series(of: &InStore, limits: &Limits, status: &Status) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// What opens, and nobody here knows. Where it came after what is known, somebody else puts bundles there.
+fn of_unknown(of: &InStore, subject: &str) -> Option<Finding> {
+    let others = of.bundles.iter().filter(|bundle| !bundle.origin.is_known()).count();
+    if others > 0 {
+        if !of.expected {
+            return None;
+        }
+        let message =
+            format!("who made {} of them can't be seen from here: other servers make some, too", bundles(others));
+        let hint = "signed bundles are known everywhere: `key generate --signing /etc/orchestrator/signing.key`";
+        return Some(Finding::unknown("origin-unseen", subject, message).hint(hint));
+    }
+    let newest = of.unknown.last()?;
+    let before = of.bundles.first().is_some_and(|first| newest.created < first.created);
+    let new = if before { Finding::info } else { Finding::warning };
+    let message = format!(
+        "nothing here knows who made {}, and it counts for nothing",
+        match of.unknown.len() {
+            1 => newest.file.clone(),
+            many => format!("{} such as {}", bundles(many), newest.file),
+        }
+    );
+    Some(new("bundle-unknown", subject, &message).hint(UNKNOWN))
+}
+
+fn bundles(count: usize) -> String {
+    if count == 1 { "a bundle".into() } else { format!("{count} bundles") }
 }
 
 /// That all bundles of a series go with one machine. It is said once, of the first store that has some.
@@ -162,17 +200,26 @@ fn of_drill(of: &InStore, limits: &Limits, status: &Status, subject: &str) -> Op
     }
 }
 
-fn of_store(store: &StoreState, limits: &Limits) -> Option<Finding> {
+fn of_store(store: &StoreState, limits: &Limits) -> Vec<Finding> {
     if let Some(problem) = &store.problem {
-        return Some(
-            Finding::error("store-unseen", &store.store, problem).hint(
+        let finding = Finding::error("store-unseen", &store.store, problem);
+        return vec![
+            finding.hint(
                 "nothing is known of what is in it; see to it, or ask as root or as the user that the jobs run as",
             ),
-        );
+        ];
     }
-    let days = store.days_left().filter(|days| *days < u64::from(limits.room))?;
-    let message = format!("it has room for {days} more days of bundles");
-    Some(Finding::warning("room", &store.store, message).hint("make room, or keep fewer: [retention] of the settings"))
+    let record = |problem: &String| {
+        let finding = Finding::warning("record-bad", &store.store, problem);
+        finding.hint("find out who wrote it; the next drill of that bundle writes it anew")
+    };
+    let mut findings: Vec<Finding> = store.records.iter().map(record).collect();
+    if let Some(days) = store.days_left().filter(|days| *days < u64::from(limits.room)) {
+        let message = format!("it has room for {days} more days of bundles");
+        let finding = Finding::warning("room", &store.store, message);
+        findings.push(finding.hint("make room, or keep fewer: [retention] of the settings"));
+    }
+    findings
 }
 
 fn of_job(job: &JobState) -> Vec<Finding> {
@@ -200,6 +247,7 @@ mod tests {
 
     use super::super::{Good, LastDrill};
     use super::*;
+    use crate::authenticity::Origin;
     use crate::catalog::Series;
     use crate::runs::{Run, State};
 
@@ -208,7 +256,8 @@ mod tests {
     }
 
     fn good() -> Status {
-        let bundle = |hours| Good { file: format!("b{hours}"), created: at(hours), length: 1000 };
+        let bundle =
+            |hours| Good { file: format!("b{hours}"), created: at(hours), length: 1000, origin: Origin::MadeHere };
         let drill = LastDrill { file: "b-24".into(), time: at(-30), seconds: 4.0, passed: true };
         let series = |store: &str| InStore {
             series: Series::orchestrator(),
@@ -217,10 +266,18 @@ mod tests {
             elsewhere: false,
             outlives: store == "b",
             bundles: vec![bundle(-48), bundle(-24)],
+            unknown: Vec::new(),
             bad: 0,
+            bad_file: None,
             drill: (store == "a").then(|| drill.clone()),
         };
-        let store = |store: &str| StoreState { store: store.into(), problem: None, free: Some(100_000), daily: 1000 };
+        let store = |store: &str| StoreState {
+            store: store.into(),
+            problem: None,
+            free: Some(100_000),
+            records: Vec::new(),
+            daily: 1000,
+        };
         Status {
             time: at(0),
             host: "vm".into(),
@@ -246,7 +303,7 @@ mod tests {
     #[test]
     fn all_that_is_not_as_it_should_be_is_said_and_nothing_else() {
         type Spoil = fn(&mut Status);
-        let cases: [(Spoil, &[&str]); 23] = [
+        let cases: [(Spoil, &[&str]); 27] = [
             (|_| {}, &[]),
             (|s| s.series[1].bundles.clear(), &["no-bundle", "no-copy-elsewhere"]),
             (|s| s.series[0].bundles.clear(), &["no-bundle"]),
@@ -268,11 +325,21 @@ mod tests {
             (|s| s.time = at(3), &["bundle-old", "bundle-old"]),
             (|s| s.series[0].bundles[1].created = at(5), &["from-the-future"]),
             (|s| s.series[0].bad = 2, &["bundle-bad"]),
+            // What nobody knows makes nobody safe, however new it is.
+            (
+                |s| {
+                    s.series[0].unknown = std::mem::take(&mut s.series[0].bundles);
+                },
+                &["no-bundle", "bundle-unknown"],
+            ),
+            (|s| s.series[0].unknown = vec![s.series[0].bundles[1].clone()], &["bundle-unknown"]),
+            (|s| s.series[1].bundles[1].origin = Origin::Unknown, &["origin-unseen"]),
             (|s| s.series[0].drill = None, &["never-drilled", "never-drilled"]),
             (|s| s.series[0].drill.as_mut().expect("one").passed = false, &["drill-failed", "drill-failed"]),
             (|s| s.series[0].drill.as_mut().expect("one").time = at(-24 * 9), &["drill-old", "drill-old"]),
             (|s| s.stores[0].problem = Some("gone".into()), &["store-unseen"]),
             (|s| s.stores[0].free = Some(6999), &["room"]),
+            (|s| s.stores[0].records.push("read x.drill.json".into()), &["record-bad"]),
             (|s| s.stores[0].daily = 0, &[]),
             (|s| s.jobs[0].missed = 3, &["missed"]),
             (|s| s.unfinished = Some("a restore".into()), &["unfinished"]),

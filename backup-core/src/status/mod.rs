@@ -9,6 +9,7 @@ use serde::Serialize;
 pub use gather::look;
 pub use judge::{Limits, judge};
 
+use crate::authenticity::Origin;
 use crate::catalog::Series;
 use crate::finding::Finding;
 use crate::runs::{Job, Run};
@@ -59,12 +60,26 @@ pub struct InStore {
     pub elsewhere: bool,
     /// Whether what is there outlives the machine that it is of.
     pub outlives: bool,
-    /// The good bundles, oldest first.
+    /// The good bundles that are known, oldest first.
     pub bundles: Vec<Good>,
+    /// Those that open, and that nothing here knows: they count for nothing.
+    pub unknown: Vec<Good>,
     /// Bundles that can't be opened.
     pub bad: usize,
-    /// The last drill of one of them.
+    /// The newest of them.
+    pub bad_file: Option<String>,
+    /// The last drill of one of them, of this machine or signed.
     pub drill: Option<LastDrill>,
+}
+
+impl InStore {
+    /// How many bundles there are, for people.
+    pub fn counted(&self) -> String {
+        match (self.bundles.len(), self.unknown.len()) {
+            (known, 0) => known.to_string(),
+            (known, unknown) => format!("{known}, {unknown} unknown"),
+        }
+    }
 }
 
 /// A bundle that opened.
@@ -76,6 +91,9 @@ pub struct Good {
     pub created: DateTime<Utc>,
     /// Its length in bytes.
     pub length: u64,
+    /// Who made it, as far as can be told here.
+    #[serde(flatten)]
+    pub origin: Origin,
 }
 
 /// A drill.
@@ -100,6 +118,8 @@ pub struct StoreState {
     pub problem: Option<String>,
     /// Bytes that are free there, where that can be seen.
     pub free: Option<u64>,
+    /// Why records of drills in it say nothing.
+    pub records: Vec<String>,
     /// Bytes that came in each of the last days, on average.
     pub daily: u64,
 }

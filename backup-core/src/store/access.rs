@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::file::open_bundle;
 use super::{Address, Store, StoreSettings};
+use crate::authenticity::Signing;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::{Bundle, OpenBundle, ReadAt};
 use crate::encryption::{Decrypted, Identities, is_encrypted};
@@ -18,6 +19,8 @@ pub struct Access {
     pub stores: Vec<StoreSettings>,
     /// Files of identities that open encrypted bundles.
     pub identities: Vec<PathBuf>,
+    /// Whose signatures are trusted, and who signs.
+    pub signing: Signing,
 }
 
 impl Access {
@@ -102,6 +105,20 @@ impl Access {
         let opened = Decrypted::open(source, Identities::read(&self.identities)?);
         Ok(Box::new(opened.context(|| format!("open {}", bundle.display()))?))
     }
+}
+
+/// These stores but for some by their location.
+///
+/// # Errors
+/// [`Kind::Usage`] where there is none of that location.
+pub fn leave_out(mut stores: Vec<Arc<dyn Store>>, without: &[String]) -> Result<Vec<Arc<dyn Store>>> {
+    let places: Vec<String> = stores.iter().map(|store| store.location()).collect();
+    if let Some(stranger) = without.iter().find(|name| !places.contains(name)) {
+        let error = Error::new(Kind::Usage, format!("--without-store {stranger}: there is no such store"));
+        return Err(error.hint(format!("the stores are {}", places.join(", "))));
+    }
+    stores.retain(|store| !without.contains(&store.location()));
+    Ok(stores)
 }
 
 /// An error that says where bundles are to be seen, where there is none by this name and nothing like it.

@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::{BESIDE, ClaimName, DIGEST, Leftover, PART, Published, Store, Stored, Upload};
-use super::{astray, bundles, claims, digest_line, exists, is_part, is_taken, may_be_renamed, open_file, trial};
+use super::{astray, bundles, claims, digest_line, exists, is_part, is_taken, may_be_renamed, open_file};
+use super::{read_small_file, trial};
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
@@ -206,7 +207,8 @@ impl Store for Directory {
         self.make()?;
         let lock = self.lock()?;
         // Whoever holds the lock knows that nobody else writes.
-        self.parts()?.iter().try_for_each(|part| self.remove_leftover(part))?;
+        // One that can't be removed costs room and harms nobody: it may be no file of ours.
+        self.parts()?.iter().for_each(|part| drop(self.remove_leftover(part)));
         let target = self.0.join(name.to_string());
         if target.symlink_metadata().is_ok() {
             return Err(exists(&target.display().to_string()));
@@ -229,7 +231,7 @@ impl Store for Directory {
 
     fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>> {
         let path = self.beside(name, suffix);
-        match fs::read(&path) {
+        match read_small_file(&path) {
             Ok(content) => Ok(Some(content)),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(Error::new(Kind::Failed, format!("read {}", path.display())).because(cause)),
@@ -284,7 +286,7 @@ impl Store for Directory {
 
     fn read_claim(&self, name: &ClaimName) -> Result<Vec<u8>> {
         let path = self.0.join(name.to_string());
-        fs::read(&path).context(|| format!("read {}", path.display()))
+        read_small_file(&path).context(|| format!("read {}", path.display()))
     }
 
     fn claim(&self, name: &ClaimName, content: &[u8]) -> Result<Vec<Finding>> {

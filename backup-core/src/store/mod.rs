@@ -9,6 +9,7 @@ mod memory;
 mod options;
 mod outlives;
 mod sftp;
+mod small;
 mod trial;
 
 use std::collections::HashSet;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 pub(crate) use access::open_stored;
-pub use access::{Access, blocking, list_beside};
+pub use access::{Access, blocking, leave_out, list_beside};
 pub use address::{Address, S3Address, SftpAddress};
 pub use claims::{CLAIMS, ClaimName, LAST_EPOCH, claims, is_taken};
 pub use file::open_file;
@@ -29,6 +30,8 @@ use local::able;
 pub use memory::Memory;
 pub use options::{Retention, RetentionMode, S3Options, ServerEncryption, SftpOptions, StoreSettings};
 pub use sftp::Sftp;
+pub use small::SMALL;
+use small::{read_small, read_small_file};
 
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::{FileName, begins_with_name};
@@ -41,8 +44,12 @@ use crate::{Context, Error, Kind, Result};
 pub const DIGEST: &str = ".sha256";
 /// What a drill's record beside a bundle adds to its name.
 pub const DRILL: &str = ".drill.json";
+/// What a bundle's signature adds to its name.
+pub const SIGNATURE: &str = ".sig";
+/// What the signature of a drill's record adds to the bundle's name.
+pub const DRILL_SIGNATURE: &str = ".drill.json.sig";
 /// All that may lie beside a bundle.
-pub const BESIDE: [&str; 2] = [DIGEST, DRILL];
+pub const BESIDE: [&str; 4] = [DIGEST, DRILL, SIGNATURE, DRILL_SIGNATURE];
 
 /// The ending of what is written under another name until it is complete.
 const PART: &str = ".part";
@@ -67,6 +74,8 @@ pub struct Stored {
     pub length: u64,
     /// Whether the record of a drill lies beside it.
     pub drilled: bool,
+    /// Whether a signature does.
+    pub signed: bool,
 }
 
 /// Whether a file may be a bundle that somebody has renamed: it is called neither as one, nor as what lies beside one.
@@ -86,11 +95,13 @@ fn astray(directory: &str, missing: &Path) -> Error {
 
 /// The bundles among files, oldest first.
 pub fn bundles(files: Vec<(String, u64)>) -> Vec<Stored> {
-    let records: HashSet<FileName> =
-        files.iter().filter_map(|(name, _)| name.strip_suffix(DRILL)?.parse().ok()).collect();
+    let beside = |suffix: &str| -> HashSet<FileName> {
+        files.iter().filter_map(|(name, _)| name.strip_suffix(suffix)?.parse().ok()).collect()
+    };
+    let (records, signatures) = (beside(DRILL), beside(SIGNATURE));
     let stored = files.into_iter().filter_map(|(name, length)| {
         let name: FileName = name.parse().ok()?;
-        Some(Stored { drilled: records.contains(&name), name, length })
+        Some(Stored { drilled: records.contains(&name), signed: signatures.contains(&name), name, length })
     });
     let mut bundles: Vec<Stored> = stored.collect();
     bundles.sort_by(|a, b| a.name.cmp(&b.name));
@@ -151,7 +162,7 @@ pub trait Store: Send + Sync {
     /// What lies beside a bundle under its name and `suffix`, if something does; it is small.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Where it can't be read, or is longer than [`SMALL`].
     fn read_beside(&self, name: &FileName, suffix: &str) -> Result<Option<Vec<u8>>>;
 
     /// Puts something small beside a bundle, in place of what is there.
@@ -222,7 +233,7 @@ pub trait Store: Send + Sync {
     /// What a claim says.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Where it can't be read, or is longer than [`SMALL`].
     fn read_claim(&self, name: &ClaimName) -> Result<Vec<u8>>;
 
     /// Writes a claim, whole and durable; one that is there already with this content is left alone. Gives what weakens the

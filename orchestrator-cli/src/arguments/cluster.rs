@@ -116,13 +116,16 @@ pub(crate) struct DatabasesBackup {
     pub(crate) recipient: Vec<String>,
     #[command(flatten)]
     pub(crate) reach: Reach,
+    /// Leave this store out: it gets no bundle; as often as needed
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) without_store: Vec<String>,
     /// Delete nothing afterwards, whatever the rules of the settings say
     #[arg(long)]
     pub(crate) no_prune: bool,
     /// Look who is the master, print what would be done, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Take all that is to be known from standard input, as an orchestrator sends it
-    #[arg(long, hide = true, conflicts_with_all = ["config", "all", "host", "recipient", "no_prune", "dry_run"])]
+    /// Take what is to be known from standard input, as an orchestrator sends it; the settings are this machine's own
+    #[arg(long, hide = true, conflicts_with_all = ["all", "host", "recipient", "without_store", "no_prune", "dry_run"])]
     pub(crate) errand: bool,
 }

@@ -223,11 +223,17 @@ pub(crate) enum Command {
 
 #[derive(Subcommand)]
 pub(crate) enum Key {
-    /// Make a key: the file gets the identity, which reads bundles; what is printed is the recipient, which encrypts them
-    #[command(after_help = "Example:\n  orchestrator-cli key generate /root/orchestrator.key")]
+    /// Make a key: the file gets the identity, which reads bundles; what is printed is the recipient, which encrypts them. With --signing the
+    /// file gets a key that signs bundles, and its public half is printed
+    #[command(
+        after_help = "Examples:\n  orchestrator-cli key generate /root/orchestrator.key\n  orchestrator-cli key generate --signing /etc/orchestrator/signing.key"
+    )]
     Generate {
-        /// Where the identity goes; it must not exist
+        /// Where the secret goes; it must not exist
         file: PathBuf,
+        /// Make a key that signs bundles and records of drills, of the kind ssh-ed25519
+        #[arg(long)]
+        signing: bool,
     },
 }
 
@@ -290,6 +296,9 @@ pub(crate) struct Backup {
     pub(crate) jobs: Option<u16>,
     #[command(flatten)]
     pub(crate) reach: Reach,
+    /// Leave this store out: it gets no bundle, and is not asked who owns the cluster; as often as needed
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) without_store: Vec<String>,
     /// Delete nothing afterwards, whatever the rules of the settings say
     #[arg(long)]
     pub(crate) no_prune: bool,

@@ -62,6 +62,10 @@ pub(crate) struct Restore {
     /// Go on although the bundle is of this cluster, and this machine of another one
     #[arg(long, value_name = "NAME", conflicts_with_all = ["resume", "rollback"])]
     pub(crate) accept_cluster: Option<String>,
+    /// Make this role although it can do more than databases' owners may, as a superuser can, and this machine does not know
+    /// the bundle; as often as needed
+    #[arg(long, value_name = "ROLE", conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) allow_superuser: Vec<String>,
     #[command(flatten)]
     pub(crate) reach: Reach,
     /// The release of this machine

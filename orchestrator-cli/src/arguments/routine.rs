@@ -30,6 +30,12 @@ pub(crate) enum Schedule {
         #[command(flatten)]
         config: Config,
     },
+    /// Make the directory of the state of a user's jobs, and move there what that user owns in root's; `schedule install` does it, too
+    Prepare {
+        /// Who jobs run as
+        #[arg(long, value_name = "USER", default_value = "orchestrator-cli", value_parser = user)]
+        user: String,
+    },
     /// Remove what `schedule install` has written
     Remove {
         /// Where it was written [default: systemd's and cron's own directories]

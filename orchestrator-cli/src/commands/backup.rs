@@ -55,6 +55,7 @@ async fn run_with(arguments: Backup, output: &Output, context: &Context) -> Resu
         level: arguments.level,
         jobs: arguments.jobs.map(usize::from),
         hosts: None,
+        without: arguments.without_store,
     };
     if arguments.dry_run {
         let plan = plan(&settings, &request, !streams.is_empty(), output, context);
@@ -103,6 +104,12 @@ fn text(made: &Made, begun: Instant) -> String {
         human::duration(begun.elapsed()),
         outcome.sha256,
     ));
+    if let (true, Some(signature)) = (outcome.published.is_empty(), &outcome.signature) {
+        text.push_str(&format!(
+            "keep its signature beside it, as {}.tgz.sig or {0}.tgz.age.sig:\n{signature}",
+            outcome.name
+        ));
+    }
     if made.partial {
         text.push_str(
             "it has some databases alone: `status` does not count it, and no rule of [retention] is for it\n",

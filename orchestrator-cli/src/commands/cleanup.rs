@@ -17,7 +17,7 @@ use crate::output::Output;
 
 pub(crate) async fn run(arguments: Cleanup, output: &Output, context: &Context) -> Result<ExitCode> {
     let Cleanup { addresses, older_than, dry_run, yes, reading } = arguments;
-    let (access, addresses) = stores(reading, &addresses)?;
+    let (access, addresses) = stores(reading, &addresses, context)?;
     let before = context.now() - TimeDelta::hours(older_than.into());
     let mut found = Vec::new();
     for address in addresses {

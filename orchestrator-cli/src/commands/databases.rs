@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use backup_core::cluster::hosts::own_addresses;
 use backup_core::databases::{Done, Errand, Fate, Request, Server, back_up, servers, this_one};
 use backup_core::deploy::machines;
+use backup_core::encryption::Recipients;
 use backup_core::finding::Finding;
 use backup_core::settings::{self, Settings};
 use backup_core::store::blocking;
@@ -22,10 +23,12 @@ const LONGEST: u64 = 16 << 20;
 
 pub(crate) async fn run(databases: Databases, output: &Output, context: &Context) -> Result<ExitCode> {
     let Databases::Backup(arguments) = databases;
-    let (settings, host, all, request) = asked(arguments, context).await?;
+    let (settings, host, all, request, not_taken) = asked(arguments, context).await?;
     let servers = servers(&settings);
     let here = here(&servers, host.as_deref(), all, &settings, context)?;
-    let done = back_up(here, &servers, &settings, &request, context).await?;
+    let mut done = back_up(here, &servers, &settings, &request, context).await?;
+    // It is for the orchestrator to say.
+    done.first_mut().into_iter().for_each(|first| first.warnings.extend(not_taken.iter().cloned()));
     let mut text = text(&done);
     if done.iter().any(|done| matches!(done.fate, Fate::Would { .. })) {
         text.push_str(&format!("nothing was written; {} does it\n", output.again("--dry-run")));
@@ -39,17 +42,21 @@ pub(crate) async fn run(databases: Databases, output: &Output, context: &Context
     })
 }
 
+/// Settings, machine, whether all are meant, what of them, and what was not taken.
+type Asked = (Settings, Option<String>, bool, Request, Vec<Finding>);
+
 /// What is asked for: by arguments, or by an orchestrator.
-async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<(Settings, Option<String>, bool, Request)> {
+async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<Asked> {
     if !arguments.errand {
         let settings = settings::load(&arguments.config.config)?.reached_by(arguments.reach.ssh_port, context);
         let request = Request {
             recipients: arguments.recipient,
             dry_run: arguments.dry_run,
             keep_all: arguments.no_prune,
+            without: arguments.without_store,
             by_errand: false,
         };
-        return Ok((settings, arguments.host, arguments.all, request));
+        return Ok((settings, arguments.host, arguments.all, request, Vec::new()));
     }
     let read = blocking(|| {
         let mut text = Vec::new();
@@ -58,8 +65,10 @@ async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<(Setting
         serde_json::from_slice::<Errand>(&text).context(doing)
     });
     let errand = context.until_cancelled(read).await?;
-    let settings = settings::received(errand.settings.as_deref(), &errand.cluster_conf)?;
-    Ok((settings, Some(errand.host), false, Request { by_errand: true, ..errand.request }))
+    Recipients::refuse_files(&errand.request.recipients)?;
+    let own = &arguments.config.config;
+    let (settings, not_taken) = settings::received(errand.settings.as_deref(), &errand.cluster_conf, own)?;
+    Ok((settings, Some(errand.host), false, Request { by_errand: true, ..errand.request }, not_taken))
 }
 
 /// The server that this machine is; none where all are asked for over ssh.

@@ -27,7 +27,7 @@ pub(crate) struct Between {
 pub(crate) async fn run(between: Between, output: &Output, context: &Context) -> Result<ExitCode> {
     let Between { bundle, other, rows, config, identities } = between;
     let config = Some(config).filter(|config| other.is_none() || config.exists());
-    let access = access(Reading { config: config.clone(), identities }, &[&bundle])?;
+    let access = access(Reading { config: config.clone(), identities }, &[&bundle], context)?;
     let opened = access.open(&bundle, context).await?;
     if let Some(component) = opened.manifest().component().filter(|_| other.is_none()) {
         let doing =

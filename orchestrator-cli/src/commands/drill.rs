@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use backup_core::authenticity::note_verified;
 use backup_core::bundle::name::{FileName, ORCHESTRATOR};
 use backup_core::catalog::Series;
 use backup_core::finding::{Finding, Severity};
@@ -12,7 +13,7 @@ use backup_core::restore::{self, Drill};
 use backup_core::runs::{Job, Part, Report, Run, record as record_run};
 use backup_core::settings::{DEFAULT_PATH, RestoreSettings};
 use backup_core::store::{Access, blocking};
-use backup_core::{Context, Error, Kind, Result, catalog, settings, status};
+use backup_core::{Context, Error, ErrorContext, Kind, Result, catalog, settings, status};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
@@ -24,7 +25,7 @@ use crate::{exit, findings, human};
 pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &Context) -> Result<ExitCode> {
     let place = arguments.place.unwrap_or_else(std::env::temp_dir);
     let mut settings = settings::load_restore(arguments.config.as_deref())?;
-    settings.access = with(settings.access, arguments.identities);
+    settings.access = with(settings.access, arguments.identities, context);
     let all = arguments.bundle.is_none();
     if let Some(bundle) = &arguments.bundle {
         // A slip of the fingers is no drill that failed.
@@ -83,8 +84,16 @@ impl Drilled {
 
     fn value(&self) -> Result<Value> {
         let mut value = match &self.drill {
-            Ok(drill) => serde_json::to_value(drill)
-                .map_err(|cause| Error::new(Kind::Failed, "print the result").because(cause))?,
+            Ok(drill) => {
+                let doing = || "print the result".to_owned();
+                let mut value = serde_json::to_value(drill).context(doing)?;
+                let origin = serde_json::to_value(&drill.origin).context(doing)?;
+                value
+                    .as_object_mut()
+                    .into_iter()
+                    .for_each(|value| value.extend(origin.as_object().cloned().unwrap_or_default()));
+                value
+            }
             Err(error) => json!({ "bundle": self.path, "problems": [self.not_drilled(error)] }),
         };
         value["passed"] = self.passed().into();
@@ -96,7 +105,8 @@ impl Drilled {
             Ok(drill) => {
                 let found = drill.problems.iter().chain(&self.unrecorded).map(findings::finding);
                 let unproved = drill.unproved.iter().map(findings::unproved);
-                found.chain(unproved).chain([last_line(drill)]).collect()
+                let open = drill.not_walled_off.iter().map(findings::finding);
+                found.chain(unproved).chain(open).chain([last_line(drill)]).collect()
             }
             Err(error) => findings::finding(&self.not_drilled(error)),
         }
@@ -114,7 +124,10 @@ fn report(drilled: &[Drilled]) -> Report {
             Ok(drill) => drill.problems.first().map(|problem| problem.message.clone()),
             Err(error) => Some(error.chain().join(": ")),
         };
-        Part { bundle: one.drill.as_ref().ok().map(|drill| drill.bundle.clone()), failed: why, ..Part::of(&one.series) }
+        let drill = one.drill.as_ref().ok();
+        let (bundle, manifest_sha256) =
+            (drill.map(|drill| drill.bundle.clone()), drill.map(|drill| drill.manifest_sha256));
+        Part { bundle, manifest_sha256, failed: why, ..Part::of(&one.series) }
     };
     let warnings = drilled.iter().filter_map(|one| one.unrecorded.clone());
     Report { parts: drilled.iter().map(part).collect(), warnings: warnings.collect() }
@@ -151,7 +164,8 @@ async fn newest(config: Option<&Path>, access: &Access, context: &Context) -> Re
     let mut newest: BTreeMap<&Series, Option<(DateTime<Utc>, PathBuf)>> = BTreeMap::new();
     for there in status.series.iter().filter(|there| !there.elsewhere) {
         let best = newest.entry(&there.series).or_default();
-        let Some(last) = there.bundles.last() else { continue };
+        // A machine that drills alone knows none of them.
+        let Some(last) = there.bundles.last().or(there.unknown.last()) else { continue };
         // Of two that are as new the first store's is taken: it is nearest.
         if best.as_ref().is_none_or(|(created, _)| *created < last.created) {
             *best = Some((last.created, format!("{}/{}", there.store, last.file).into()));
@@ -179,7 +193,11 @@ fn last_line(drill: &Drill) -> String {
     if drill.passed() {
         let rows = human::counted(drill.rows, "row");
         let server = drill.postgres.split(' ').next().unwrap_or_default();
-        let said = format!("restored in {time} into PostgreSQL {server}, {rows}, as its manifest says");
+        let whose = match drill.origin.is_known() {
+            true => drill.origin.short(),
+            false => "nothing here knows who made it".into(),
+        };
+        let said = format!("restored in {time} into PostgreSQL {server}, {rows}, as its manifest says; {whose}");
         return format!("{}: {said}; nothing is left of it\n", drill.bundle);
     }
     format!("{}: FAILED, do not rely on it\n", drill.bundle)
@@ -196,7 +214,12 @@ async fn record(bundle: &Path, drill: &Drill, access: &Access, context: &Context
         let message = "the file has another name than the bundle in it, so `list` will not know of the drill";
         return Some(Finding::warning("drill-not-recorded", shown, message));
     };
-    let drill = drill.clone();
-    let error = blocking(move || catalog::record(&*store, &name, &drill)).await.err()?;
+    let (drill, signing, context) = (drill.clone(), access.signing.clone(), context.clone());
+    let record = move || {
+        // A drill reads all of it, whatever becomes of it then.
+        let _ = note_verified(&drill.manifest_sha256, &store.location(), &context);
+        catalog::record(&*store, &name, &drill, &signing)
+    };
+    let error = blocking(record).await.err()?;
     Some(Finding::warning_from_error("drill-not-recorded", &shown, &error))
 }

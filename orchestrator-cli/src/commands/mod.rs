@@ -26,6 +26,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use backup_core::backup::Request;
+use backup_core::encryption::open_to_others;
+use backup_core::event::Event;
 use backup_core::store::{Access, Address};
 use backup_core::{Context, Result, settings};
 
@@ -57,21 +59,21 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             context.until_cancelled(list::run(&addresses, reading, output, context)).await
         }
         Command::Show { bundle, entries, reading } => {
-            let access = access(reading, &[&bundle])?;
+            let access = access(reading, &[&bundle], context)?;
             context.until_cancelled(show::run(&bundle, entries, &access, output, context)).await
         }
         Command::Verify { bundle, reading } => {
-            verify::run(&bundle, &access(reading, &[&bundle])?, output, context).await
+            verify::run(&bundle, &access(reading, &[&bundle], context)?, output, context).await
         }
         Command::Extract { bundle, patterns, to, reading } => {
-            extract::run(&bundle, &patterns, &to, &access(reading, &[&bundle])?, output, context).await
+            extract::run(&bundle, &patterns, &to, &access(reading, &[&bundle], context)?, output, context).await
         }
         Command::Check { config, to, recipient: recipients, database: databases, release } => {
             let request = Request { to: addresses(&to)?, recipients, databases, release, ..Request::default() };
             context.until_cancelled(check::run(&config.config, &request, output, context)).await
         }
         Command::Cleanup(cleanup) => cleanup::run(cleanup, output, context).await,
-        Command::Key(Key::Generate { file }) => key::generate(&file, output, context),
+        Command::Key(Key::Generate { file, signing }) => key::generate(&file, signing, output, context),
         Command::Completions { shell } => shell::completions(shell, output),
         Command::Man => shell::manual(output),
     }
@@ -84,20 +86,20 @@ fn addresses(texts: &[PathBuf]) -> Result<Vec<Address>> {
 
 /// How bundles are reached, for a command that needs nothing else of the settings. What is on this machine can be read
 /// whatever is wrong with them.
-fn access(reading: Reading, named: &[&Path]) -> Result<Access> {
+fn access(reading: Reading, named: &[&Path], context: &Context) -> Result<Access> {
     let here = named.iter().all(|path| !path.to_string_lossy().contains("://"));
     let access = match settings::load_restore(reading.config.as_deref()) {
         Ok(settings) => settings.access,
         Err(_) if here && reading.config.is_none() && !named.is_empty() => Access::default(),
         Err(error) => return Err(error),
     };
-    Ok(with(access, reading.identities))
+    Ok(with(access, reading.identities, context))
 }
 
 /// The stores that are named, or all that the settings know, and how they are reached.
-fn stores(reading: Reading, texts: &[PathBuf]) -> Result<(Access, Vec<Address>)> {
+fn stores(reading: Reading, texts: &[PathBuf], context: &Context) -> Result<(Access, Vec<Address>)> {
     let named: Vec<&Path> = texts.iter().map(PathBuf::as_path).collect();
-    let access = access(reading, &named)?;
+    let access = access(reading, &named, context)?;
     let addresses = match texts.is_empty() {
         true => access.stores.iter().map(|store| store.address.clone()).collect(),
         false => addresses(texts)?,
@@ -105,8 +107,11 @@ fn stores(reading: Reading, texts: &[PathBuf]) -> Result<(Access, Vec<Address>)>
     Ok((access, addresses))
 }
 
-/// Identities of the command line stand beside those of the settings.
-fn with(mut access: Access, identities: Identities) -> Access {
+/// Identities of the command line stand beside those of the settings. Files of theirs that others can read are warned of.
+fn with(mut access: Access, identities: Identities, context: &Context) -> Access {
     access.identities.extend(identities.files);
+    for finding in open_to_others(&access.identities) {
+        context.observer.event(&Event::Finding(finding));
+    }
     access
 }

@@ -25,7 +25,7 @@ pub(crate) async fn run(ownership: Ownership, output: &Output, context: &Context
     match ownership {
         Ownership::Show { config, identities, reach } => {
             let settings = settings::load(&config.config)?.reached_by(reach.ssh_port, context);
-            let access = with(settings.access.clone(), identities);
+            let access = with(settings.access.clone(), identities, context);
             let identities = Identities::read(&access.identities)?;
             context.until_cancelled(show(&settings, &identities, output, context)).await
         }

@@ -1,13 +1,13 @@
 //! `prune`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use backup_core::authenticity::Knowledge;
 use backup_core::catalog::Cache;
 use backup_core::encryption::Identities;
-use backup_core::finding::Finding;
-use backup_core::ownership::{Cluster, Standing, all_asked, refuse_if_overtaken};
+use backup_core::finding::{Finding, Severity};
+use backup_core::ownership::{Cluster, Standing, all_asked, not_asked, refuse_if_overtaken};
 use backup_core::retention::{Decision, Known, Needed, Pruning, Verdict};
 use backup_core::runs::Runs;
 use backup_core::settings;
@@ -19,7 +19,7 @@ use super::confirm::agreed;
 use super::{addresses, with};
 use crate::arguments::Prune;
 use crate::exit;
-use crate::human::{counted, plain, shell_word};
+use crate::human::{counted, plain};
 use crate::output::{Output, flush_left, table};
 
 /// A store and what becomes of its bundles.
@@ -31,36 +31,38 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
         let error = Error::new(Kind::Usage, "prune: nothing says what is kept");
         return Err(error.hint("say it in [retention] of the settings, such as daily = 7"));
     };
-    let access = with(settings.access.clone(), prune.identities);
+    let access = with(settings.access.clone(), prune.identities, context);
     let mut places = addresses(&prune.addresses)?;
     if places.is_empty() {
         places.extend(access.stores.iter().map(|store| store.address.clone()));
     }
-    let stores = places.iter().map(|address| access.store(address.clone(), context)).collect::<Result<Vec<_>>>()?;
+    let mut stores = places.iter().map(|address| access.store(address.clone(), context)).collect::<Result<Vec<_>>>()?;
     let cluster = Cluster::of(&settings.cluster);
     let pruning = Pruning {
         policy,
         cluster: cluster.name.clone(),
         identities: Identities::read(&access.identities)?,
+        knowledge: Knowledge::of(&access.signing, context),
         only: None,
         known: Known {
             accepted: prune.accept,
-            failed: if prune.after_failure { Vec::new() } else { Runs::of(context)?.failed()? },
+            failed: if prune.after_failure { Vec::new() } else { Runs::failed(context)? },
             needed: Needed::of(context),
         },
     };
     let standing = Standing::noted(cluster, context)?;
     let (_, failed) = context.until_cancelled(refuse_if_overtaken("prune", standing, &stores, context)).await?;
-    all_asked(failed, |location| {
-        let others = places.iter().map(ToString::to_string).filter(|place| place != location);
-        let others: Vec<String> = others.map(|place| shell_word(Path::new(&place))).collect();
-        match others.is_empty() {
-            true => "see to that store".into(),
-            false => format!("see to that store, or leave it out: `prune {}`", others.join(" ")),
-        }
-    })?;
+    // Of one that can't say who owns the cluster nothing is deleted; the others know that themselves.
+    stores.retain(|store| !failed.iter().any(|(location, _)| *location == store.location()));
+    let unasked: Vec<Finding> =
+        failed.iter().map(|(location, error)| not_asked(location, error).at_most(Severity::Warning)).collect();
+    if stores.is_empty() {
+        all_asked(failed, |_| "see to that store".into())?;
+    }
+    output.found(&unasked);
     let mut judged: Vec<Judged> = Vec::new();
-    for (store, address) in stores.into_iter().zip(&places) {
+    for store in stores {
+        let Some(address) = places.iter().find(|address| address.to_string() == store.location()) else { continue };
         let (now, cache) = (context.now(), Cache::of(address, context));
         let (pruning, looked) = (pruning.clone(), store.clone());
         let verdict = blocking(move || pruning.plan(&*looked, cache, now));
@@ -74,8 +76,8 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
         if prune.dry_run && doomed > 0 {
             text.push_str(&format!("nothing was deleted; {} does it\n", output.again("--dry-run")));
         }
-        output.result("prune", &as_json(&judged, &[], &[]), &text)?;
-        return Ok(exit::done(!withheld.is_empty()));
+        output.result("prune", &as_json(&judged, &[], &unasked), &text)?;
+        return Ok(exit::done(!withheld.is_empty() || !unasked.is_empty()));
     }
     output.note(&text(&judged));
     let what = format!(
@@ -100,6 +102,7 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
         }
     }
     output.found(&failed);
+    failed.extend(unasked);
     let done = format!("deleted {}\n", counted(deleted.len() as u64, "bundle"));
     output.result("prune", &as_json(&judged, &deleted, &failed), &done)?;
     Ok(exit::done(!withheld.is_empty() || !failed.is_empty()))

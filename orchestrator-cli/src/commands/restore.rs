@@ -27,8 +27,9 @@ pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) 
     };
     let identities = arguments.identities.clone();
     let settings = settings::load_restore(config.as_deref());
-    let done = match settings.map(|settings| RestoreSettings { access: with(settings.access, identities), ..settings })
-    {
+    let reached =
+        |settings: RestoreSettings| RestoreSettings { access: with(settings.access, identities, context), ..settings };
+    let done = match settings.map(reached) {
         Ok(settings) => run_with(&arguments, &settings, output, context).await,
         Err(error) => Err(error),
     };
@@ -115,6 +116,7 @@ async fn begin(
             host_key: arguments.accept_host_key.clone(),
         },
         accept_cluster: arguments.accept_cluster.clone(),
+        allow_superuser: arguments.allow_superuser.clone(),
         ssh_port: arguments.reach.ssh_port,
     };
     if arguments.dry_run {

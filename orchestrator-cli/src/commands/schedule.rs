@@ -5,12 +5,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use backup_core::finding::Finding;
+use backup_core::finding::{Finding, Severity, worst};
 use backup_core::runs::{Job, Runs};
 use backup_core::schedule::Schedule;
 use backup_core::settings::{self, Settings};
 use backup_core::state::MACHINE;
-use backup_core::{Context, Error, ErrorContext, Kind, Result};
+use backup_core::state::users::{self, Moved};
+use backup_core::{Context, Error, ErrorContext, Kind, Result, trusted};
 use chrono::{DateTime, Local};
 use serde_json::json;
 
@@ -29,6 +30,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output, context: &Context
     match arguments {
         Arguments::Install(install) => self::install(&install, output),
         Arguments::Show { config } => show(&settings::load(&config.config)?, output, context),
+        Arguments::Prepare { user } => prepare(&user, output),
         Arguments::Remove { directory } => remove(directory.as_deref(), output),
         Arguments::Run(run) => run_jobs(run, output, context).await,
     }
@@ -64,7 +66,16 @@ fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
     let settings = settings::load(&config)?;
     let (schedule, directory) = (schedule(&settings), arguments.directory.as_deref());
     let live = directory.is_none();
-    let findings = if live { lacking(&schedule, &settings, &arguments.user)? } else { Vec::new() };
+    let mut findings = Vec::new();
+    if live {
+        findings.extend(lacking(&schedule, &settings, &arguments.user)?);
+        findings.extend(users::prepare(&arguments.user)?.into_iter().map(moved));
+    }
+    let doing = || format!("let root's jobs go by {}", config.display());
+    if let ("root", Err(error)) = (&*arguments.user, trusted::check(&config, doing)) {
+        // They name programs that root would run.
+        findings.push(Finding::warning_from_error("settings-open", "settings", &error));
+    }
     let program = std::env::current_exe().context(|| "find this program".into())?;
     let begun = Begun { program: &program, config: &config, user: &arguments.user };
     let systemd = !arguments.cron && (!live || Path::new(SYSTEMD).exists());
@@ -81,7 +92,7 @@ fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
     text.push_str(&next_steps(&schedule, systemd && live));
     let value = json!({ "written": written, "removed": stale, "findings": findings });
     output.result("schedule-install", &value, &text)?;
-    Ok(exit::done(!findings.is_empty()))
+    Ok(exit::done(worst(&findings) >= Some(Severity::Warning)))
 }
 
 /// Writes units, and switches their timers on unless they are for another machine.
@@ -99,9 +110,6 @@ fn write_units(units: &[Unit], directory: Option<&Path>) -> Result<Vec<PathBuf>>
 fn write_crontab(begun: &Begun<'_>, directory: Option<&Path>) -> Result<Vec<PathBuf>> {
     let path = crontab_in(directory);
     write(&path, &crontab(begun))?;
-    if directory.is_none() {
-        make_state_directory(begun.user)?;
-    }
     Ok(vec![path])
 }
 
@@ -172,10 +180,24 @@ fn write(path: &Path, content: &str) -> Result<()> {
     })
 }
 
-/// Makes the directory of the jobs' state, which is theirs with all that is in it, as systemd makes it for its services.
-fn make_state_directory(user: &str) -> Result<()> {
-    call("install", &["-d", "-m", "755", MACHINE])?;
-    call("chown", &["-R", "--", user, MACHINE])
+/// Makes the directory of the state of a user's jobs.
+fn prepare(user: &str, output: &Output) -> Result<ExitCode> {
+    let findings: Vec<Finding> = users::prepare(user)?.into_iter().map(moved).collect();
+    let directory = users::directory(user);
+    let mut text = format!("{}\n", directory.display());
+    text.extend(findings.iter().map(findings::finding));
+    output.result("schedule-prepare", &json!({ "directory": directory, "findings": findings }), &text)?;
+    Ok(exit::done(false))
+}
+
+/// That something lies elsewhere now.
+fn moved((name, user, place): Moved) -> Finding {
+    let message = format!("it belonged to {user}, and is now {}; root does not act on it", place.display());
+    let finding = Finding::info("state-moved", format!("{MACHINE}/{name}"), message);
+    if name == "ownership.json" {
+        return finding.hint("if this machine owns a cluster, root says so again with `ownership claim`");
+    }
+    finding
 }
 
 fn systemctl(arguments: &[&str]) -> Result<()> {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use backup_core::finding::{Finding, Severity, worst};
 use backup_core::runs::Runs;
-use backup_core::{Context, ErrorContext, Result, settings, status};
+use backup_core::{Context, Result, settings, status, written};
 use serde_json::json;
 
 use crate::arguments::Status;
@@ -14,7 +14,7 @@ use crate::{exit, report, routine};
 pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -> Result<ExitCode> {
     if arguments.history {
         let journal = Runs::of(context)?;
-        let runs = journal.all()?;
+        let runs = Runs::shown(context)?;
         output.result("history", &json!({ "runs": runs }), &report::history(&runs, journal.path()))?;
         return Ok(exit::done(false));
     }
@@ -27,13 +27,13 @@ pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -
         status.findings.insert(0, finding.clone().hint(format!("{hint}a restore brings a lost cluster.conf back")));
     }
     if let Some(path) = &arguments.metrics {
-        routine::write_metrics(path, &status)?;
+        routine::write_metrics(path, settings.notify.metrics_mode(), &status)?;
     }
     if let Some(path) = &arguments.html {
         // That they can't be read is a finding.
-        let runs = Runs::of(context).and_then(|runs| runs.all()).unwrap_or_default();
+        let runs = Runs::shown(context).unwrap_or_default();
         let page = report::page(&status, &runs);
-        std::fs::write(path, page).context(|| format!("write {}", path.display()))?;
+        written::write(path, page.as_bytes(), written::PRIVATE)?;
     }
     output.result("status", &status, &report::screen(&status))?;
     Ok(match worst(&status.findings) {

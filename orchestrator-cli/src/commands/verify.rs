@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backup_core::authenticity::{self, Origin, note_verified};
+use backup_core::bundle::digest::Sha256Digest;
 use backup_core::bundle::name::renamed;
 use backup_core::bundle::verify::{Verification, verify};
 use backup_core::event::Meter;
-use backup_core::store::{Access, list_beside};
+use backup_core::store::{Access, blocking, list_beside};
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
 use serde_json::json;
 
@@ -29,27 +31,53 @@ pub(crate) async fn run(path: &Path, access: &Access, output: &Output, context: 
     let verification = with_progress(work, &meter, context).await?;
     let sound = verification.damage.is_empty();
     let renamed = verification.manifest.as_ref().and_then(|manifest| renamed(path, &manifest.name));
+    let digest = verification.manifest_sha256.filter(|_| sound);
+    let origin = match digest {
+        None => None,
+        Some(digest) => Some(known(path, digest, access, context).await?),
+    };
+    if let Some(origin) = &origin {
+        origin.demand(&access.signing, &format!("verify {}", path.display()))?;
+    }
     let mut text: String = verification.damage.iter().map(findings::finding).collect();
     if let Some(manifest) = verification.manifest.as_ref().filter(|_| sound) {
         let content = manifest.content();
         text.push_str(&format!(
-            "{}: every byte is as it was written\n{} with {} of content, in {}\n",
+            "{}: {}\n{} with {} of content, in {}\n",
             path.display(),
+            origin.as_ref().map_or_else(String::new, Origin::of_bytes),
             human::counted(manifest.entries.len() as u64, "entry"),
             human::bytes(content),
             human::duration(begun.elapsed()),
         ));
         text.push_str(&findings::needs(&manifest.needs));
         text.extend(renamed.iter().map(findings::finding));
+        let hint = origin.as_ref().and_then(Origin::hint);
+        text.extend(hint.map(|hint| format!("  hint: {hint}\n")));
     } else {
         text.push_str(&format!("{}: DAMAGED, do not rely on it\n", path.display()));
         text.push_str(&format!("  hint: take another one: {} shows them\n", list_beside(path)));
     }
     let needs = verification.manifest.as_ref().map(|manifest| &manifest.needs);
     let notes: Vec<_> = renamed.iter().collect();
-    let value = json!({ "sound": sound, "damage": verification.damage, "needs": needs, "notes": notes });
+    let mut value = json!({ "sound": sound, "damage": verification.damage, "needs": needs, "notes": notes });
+    let origin = serde_json::to_value(&origin).context(|| "print the result".into())?;
+    value.as_object_mut().into_iter().for_each(|value| value.extend(origin.as_object().cloned().unwrap_or_default()));
     output.result("verify", &value, &text)?;
     Ok(ExitCode::from(if sound { exit::DONE } else { exit::DAMAGED }))
+}
+
+/// Who made the bundle; and a note that it was read in full, which rules may ask for.
+async fn known(path: &Path, digest: Sha256Digest, access: &Access, context: &Context) -> Result<Origin> {
+    let (path, access, context) = (path.to_owned(), access.clone(), context.clone());
+    let look = move || {
+        if let Some((store, _)) = access.place(&path, &context)? {
+            // Whoever may write no state is as good a reader.
+            let _ = note_verified(&digest, &store.location(), &context);
+        }
+        Ok(authenticity::origin(&path, &digest, &access, &context))
+    };
+    blocking(look).await
 }
 
 fn check(path: &Path, access: &Access, context: &Context, meter: &Meter) -> Result<Verification> {

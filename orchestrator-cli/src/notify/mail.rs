@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use backup_core::text::is_unseen;
 use backup_core::{Error, Kind, Result};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -16,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A letter with its headers.
 pub(super) fn letter(told: &Told<'_>, to: &[String]) -> String {
     // A header is one line, whatever a name holds.
-    let line = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let line = |text: &str| text.chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect::<String>();
     format!(
         "To: {}\nSubject: {}\nAuto-Submitted: auto-generated\nContent-Type: text/plain; charset=utf-8\n\n{}",
         line(&to.join(", ")),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use backup_core::finding::{Finding, News, Severity, age, worst};
 use backup_core::runs::{Job, Run, State};
 use backup_core::status::{InStore, JobState, Status};
+use backup_core::text::is_unseen;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::text::unseen;
@@ -54,7 +55,7 @@ fn escaped(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            c if c.is_control() && c != '\n' => out.push('\u{fffd}'),
+            c if is_unseen(c) && c != '\n' => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
@@ -146,7 +147,7 @@ fn series(status: &Status) -> String {
             escaped(&one.series.to_string()),
             newest.map_or_else(none, |newest| ago(status, newest.created)),
             newest.map_or_else(String::new, |newest| bytes(newest.length)),
-            if unseen { "?".into() } else { one.bundles.len().to_string() },
+            if unseen { "?".into() } else { one.counted() },
             drill,
             escaped(&one.store),
         ]

@@ -85,6 +85,11 @@ fn all(status: &Status) -> Vec<Metric> {
             series(&|one| Some(f64::from(one.outlives))),
         ),
         ("backup_bundles", "Number of good bundles.", series(&|one| Some(one.bundles.len() as f64))),
+        (
+            "backup_bundles_unknown",
+            "Number of bundles that nothing here knows, and that count for nothing.",
+            series(&|one| Some(one.unknown.len() as f64)),
+        ),
         ("backup_bundles_bad", "Number of bundles that can't be opened.", series(&|one| Some(one.bad as f64))),
         (
             "drill_time_seconds",

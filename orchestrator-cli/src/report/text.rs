@@ -58,7 +58,7 @@ fn series(one: &InStore, status: &Status) -> [String; 6] {
     let newest = one.bundles.last();
     let (none, count, never) = match status.is_unseen(one) {
         true => ("unknown", "?".into(), "unknown"),
-        false => ("none", one.bundles.len().to_string(), "never"),
+        false => ("none", one.counted(), "never"),
     };
     let drill = one.drill.as_ref().map_or_else(
         || never.into(),

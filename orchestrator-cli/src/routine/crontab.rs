@@ -1,6 +1,6 @@
 //! The fallback where there is no systemd: cron asks often whether something is due.
 
-use backup_core::state::MACHINE;
+use backup_core::state::users;
 
 use super::{Begun, MARK};
 use crate::human::shell_word;
@@ -13,8 +13,9 @@ pub(crate) fn crontab(begun: &Begun<'_>) -> String {
     // In a crontab a percent sign is a line end.
     let word = |path| shell_word(path).replace('%', "\\%");
     format!(
-        "{MARK}\nSHELL=/bin/sh\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nSTATE_DIRECTORY={MACHINE}\n\
+        "{MARK}\nSHELL=/bin/sh\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nSTATE_DIRECTORY={}\n\
          */5 * * * * {} {} --quiet schedule run --due --config {}\n",
+        users::directory(begun.user).display(),
         begun.user,
         word(begun.program),
         word(begun.config)

@@ -1,8 +1,6 @@
 //! One run of a job, begun by a supervisor that outlives it: it keeps a second one off, ends what hangs, notices what was missed or
 //! killed, and tells whoever is to know.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,8 +9,9 @@ use backup_core::finding::Finding;
 use backup_core::runs::{Job, Run, Runs, State, hold};
 use backup_core::schedule::Schedule;
 use backup_core::settings::Settings;
-use backup_core::{Context, Error, ErrorContext, Kind, Result, status};
+use backup_core::{Context, Error, ErrorContext, Kind, Result, status, written};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CapabilitySet, clear_ambient_capability_set, configure_capability_in_ambient_set};
 use tokio::process::{Child, Command};
 
 use super::{MARK, begun};
@@ -128,7 +127,11 @@ fn begin(job: Job, config: &Path) -> Result<Child> {
         Job::Drill => &["drill"],
     });
     command.arg("--config").arg(config).arg("--quiet").stdin(std::process::Stdio::null());
-    command.spawn().context(|| format!("begin {}", job.name()))
+    // It is we ourselves once more, and it drops this before it starts anything: a unit gave us the right to send pings.
+    let _ = configure_capability_in_ambient_set(CapabilitySet::NET_RAW, true);
+    let spawned = command.spawn();
+    let _ = clear_ambient_capability_set();
+    spawned.context(|| format!("begin {}", job.name()))
 }
 
 /// Waits for the end, and brings it about where it takes too long, or where we are to end ourselves. Gives the exit code, none for one
@@ -198,7 +201,12 @@ async fn end(mut run: Run, settings: &Settings, output: &Output, context: &Conte
         Err(error) => vec![trouble_of("status", error)],
     };
     if let (Some(path), Ok(status)) = (&settings.notify.metrics, &looked) {
-        trouble.extend(write_metrics(path, status).err().iter().map(|error| trouble_of("metrics", error)));
+        trouble.extend(
+            write_metrics(path, settings.notify.metrics_mode(), status)
+                .err()
+                .iter()
+                .map(|error| trouble_of("metrics", error)),
+        );
     }
     trouble.extend(notify::ended(&run, &whole, settings, context).await);
     say(&trouble, output);
@@ -223,13 +231,8 @@ fn say(found: &[Finding], output: &Output) {
 }
 
 /// Writes the metrics where the node exporter finds them, all at once.
-pub(crate) fn write_metrics(path: &Path, status: &status::Status) -> Result<()> {
-    let doing = || format!("write {}", path.display());
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
-    std::fs::write(&beside, report::metrics(status)).context(doing)?;
-    // Another user reads them.
-    std::fs::set_permissions(&beside, Permissions::from_mode(0o644)).context(doing)?;
-    std::fs::rename(&beside, path).context(doing)
+pub(crate) fn write_metrics(path: &Path, mode: u32, status: &status::Status) -> Result<()> {
+    written::write(path, report::metrics(status).as_bytes(), mode)
 }
 
 /// Whether a file was written by `schedule install`.

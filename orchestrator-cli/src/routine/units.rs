@@ -5,6 +5,7 @@ use std::fmt::Write;
 use backup_core::runs::Job;
 use backup_core::schedule::{Calendar, Schedule};
 use backup_core::settings::Settings;
+use backup_core::state::MACHINE;
 
 use super::{Begun, MARK, written};
 
@@ -18,8 +19,6 @@ pub(crate) struct Unit {
 /// and sends pings, for which it has the one capability. `RemoveIPC=` must not be here: as the user postgres it would take the live server's
 /// shared memory away.
 const HARDENING: &str = "\
-AmbientCapabilities=CAP_NET_RAW
-CapabilityBoundingSet=CAP_NET_RAW
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
@@ -42,6 +41,46 @@ SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 UMask=0077
 ";
+
+const ROOT: &str = "root";
+
+/// What a job may do beyond what its user may: pings, but for root's drills. Root, who runs jobs that capture other people's files,
+/// reads those, and no more; a drill puts its server behind walls, as a user of its own, and ends it.
+fn capabilities(job: Job, user: &str) -> &'static str {
+    match (user, job) {
+        (ROOT, Job::Drill) => concat!(
+            "CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP ",
+            "CAP_SYS_ADMIN CAP_SYS_CHROOT"
+        ),
+        (ROOT, _) => "CAP_NET_RAW CAP_DAC_READ_SEARCH",
+        _ => "CAP_NET_RAW",
+    }
+}
+
+/// Where a job keeps its state and its cache. Of another user than root both are below directories of root, and that user's alone: systemd
+/// gives a directory with all in it to the unit's user, so that two users must not have the same.
+fn directories(user: &str) -> String {
+    let cache = format!(
+        "CacheDirectory=orchestrator-cli-{user}\nCacheDirectoryMode=0700\nEnvironment=XDG_CACHE_HOME=/var/cache/orchestrator-cli-{user}\n"
+    );
+    if user == ROOT {
+        return format!("ReadWritePaths=-{MACHINE}\n{cache}");
+    }
+    format!("StateDirectory=orchestrator-cli/users/{user}\nStateDirectoryMode=0700\n{cache}")
+}
+
+/// What is otherwise for a drill, whose throw-away PostgreSQL is kept in namespaces: those, and mounts in them.
+const OF_DRILLS: [(&str, &str); 2] = [
+    ("RestrictNamespaces=yes\n", "RestrictNamespaces=mnt net pid ipc\n"),
+    ("SystemCallErrorNumber=", "SystemCallFilter=@mount capset\nSystemCallErrorNumber="),
+];
+/// What is besides where the user is not root, and makes user namespaces first: a /proc that nothing is mounted over, for in these the
+/// kernel lets nobody see more of it than he does.
+const OF_USERS_DRILLS: [(&str, &str); 3] = [
+    ("RestrictNamespaces=", "RestrictNamespaces=user "),
+    ("ProtectKernelTunables=yes\n", ""),
+    ("ProtectKernelLogs=yes\n", ""),
+];
 
 /// The units of every job that has a time.
 pub(crate) fn units(schedule: &Schedule, settings: &Settings, begun: &Begun<'_>) -> Vec<Unit> {
@@ -78,9 +117,25 @@ fn service(job: Job, schedule: &Schedule, settings: &Settings, begun: &Begun<'_>
     let _ = writeln!(text, "User={}", begun.user);
     // The supervisor ends what takes too long, and says so; this is for the supervisor itself.
     let _ = writeln!(text, "TimeoutStartSec={}", schedule.limit.as_secs() + 600);
-    text.push_str("StateDirectory=orchestrator-cli\nStateDirectoryMode=0755\nCacheDirectory=orchestrator-cli\n");
-    text.push_str("Environment=XDG_CACHE_HOME=/var/cache/orchestrator-cli\nNice=10\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n");
-    text.push_str(HARDENING);
+    text.push_str(&directories(begun.user));
+    text.push_str("Nice=10\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n");
+    let capabilities = capabilities(job, begun.user);
+    let _ = writeln!(text, "CapabilityBoundingSet={capabilities}");
+    // Root has what stands there anyway.
+    if begun.user != ROOT {
+        text.push_str("AmbientCapabilities=CAP_NET_RAW\n");
+    }
+    let others: &[&[(&str, &str)]] = match (job, begun.user) {
+        (Job::Drill, ROOT) => &[&OF_DRILLS],
+        (Job::Drill, _) => &[&OF_DRILLS, &OF_USERS_DRILLS],
+        _ => &[],
+    };
+    let others = others.iter().copied().flatten();
+    text.push_str(&others.fold(HARDENING.to_owned(), |text, (usual, other)| text.replace(usual, other)));
+    if begun.user == ROOT && job == Job::Drill {
+        // The throw-away PostgreSQL runs as another user, in a directory of that user's.
+        text.push_str("SystemCallFilter=@chown @setuid\n");
+    }
     // A sendmail is given its queue by a program with rights of its own.
     if settings.notify.mail.is_empty() {
         text.push_str("NoNewPrivileges=yes\nRestrictSUIDSGID=yes\n");

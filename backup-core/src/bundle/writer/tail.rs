@@ -42,6 +42,8 @@ pub struct Sealed<W> {
     pub sink: W,
     /// Bytes of the whole bundle.
     pub length: u64,
+    /// The digest of the manifest, which tells the bundle from every other one.
+    pub manifest: Sha256Digest,
 }
 
 /// An entry that is being written.
@@ -201,7 +203,7 @@ impl<W: Write> Tail<W> {
         };
         self.put(&footer.encode(), None)?;
         self.sink.flush().context(|| "write the bundle".into())?;
-        Ok(Sealed { sink: self.sink, length: self.offset })
+        Ok(Sealed { sink: self.sink, length: self.offset, manifest: Sha256Digest(footer.manifest_digest) })
     }
 }
 

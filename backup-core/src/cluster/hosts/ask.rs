@@ -11,6 +11,7 @@ use super::{Record, Seen, known_hosts};
 use crate::bundle::manifest::Host;
 use crate::cluster::agent::{Agent, Remote, command, quoted};
 use crate::finding::{Finding, bytes};
+use crate::text::is_unseen;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
 /// All of it must be said within this time.
@@ -165,8 +166,7 @@ fn read(text: &str, (before, after): (DateTime<Utc>, DateTime<Utc>)) -> Said {
     for (word, rest) in text.lines().filter_map(|line| line.trim_end().split_once(' ')) {
         let number: Option<i64> = rest.trim().parse().ok();
         let fails = number.is_some_and(|code| code != 0);
-        let some =
-            || Some(rest.chars().filter(|c| !c.is_control()).collect::<String>()).filter(|rest| !rest.is_empty());
+        let some = || Some(rest.chars().filter(|c| !is_unseen(*c)).collect::<String>()).filter(|rest| !rest.is_empty());
         match word {
             "clock" => said.clock = number.map(|clock| (clock, before, after)),
             "free" => {

@@ -1,7 +1,5 @@
 //! The hosts' identities as the last restore on this machine found them in its bundle; hosts are held against them afterwards.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -44,11 +42,8 @@ impl Record {
     pub fn load(context: &Context) -> Result<Option<Self>> {
         let path = path(context)?;
         let doing = || format!("read the hosts' identities from {}", path.display());
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).context(doing),
-            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(cause).context(doing),
-        }
+        let text = state::read(&path, doing)?;
+        text.map(|text| serde_json::from_slice(&text)).transpose().context(doing)
     }
 
     /// Keeps this, and nothing that was kept before.

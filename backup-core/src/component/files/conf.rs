@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::accounts::Accounts;
 use crate::bundle::manifest::{Attributes, Lying};
 use crate::finding::Finding;
+use crate::held::{At, Held};
 use crate::{ErrorContext, Result, shell};
 
 /// The bits of a mode that are its group's, and those of all others.
@@ -14,9 +15,9 @@ const GROUP: u32 = 0o070;
 const OTHERS: u32 = 0o007;
 
 /// Dresses the file that is to take its `place`; returns what could not be brought back.
-pub(super) fn own(staged: &Path, place: &Path, lying: Option<&Lying>) -> Result<Vec<Finding>> {
+pub(super) fn own(staged: &Path, place: &At, lying: Option<&Lying>) -> Result<Vec<Finding>> {
     let file = File::open(staged).context(|| format!("open {}", staged.display()))?;
-    if let Ok(before) = fs::metadata(place) {
+    if let Ok(before) = fs::metadata(&place.path) {
         give(&file, before.uid(), before.gid(), staged)?;
         if before.is_file() {
             let mode = file.set_permissions(before.permissions());
@@ -24,18 +25,18 @@ pub(super) fn own(staged: &Path, place: &Path, lying: Option<&Lying>) -> Result<
         }
         return Ok(Vec::new());
     }
-    let directory = place.parent().unwrap_or(Path::new("/"));
-    let around = fs::metadata(directory).context(|| format!("look at {}", directory.display()))?;
+    let directory = place.path.parent().unwrap_or(Path::new("/"));
+    let around = fs::metadata(directory).context(|| format!("look at the directory of {}", place.shown.display()))?;
     match lying {
-        Some(lying) => dress(&file, &around, &lying.file, place),
+        Some(lying) => dress(&file, &around, &lying.file, &place.shown),
         None => give(&file, around.uid(), around.gid(), staged).map(|()| Vec::new()),
     }
 }
 
 /// Dresses a directory that was made for it.
-pub(super) fn own_directory(directory: &Path, lying: &Lying) -> Result<Vec<Finding>> {
-    let doing = || format!("open {}", directory.display());
-    let file = File::open(directory).context(doing)?;
+pub(super) fn own_directory(made: &Held, lying: &Lying) -> Result<Vec<Finding>> {
+    let (directory, doing) = (made.shown(), || format!("open {}", made.shown().display()));
+    let file = made.file().context(doing)?;
     let made = file.metadata().context(doing)?;
     // Something is to be put into it yet.
     let had = Attributes { mode: lying.directory.mode | 0o700, ..lying.directory.clone() };

@@ -10,4 +10,5 @@ mod system;
 
 pub(crate) use along::Staying;
 pub use capture::{Tree, capture};
+pub(crate) use place::FORGED;
 pub use place::{Placement, placements};

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::place::Placement;
 use super::system::rename;
+use crate::held::{At, Held};
 use crate::{Error, ErrorContext, Kind, Result, shell};
 
 /// What else can be done wherever files can't be put back.
@@ -27,38 +28,47 @@ impl Placement {
         let refuse = |why: String, hint: String| {
             Err(Error::new(Kind::Refused, format!("{}: {why}", doing())).hint(format!("{hint}{ELSEWHERE}")))
         };
-        let there = self.place.ancestors().skip(1).find(|path| path.exists()).unwrap_or(Path::new("/"));
-        match access(there, Access::WRITE_OK | Access::EXEC_OK) {
+        let above = self.place.parent().unwrap_or(Path::new("/"));
+        let held = Held::nearest(&self.root, above).context(doing)?;
+        if let Some(first) = above.strip_prefix(held.shown()).ok().and_then(|missing| missing.components().next())
+            && let at = held.at(first.as_os_str())
+            && at.is_there()
+        {
+            let why = format!("{} is no directory, or a link that leads to none below there", at.shown.display());
+            return refuse(why, "look where it leads; ".into());
+        }
+        let (path, there) = (held.path(), held.shown());
+        match access(&path, Access::WRITE_OK | Access::EXEC_OK) {
             Ok(()) => {}
             Err(Errno::ROFS) => {
                 return refuse(format!("{} is mounted read-only", there.display()), "mount it to be written, ".into());
             }
-            Err(_) if held_fast(there).is_none() => {
+            Err(_) if held_fast(&path).is_none() => {
                 return refuse(format!("no permission to write to {}", there.display()), "run as root, ".into());
             }
             Err(_) => {}
         }
-        let standing = self.before.as_ref().map(|_| self.place.as_path());
-        for path in standing.into_iter().chain([there]) {
-            if let Some((why, option)) = held_fast(path) {
-                let hint = format!("`chattr {option} {}` lets it go; ", shell::path(path));
-                return refuse(format!("{} is {why} (chattr)", path.display()), hint);
+        let standing = self.before.as_ref().map(|_| held.at(self.place.file_name().unwrap_or_default()));
+        for at in standing.iter().chain([&At { path, shown: there.into() }]) {
+            if let Some((why, option)) = held_fast(&at.path) {
+                let hint = format!("`chattr {option} {}` lets it go; ", shell::path(&at.shown));
+                return refuse(format!("{} is {why} (chattr)", at.shown.display()), hint);
             }
         }
-        if let Some(place) = standing {
-            if is_mount(place).unwrap_or_else(|| mounts().contains(&place.to_owned())) {
+        if let Some(place) = &standing {
+            if is_mount(&place.path).unwrap_or_else(|| mounts().contains(&place.shown)) {
                 let hint = format!(
                     "`umount {}`, or in a container mount the directory around it and not the file alone; or ",
-                    shell::path(place)
+                    shell::path(&place.shown)
                 );
                 return refuse("it is a mount point and can't step aside".into(), hint);
             }
-            if let Some(mount) = mount_below(place) {
+            if let Some(mount) = mount_below(&place.path) {
                 let hint = format!("`umount {}`; or ", shell::path(&mount));
                 return refuse(format!("{} is mounted below it, and would step aside with it", mount.display()), hint);
             }
         }
-        try_renames(there, standing).map_err(|cause| {
+        try_renames(&held, standing.as_ref()).map_err(|cause| {
             let error = Error::new(Kind::Refused, format!("{}: a rename was tried there, and failed", doing()));
             error.because(cause).hint(ELSEWHERE)
         })
@@ -66,18 +76,20 @@ impl Placement {
 }
 
 /// Renames a directory as it will be done, and takes it away again.
-fn try_renames(directory: &Path, standing: Option<&Path>) -> Result<()> {
-    let doing = || format!("try a rename in {}", directory.display());
-    let trial = tempfile::Builder::new().prefix(".orchestrator-cli_trial_").tempdir_in(directory).context(doing)?;
-    let inside = trial.path().join("renamed");
-    let beside = directory.join(format!("{}_renamed", trial.path().file_name().unwrap_or_default().to_string_lossy()));
-    fs::create_dir(&inside).context(doing)?;
+fn try_renames(directory: &Held, standing: Option<&At>) -> Result<()> {
+    let doing = || format!("try a rename in {}", directory.shown().display());
+    let trial =
+        tempfile::Builder::new().prefix(".orchestrator-cli_trial_").tempdir_in(directory.path()).context(doing)?;
+    let name = trial.path().file_name().unwrap_or_default().to_string_lossy();
+    let inside = At { path: trial.path().join("renamed"), shown: directory.shown().join(&*name).join("renamed") };
+    let beside = directory.at(format!("{name}_renamed").as_ref());
+    fs::create_dir(&inside.path).context(doing)?;
     rename(&inside, &beside)?;
     rename(&beside, &inside)?;
     if let Some(standing) = standing {
-        can_leave(standing, trial.path())
+        can_leave(&standing.path, trial.path())
             .map_err(io::Error::from)
-            .context(|| format!("rename {}", standing.display()))?;
+            .context(|| format!("rename {}", standing.shown.display()))?;
     }
     trial.close().context(doing)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use crate::held::At;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// A directory that something is written into before it takes its place, held open. Whoever owns the directory around it
@@ -16,21 +17,19 @@ pub(super) struct Staging(File);
 
 impl Staging {
     /// Creates it, if it is not there.
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        let doing = || format!("create {}", path.display());
-        let around = path.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(around).context(doing)?;
-        match DirBuilder::new().mode(0o700).create(path) {
+    pub(super) fn create(at: &At) -> Result<Self> {
+        let doing = || format!("create {}", at.shown.display());
+        match DirBuilder::new().mode(0o700).create(&at.path) {
             Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err(cause).context(doing)?,
-            _ => Self::open(path)?.ok_or_else(|| Error::new(Kind::Failed, format!("{}: it is gone again", doing()))),
+            _ => Self::open(at)?.ok_or_else(|| Error::new(Kind::Failed, format!("{}: it is gone again", doing()))),
         }
     }
 
     /// Opens it, if it is there.
-    pub(super) fn open(path: &Path) -> Result<Option<Self>> {
-        let doing = || format!("open {}", path.display());
+    pub(super) fn open(at: &At) -> Result<Option<Self>> {
+        let doing = || format!("open {}", at.shown.display());
         let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
-        let directory = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        let directory = match OpenOptions::new().read(true).custom_flags(flags).open(&at.path) {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.context(doing)?,
         };
@@ -95,11 +94,12 @@ mod tests {
     fn what_is_written_beside_a_place_goes_nowhere_else() {
         let around = tempfile::tempdir().expect("a directory");
         let (path, elsewhere) = (around.path().join("staging"), around.path().join("elsewhere"));
-        let staging = Staging::create(&path).expect("made");
+        let at = At { path: path.clone(), shown: path.clone() };
+        let staging = Staging::create(&at).expect("made");
         fs::rename(&path, &elsewhere).expect("renamed");
         std::os::unix::fs::symlink("/", &path).expect("a link in its place");
         fs::write(staging.path().join("file"), "content").expect("written");
         assert_eq!(fs::read(elsewhere.join("file")).expect("where it was opened"), b"content");
-        assert!(Staging::open(&path).is_err() && Staging::create(&path).is_err(), "the link was followed");
+        assert!(Staging::open(&at).is_err() && Staging::create(&at).is_err(), "the link was followed");
     }
 }

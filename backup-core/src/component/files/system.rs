@@ -8,17 +8,18 @@ use std::path::Path;
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 use super::movable::advice;
+use crate::held::At;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// What the owner must be let do with a directory that is emptied.
 const OPEN: u32 = 0o700;
 
 /// Gives something another name beside its own one; nothing is overwritten.
-pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
-    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(|cause| {
+pub(super) fn rename(from: &At, to: &At) -> Result<()> {
+    renameat_with(CWD, &from.path, CWD, &to.path, RenameFlags::NOREPLACE).map_err(|cause| {
         let cause = io::Error::from(cause);
-        let (error, hint) =
-            (Error::new(Kind::Failed, format!("rename {} to {}", from.display(), to.display())), advice(&cause, from));
+        let message = format!("rename {} to {}", from.shown.display(), to.shown.display());
+        let (error, hint) = (Error::new(Kind::Failed, message), advice(&cause, &from.shown));
         let error = error.because(cause);
         match hint {
             Some(hint) => error.hint(hint),
@@ -28,23 +29,24 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The same where it comes into another directory. One that its owner may not write to can't be moved by it: it may for that long.
-pub(super) fn move_there(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn move_there(from: &At, to: &At) -> Result<()> {
     let mode =
-        from.symlink_metadata().ok().filter(|metadata| metadata.is_dir()).map(|found| found.permissions().mode());
+        from.path.symlink_metadata().ok().filter(|metadata| metadata.is_dir()).map(|found| found.permissions().mode());
     let Some(mode) = mode.filter(|mode| mode & OPEN != OPEN && !rustix::process::geteuid().is_root()) else {
         return rename(from, to);
     };
-    let doing = || format!("set the mode of {}", from.display());
+    let doing = || format!("set the mode of {}", from.shown.display());
     let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
-    fs::set_permissions(from, Permissions::from_mode(mode | OPEN)).context(doing)?;
-    let directory: File = OpenOptions::new().read(true).custom_flags(flags).open(from).context(doing)?;
+    fs::set_permissions(&from.path, Permissions::from_mode(mode | OPEN)).context(doing)?;
+    let directory: File = OpenOptions::new().read(true).custom_flags(flags).open(&from.path).context(doing)?;
     let renamed = rename(from, to);
     directory.set_permissions(Permissions::from_mode(mode & 0o7777)).context(doing)?;
     renamed
 }
 
 /// Removes a file, or a directory with all below it, if it is there; directories whose owner may not write to them, too.
-pub(super) fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(at: &At) -> Result<()> {
+    let path = &at.path;
     let removed = match path.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path).or_else(|cause| {
             if cause.kind() != io::ErrorKind::PermissionDenied {
@@ -56,7 +58,7 @@ pub(super) fn remove(path: &Path) -> Result<()> {
         Ok(_) => fs::remove_file(path),
         Err(_) => Ok(()),
     };
-    removed.context(|| format!("remove {}", path.display()))
+    removed.context(|| format!("remove {}", at.shown.display()))
 }
 
 /// Lets us into every directory of ours from a path on. Each is opened before it is read.

@@ -8,6 +8,10 @@ mod content;
 mod directories;
 mod discover;
 mod elsewhere;
+mod floor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod globals;
 mod gone;
 mod grants;
 mod head;
@@ -29,6 +33,7 @@ mod sql;
 mod tables;
 mod throwaway;
 mod tools;
+mod walls;
 mod words;
 
 pub(crate) use bound::{Sign, bound};
@@ -39,6 +44,8 @@ pub(crate) use directories::directories;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub(crate) use discover::{extensions, half_built, is_untouched};
 pub(crate) use elsewhere::{REFRESH_LATER, before_restore, elsewhere};
+pub(crate) use floor::unsafe_tools;
+pub(crate) use globals::{Globals, read as read_globals};
 pub(crate) use gone::gone;
 pub(crate) use head::{Head, Keys, Relation, primary_keys};
 pub(crate) use live::{Live, Piece, Pieces, written_by};
@@ -54,6 +61,7 @@ pub use roles::{Lacking, lacking};
 pub use scripts::{Beside, readme};
 pub use throwaway::Throwaway;
 pub use tools::{Tools, find as find_tools, find_server, know_restrict};
+pub use walls::DrillLimits;
 
 use crate::{Error, Kind};
 

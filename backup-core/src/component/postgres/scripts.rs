@@ -73,6 +73,8 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, beside:
         "{name}\n\n\
          This is a backup made by orchestrator-cli. It is an ordinary gzip-compressed tar archive, and tar and psql are\n\
          all that is needed to restore it, into PostgreSQL of the version of pg_dump that wrote it or a newer one.\n\
+         psql does whatever its scripts say, on the server and as the user who runs it. So run those of a bundle that you trust;\n\
+         one from elsewhere had best be restored by orchestrator-cli, which runs no command that somebody wrote into it.\n\
          A database that exists already stops its script and stays as it is.\n\n\
          1. Unpack it as the user that will run psql (usually: as the user postgres), and go into it:\n\n       \
          tar xzf {name}.tgz\n       \

@@ -97,6 +97,25 @@ pub(super) fn after_word(text: &[u8], word: &[u8]) -> Option<usize> {
     unquoted(text).find(|(at, _)| text[*at..].starts_with(word)).map(|(at, _)| at + word.len())
 }
 
+/// The length of the text in quotes that `text` begins with; none where it does not end.
+pub(super) fn after_literal(text: &[u8]) -> Option<usize> {
+    let escapes = matches!(text.first(), Some(b'e' | b'E'));
+    let mut at = usize::from(escapes);
+    if text.get(at) != Some(&b'\'') {
+        return None;
+    }
+    at += 1;
+    loop {
+        let rest = text.get(at..)?;
+        at += if escapes { memchr::memchr2(b'\'', b'\\', rest)? } else { memchr::memchr(b'\'', rest)? };
+        match (text[at], text.get(at + 1)) {
+            // A doubled quote stands for one, and a backslash takes the next byte's meaning.
+            (b'\\', _) | (_, Some(b'\'')) => at += 2,
+            _ => return Some(at + 1),
+        }
+    }
+}
+
 /// The length of the identifier that `text` begins with.
 pub(super) fn after_identifier(text: &[u8]) -> usize {
     if text.first() != Some(&b'"') {

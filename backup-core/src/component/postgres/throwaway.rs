@@ -1,7 +1,7 @@
 //! A PostgreSQL server for a while: in a directory of its own, without a network port, gone with the value that holds it.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,19 +9,24 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::Instant;
 
 use super::connection::{Parameters, connect};
 use super::tools::Tools;
-use super::{query_failed, sql};
+use super::walls::{DrillLimits, Walls};
+use super::{command, query_failed, sql};
 use crate::context::Environment;
+use crate::finding::Finding;
 use crate::lock::lock;
 use crate::{Error, ErrorContext, Kind, Result};
 
 const PREFIX: &str = "orchestrator-drill-";
 const LOCK: &str = "lock";
-/// PostgreSQL refuses to run as root, and this is the user that its packages make.
+/// The server's own directory, and that of its socket: no more letters than a socket's path has room for.
+const OWN: &str = "own";
+const SOCKET: &str = "s";
+/// The name of its superuser.
 const USER: &str = "postgres";
 /// Nothing of it outlives a crash, so nothing waits for the disk.
 const SETTINGS: [&str; 8] = [
@@ -36,10 +41,14 @@ const SETTINGS: [&str; 8] = [
 ];
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
+/// The end of the server's log that is looked into.
+const LOOKED: u64 = 4096;
 
 /// A running server. Dropping it ends the server and removes its directory.
 pub struct Throwaway {
     server: Option<Child>,
+    walls: Walls,
+    tools: Tools,
     directory: TempDir,
     log: File,
     _lock: File,
@@ -51,35 +60,54 @@ impl Throwaway {
     ///
     /// # Errors
     /// What initdb or the server say.
-    pub async fn start(tools: &Tools, place: &Path, preload: &[String]) -> Result<(Self, Vec<String>)> {
+    pub async fn start(
+        tools: &Tools,
+        place: &Path,
+        preload: &[String],
+        limits: &DrillLimits,
+        environment: &Environment,
+    ) -> Result<(Self, Vec<String>)> {
         let doing = || format!("start a throw-away PostgreSQL in {}", place.display());
         remove_leftovers(place);
+        let place = &std::path::absolute(place).context(doing)?;
         let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(place).context(doing)?;
         let path = directory.path();
-        let file = File::create(path.join(LOCK)).context(doing)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path.join(LOCK)).context(doing)?;
         let held = lock(file, path, || "somebody else has it".into())?;
-        // Before the directory is somebody else's, who could put a link there.
-        let log = File::create_new(path.join("log")).context(doing)?;
-        if rustix::process::geteuid().is_root() {
-            let (user, group) = account()?;
-            chown(path, Some(user), Some(group)).context(doing)?;
+        let log = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path.join("log"));
+        let log = log.context(doing)?;
+        let [root, own, socket] = ["root", OWN, SOCKET].map(|name| path.join(name));
+        for directory in [&root, &own, &socket] {
+            fs::create_dir(directory).context(doing)?;
         }
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).context(doing)?;
-        let mut initdb = as_server_user(&tools.program("initdb"));
-        initdb.arg("--pgdata").arg(path.join("data"));
+        let writable = [own.clone(), socket.clone()];
+        let walls = Walls::raise(&root, &writable, &shown(tools, preload), limits, environment).await.context(doing)?;
+        if let Some((user, group)) = walls.account {
+            for directory in &writable {
+                lchown(directory, Some(user), Some(group)).context(doing)?;
+            }
+        }
+        // Who is behind walls has no need to come in from outside.
+        let mode = if walls.account.is_some() && !walls.are_closed() { 0o711 } else { 0o700 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).context(doing)?;
+        let tools = Tools { within: walls.within.clone(), ..tools.clone() };
+        let mut initdb = walls.within.command(tools.program("initdb"));
+        initdb.arg("--pgdata").arg(own.join("data"));
         initdb.args(["--username", USER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
-        let made = super::command::run(initdb, "make a throw-away PostgreSQL with initdb", None).await;
+        let made = command::run(initdb, "make a throw-away PostgreSQL with initdb", None).await;
         made.map_err(|error| {
             error.hint("where this is about permission: the user that runs the server must be able to reach the directory; --in names another")
         })?;
-        let mut started = Self { server: None, directory, log, _lock: held };
-        started.run(tools, &[]).await.context(doing)?;
-        let missing = started.preload(tools, preload).await.context(doing)?;
+        let mut started = Self { server: None, walls, tools, directory, log, _lock: held };
+        started.run(&[]).await.context(doing)?;
+        let missing = started.preload(preload).await.context(doing)?;
+        // What the bundle starts must not put another server's socket here, for us to meet.
+        started.walls.seal(&socket).await?;
         Ok((started, missing))
     }
 
     /// Starts it again with those of the libraries that this machine has; returns the others.
-    async fn preload(&mut self, tools: &Tools, libraries: &[String]) -> Result<Vec<String>> {
+    async fn preload(&mut self, libraries: &[String]) -> Result<Vec<String>> {
         if libraries.is_empty() {
             return Ok(Vec::new());
         }
@@ -93,15 +121,15 @@ impl Throwaway {
         if there.is_empty() {
             return Ok(missing);
         }
-        self.stop();
+        self.quit().await?;
         let list: Vec<String> = there.into_iter().map(|library| sql::identifier(library)).collect();
         let preload = format!("shared_preload_libraries={}", list.join(","));
         // What a library would run in the background, such as the jobs of pg_cron, must not run on the restored data.
-        if self.run(tools, &[&preload, "max_worker_processes=0"]).await.is_ok() {
+        if self.run(&[&preload, "max_worker_processes=0"]).await.is_ok() {
             return Ok(missing);
         }
-        self.stop();
-        self.run(tools, &[]).await?;
+        self.quit().await?;
+        self.run(&[]).await?;
         Ok(libraries.to_vec())
     }
 
@@ -114,16 +142,29 @@ impl Throwaway {
     }
 
     /// Starts the server and waits until it answers.
-    async fn run(&mut self, tools: &Tools, settings: &[&str]) -> Result<()> {
+    async fn run(&mut self, settings: &[&str]) -> Result<()> {
         let doing = || "start the server".into();
         let path = self.directory.path();
-        let mut postgres = as_server_user(&tools.program("postgres"));
-        postgres.arg("-D").arg(path.join("data")).arg("-k").arg(path);
+        let mut postgres = self.walls.within.command(self.tools.program("postgres"));
+        postgres.arg("-D").arg(path.join(OWN).join("data")).arg("-k").arg(path.join(SOCKET));
         postgres.args(SETTINGS.iter().chain(settings).flat_map(|setting| ["-c", setting]));
         let log = || self.log.try_clone().context(doing);
-        postgres.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
+        postgres.stdin(Stdio::null()).stdout(log()?).stderr(log()?).process_group(0);
         self.server = Some(postgres.spawn().context(doing)?);
         self.wait().await
+    }
+
+    /// Ends the server, and leaves the walls; nothing of a bundle has run in it.
+    async fn quit(&mut self) -> Result<()> {
+        if self.walls.are_closed() {
+            let mut kill = self.walls.within.command("sh");
+            // It knows its number, and is gone already where it did not start.
+            kill.args(["-c", r#"! read -r number <"$0" || kill -QUIT "$number" || :"#]);
+            kill.arg(self.directory.path().join(OWN).join("data/postmaster.pid"));
+            command::run(kill, "end the server", None).await?;
+        }
+        self.stop();
+        Ok(())
     }
 
     /// How it is connected to, as its superuser.
@@ -131,8 +172,18 @@ impl Throwaway {
     /// # Errors
     /// None that are known; the text is our own.
     pub fn parameters(&self) -> Result<Parameters> {
-        let host = self.directory.path().display().to_string().replace('\\', "\\\\").replace('\'', "\\'");
+        let host = self.directory.path().join(SOCKET).display().to_string().replace('\\', "\\\\").replace('\'', "\\'");
         Parameters::resolve(&format!("host='{host}' port=5432 user={USER} dbname=postgres"), &Environment::default())
+    }
+
+    /// Programs that fit it, and that stay behind its walls.
+    pub fn tools(&self) -> Tools {
+        self.tools.clone()
+    }
+
+    /// What is not walled off.
+    pub fn open(&self) -> Option<&Finding> {
+        self.walls.open.as_ref()
     }
 
     /// A directory in it that the server may write to.
@@ -140,17 +191,16 @@ impl Throwaway {
     /// # Errors
     /// Where it can't be made.
     pub fn directory(&self, name: &str) -> Result<PathBuf> {
-        let path = self.directory.path().join(name);
+        let path = self.directory.path().join(OWN).join(name);
         let doing = || format!("make {}", path.display());
         fs::create_dir(&path).context(doing)?;
-        if rustix::process::geteuid().is_root() {
-            let (user, group) = account()?;
-            chown(&path, Some(user), Some(group)).context(doing)?;
+        if let Some((user, group)) = self.walls.account {
+            lchown(&path, Some(user), Some(group)).context(doing)?;
         }
         Ok(path)
     }
 
-    /// Where all of it is.
+    /// Where all of it is; what is in it directly is ours.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -168,7 +218,7 @@ impl Throwaway {
                 None => None,
             };
             if ended.is_some() || Instant::now() > deadline {
-                let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+                let log = self.end_of_log();
                 let last = log.trim().lines().last().unwrap_or_default().to_owned();
                 return Err(Error::new(Kind::Failed, format!("it did not start: {last}")).because(failure));
             }
@@ -179,14 +229,20 @@ impl Throwaway {
 
 impl Drop for Throwaway {
     fn drop(&mut self) {
-        self.stop();
+        if self.walls.are_closed() {
+            self.walls.end();
+        } else {
+            self.stop();
+        }
     }
 }
 
 impl Throwaway {
     fn stop(&mut self) {
         let Some(mut server) = self.server.take() else { return };
-        if let Some(pid) = server.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        if let Some(pid) = server.id().and_then(|id| Pid::from_raw(id.cast_signed()))
+            && !self.walls.are_closed()
+        {
             // The immediate shutdown, which ends its children too.
             let _ = kill_process(pid, Signal::QUIT);
         }
@@ -196,36 +252,31 @@ impl Throwaway {
             std::thread::sleep(PAUSE);
         }
     }
+
+    fn end_of_log(&self) -> String {
+        let length = self.log.metadata().map_or(0, |metadata| metadata.len());
+        let mut end = vec![0; LOOKED as usize];
+        let read = self.log.read_at(&mut end, length.saturating_sub(LOOKED)).unwrap_or(0);
+        String::from_utf8_lossy(&end[..read]).into_owned()
+    }
 }
 
-/// A program that ends when we do, however that happens, and that is not root.
-fn as_server_user(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "QUIT"]);
-    if rustix::process::geteuid().is_root() {
-        command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]);
-    }
-    // We may have ended before the system knew whom to tell; then somebody else is the parent by now.
-    command.args(["sh", "-c", r#"[ "$PPID" = "$0" ] && exec "$@""#, &std::process::id().to_string()]);
-    command.arg(program).current_dir("/").env("LC_ALL", "C");
-    for variable in Parameters::removed_variables() {
-        command.env_remove(variable);
-    }
-    command
-}
-
-/// Numbers of the server's user and group.
-fn account() -> Result<(u32, u32)> {
-    let passwd = fs::read_to_string("/etc/passwd").context(|| "read /etc/passwd".into())?;
-    let number = |field: Option<&str>| field.and_then(|text| text.parse().ok());
-    let found = passwd.lines().find_map(|line| {
-        let mut fields = line.strip_prefix(USER)?.strip_prefix(':')?.split(':').skip(1);
-        Some((number(fields.next())?, number(fields.next())?))
-    });
-    found.ok_or_else(|| {
-        Error::new(Kind::NotFound, format!("PostgreSQL does not run as root, and there is no user {USER}"))
-            .hint("run as an ordinary user, or install PostgreSQL's server package, which makes the user")
-    })
+/// What the server reads beside the system's programs: itself, where it lies elsewhere, and libraries that are named by their path.
+fn shown(tools: &Tools, preload: &[String]) -> Vec<PathBuf> {
+    let library = |name: &String| {
+        let path = PathBuf::from(name);
+        [path.with_added_extension("so"), path].into_iter().find(|path| path.is_file())
+    };
+    let libraries = preload.iter().filter(|name| name.starts_with('/')).filter_map(library);
+    // A bundle names them: of what has another name nothing is shown.
+    let libraries = libraries.filter(|path| path.extension().is_some_and(|extension| extension == "so"));
+    // It finds its files and its own libraries from where it really is.
+    let directories = [Some(tools.directory.clone()), tools.directory.canonicalize().ok()].into_iter().flatten();
+    let server = |directory: PathBuf| {
+        let add_on = Path::new("/opt");
+        if directory.starts_with(add_on) { Some(add_on.to_owned()) } else { directory.parent().map(Path::to_owned) }
+    };
+    directories.filter_map(server).chain(libraries).collect()
 }
 
 /// Removes directories of runs that were killed, which nobody holds the lock of.

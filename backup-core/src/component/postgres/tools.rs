@@ -6,6 +6,7 @@ use tokio::process::Command;
 
 use super::command::run;
 use super::connection::Parameters;
+use super::walls::Within;
 use crate::context::Environment;
 use crate::{Error, Kind, Result};
 
@@ -21,6 +22,8 @@ pub struct Tools {
     pub version: String,
     /// Their major version.
     pub major: u32,
+    /// What they are begun with.
+    pub(super) within: Within,
 }
 
 impl Tools {
@@ -30,7 +33,7 @@ impl Tools {
 
     /// One of the programs, connecting as `parameters` say. Nothing secret is among its arguments.
     pub(super) fn client(&self, name: &str, parameters: &Parameters) -> Command {
-        let mut command = Command::new(self.program(name));
+        let mut command = self.within.command(self.program(name));
         for variable in Parameters::removed_variables() {
             command.env_remove(variable);
         }
@@ -41,8 +44,7 @@ impl Tools {
 
 /// Whether the programs of a version write and read `\restrict` lines, as they do since the minor releases of August 2025.
 pub fn know_restrict(version: &str) -> bool {
-    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
-    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let (major, minor) = numbers(version);
     match major {
         ..=12 => false,
         13 => minor >= 22,
@@ -52,6 +54,12 @@ pub fn know_restrict(version: &str) -> bool {
         17 => minor >= 6,
         _ => true,
     }
+}
+
+/// Major and minor number of a version; 0 where there is none.
+pub(super) fn numbers(version: &str) -> (u32, u32) {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// The programs to use with a server of version `major`: those of the configured directory, else the oldest that are
@@ -158,7 +166,7 @@ async fn look_into(directory: &Path) -> Option<Tools> {
     let output = run(command, "ask pg_dump for its version", None).await.ok()?.output;
     let version = version_of(&String::from_utf8_lossy(&output))?;
     let major = version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
-    Some(Tools { directory: directory.to_owned(), version, major })
+    Some(Tools { directory: directory.to_owned(), version, major, within: Within::default() })
 }
 
 /// The version in `pg_dump (PostgreSQL) 15.18 (Debian …)`.

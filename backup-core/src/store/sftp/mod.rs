@@ -6,7 +6,7 @@ mod object;
 mod trial;
 mod upload;
 
-use std::io::{Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use self::connect::Connection;
 use self::object::Object;
 use self::upload::Part;
 use super::{BESIDE, ClaimName, Leftover, PART, SftpAddress, SftpOptions, Store, Stored, Upload};
-use super::{able, astray, bundles, exists, is_part, may_be_renamed};
+use super::{able, astray, bundles, exists, is_part, may_be_renamed, read_small};
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::finding::{Finding, bytes};
@@ -28,8 +28,6 @@ use crate::{Context, Error, Kind, Result};
 const PREFIX: &str = ".orchestrator_backup_";
 /// A part that was last written so long ago is nobody's any more.
 const ABANDONED: TimeDelta = TimeDelta::days(7);
-/// Nothing that lies beside a bundle is longer.
-const SMALL: u64 = 1 << 20;
 /// Files that are looked at, at most, whether they are bundles under other names: each takes a request or two.
 const OTHERS: usize = 100;
 /// What SFTP says where something is not there.
@@ -129,11 +127,15 @@ impl Sftp {
 
     /// All of a small file.
     fn read_small(&self, connection: &Connection, file: &str) -> Result<Vec<u8>> {
-        let opened = connection.sftp.open(connection.directory.join(file));
-        let mut content = Vec::new();
-        let read = opened.map_err(|cause| self.failed("read", file, cause))?.take(SMALL).read_to_end(&mut content);
-        read.map_err(|cause| Error::new(Kind::Failed, format!("read {}", self.shown(file))).because(cause))?;
-        Ok(content)
+        let path = connection.directory.join(file);
+        let refused = |cause: io::Error| Error::new(Kind::Failed, format!("read {}", self.shown(file))).because(cause);
+        // To open a pipe would wait for a writer there.
+        let stat = connection.sftp.stat(&path).map_err(|cause| self.failed("read", file, cause))?;
+        if stat.perm.is_some() && !stat.is_file() {
+            return Err(refused(io::Error::other("it is no regular file")));
+        }
+        let opened = connection.sftp.open(&path).map_err(|cause| self.failed("read", file, cause))?;
+        read_small(opened).map_err(refused)
     }
 
     /// Writes a small file under a temporary name; returns its path.

@@ -7,7 +7,7 @@ use backup_core::component::release::{self, Origin};
 use backup_core::deploy::{Assets, Graph};
 use backup_core::finding::Finding;
 use backup_core::settings::Settings;
-use backup_core::{Context, ErrorContext, Result};
+use backup_core::{Context, Result, written};
 use serde_json::{Value, json};
 
 use crate::arguments::Deploy;
@@ -40,7 +40,7 @@ pub(super) async fn run(
         down: silent.iter().map(|finding| finding.subject.clone()).collect(),
     };
     let shown = file.display();
-    std::fs::write(&file, form.draw(&subject)?).context(|| format!("write {shown}"))?;
+    written::write(&file, &form.draw(&subject)?, written::PRIVATE)?;
     let text = format!("Generating dependency tree... done\nDependency graph for dry run written to {shown}.\n");
     let mut value = as_json(&subject);
     value["file"] = shown.to_string().into();

@@ -18,6 +18,19 @@ pub(super) fn parse(text: &str) -> Result<Pairs> {
     }
 }
 
+/// Those that name a file, or what may name one.
+const FILES: [&str; 9] =
+    ["passfile", "service", "servicefile", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir", "sslkeylogfile"];
+
+/// A parameter of a connection string that names a file, if there is one.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn names_file(text: &str) -> Result<Option<&'static str>> {
+    let pairs = parse(text)?;
+    Ok(FILES.into_iter().find(|key| pairs.contains_key(*key)))
+}
+
 /// The text never goes into the error: it may hold a password.
 fn bad(why: &str) -> Error {
     Error::new(Kind::Usage, format!("read the PostgreSQL connection string: {why}"))

@@ -14,6 +14,7 @@ mod service;
 mod tls;
 
 pub use connect::{Connection, connect, connect_first, try_admission};
+pub(crate) use conninfo::names_file;
 pub use parameters::Parameters;
 pub(crate) use query::is_no_text;
 

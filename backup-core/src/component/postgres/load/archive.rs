@@ -10,6 +10,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::Load;
 use super::early::{Parts, is_mixed, parts};
 use crate::component::postgres::command;
+use crate::memory::look;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// When an entry of the schema is restored.
@@ -68,12 +69,13 @@ impl Load {
         command::output(list, "list the schema's entries with pg_restore", Stdio::from(self.dump()?)).await
     }
 
-    /// The schema's archive in memory, however large it is.
+    /// The schema's archive in memory, where there is room for it. The reader gives no more than the manifest says.
     pub(super) fn dump(&self) -> Result<File> {
         let path = format!("databases/{}/schema.dump", self.database().directory);
         let entry = self.bundle.manifest().entries.iter().find(|entry| entry.path == path);
         let entry = entry.ok_or_else(|| Error::new(Kind::NotFound, format!("entry {path}: not in this bundle")))?;
         let doing = || format!("read {path}");
+        look(doing, entry.size)?;
         let mut file = memory(MemfdFlags::CLOEXEC).context(doing)?;
         let mut reader = self.bundle.read(entry)?;
         while let Some(part) = reader.next()? {

@@ -11,10 +11,12 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio_util::task::{AbortOnDropHandle, LocalPoolHandle};
 
-use super::opened::{Opened, header, relation};
+use super::checked::Checked;
+use super::copied::Rows;
+use super::opened::{Header, Opened};
 use super::order::Task;
 use super::refused::{LEFT_OUT, Violated};
-use super::{Load, Target, notes};
+use super::{Load, Target, notes, simple};
 use crate::bundle::manifest::Entry;
 use crate::bundle::reader::OpenBundle;
 use crate::component::postgres::connection::Connection;
@@ -41,7 +43,7 @@ pub(super) struct Shared {
     meter: Arc<Meter>,
     /// Whether every statement in the chunks is UTF-8.
     text: bool,
-    /// The option of COPY that says what encoding rows are in.
+    /// The encoding that rows are in.
     encoding: String,
     tasks: Mutex<VecDeque<Task>>,
     /// The tables whose rows the server refused, and why.
@@ -121,7 +123,7 @@ impl Load {
             bundle: self.bundle.clone(),
             meter: self.meter.clone(),
             text: self.database().encoding == "UTF8",
-            encoding: format!("ENCODING {}", sql::literal(&self.database().encoding)),
+            encoding: self.database().encoding.clone(),
             tasks: Mutex::new(tasks),
             refused: Mutex::default(),
             violated: Mutex::default(),
@@ -170,7 +172,7 @@ impl Load {
             if let Some(paths) = paths.get(&(schema.as_str(), name.as_str())) {
                 let empty: &[u8] = row.get(2);
                 let forget = format!("{} AND NOT EXISTS (SELECT FROM ONLY ", notes::forget(paths));
-                let script = [forget.as_bytes(), empty, b");\n"].concat();
+                let script = Checked::ours([forget.as_bytes(), empty, b");\n"].concat());
                 self.target.run_script(&self.shadow, "look into an unlogged table with psql", &script).await?;
             }
         }
@@ -226,10 +228,10 @@ impl Shared {
     pub(super) async fn load_chunk(&self, connection: &Connection, entry: &Entry) -> Result<()> {
         let load = async {
             let chunk = Opened::new(&self.bundle, entry)?;
-            let Some(header) = header(&chunk.preamble, self.text)? else { return self.run(chunk).await };
+            let header = Header::of(&chunk.preamble)?;
+            let Some((_, copy)) = header.texts(self.text) else { return self.run(&header, chunk).await };
             execute(connection, "BEGIN").await?;
-            let copy = format!("{header} FROM STDIN ({})", self.encoding);
-            self.copy(connection, &copy, chunk).await?;
+            self.copy(connection, &format!("{copy} FROM STDIN ({})", self.options()), chunk).await?;
             execute(connection, "COMMIT").await
         };
         load.await.context(|| format!("load chunk {}", entry.path))
@@ -239,10 +241,9 @@ impl Shared {
     pub(super) async fn load_inside(&self, connection: &Connection, entry: &Entry) -> Result<()> {
         let load = async {
             let chunk = Opened::new(&self.bundle, entry)?;
-            let header = header(&chunk.preamble, self.text)?;
-            let header = header.ok_or_else(|| Error::new(Kind::Damaged, "its statement is not UTF-8"))?;
-            let copy = format!("{header} FROM STDIN ({})", self.encoding);
-            self.copy(connection, &copy, chunk).await
+            let header = Header::of(&chunk.preamble)?;
+            let (_, copy) = header.texts(self.text).ok_or_else(not_utf8)?;
+            self.copy(connection, &format!("{copy} FROM STDIN ({})", self.options()), chunk).await
         };
         load.await.context(|| format!("load chunk {}", entry.path))
     }
@@ -250,7 +251,7 @@ impl Shared {
     /// The table of a chunk as SQL; none where the driver can't say it, or its rows go by the topmost one of its partition.
     pub(super) fn relation(&self, entry: &Entry) -> Result<Option<String>> {
         let chunk = Opened::new(&self.bundle, entry)?;
-        Ok(header(&chunk.preamble, self.text)?.map(|header| relation(header).to_owned()))
+        Ok(Header::of(&chunk.preamble)?.texts(self.text).map(|(table, _)| table.to_owned()))
     }
 
     /// Loads a table in one transaction. If it is emptied in the same one, its rows can be written as ones that everybody
@@ -261,13 +262,13 @@ impl Shared {
         for entry in chunks.iter().map(|index| self.entry(*index)) {
             let load = async {
                 let chunk = Opened::new(&self.bundle, entry)?;
-                let header = header(&chunk.preamble, self.text)?;
-                let header = header.ok_or_else(|| Error::new(Kind::Damaged, "its statement is not UTF-8"))?;
+                let header = Header::of(&chunk.preamble)?;
+                let (table, copy) = header.texts(self.text).ok_or_else(not_utf8)?;
                 if freeze.is_none() {
-                    freeze = Some(empty(connection, header).await?);
+                    freeze = Some(empty(connection, table).await?);
                 }
                 let option = if freeze == Some(true) { ", FREEZE" } else { "" };
-                let copy = format!("{header} FROM STDIN ({}{option})", self.encoding);
+                let copy = format!("{copy} FROM STDIN ({}{option})", self.options());
                 self.copy(connection, &copy, chunk).await
             };
             load.await.context(|| format!("load chunk {}", entry.path))?;
@@ -309,24 +310,35 @@ impl Shared {
         self.meter.written.fetch_add(entry.stored, Relaxed);
     }
 
-    /// Runs the chunk as the script that it is.
-    async fn run(&self, chunk: Opened<'_>) -> Result<()> {
-        let Opened { entry, preamble, rest, mut parts, .. } = chunk;
+    /// Options of COPY.
+    fn options(&self) -> String {
+        format!("ENCODING {}", sql::literal(&self.encoding))
+    }
+
+    /// Sends the rows by psql, which takes a statement in any encoding. All that it runs is our own.
+    async fn run(&self, header: &Header, chunk: Opened<'_>) -> Result<()> {
+        simple::look_at_encoding(&self.encoding)?;
+        let Opened { entry, rest, mut parts, .. } = chunk;
         let psql = self.target.psql(&self.target.parameters.with_database(&self.database));
         let mut running = command::start(psql, "run it with psql", Stdio::piped())?;
+        let begin = format!("{}BEGIN;\n{SESSION};\n", self.target.fence().begin());
+        let begin = format!("{begin}SET client_encoding = {};\n", sql::literal(&self.encoding));
+        let begin = [begin.as_bytes(), &header.copy, b" FROM stdin;\n"].concat();
         // Spelled out, so that a script whose end never comes, because we were killed, commits nothing.
         let end = format!("{};\nCOMMIT;\n", notes::insert(&entry.path, ":ROW_COUNT"));
+        let mut rows = Rows::default();
         if let Some(input) = &mut running.input {
-            let _ = input.write_all(b"BEGIN;\n").await;
-            let _ = input.write_all(&preamble).await;
+            let _ = input.write_all(&begin).await;
         }
         let mut part = Some(rest);
         while let (Some(bytes), Some(input)) = (part, &mut running.input) {
             self.meter.read.fetch_add(bytes.len() as u64, Relaxed);
+            rows.follow(&bytes)?;
             // A psql that has ended takes none, and says why by its exit status.
             let _ = input.write_all(&bytes).await;
             part = parts.next()?;
         }
+        rows.finish()?;
         if let Some(input) = &mut running.input {
             let _ = input.write_all(end.as_bytes()).await;
         }
@@ -340,9 +352,12 @@ pub(super) async fn execute(connection: &Connection, statement: &str) -> Result<
     connection.batch_execute(statement).await.map_err(|error| query_failed("load rows", &error))
 }
 
-/// Empties the table that a header names, if it is empty already and no partitioned one; whether it was.
-async fn empty(connection: &Connection, header: &str) -> Result<bool> {
-    let name = relation(header);
+fn not_utf8() -> Error {
+    Error::new(Kind::Damaged, "its statement is not UTF-8")
+}
+
+/// Empties a table, whose name is SQL, if it is empty already and no partitioned one; whether it was.
+async fn empty(connection: &Connection, name: &str) -> Result<bool> {
     // One of an extension may be referenced by a foreign key, and can't be emptied then; that is a trigger, too.
     let sql = "SELECT relkind = 'r' AND NOT relhastriggers AND pg_catalog.pg_relation_size(oid) = 0 FROM pg_catalog.pg_class \
         WHERE oid = pg_catalog.to_regclass($1)";

@@ -60,14 +60,15 @@ impl Target {
         Ok(said.map_err(|error| query_failed("ask the assertion for true or false", &error))?.unwrap_or(false))
     }
 
-    /// Makes a tablespace, whose name is SQL.
+    /// Makes a tablespace.
     ///
     /// # Errors
     /// The server's words.
     pub async fn create_tablespace(&self, name: &str, directory: &Path) -> Result<()> {
         let location = sql::literal(&directory.display().to_string());
         let connection = self.administer().await?;
-        let created = connection.batch_execute(&format!("CREATE TABLESPACE {name} LOCATION {location}")).await;
+        let created =
+            connection.batch_execute(&format!("CREATE TABLESPACE {} LOCATION {location}", sql::identifier(name))).await;
         created.map_err(|error| query_failed(format!("create tablespace {name}"), &error))
     }
 }

@@ -6,7 +6,9 @@ use std::process::Stdio;
 
 use super::Load;
 use super::archive::{list_file, use_list};
+use super::checked::Checked;
 use super::schema::Before;
+use super::simple;
 use super::statements::{self, not_valid};
 use crate::component::postgres::{command, sql, words};
 use crate::finding::Finding;
@@ -216,7 +218,7 @@ impl Load {
         if entry.is(&NOT_VALID)
             && let Some((statement, validate)) = not_valid(&entry.statement)
         {
-            let script = [sql::preamble(&self.database().encoding), statement].concat();
+            let script = Checked::one(self.preamble()?, &statement)?;
             match self.target.run_script(&self.shadow, "add a constraint with psql", &script).await {
                 Ok(()) => {
                     let finding = Finding::warning("constraint-not-valid", subject, broken_by_rows(why));
@@ -242,9 +244,8 @@ impl Load {
 
     /// Runs each statement of an entry for itself: one that the server refuses need not cost the others.
     async fn made_in_parts(&self, entry: &Entry, subject: String) -> Result<Vec<Finding>> {
-        let statements = statements::alone(&entry.statement);
-        let refused =
-            self.target.run_each(&self.shadow, &sql::preamble(&self.database().encoding), &statements).await?;
+        let statements = statements::alone(&entry.statement)?;
+        let refused = self.target.run_each(&self.shadow, &self.preamble()?, &statements).await?;
         let Some(first) = refused.first() else { return Ok(Vec::new()) };
         let message = match (refused.len(), statements.len()) {
             (some, all) if some < all => format!("{some} of {all} statements could not be run: {}", first.why),
@@ -253,6 +254,13 @@ impl Load {
         let later = refused.iter().map(|refused| statements[refused.place].later());
         let later: Vec<String> = later.map(|sql| String::from_utf8_lossy(&sql).into_owned()).collect();
         Ok(vec![Finding::warning("left-for-later", subject, message).hint(run_later(&self.name, &later.join(" ")))])
+    }
+
+    /// What a script of the database's own begins with.
+    fn preamble(&self) -> Result<Vec<u8>> {
+        let encoding = &self.database().encoding;
+        simple::look_at_encoding(encoding)?;
+        Ok(sql::preamble(encoding))
     }
 
     fn refusal(&self, refused: &[(Entry, String)]) -> Error {

@@ -6,8 +6,10 @@ mod admission;
 mod archive;
 mod built;
 mod check;
+mod checked;
 mod chunks;
 mod confirm;
+mod copied;
 mod early;
 mod failures;
 mod forgiving;
@@ -15,6 +17,7 @@ mod notes;
 mod objects;
 mod opened;
 mod order;
+mod powers;
 mod properties;
 mod readiness;
 mod refused;
@@ -24,6 +27,7 @@ mod script;
 mod sessions;
 mod settings;
 mod shadow;
+mod simple;
 mod statements;
 mod swap;
 
@@ -41,14 +45,13 @@ pub use shadow::drop_database;
 pub(super) use statements::pieces;
 pub use swap::{Names, check_ways_back, swap, swap_back, swapped};
 
-use super::command;
 use super::connection::{Connection, Parameters, connect};
 use super::query_failed;
 use super::tools::Tools;
+use crate::Result;
 use crate::bundle::manifest::Database;
 use crate::bundle::reader::OpenBundle;
 use crate::event::Meter;
-use crate::{ErrorContext, Result};
 
 /// A server that takes databases.
 #[derive(Clone)]
@@ -123,17 +126,13 @@ impl Target {
         self.parameters.get("dbname").unwrap_or("postgres")
     }
 
-    /// `psql` that reads a script from its standard input, stops at the first error and prints nothing.
+    /// `psql` that reads a script from its standard input, stops at the first error and prints nothing. What it is sent must be
+    /// [`checked::Checked`], or our own.
     fn psql(&self, parameters: &Parameters) -> tokio::process::Command {
         let mut psql = self.tools.client("psql", parameters);
         psql.args(["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]);
         // The whole message would hold the statement, and that may hold a password.
         psql.args(["--set=VERBOSITY=terse", "--file=-"]);
         psql
-    }
-
-    async fn run_script(&self, database: &str, doing: &str, script: &[u8]) -> Result<()> {
-        let psql = self.psql(&self.parameters.with_database(database));
-        command::run(psql, doing, Some(script)).await.map(|_| ()).context(|| format!("database {database}"))
     }
 }

@@ -1,14 +1,34 @@
 //! Content of large objects: scripts that `pg_dump` wrote, run in their order.
 
+use super::checked::Checked;
 use super::{Load, Target, notes};
 use crate::component::postgres::{large_objects, query_failed};
-use crate::{Error, Kind, Result};
+use crate::{Error, ErrorContext, Kind, Result};
 
 const NOTE: &str = "large objects";
 
 /// Takes some away; each costs a lock.
 const UNLINK: &str = "SELECT pg_catalog.count(pg_catalog.lo_unlink(oid)) \
     FROM (SELECT oid FROM pg_catalog.pg_largeobject_metadata LIMIT 1000) AS batch";
+
+/// How what makes large objects begins.
+const FORMS: [&str; 15] = [
+    "SET ",
+    "RESET SESSION AUTHORIZATION",
+    "BEGIN;",
+    "COMMIT;",
+    "SELECT pg_catalog.set_config(",
+    "SELECT pg_catalog.lo_create(",
+    "SELECT pg_catalog.lo_open(",
+    "SELECT pg_catalog.lowrite(",
+    "SELECT pg_catalog.lo_lseek64(",
+    "SELECT pg_catalog.lo_close(",
+    "ALTER LARGE OBJECT ",
+    "COMMENT ON LARGE OBJECT ",
+    "SECURITY LABEL ",
+    "GRANT ",
+    "REVOKE ",
+];
 
 impl Load {
     /// Whether all large objects are there.
@@ -32,7 +52,8 @@ impl Load {
         }
         let prefix = format!("databases/{}/{}", self.database().directory, large_objects::DIRECTORY);
         for entry in self.bundle.manifest().entries.iter().filter(|entry| entry.path.starts_with(&prefix)) {
-            let script = self.bundle.content(&entry.path)?;
+            let script = Checked::of_forms(&self.bundle.content(&entry.path)?, &FORMS);
+            let script = script.context(|| entry.path.clone())?;
             self.target.run_script(&self.shadow, &format!("run {} with psql", entry.path), &script).await?;
         }
         let (found, expected) = (large_objects::count(&connection).await?, self.database().large_objects);

@@ -4,23 +4,14 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::simple;
 use crate::bundle::manifest::{Chunk, Entry};
 use crate::bundle::reader::{EntryReader, OpenBundle, ReadAt};
-use crate::component::postgres::sql;
+use crate::component::postgres::Head;
 use crate::{Error, Kind, Result};
 
 /// A chunk up to this size is held in memory; a longer one, with a row that is longer, is read twice.
 const HELD: u64 = 24 << 20;
-/// The table that a header names, as SQL.
-pub(super) fn relation(header: &str) -> &str {
-    let name = header.strip_prefix("COPY ").unwrap_or(header);
-    let schema = sql::after_identifier(name.as_bytes());
-    match name[schema..].strip_prefix('.') {
-        Some(rest) => &name[..schema + 1 + sql::after_identifier(rest.as_bytes())],
-        None => &name[..schema],
-    }
-}
-
 /// A chunk, none of which is given before all of it is found right.
 pub(super) struct Opened<'b> {
     pub(super) entry: &'b Entry,
@@ -43,13 +34,45 @@ impl<'b> Opened<'b> {
     }
 }
 
-/// `COPY table (columns)` of a chunk, or none where the driver can't send it as it is.
-pub(super) fn header(preamble: &[u8], text: bool) -> Result<Option<&str>> {
-    let damaged = || Error::new(Kind::Damaged, "it does not begin as a chunk does");
-    // The settings before it end with an empty line, and hold none.
-    let at = memchr::memmem::find(preamble, b"\n\nCOPY ").ok_or_else(damaged)?;
-    let header = preamble[at + 2..].strip_suffix(b" FROM stdin;\n").ok_or_else(damaged)?;
-    Ok(std::str::from_utf8(header).ok().filter(|header| text || header.is_ascii()))
+/// What a chunk's rows are of, as statements of our own say it; whatever else stands before its rows is not run.
+pub(super) struct Header {
+    /// The table as SQL, in the database's encoding.
+    pub(super) table: Vec<u8>,
+    /// `COPY table (columns)`, likewise.
+    pub(super) copy: Vec<u8>,
+}
+
+impl Header {
+    /// That of a chunk with this preamble.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`] where it does not begin as a chunk does.
+    pub(super) fn of(preamble: &[u8]) -> Result<Self> {
+        let head = Head::of_preamble(preamble);
+        let head = head.ok_or_else(|| Error::new(Kind::Damaged, "it does not begin as a chunk does"))?;
+        simple::refuse_zeros(preamble)?;
+        let (schema, name) = &head.table;
+        let table = [&*identifier(schema), b".", &identifier(name)].concat();
+        let columns: Vec<Vec<u8>> = head.columns.iter().map(|column| identifier(column)).collect();
+        let columns = match columns.is_empty() {
+            true => Vec::new(),
+            false => [b" (", &*columns.join(&b", "[..]), b")"].concat(),
+        };
+        let copy = [b"COPY ", &*table, &columns].concat();
+        Ok(Self { table, copy })
+    }
+
+    /// The same as texts; none where the driver can't send them as they are.
+    pub(super) fn texts(&self, text: bool) -> Option<(&str, &str)> {
+        let sent = |bytes| std::str::from_utf8(bytes).ok().filter(|part: &&str| text || part.is_ascii());
+        Some((sent(&self.table)?, sent(&self.copy)?))
+    }
+}
+
+/// A name as SQL.
+fn identifier(name: &[u8]) -> Vec<u8> {
+    let quote = |byte: &u8| if *byte == b'"' { vec![b'"', b'"'] } else { vec![*byte] };
+    [vec![b'"'], name.iter().flat_map(quote).collect(), vec![b'"']].concat()
 }
 
 /// An entry's content, none of which is given before all of it is found right.
@@ -81,20 +104,19 @@ impl<'b> Parts<'b> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::component::postgres::sql;
 
     #[test]
-    fn the_table_of_a_header_is_found() {
-        assert_eq!(relation("COPY chef.runs (id, \"a b\")"), "chef.runs");
-        assert_eq!(relation("COPY \"a. (\"\"b\".\"c (\""), "\"a. (\"\"b\".\"c (\"");
-        assert_eq!(relation("COPY plain"), "plain");
-    }
-
-    #[test]
-    fn a_header_is_what_follows_the_settings() {
-        let preamble = [sql::preamble("UTF8"), b"COPY \"a\n\nCOPY b\" (\"\xc3\xa9\") FROM stdin;\n".to_vec()].concat();
-        let found = header(&preamble, true).expect("a header");
-        assert_eq!(found, Some("COPY \"a\n\nCOPY b\" (\"é\")"));
-        assert_eq!(header(&preamble, false).expect("a header"), None);
-        assert!(header(b"DROP TABLE x;\nCOPY a FROM stdin;\n", true).is_err());
+    fn a_header_is_what_follows_the_settings_and_is_written_anew() {
+        let of = |head: &[u8]| Header::of(&[&*sql::preamble("UTF8"), head].concat());
+        let header = of(b"COPY \"a\n\nCOPY b\".c (\"\xc3\xa9\", \"d\"\"e\", f) FROM stdin;\n").expect("a header");
+        let expected = ("\"a\n\nCOPY b\".\"c\"", "COPY \"a\n\nCOPY b\".\"c\" (\"é\", \"d\"\"e\", \"f\")");
+        assert_eq!(header.texts(true), Some(expected));
+        assert_eq!(header.texts(false), None);
+        assert!(Header::of(b"DROP TABLE x;\nCOPY s.a FROM stdin;\n").is_err());
+        assert!(of(b"COPY s.t FROM PROGRAM 'touch x' -- FROM stdin;\n").is_err());
+        assert!(of(b"COPY (SELECT f()) FROM stdin;\n").is_err());
+        let sly = of(b"COPY s.t (a) FROM PROGRAM 'touch x'; --) FROM stdin;\n");
+        assert!(sly.is_err() || sly.is_ok_and(|header| header.copy.starts_with(b"COPY \"s\".\"t\" (\"a) FROM")));
     }
 }

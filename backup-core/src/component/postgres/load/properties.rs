@@ -1,10 +1,23 @@
 //! What belongs to a database and is not in it: owner, privileges, comment, and its settings once more.
 
+use super::checked::Checked;
 use super::statements::{self, Alone, Creation};
 use super::{Load, Target};
 use crate::Result;
 use crate::component::postgres::sql;
 use crate::finding::Finding;
+
+/// How what is said of a database begins.
+const FORMS: [&str; 8] = [
+    "SET client_encoding ",
+    "SET SESSION AUTHORIZATION ",
+    "RESET SESSION AUTHORIZATION",
+    "ALTER DATABASE ",
+    "COMMENT ON DATABASE ",
+    "GRANT ",
+    "REVOKE ",
+    "SECURITY LABEL ",
+];
 
 impl Load {
     /// Gives the database its event triggers, and all that the bundle says of it but its name and connection limit.
@@ -26,7 +39,8 @@ impl Target {
         // A restore that an earlier version began has not made them before.
         let mut found = self.set_settings(shadow, name, creation).await?;
         let script = creation.properties_of(&sql::identifier(shadow))?;
-        let set = self.run_script(self.administrative(), "set the database's properties with psql", &script).await;
+        let checked = Checked::of_forms(&script, &FORMS)?;
+        let set = self.run_script(self.administrative(), "set the database's properties with psql", &checked).await;
         match set {
             Ok(()) => {}
             Err(error) if error.is_lasting() => found.extend(self.set_each_property(&script, name, creation).await?),
@@ -38,13 +52,13 @@ impl Target {
     /// The same by its script, one property after another.
     async fn set_each_property(&self, script: &[u8], name: &str, creation: &Creation) -> Result<Vec<Finding>> {
         let later = creation.properties_of(&sql::identifier(name))?;
-        let later = statements::alone(&later);
+        let later = statements::alone(&later)?;
         let finding = |refused: Refused| {
             let message = format!("a property of the database could not be set: {}", refused.why);
             let hint = format!("once that is mended, run: {}", String::from_utf8_lossy(&later[refused.place].later()));
             Finding::warning("left-for-later", name, message).hint(hint)
         };
-        let refused = self.run_each(self.administrative(), b"", &statements::alone(script)).await?;
+        let refused = self.run_each(self.administrative(), b"", &statements::alone(script)?).await?;
         Ok(refused.into_iter().map(finding).collect())
     }
 
@@ -55,7 +69,7 @@ impl Target {
     pub(super) async fn run_each(&self, database: &str, before: &[u8], each: &[Alone<'_>]) -> Result<Vec<Refused>> {
         let mut refused = Vec::new();
         for (place, statement) in each.iter().enumerate() {
-            let script = [before, &statement.script()].concat();
+            let script = statement.script(before)?;
             match self.run_script(database, "run a statement with psql", &script).await {
                 Ok(()) => {}
                 Err(error) if error.is_lasting() => {

@@ -1,74 +1,26 @@
 //! Roles: made where they are missing, without settings that the server does not take, and dropped again.
 
-use std::ops::Range;
-
 use tokio_postgres::error::SqlState;
 
 use super::Target;
 use super::settings::NotTaken;
 use crate::Result;
 use crate::component::postgres::connection::Connection;
-use crate::component::postgres::{command, query_failed, sql};
+use crate::component::postgres::globals::{Globals, Grant, Setting};
+use crate::component::postgres::{query_failed, sql};
 use crate::finding::Finding;
 
-/// Settings that are another role's name, which is there once the script has run.
-const NAME_ROLES: [&str; 2] = [" SET \"role\" TO '", " SET \"session_authorization\" TO '"];
-
-/// A setting of a role in `globals.sql`.
-struct Setting {
-    /// Where its statement stands.
-    place: Range<usize>,
-    /// The role's name as SQL.
-    role: String,
-    /// ` SET name TO value`.
-    deed: String,
-}
+/// Settings that are another role's name, which is there once the roles are made.
+const NAME_ROLES: [&str; 2] = ["role", "session_authorization"];
 
 impl Setting {
-    /// Every one of a script, in its order.
-    fn all(script: &[u8]) -> Vec<Self> {
-        const BEGIN: &[u8] = b"\n    ALTER ROLE ";
-        memchr::memmem::find_iter(script, BEGIN).filter_map(|at| Self::read(script, at + 1, at + BEGIN.len())).collect()
-    }
-
-    /// The one whose statement begins at `begin`, and its role's name at `at`. It is made of names and texts in quotes alone, so
-    /// that it does nothing else, wherever it stands.
-    fn read(script: &[u8], begin: usize, at: usize) -> Option<Self> {
-        let rest = &script[at..];
-        let role = &rest[..sql::after_identifier(rest)];
-        let deed = &rest[role.len()..];
-        let mut end = deed.strip_prefix(b" SET ").map(|_| b" SET ".len())?;
-        loop {
-            end += sql::after_identifier(&deed[end..]);
-            if deed.get(end) != Some(&b'.') {
-                break;
-            }
-            end += 1;
-        }
-        end += deed[end..].strip_prefix(b" TO ").map(|_| b" TO ".len())?;
-        loop {
-            end += literal(&deed[end..])?;
-            match deed[end..].strip_prefix(b", ") {
-                Some(_) => end += 2,
-                None => break,
-            }
-        }
-        if !role.starts_with(b"\"") || !deed[b" SET ".len()..].starts_with(b"\"") || !deed[end..].starts_with(b";\n") {
-            return None;
-        }
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-        let place = begin..at + role.len() + end + 1;
-        Some(Self { place, role: text(role)?, deed: text(&deed[..end])? })
-    }
-
     /// Why the server does not take it, if it does not.
-    async fn problem(&self, script: &[u8], target: &Target, connection: &Connection) -> Result<Option<String>> {
-        let named = NAME_ROLES.iter().find_map(|start| self.deed.strip_prefix(start)?.strip_suffix('\''));
-        let made = |role: &str| format!("CREATE ROLE {} WITH ", sql::identifier(&role.replace("''", "'")));
-        if named.is_some_and(|role| memchr::memmem::find(script, made(role).as_bytes()).is_some()) {
+    async fn problem(&self, globals: &Globals, target: &Target, connection: &Connection) -> Result<Option<String>> {
+        let named = self.name.len() == 1 && NAME_ROLES.contains(&self.name[0].as_str());
+        if named && globals.roles.iter().any(|role| self.values == [role.name.as_str()]) {
             return Ok(None);
         }
-        let statement = format!("ALTER DATABASE {}{}", sql::identifier(target.administrative()), self.deed);
+        let statement = format!("ALTER DATABASE {}{}", sql::identifier(target.administrative()), self.deed());
         let unquoted = statement.replacen('"', "", 4);
         if let Some(why) = target.preload_problem(unquoted.as_bytes()).await {
             return Ok(Some(why));
@@ -88,61 +40,70 @@ impl Setting {
     }
 }
 
-/// The length of the literal that `text` begins with.
-fn literal(text: &[u8]) -> Option<usize> {
-    let escapes = text.starts_with(b"E'");
-    let mut at = usize::from(escapes);
-    if text.get(at) != Some(&b'\'') {
-        return None;
-    }
-    at += 1;
-    loop {
-        match (text.get(at)?, text.get(at + 1)) {
-            (b'\\', _) if escapes => at += 2,
-            (b'\'', Some(b'\'')) => at += 2,
-            (b'\'', _) => return Some(at + 1),
-            _ => at += 1,
-        }
+impl Grant {
+    /// Whether the server has what it is on. Parameters with a dot are an extension's, and need not be known.
+    async fn is_possible(&self, connection: &Connection) -> Result<bool> {
+        let table = match (self.on_parameter, self.name.len()) {
+            (true, 2..) => return Ok(true),
+            (true, _) => "pg_catalog.pg_settings WHERE pg_catalog.lower(name) = $1",
+            (false, _) => "pg_catalog.pg_tablespace WHERE spcname = $1",
+        };
+        let row = connection.query_opt(&format!("SELECT FROM {table}"), &[&self.name.join(".")]).await;
+        row.map(|row| row.is_some()).map_err(|error| query_failed("look for what roles are granted", &error))
     }
 }
 
 impl Target {
-    /// Runs the roles' script, as a whole or not at all; but settings that the server does not take.
+    /// Makes the roles that are not there, all or none; but settings that the server does not take.
     ///
     /// # Errors
-    /// psql's words.
-    pub async fn create_roles(&self, script: &[u8]) -> Result<()> {
-        let mut script = script.to_vec();
-        for (setting, _) in self.not_taken(&script).await? {
-            script[setting.place].fill(b' ');
+    /// The server's words.
+    pub(crate) async fn create_roles(&self, globals: &Globals) -> Result<()> {
+        let failed = |error| query_failed("create the roles", &error);
+        let not_taken: Vec<Setting> = self.not_taken(globals).await?.into_iter().map(|(setting, _)| setting).collect();
+        let names: Vec<String> = globals.roles.iter().map(|role| role.name.clone()).collect();
+        let existing = self.existing_roles(&names).await?;
+        let is_made = |name: &String| names.contains(name) && !existing.contains(name);
+        let connection = self.administer().await?;
+        let mut statements: Vec<String> = Vec::new();
+        for role in globals.roles.iter().filter(|role| is_made(&role.name)) {
+            statements.extend(role.statements());
         }
-        // Spelled out, so that a script whose end never comes, because we were killed, commits nothing.
-        let whole = [b"BEGIN;\n", &*script, b"\nCOMMIT;\n"].concat();
-        command::run(self.psql(&self.parameters), "create the roles with psql", Some(&whole)).await.map(|_| ())
+        let memberships = globals.memberships.iter().filter(|one| is_made(&one.group) || is_made(&one.member));
+        statements.extend(memberships.map(|membership| membership.statement()));
+        let settings = globals.settings.iter().filter(|one| is_made(&one.role) && !not_taken.contains(one));
+        statements.extend(settings.map(Setting::statement));
+        for grant in globals.grants.iter().filter(|grant| is_made(&grant.role)) {
+            if grant.is_possible(&connection).await? {
+                statements.push(grant.statement());
+            }
+        }
+        // In one message, so that nothing of it is left where we are killed.
+        let all = format!("BEGIN; {}; COMMIT", statements.join("; "));
+        if statements.is_empty() { Ok(()) } else { connection.batch_execute(&all).await.map_err(failed) }
     }
 
-    /// What the server does not take of the settings of `names`, roles that the script is to make.
+    /// What the server does not take of the settings of `names`, roles that are to be made.
     ///
     /// # Errors
     /// A failed query.
-    pub async fn role_setting_findings(&self, script: &[u8], names: &[String]) -> Result<Vec<Finding>> {
+    pub(crate) async fn role_setting_findings(&self, globals: &Globals, names: &[String]) -> Result<Vec<Finding>> {
         if !self.may_try().await? {
             return Ok(Vec::new());
         }
         let finding = |(setting, why): (Setting, String)| {
-            let name = names.iter().find(|name| sql::identifier(name) == setting.role)?;
-            let statement = format!("ALTER ROLE {}{}", setting.role, setting.deed);
-            Some(NotTaken::of(statement, &setting.deed, &why).finding(&format!("role {name}")))
+            let name = names.iter().find(|name| **name == setting.role)?;
+            Some(NotTaken::of(setting.statement(), &setting.deed(), &why).finding(&format!("role {name}")))
         };
-        Ok(self.not_taken(script).await?.into_iter().filter_map(finding).collect())
+        Ok(self.not_taken(globals).await?.into_iter().filter_map(finding).collect())
     }
 
-    async fn not_taken(&self, script: &[u8]) -> Result<Vec<(Setting, String)>> {
+    async fn not_taken(&self, globals: &Globals) -> Result<Vec<(Setting, String)>> {
         let connection = self.administer().await?;
         let mut not_taken = Vec::new();
-        for setting in Setting::all(script) {
-            if let Some(why) = setting.problem(script, self, &connection).await? {
-                not_taken.push((setting, why));
+        for setting in &globals.settings {
+            if let Some(why) = setting.problem(globals, self, &connection).await? {
+                not_taken.push((setting.clone(), why));
             }
         }
         Ok(not_taken)
@@ -159,6 +120,19 @@ impl Target {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
+    /// Those of `names`, roles of the server, that may do more than databases' owners may, themselves or as members.
+    ///
+    /// # Errors
+    /// A failed query.
+    pub(super) async fn powerful_roles(&self, names: &[&str]) -> Result<Vec<String>> {
+        let sql = "SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname = ANY($1) AND EXISTS (\
+            SELECT FROM pg_catalog.pg_roles p WHERE (p.rolsuper OR p.rolcreaterole OR p.rolreplication OR p.rolbypassrls \
+                OR p.rolname ~ '^pg_') AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER'))";
+        let rows = self.administer().await?.query(sql, &[&names]).await;
+        let rows = rows.map_err(|error| query_failed("look what roles may do", &error))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
     /// Drops a role, if it is there; false where something else depends on it by now, and it stays.
     ///
     /// # Errors
@@ -171,26 +145,5 @@ impl Target {
             Err(error) if error.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) => Ok(false),
             Err(error) => Err(query_failed(format!("drop role {name}"), &error)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_of_roles_are_found_and_nothing_that_only_looks_like_one() {
-        let script =
-            b"    CREATE ROLE \"a\" WITH LOGIN;\n    ALTER ROLE \"a \"\"b\" SET \"x\".\"y\" TO E'it''s \\\\', 'two';\n\
-            \n    ALTER ROLE \"a\" SET \"work_mem\" TO '1MB'; DROP TABLE t;\n    ALTER ROLE \"a\" SET w TO '1MB';\n\
-            \n    ALTER ROLE \"a\" SUPERUSER;\n    ALTER ROLE \"a\" SET \"role\" TO 'b';\n";
-        let found = Setting::all(script);
-        let shown: Vec<(&str, &str)> = found.iter().map(|one| (&*one.role, &*one.deed)).collect();
-        let expected = [(r#""a ""b""#, r#" SET "x"."y" TO E'it''s \\', 'two'"#), (r#""a""#, r#" SET "role" TO 'b'"#)];
-        assert_eq!(shown, expected);
-        assert_eq!(
-            script[found[1].place.clone()].escape_ascii().to_string(),
-            r#"    ALTER ROLE \"a\" SET \"role\" TO \'b\';"#
-        );
     }
 }

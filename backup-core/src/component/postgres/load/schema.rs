@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::archive::{Turn, id_of, list_file, use_list};
 use super::built::Built;
+use super::checked::Checked;
 use super::failures::refused;
 use super::sessions::end_sessions;
 use super::{Load, Target};
@@ -42,7 +43,8 @@ impl Load {
         self.end_other_sessions().await?;
         // A crash of the server may have emptied unlogged tables since.
         self.load_missing().await?;
-        let sequences = self.content("sequences.sql")?;
+        let sequences = Checked::of_forms(&self.content("sequences.sql")?, &["SET ", "SELECT pg_catalog.setval("]);
+        let sequences = sequences.context(|| format!("sequences.sql of database {}", self.name))?;
         self.target.run_script(&self.shadow, "set the sequences with psql", &sequences).await?;
         let connection = self.connect().await?;
         let list = self.entries_after_rows(Turn::Together).await?;

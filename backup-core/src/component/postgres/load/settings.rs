@@ -153,11 +153,14 @@ impl Target {
             Run::In(_) => [&b""[..], b""],
             Run::Try => [&b"BEGIN;\n"[..], b"ROLLBACK;\n"],
         };
+        let fence = self.fence();
+        let (begin, end) = (fence.begin(), fence.end());
         let mut script = creation.before.join(&b'\n');
         script.push(b'\n');
         for (_, statement) in &tried {
-            let answer = format!("\n\\echo '{ANSWER}':SQLSTATE :LAST_ERROR_MESSAGE\n");
-            script.extend([before, statement, answer.as_bytes(), after].concat());
+            let statement = [begin.as_bytes(), statement].concat();
+            let answer = format!("\n{end}\\echo '{ANSWER}':SQLSTATE :LAST_ERROR_MESSAGE\n");
+            script.extend([before, &statement, answer.as_bytes(), after].concat());
         }
         let mut psql = self.psql(&self.parameters);
         psql.arg("--set=ON_ERROR_STOP=0");

@@ -1,5 +1,7 @@
 //! Takes `create.sql` apart, which `pg_dump --create` wrote for a database under its own name.
 
+use super::checked::Checked;
+use super::simple;
 use crate::component::postgres::sql::{after_identifier, after_word, unquoted};
 use crate::{Error, Kind, Result};
 
@@ -77,7 +79,7 @@ pub(super) fn fitting(options: &[u8], major: u32) -> Vec<u8> {
 pub(super) fn creation(script: &[u8]) -> Result<Creation> {
     let mut options = None;
     let (mut before, mut settings, mut properties) = (Vec::new(), Vec::new(), Vec::new());
-    for statement in statements(script) {
+    for statement in simple::statements(script)? {
         if let Some(rest) = statement.strip_prefix(b"CREATE DATABASE ") {
             options = rest[after_identifier(rest)..].strip_suffix(b";").map(<[u8]>::to_vec);
         } else if statement.starts_with(b"SET client_encoding ") {
@@ -116,12 +118,6 @@ fn says_who(statement: &[u8]) -> bool {
         .any(|start| statement.starts_with(start))
 }
 
-/// The statements of a script with their semicolons; comments, empty lines and commands of psql are left out.
-pub(super) fn statements(script: &[u8]) -> Vec<&[u8]> {
-    let statements = pieces(script).into_iter().filter(|piece| !is_line(piece));
-    statements.map(<[u8]>::trim_ascii_end).collect()
-}
-
 /// The statement that makes a constraint for new rows alone, and the one that checks the others later, of one that makes it.
 pub(super) fn not_valid(statement: &[u8]) -> Option<(Vec<u8>, String)> {
     const ADD: &[u8] = b"ADD CONSTRAINT ";
@@ -143,10 +139,13 @@ pub(super) struct Alone<'s> {
 }
 
 impl Alone<'_> {
-    /// All that is to be run.
-    pub(super) fn script(&self) -> Vec<u8> {
-        let lines = self.session.iter().chain([&self.statement]);
-        lines.flat_map(|line| [line, &b"\n"[..]].concat()).collect()
+    /// All that is to be run, after some of our own.
+    ///
+    /// # Errors
+    /// As [`Checked::one`].
+    pub(super) fn script(&self, before: &[u8]) -> Result<Checked> {
+        let session = self.session.iter().flat_map(|line| [line, &b"\n"[..]].concat());
+        Checked::one(before.iter().copied().chain(session).collect(), self.statement)
     }
 
     /// The same for people, without what only a script needs.
@@ -160,15 +159,18 @@ impl Alone<'_> {
 }
 
 /// The statements of a script but those about its session, which go with what they are said for.
-pub(super) fn alone(script: &[u8]) -> Vec<Alone<'_>> {
+///
+/// # Errors
+/// As [`simple::statements`].
+pub(super) fn alone(script: &[u8]) -> Result<Vec<Alone<'_>>> {
     let (mut session, mut all) = (Vec::new(), Vec::new());
-    for statement in statements(script) {
+    for statement in simple::statements(script)? {
         match is_of_session(statement) {
             true => session.push(statement),
             false => all.push(Alone { session: session.clone(), statement }),
         }
     }
-    all
+    Ok(all)
 }
 
 /// Whether a piece is a line that is no statement: empty, a comment, a command of psql.

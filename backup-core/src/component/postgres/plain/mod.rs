@@ -1,5 +1,8 @@
 //! A script in `pg_dump`'s plain format: what it holds, told without a server.
 
+pub(crate) mod commands;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod later;
 mod lexer;
 mod reading;

@@ -59,7 +59,7 @@ impl ScriptFile {
         Ok(Self { path: path.to_owned(), form })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn of_text(path: &Path) -> Self {
         Self { path: path.to_owned(), form: Form::Text }
     }

@@ -1,0 +1,19 @@
+//! What fuzz targets call of the roles' script.
+
+use super::globals::read;
+
+/// What is read of a script is written and read again as the same.
+pub(crate) fn globals(bytes: &[u8]) {
+    let Ok(globals) = read(bytes) else { return };
+    let script: String = globals.statements().map(|statement| format!("{statement};\n")).collect();
+    let mut again = read(script.as_bytes()).expect("its own statements");
+    again.tablespaces.clone_from(&globals.tablespaces);
+    assert_eq!(again, globals);
+}
+
+/// What to begin with.
+pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let script = "DO $$ BEGIN\n  IF true THEN\n    CREATE ROLE \"a\" WITH LOGIN CONNECTION LIMIT -1;\n    GRANT \"a\" TO \"b\" WITH ADMIN OPTION;\n    ALTER ROLE \"a\" SET \"x\".\"y\" TO E'it''s \\\\', 'two';\n\
+        \n    ALTER ROLE \"a\" SET \"role\" TO 'b';\n  END IF;\nEND $$;\n";
+    vec![("globals", script.into())]
+}

@@ -1,0 +1,70 @@
+//! Files that are written for people and other programs, in directories where others may write too.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use crate::held::Held;
+use crate::{Error, ErrorContext, Kind, Result};
+
+/// The mode of what is for its owner alone.
+pub const PRIVATE: u32 = 0o600;
+
+/// Writes a file, so that whoever reads it meets all of it. No link of another user is followed: it gives way to the file.
+///
+/// # Errors
+/// Where it can't be written.
+pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let doing = || format!("write {}", path.display());
+    let path = std::path::absolute(path).context(doing)?;
+    // Standard output, a terminal: a device is written as it is.
+    if path.starts_with("/dev") && !path.starts_with("/dev/shm") {
+        return fs::write(&path, content).context(doing);
+    }
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new(Kind::Usage, doing()).because("it is the name of no file"));
+    };
+    let held = Held::open(Path::new("/"), directory).context(doing)?;
+    let held =
+        held.ok_or_else(|| Error::new(Kind::Failed, doing()).because(io::Error::from(io::ErrorKind::NotFound)))?;
+    let at = held.at(name);
+    let link = at.path.symlink_metadata().ok().filter(fs::Metadata::is_symlink);
+    if link.is_some_and(|link| [0, rustix::process::geteuid().as_raw()].contains(&link.uid())) {
+        let target = directory.join(fs::read_link(&at.path).context(doing)?);
+        return match target.symlink_metadata() {
+            Ok(found) if found.is_symlink() => {
+                Err(Error::new(Kind::Refused, doing()).because("it is a link to a link").hint("name the file itself"))
+            }
+            _ => write(&target, content, mode),
+        };
+    }
+    let put = || {
+        let mut file = tempfile::Builder::new().prefix(".orchestrator-cli_").tempfile_in(held.path())?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        file.write_all(content)?;
+        file.persist(&at.path).map(drop).map_err(|error| error.error)
+    };
+    put().context(doing)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_takes_its_place_with_its_mode_and_through_a_link_of_our_own() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (file, link) = (place.path().join("file"), place.path().join("link"));
+        symlink("file", &link).expect("a link");
+        for (path, content) in [(&file, "one"), (&link, "two")] {
+            write(path, content.as_bytes(), PRIVATE).expect("written");
+            assert_eq!(fs::read_to_string(&file).expect("it"), content);
+        }
+        assert_eq!(file.metadata().expect("it").mode() & 0o777, PRIVATE);
+        assert!(link.is_symlink() && fs::read_dir(place.path()).expect("it").count() == 2);
+        assert!(write(&place.path().join("not/there"), b"", PRIVATE).is_err());
+    }
+}
