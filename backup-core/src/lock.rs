@@ -46,11 +46,22 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Locks an open file, without waiting, for as long as it stays open; `path` is its name for messages.
+/// A lock that is held until this is dropped.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file is not enough: a program that another thread starts at this moment has it open too, until it runs.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Locks an open file, without waiting; `path` is its name for messages.
 ///
 /// # Errors
 /// [`Kind::Locked`] with the message `held`, and who holds it, where another run does.
-pub fn lock(file: File, path: &Path, held: impl FnOnce() -> String) -> Result<File> {
+pub fn lock(file: File, path: &Path, held: impl FnOnce() -> String) -> Result<Lock> {
     lock_within(file, path, Duration::ZERO, held)
 }
 
@@ -58,15 +69,15 @@ pub fn lock(file: File, path: &Path, held: impl FnOnce() -> String) -> Result<Fi
 ///
 /// # Errors
 /// As [`lock`], where it is held for longer than that.
-pub(crate) fn wait(file: File, path: &Path, held: impl FnOnce() -> String) -> Result<File> {
+pub(crate) fn wait(file: File, path: &Path, held: impl FnOnce() -> String) -> Result<Lock> {
     lock_within(file, path, PATIENCE, held)
 }
 
-fn lock_within(file: File, path: &Path, limit: Duration, held: impl FnOnce() -> String) -> Result<File> {
+fn lock_within(file: File, path: &Path, limit: Duration, held: impl FnOnce() -> String) -> Result<Lock> {
     let end = Instant::now() + limit;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) => return Ok(Lock(file)),
             Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(PAUSE),
             Err(TryLockError::WouldBlock) => {
                 let hint = "wait until it is done; the lock ends with the process that holds it, so none is ever stale";
@@ -117,6 +128,17 @@ mod tests {
         let chain = error.chain();
         assert_eq!(chain[0], "busy");
         assert!(chain[1].contains(&format!("process {} of ", std::process::id())), "{chain:?}");
+    }
+
+    #[test]
+    fn a_lock_that_is_let_go_is_free_although_a_program_that_is_being_started_has_the_file_open() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("lock");
+        let file = open(&path).expect("opened");
+        let inherited = file.try_clone().expect("a copy, as a program has it before it runs");
+        drop(lock(file, &path, String::new).expect("locked"));
+        let _again = lock(open(&path).expect("opened"), &path, || "busy".into()).expect("free");
+        drop(inherited);
     }
 
     #[test]

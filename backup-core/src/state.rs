@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use crate::context::Environment;
+use crate::lock::Lock;
 use crate::{Context, Error, ErrorContext, Kind, Result, lock, trusted};
 
 /// Root's usual place; the jobs of other users have directories of theirs in it.
@@ -61,7 +62,7 @@ pub fn look(context: &Context) -> Result<()> {
 ///
 /// # Errors
 /// [`Kind::Locked`] with the message `held` where another run holds it.
-pub(crate) fn open_locked(directory: &Path, what: &str, held: &str) -> Result<File> {
+pub(crate) fn open_locked(directory: &Path, what: &str, held: &str) -> Result<Lock> {
     make_for(what, directory)?;
     let path = directory.join(".lock");
     let file = lock::open(&path).context(|| format!("open {what} {}", directory.display()))?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Graph, Requirement};
 use crate::cluster::agent::Remote;
+use crate::lock::Lock;
 use crate::ownership::Claim;
 use crate::plan::{Head, Journal, Progress, Recipe, StepId};
 use crate::{Context, Error, ErrorContext, Kind, Result, state};
@@ -99,7 +100,7 @@ impl Graph {
 /// The directory of deploys, locked against another one on this machine.
 pub(super) struct Deploys {
     directory: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Deploys {

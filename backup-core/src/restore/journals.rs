@@ -1,10 +1,11 @@
 //! Where journals of restores are kept, and which of them is unfinished.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::plan::Plan;
+use crate::lock::Lock;
 use crate::plan::{Head, Journal, Progress};
 use crate::{Context, Error, ErrorContext, Kind, Result, state, trusted};
 
@@ -18,7 +19,7 @@ const ENDED: &str = ".ended";
 /// The directory of journals, locked against another restore on this machine.
 pub(super) struct Journals {
     directory: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Journals {

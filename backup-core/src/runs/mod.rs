@@ -2,7 +2,7 @@
 
 mod kept;
 
-use std::fs::{self, File};
+use std::fs;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use crate::bundle::digest::Sha256Digest;
 use crate::catalog::Series;
 use crate::event::Event;
 use crate::finding::Finding;
+use crate::lock::Lock;
 use crate::{Context, Error, ErrorContext, Kind, Result, lock, state};
 
 /// What is done again and again.
@@ -240,7 +241,7 @@ impl Run {
 ///
 /// # Errors
 /// [`Kind::Locked`] where one is running.
-pub fn hold(job: Job, context: &Context) -> Result<File> {
+pub fn hold(job: Job, context: &Context) -> Result<Lock> {
     let directory = state::directory(context)?;
     state::make_for("the state directory", &directory)?;
     let path = directory.join(format!("{}.lock", job.name()));

@@ -19,7 +19,7 @@ use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::cluster::agent::quoted;
 use crate::finding::{Finding, bytes};
-use crate::lock::{self, lock};
+use crate::lock::{self, Lock, lock};
 use crate::{Error, ErrorContext, Kind, Result};
 
 const DIRECTORY: &str = "name the directory that keeps the bundles; the command show takes a single one";
@@ -98,7 +98,7 @@ impl Directory {
         }
     }
 
-    fn lock(&self) -> Result<File> {
+    fn lock(&self) -> Result<Lock> {
         let path = self.0.join(LOCK);
         let file = lock::open(&path).map_err(|cause| self.unwritable(cause))?;
         lock(file, &path, || format!("another backup is writing to {}", self.0.display()))
@@ -334,7 +334,7 @@ struct Part {
     part: NamedTempFile,
     name: FileName,
     directory: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Write for Part {

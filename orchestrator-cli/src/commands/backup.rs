@@ -10,10 +10,11 @@ use std::time::Instant;
 use backup_core::backup::{self, Made, Request, destinations, recipients};
 use backup_core::catalog::Series;
 use backup_core::finding::Finding;
+use backup_core::lock::{self, Lock};
 use backup_core::preflight::{Preflight, preflight};
 use backup_core::retention::Pruned;
 use backup_core::settings::{self, Settings};
-use backup_core::{Context, Error, ErrorContext, Kind, Result, lock};
+use backup_core::{Context, Error, ErrorContext, Kind, Result};
 use serde::Serialize;
 
 use super::addresses;
@@ -72,7 +73,7 @@ async fn run_with(arguments: Backup, output: &Output, context: &Context) -> Resu
 }
 
 /// Streams have no directory whose lock keeps two runs apart, so the configuration's file serves.
-fn lock(settings: &Settings) -> Result<File> {
+fn lock(settings: &Settings) -> Result<Lock> {
     let path = &settings.cluster_conf;
     let file = File::open(path).context(|| format!("lock {}", path.display()))?;
     lock::lock(file, path, || format!("another backup of {} is streaming", path.display()))

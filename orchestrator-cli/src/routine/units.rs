@@ -69,8 +69,10 @@ fn directories(user: &str) -> String {
     format!("StateDirectory=orchestrator-cli/users/{user}\nStateDirectoryMode=0700\n{cache}")
 }
 
-/// What is otherwise for a drill, whose throw-away PostgreSQL is kept in namespaces: those, and mounts in them.
-const OF_DRILLS: [(&str, &str); 2] = [
+/// What is otherwise for a drill, whose throw-away PostgreSQL is kept in namespaces: those, and mounts in them. A drill asks no host of the
+/// cluster and so needs no list of this machine's addresses.
+const OF_DRILLS: [(&str, &str); 3] = [
+    (" AF_NETLINK", ""),
     ("RestrictNamespaces=yes\n", "RestrictNamespaces=mnt net pid ipc\n"),
     ("SystemCallErrorNumber=", "SystemCallFilter=@mount capset\nSystemCallErrorNumber="),
 ];

@@ -18,7 +18,7 @@ use super::walls::{DrillLimits, Walls};
 use super::{command, query_failed, sql};
 use crate::context::Environment;
 use crate::finding::Finding;
-use crate::lock::lock;
+use crate::lock::{Lock, lock};
 use crate::{Error, ErrorContext, Kind, Result};
 
 const PREFIX: &str = "orchestrator-drill-";
@@ -51,7 +51,7 @@ pub struct Throwaway {
     tools: Tools,
     directory: TempDir,
     log: File,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Throwaway {
