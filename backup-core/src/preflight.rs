@@ -166,11 +166,11 @@ async fn look_at_ownership(
     let written: Vec<_> = destinations.iter().map(|destination| destination.store.clone()).collect();
     let mut stores = settings.access.connect_all(written.iter().cloned(), context).unwrap_or(written);
     stores.retain(|store| !without.contains(&store.location()));
-    let cluster = Cluster::of(&settings.cluster);
-    let standing = Standing::noted(cluster.clone(), context).unwrap_or_else(|error| {
+    let (cluster, signing) = (Cluster::of(&settings.cluster), &settings.access.signing);
+    let standing = Standing::noted(cluster.clone(), signing, context).unwrap_or_else(|error| {
         let finding = Finding::warning_from_error("ownership-unread", "ownership", &error);
         findings.all.push(finding);
-        Standing::noted_here(cluster.clone(), context).unwrap_or_else(|_| Standing::unread(cluster))
+        Standing::noted_here(cluster.clone(), signing, context).unwrap_or_else(|_| Standing::unread(cluster, signing))
     });
     let asked = refuse_if_overtaken(DOING, standing.without(without), &stores, context).await;
     findings

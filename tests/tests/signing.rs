@@ -175,3 +175,60 @@ fn an_encrypted_bundle_is_signed_too_and_a_stream_gives_its_signature() {
     let text = describe(&run(other.cli(&["verify", "-c", "o.toml"]).arg(&stream)));
     assert!(text.contains("signed by ops"), "{text}");
 }
+
+#[test]
+fn where_signatures_are_demanded_only_a_signed_claim_takes_a_cluster_away() {
+    let server = Postgres::start();
+    server.sql("postgres", "CREATE TABLE t ()");
+    let (place, public) = signing_machine("required = true\n");
+    let claims = || {
+        let names = fs::read_dir(place.path("bundles")).expect("a store").flatten().map(|entry| entry.path());
+        let mut claims: Vec<PathBuf> = names.filter(|path| path.display().to_string().contains("claim")).collect();
+        claims.sort();
+        claims
+    };
+    let own = |place: &Workplace, arguments: &[&str]| {
+        run(&mut place.cli(&[&["ownership"], arguments, &["--yes", "-c", "o.toml"]].concat()))
+    };
+    backup(&place, &server, &[]);
+    let claimed = own(&place, &["claim"]);
+    assert!(claimed.status.success(), "{}", describe(&claimed));
+    let first = claims().pop().expect("a claim");
+    let text = fs::read_to_string(&first).expect("a claim");
+    let claim: Value = serde_json::from_str(&text).expect("JSON");
+    assert!(claim["signature"].as_str().is_some_and(|text| text.starts_with("-----BEGIN SSH")), "{text}");
+    // What somebody else wrote of the next epoch: unsigned, and with the signature of another claim.
+    let second = PathBuf::from(first.display().to_string().replace("0000000001", "0000000002"));
+    assert_ne!(first, second);
+    for signature in [Value::Null, claim["signature"].clone()] {
+        let mut forged = claim.clone();
+        forged["epoch"] = 2.into();
+        forged["owner"] = "00112233445566778899aabbccddeeff".into();
+        forged["signature"] = signature;
+        fs::write(&second, forged.to_string()).expect("written");
+        another_second();
+        let output = run(place.cli(&["backup", "-c", "o.toml"]).envs(server.variables()));
+        let text = describe(&output);
+        assert_eq!(output.status.code(), Some(3), "{text}");
+        assert!(text.contains("no key that the settings trust has signed it"), "{text}");
+    }
+    fs::remove_file(&second).expect("removed");
+    // A machine with the same key may take it.
+    let other = Workplace::default();
+    let key = fs::read(place.path("signing.key")).expect("a key");
+    other.write("signing.key", key);
+    let store = place.path("bundles").display().to_string();
+    other.write(
+        "o.toml",
+        format!(
+            "cluster_conf = 'cluster.conf'\nrelease.version = '2.6.3'\n[[stores]]\npath = '{store}'\n\
+             [signing]\nkey = 'signing.key'\nrequired = true\n[signing.trusted]\nops = '{public}'\n"
+        ),
+    );
+    let taken = own(&other, &["claim"]);
+    assert!(taken.status.success(), "{}", describe(&taken));
+    another_second();
+    let refused = run(place.cli(&["backup", "-c", "o.toml"]).envs(server.variables()));
+    assert_eq!(refused.status.code(), Some(13), "{}", describe(&refused));
+    assert!(describe(&refused).contains("this machine does not own"), "{}", describe(&refused));
+}

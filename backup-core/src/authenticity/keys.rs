@@ -1,4 +1,4 @@
-//! Keys that sign bundles and records of drills: SSH's own ed25519 keys and signatures, so that `ssh-keygen -Y verify` reads them too.
+//! Keys that sign bundles, claims and records of drills: SSH's own ed25519 keys and signatures, so that `ssh-keygen -Y verify` reads them too.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,6 +15,8 @@ use crate::{Error, ErrorContext, Kind, Result};
 const BUNDLE: &str = "orchestrator-cli-bundle";
 /// The same of a drill's record.
 const RECORD: &str = "orchestrator-cli-drill";
+/// The same of a claim.
+const CLAIM: &str = "orchestrator-cli-claim";
 /// No key and no signature is longer.
 const LONGEST: u64 = 16 << 10;
 
@@ -73,6 +75,14 @@ impl Signing {
         self.sign(RECORD, record)
     }
 
+    /// Signs a claim.
+    ///
+    /// # Errors
+    /// Where the key can't be used.
+    pub fn sign_claim(&self, claim: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.sign(CLAIM, claim)
+    }
+
     /// Who of the trusted ones has signed a bundle.
     pub fn signer_of_bundle(&self, digest: &Sha256Digest, signature: &[u8]) -> Option<&str> {
         self.signer(BUNDLE, &message(digest), signature)
@@ -81,6 +91,11 @@ impl Signing {
     /// Who of the trusted ones has signed the record of a drill.
     pub fn signer_of_record(&self, record: &[u8], signature: &[u8]) -> Option<&str> {
         self.signer(RECORD, record, signature)
+    }
+
+    /// Who of the trusted ones has signed a claim.
+    pub fn signer_of_claim(&self, claim: &[u8], signature: &[u8]) -> Option<&str> {
+        self.signer(CLAIM, claim, signature)
     }
 
     /// Whether the key can be used, before there is anything to be signed.

@@ -94,7 +94,8 @@ pub struct Outcome {
 pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, context: &Context) -> Result<Prepared> {
     let deploys = Deploys::open(context)?;
     let stores = ownership::stores(settings, &request.without, context)?;
-    let standing = Standing::noted(Cluster::of(&settings.cluster), context)?.without(&request.without);
+    let standing =
+        Standing::noted(Cluster::of(&settings.cluster), &settings.access.signing, context)?.without(&request.without);
     let (mut standing, unasked) = refuse_if_overtaken(DOING, standing, &stores, context).await?;
     let release = release::find(request.release.as_ref().or(settings.release.as_ref())).await?.version;
     let all = request.only.is_empty();
@@ -188,7 +189,7 @@ pub async fn resume(request: &Request, settings: &Settings, context: &Context) -
 /// Makes sure that the claim of a deploy which stopped half way is still this machine's, or its to take.
 async fn may_go_on(plan: &Plan, without: &[String], settings: &Settings, context: &Context) -> Result<()> {
     let stores = ownership::stores(settings, without, context)?;
-    let standing = Standing::noted(Cluster::of(&settings.cluster), context)?.without(without);
+    let standing = Standing::noted(Cluster::of(&settings.cluster), &settings.access.signing, context)?.without(without);
     let (standing, failed) = refuse_if_overtaken(DOING, standing, &stores, context).await?;
     all_asked(failed, without_store)?;
     if standing.notes.is_own(&plan.claim) || plan.claim.epoch == standing.notes.epoch + 1 {

@@ -110,7 +110,7 @@ impl Step for TakeOver<'_> {
         async move {
             let (cluster, stores) =
                 (Cluster::of(&settings.cluster), ownership::stores(settings, &plan.without, context)?);
-            self.work.warn(ownership::take(&plan.claim, &cluster, &stores, context).await?);
+            self.work.warn(ownership::take(&plan.claim, &cluster, &stores, &settings.access.signing, context).await?);
             Ok(())
         }
         .boxed_local()

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Cluster, machine};
+use crate::authenticity::Signing;
 use crate::cluster::hosts::own_addresses;
 use crate::store::{ClaimName, LAST_EPOCH};
 use crate::text::is_unseen;
@@ -35,6 +36,9 @@ pub struct Claim {
     pub addresses: Vec<IpAddr>,
     /// When it was claimed, by that machine's clock; for people alone.
     pub since: DateTime<Utc>,
+    /// The signature of who wrote it, as SSH has it; none where no key was set up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 impl Claim {
@@ -59,7 +63,29 @@ impl Claim {
             host: context.environment.host.clone(),
             addresses: own_addresses(),
             since: context.now(),
+            signature: None,
         })
+    }
+
+    /// The same, signed where a key is set up.
+    ///
+    /// # Errors
+    /// Where the key can't be used.
+    pub(super) fn signed(self, signing: &Signing) -> Result<Self> {
+        let signature = signing.sign_claim(&self.decisive())?;
+        Ok(Self { signature: signature.map(|text| String::from_utf8_lossy(&text).into_owned()), ..self })
+    }
+
+    /// Whether a key that the settings trust has signed it.
+    pub(super) fn is_signed(&self, signing: &Signing) -> bool {
+        let signature = self.signature.as_deref().map(str::as_bytes);
+        signature.is_some_and(|signature| signing.signer_of_claim(&self.decisive(), signature).is_some())
+    }
+
+    /// What is signed: all by which anything is decided, and no more, so that later versions may add to a claim.
+    fn decisive(&self) -> Vec<u8> {
+        let decisive = (&self.identity, &self.cluster, self.epoch, &self.owner, self.released);
+        serde_json::to_vec(&decisive).unwrap_or_default()
     }
 
     /// What a text says; none where it is no claim. It comes from other machines.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::stores::{Ours, in_stores};
 use super::{Claim, Cluster, Notes};
+use crate::authenticity::Signing;
 use crate::bundle::manifest::Ownership;
 use crate::finding::Finding;
 use crate::settings::Settings;
@@ -43,6 +44,8 @@ pub struct Standing {
     pub met: Vec<Met>,
     /// The highest epoch that is known whoever is asked: of the notes, and of a bundle that is restored.
     pub known: u64,
+    /// What the settings say of signatures.
+    pub(super) signing: Signing,
 }
 
 impl Standing {
@@ -50,25 +53,25 @@ impl Standing {
     ///
     /// # Errors
     /// Where that can't be read.
-    pub fn noted(cluster: Cluster, context: &Context) -> Result<Self> {
-        Ok(Self::of(cluster.clone(), Notes::load(&cluster, context)?))
+    pub fn noted(cluster: Cluster, signing: &Signing, context: &Context) -> Result<Self> {
+        Ok(Self::of(cluster.clone(), Notes::load(&cluster, context)?, signing))
     }
 
     /// The same where what root has noted is closed to this user, who goes on with its own notes and what it meets.
     ///
     /// # Errors
     /// Where its own can't be read.
-    pub fn noted_here(cluster: Cluster, context: &Context) -> Result<Self> {
-        Ok(Self::of(cluster.clone(), Notes::load_own(&cluster, context)?))
+    pub fn noted_here(cluster: Cluster, signing: &Signing, context: &Context) -> Result<Self> {
+        Ok(Self::of(cluster.clone(), Notes::load_own(&cluster, context)?, signing))
     }
 
-    fn of(cluster: Cluster, notes: Notes) -> Self {
+    fn of(cluster: Cluster, notes: Notes, signing: &Signing) -> Self {
         let noted = [(&notes.overtaken, NOTED), (&notes.claim, "this machine's own claim")];
         let noted = noted.into_iter().filter_map(|(claim, place)| Some((claim.clone()?, place.to_owned())));
         let met = noted.map(|(claim, place)| Met { claim, place }).collect();
         let known = [&notes.overtaken, &notes.claim, &notes.taking].into_iter().flatten().map(|claim| claim.epoch);
         let known = known.chain([notes.epoch]).max().unwrap_or(0);
-        Self { cluster, notes, met, known }
+        Self { cluster, notes, met, known, signing: signing.clone() }
     }
 
     /// The same without what was noted of a claim that was met in one of these stores: somebody says that they tell no truth.
@@ -82,9 +85,8 @@ impl Standing {
     /// Takes in what stands in stores. Gives those that could not be asked, or have what can't be believed, with the reason. Whatever
     /// else stands there counts all the same.
     pub async fn look_in_stores(&mut self, stores: &[Arc<dyn Store>]) -> Vec<(String, Error)> {
-        let ours = Ours { cluster: self.named(), last: self.last_believed() };
         let mut failed = Vec::new();
-        for (location, said) in in_stores(stores, Some(ours)).await {
+        for (location, said) in in_stores(stores, Some(self.ours())).await {
             match said {
                 Ok(said) => {
                     let concerning = said.claims.into_iter().filter(|claim| self.concerns(claim));
@@ -96,6 +98,11 @@ impl Standing {
             }
         }
         failed
+    }
+
+    fn ours(&self) -> Ours {
+        let (last, known, notes) = (self.last_believed(), self.known, self.notes.clone());
+        Ours { cluster: self.named(), last, known, notes, signing: self.signing.clone() }
     }
 
     /// The cluster with the identity that it goes by.
@@ -117,11 +124,11 @@ impl Standing {
             let hint = "correct cluster.conf; or, if the machine was moved, delete the .owner file beside its agent's settings";
             return Some(Finding::error("other-cluster", host, message).hint(hint));
         }
-        if claim.epoch > self.last_believed() {
-            let message = format!("{claim} claims the cluster: so often nobody can have taken it over unseen");
+        if let Some(why) = self.ours().doubt(&claim) {
+            let message = format!("its claim is not believed: {claim}: {why}");
             let hint =
                 "find out who wrote that; if nobody did who may, delete the .owner file beside its agent's settings";
-            return Some(Finding::error("claim-absurd", host, message).hint(hint));
+            return Some(Finding::error("claim-unbelieved", host, message).hint(hint));
         }
         self.met.push(Met { claim, place: host.into() });
         None
@@ -132,8 +139,8 @@ impl Standing {
     }
 
     /// Where the notes can't be read: whatever claim is met then, this machine has to give way to.
-    pub fn unread(cluster: Cluster) -> Self {
-        Self { notes: Notes::none(&cluster), cluster, met: Vec::new(), known: 0 }
+    pub fn unread(cluster: Cluster, signing: &Signing) -> Self {
+        Self::of(cluster.clone(), Notes::none(&cluster), signing)
     }
 
     /// The claim that counts: the one with the highest epoch.

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Claim, Cluster};
+use super::{Claim, Cluster, Notes};
+use crate::authenticity::Signing;
 use crate::store::{ClaimName, Store, blocking};
 use crate::{Error, Kind, Result};
 
@@ -20,6 +21,34 @@ pub(super) struct Ours {
     pub(super) cluster: Cluster,
     /// The last epoch that is believed.
     pub(super) last: u64,
+    /// The highest epoch that is known whoever is asked.
+    pub(super) known: u64,
+    /// What this machine has noted.
+    pub(super) notes: Notes,
+    /// What the settings say of signatures.
+    pub(super) signing: Signing,
+}
+
+impl Ours {
+    /// Why a claim is not believed; none where it is.
+    pub(super) fn doubt(&self, claim: &Claim) -> Option<String> {
+        if !self.cluster.is_claimed_by(claim) {
+            return None;
+        }
+        if claim.epoch > self.last {
+            return Some(self.absurd());
+        }
+        // Where signatures are demanded: what is no news needs none.
+        let notes = &self.notes;
+        let noted = notes.is_own(claim) || notes.overtaken.as_ref().is_some_and(|noted| noted.owner == claim.owner);
+        let is_news = claim.epoch > self.known || (notes.claim.is_some() && claim.epoch == self.known);
+        let doubted = self.signing.required && is_news && !noted && !claim.is_signed(&self.signing);
+        doubted.then(|| "no key that the settings trust has signed it, and they demand that".into())
+    }
+
+    fn absurd(&self) -> String {
+        format!("after epoch {} nobody can have taken the cluster over so often unseen", self.last)
+    }
 }
 
 /// What one store says.
@@ -68,24 +97,19 @@ fn ask(store: &dyn Store, ours: Option<&Ours>) -> Result<Said> {
 fn read(store: &dyn Store, name: &ClaimName, ours: Option<&Ours>) -> Result<Option<Claim>> {
     let named_ours = ours.filter(|ours| ours.cluster.identity == name.cluster);
     if let Some(ours) = named_ours.filter(|ours| name.epoch > ours.last) {
-        return Err(absurd(store, name, ours));
+        return Err(unbelieved(store, name, ours.absurd()));
     }
     let text = store.read_claim(name);
     let read = text.map(|text| Claim::read(&text).filter(|claim| claim.name() == *name));
-    match (read, ours) {
-        (Ok(Some(claim)), Some(ours)) if ours.cluster.is_claimed_by(&claim) && claim.epoch > ours.last => {
-            Err(absurd(store, name, ours))
-        }
-        (Ok(Some(claim)), _) => Ok(Some(claim)),
-        (Ok(None), _) if named_ours.is_some() => Err(unbelieved(store, name, "it is no claim".into())),
-        (Err(error), _) if named_ours.is_some() => Err(unbelieved(store, name, error.chain().join(": "))),
+    match read {
+        Ok(Some(claim)) => match ours.and_then(|ours| ours.doubt(&claim)) {
+            Some(why) => Err(unbelieved(store, name, why)),
+            None => Ok(Some(claim)),
+        },
+        Ok(None) if named_ours.is_some() => Err(unbelieved(store, name, "it is no claim".into())),
+        Err(error) if named_ours.is_some() => Err(unbelieved(store, name, error.chain().join(": "))),
         _ => Ok(None),
     }
-}
-
-fn absurd(store: &dyn Store, name: &ClaimName, ours: &Ours) -> Error {
-    let why = format!("after epoch {} nobody can have taken the cluster over so often unseen", ours.last);
-    unbelieved(store, name, why)
 }
 
 fn unbelieved(store: &dyn Store, name: &ClaimName, why: String) -> Error {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::{Claim, Cluster, Notes, Standing};
+use crate::authenticity::Signing;
 use crate::finding::Finding;
 use crate::store::{Store, blocking};
 use crate::{Context, Error, Kind, Result};
 
-/// The claim that this machine would write: its own, where it owns the cluster; one that it has begun to write; else a new one with
+/// The claim that this machine would write: its own, where it owns the cluster, unless signatures are demanded since and it has none; one that it has begun to write; else a new one with
 /// the epoch after all that it knows of and, where it `overrules` them, has met.
 ///
 /// # Errors
@@ -20,6 +21,7 @@ pub fn next(standing: &Standing, overrules: bool, context: &Context) -> Result<C
     if let Some(own) = &notes.claim
         && own.epoch >= epoch
         && standing.owns()
+        && !(own.signature.is_none() && standing.signing.required && standing.signing.key.is_some())
     {
         return Ok(own.clone());
     }
@@ -30,7 +32,7 @@ pub fn next(standing: &Standing, overrules: bool, context: &Context) -> Result<C
     }
     // A cluster that is known by another identity already keeps it.
     let identity = highest.map_or(&notes.identity, |claim| &claim.identity);
-    Claim::new(&standing.cluster, identity, epoch.saturating_add(1), context)
+    Claim::new(&standing.cluster, identity, epoch.saturating_add(1), context)?.signed(&standing.signing)
 }
 
 /// Writes a claim into all stores, and notes it. Stores are written in the order of their names, so that of two who know the same
@@ -42,6 +44,7 @@ pub async fn take(
     claim: &Claim,
     cluster: &Cluster,
     stores: &[Arc<dyn Store>],
+    signing: &Signing,
     context: &Context,
 ) -> Result<Vec<Finding>> {
     Notes::change(cluster, context, |notes| notes.taking = Some(claim.clone()))?;
@@ -60,7 +63,10 @@ pub async fn take(
                 let location = store.location();
                 // A store may refuse for other reasons.
                 let there = blocking(move || store.read_claim(&name)).await;
-                let winner = there.ok().and_then(|text| Claim::read(&text)).filter(|there| there.owner != claim.owner);
+                let winner = there
+                    .ok()
+                    .and_then(|text| Claim::read(&text))
+                    .filter(|there| there.owner != claim.owner && (!signing.required || there.is_signed(signing)));
                 let Some(winner) = winner else { return Err(error) };
                 Notes::change(cluster, context, |notes| {
                     notes.taking = None;
@@ -102,5 +108,8 @@ pub fn release(standing: &Standing, context: &Context) -> Result<Claim> {
     }
     let begun = notes.taking.clone().filter(|begun| begun.released && begun.epoch == notes.epoch.saturating_add(1));
     let new = || Claim::new(cluster, &notes.identity, notes.epoch.saturating_add(1), context);
-    Ok(Claim { released: true, ..begun.map_or_else(new, Ok)? })
+    match begun {
+        Some(begun) => Ok(begun),
+        None => Claim { released: true, ..new()? }.signed(&standing.signing),
+    }
 }

@@ -37,13 +37,14 @@ pub(super) async fn look(
 ) -> Option<Shown> {
     let cluster = Cluster::of(conf);
     let shown = cluster.shown();
-    let standing = Standing::noted(cluster.clone(), context).or_else(|error| {
+    let signing = &settings.access.signing;
+    let standing = Standing::noted(cluster.clone(), signing, context).or_else(|error| {
         if !error.is_denied() {
             return Err(error);
         }
         // What stands in the stores and what the machines say counts all the same.
         findings.all.push(Finding::warning_from_error("ownership-unread", &shown, &error));
-        Standing::noted_here(cluster, context)
+        Standing::noted_here(cluster, signing, context)
     });
     let mut standing = findings.keep("ownership-unread", &shown, standing)?;
     let before = standing.notes.clone();

@@ -40,7 +40,7 @@ async fn look(
     stores: &[Arc<dyn Store>],
     context: &Context,
 ) -> Result<(Standing, Vec<(String, Error)>)> {
-    let mut standing = Standing::noted(Cluster::of(&settings.cluster), context)?;
+    let mut standing = Standing::noted(Cluster::of(&settings.cluster), &settings.access.signing, context)?;
     let failed = standing.look_in_stores(stores).await;
     let names: Vec<String> = settings.cluster.hosts().into_iter().map(Into::into).collect();
     if !names.is_empty() {
@@ -145,7 +145,7 @@ async fn change(change: Change, claiming: Claiming, output: &Output, context: &C
     if changes && !agreed(&plain(&question(change, &claim, &standing)), claiming.yes, output, context).await? {
         return output.stopped();
     }
-    let warnings = ownership::take(&claim, &standing.cluster, &stores, context).await?;
+    let warnings = ownership::take(&claim, &standing.cluster, &stores, &settings.access.signing, context).await?;
     warnings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     let (state, then) = match change {
         Change::Claim => ("claimed", "belongs to this machine; those of the cluster learn of it with the next deploy"),

@@ -50,7 +50,7 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
             needed: Needed::of(context),
         },
     };
-    let standing = Standing::noted(cluster, context)?;
+    let standing = Standing::noted(cluster, &access.signing, context)?;
     let (_, failed) = context.until_cancelled(refuse_if_overtaken("prune", standing, &stores, context)).await?;
     // Of one that can't say who owns the cluster nothing is deleted; the others know that themselves.
     stores.retain(|store| !failed.iter().any(|(location, _)| *location == store.location()));
