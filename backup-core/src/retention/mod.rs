@@ -194,28 +194,26 @@ impl Policy {
         now: DateTime<Utc>,
         reasons: &mut [Vec<String>],
     ) -> Vec<usize> {
-        let (known, unknown): (Vec<usize>, Vec<usize>) =
-            newest_first.iter().partition(|at| bundles[**at].unknown.is_none());
-        self.reasons(bundles, &known, now, reasons);
-        for at in unknown {
-            let Some(why) = &bundles[at].unknown else { continue };
-            let newer = |other: &usize| bundles[*other].created > bundles[at].created;
-            let place = known.iter().position(|other| !newer(other)).unwrap_or(known.len());
-            let among = [&known[..place], &[at], &known[place..]].concat();
-            let mut own = vec![Vec::new(); bundles.len()];
-            self.reasons(bundles, &among, now, &mut own);
-            let mut own = std::mem::take(&mut own[at]);
-            if let (Some(first), 0) = (own.first_mut(), place) {
-                *first = if known.is_empty() {
-                    "no bundle here is known".into()
-                } else {
-                    "newer than those that are known".into()
-                };
+        let any_known = newest_first.iter().any(|at| bundles[*at].unknown.is_none());
+        let newest = if any_known { "newer than those that are known" } else { "no bundle here is known" };
+        let (mut known, mut newer) = (Vec::new(), Newer::default());
+        for at in newest_first {
+            let bundle = &bundles[*at];
+            let mut own = self.reasons(bundle, &newer, now);
+            match &bundle.unknown {
+                None => {
+                    newer.take(bundle, self);
+                    known.push(*at);
+                }
+                Some(why) if !own.is_empty() => {
+                    if newer.newest.is_none() {
+                        own[0] = newest.into();
+                    }
+                    own.push(format!("{why}, so it takes no other's place"));
+                }
+                Some(_) => {}
             }
-            if !own.is_empty() {
-                own.push(format!("{why}, so it takes no other's place"));
-                reasons[at] = own;
-            }
+            reasons[*at] = own;
         }
         known
     }
@@ -232,36 +230,62 @@ impl Policy {
         Some(Finding::warning("not-verified", series.to_string(), message).hint(hint))
     }
 
-    /// Of each bundle of a series every reason to keep it.
-    fn reasons(&self, bundles: &[Candidate], newest_first: &[usize], now: DateTime<Utc>, reasons: &mut [Vec<String>]) {
-        if let Some(newest) = newest_first.first() {
-            reasons[*newest].push("the newest".into());
-            let oldest = bundles[*newest].created - TimeDelta::days(self.days.into());
-            let young = newest_first.iter().filter(|at| self.days > 0 && bundles[**at].created > oldest);
-            young.for_each(|at| reasons[*at].push(format!("within {} days", self.days)));
+    /// Every reason to keep a bundle.
+    fn reasons(&self, bundle: &Candidate, newer: &Newer<'_>, now: DateTime<Utc>) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if newer.newest.is_none() {
+            reasons.push("the newest".into());
         }
-        if let Some(proved) = newest_first.iter().find(|at| bundles[**at].proved) {
-            reasons[*proved].push("the newest that a drill has proved".into());
+        let newest = newer.newest.unwrap_or(bundle).created;
+        if self.days > 0 && bundle.created > newest - TimeDelta::days(self.days.into()) {
+            reasons.push(format!("within {} days", self.days));
         }
-        newest_first.iter().take(self.last).for_each(|at| reasons[*at].push(format!("of the last {}", self.last)));
-        for at in newest_first {
-            if let Some(until) = bundles[*at].locked_until.filter(|until| *until > now) {
-                reasons[*at].push(format!("locked until {}", until.format("%F %T UTC")));
+        if bundle.proved && !newer.proved {
+            reasons.push("the newest that a drill has proved".into());
+        }
+        if newer.count < self.last {
+            reasons.push(format!("of the last {}", self.last));
+        }
+        if let Some(until) = bundle.locked_until.filter(|until| *until > now) {
+            reasons.push(format!("locked until {}", until.format("%F %T UTC")));
+        }
+        let periods = self.periods(bundle).into_iter().zip(&newer.periods);
+        let free = periods.filter(|((count, period), taken)| taken.len() < *count && !taken.contains(period));
+        reasons.extend(free.map(|((_, period), _)| period));
+        reasons
+    }
+
+    /// How many of each kind of period keep a bundle, and which one it is of.
+    fn periods(&self, bundle: &Candidate) -> [(usize, String); 4] {
+        let time = bundle.created;
+        [
+            (self.daily, format!("of {}", time.format("%F"))),
+            (self.weekly, format!("of week {}", time.format("%G-W%V"))),
+            (self.monthly, format!("of {}", time.format("%Y-%m"))),
+            (self.yearly, format!("of {}", time.year())),
+        ]
+    }
+}
+
+/// What a series has of known bundles that are newer than one that is judged: the places of rules that are taken.
+#[derive(Default)]
+struct Newer<'b> {
+    newest: Option<&'b Candidate>,
+    count: usize,
+    proved: bool,
+    periods: [BTreeSet<String>; 4],
+}
+
+impl<'b> Newer<'b> {
+    fn take(&mut self, bundle: &'b Candidate, policy: &Policy) {
+        self.newest.get_or_insert(bundle);
+        self.count += 1;
+        self.proved |= bundle.proved;
+        for (taken, (count, period)) in self.periods.iter_mut().zip(policy.periods(bundle)) {
+            if taken.len() < count {
+                taken.insert(period);
             }
         }
-        let mut of_each = |count: usize, period: &dyn Fn(DateTime<Utc>) -> String| {
-            let mut seen = BTreeSet::new();
-            for at in newest_first {
-                let period = period(bundles[*at].created);
-                if seen.len() < count && seen.insert(period.clone()) {
-                    reasons[*at].push(period);
-                }
-            }
-        };
-        of_each(self.daily, &|time| format!("of {}", time.format("%F")));
-        of_each(self.weekly, &|time| format!("of week {}", time.format("%G-W%V")));
-        of_each(self.monthly, &|time| format!("of {}", time.format("%Y-%m")));
-        of_each(self.yearly, &|time| format!("of {}", time.year()));
     }
 }
 

@@ -8,7 +8,7 @@ use ssh2::{CheckResult, ErrorCode, HashType, KnownHostFileKind, MethodType, Sess
 
 use crate::context::Environment;
 use crate::store::{SftpAddress, SftpOptions};
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{Error, ErrorContext, Kind, Result, trusted};
 
 /// The port of SSH.
 const PORT: u16 = 22;
@@ -157,6 +157,7 @@ fn check_host(
     };
     for file in files {
         let doing = || format!("read the known hosts {}", file.display());
+        trusted::check(&file, doing)?;
         let text = std::fs::read(&file).context(doing)?;
         // A line that libssh2 can't read, of a newer kind of key, must not hide the others.
         for line in String::from_utf8_lossy(&text).lines() {
