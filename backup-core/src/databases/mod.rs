@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use assign::Owners;
-pub use remote::Errand;
+pub use remote::{ERRAND, Errand};
 pub use rule::Role;
 
 use crate::backup::Outcome;

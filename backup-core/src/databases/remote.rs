@@ -16,6 +16,8 @@ use crate::finding::Finding;
 use crate::settings::{Settings, TAKEN};
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
+/// The arguments with which the program is run on another machine. The sample for sudo allows these alone.
+pub const ERRAND: &str = "--json --quiet databases backup --errand";
 /// Bytes of an answer that are read.
 const LONGEST: u64 = 16 << 20;
 /// Characters of a complaint that go into an error.
@@ -146,7 +148,7 @@ impl Over<'_> {
         let become_user =
             databases.user.as_ref().map_or_else(String::new, |user| format!("sudo -n -u {} ", agent::quoted(user)));
         // A directory that the other user may not enter would be an error of its own.
-        format!("cd / && exec {become_user}{program} --json --quiet databases backup --errand")
+        format!("cd / && exec {become_user}{program} {ERRAND}")
     }
 
     fn recipients(&self, request: &Request) -> Result<Vec<String>> {
