@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use fixtures::{Postgres, Sshd};
-use system_tests::{Workplace, assert_same, describe};
+use system_tests::{Workplace, assert_same, binary, describe};
 
 /// A home whose user the server lets in, and which knows the server.
 fn at_home(sshd: &Sshd) -> Workplace {
@@ -142,6 +142,14 @@ fn a_host_that_is_not_known_or_another_one_is_refused() {
     // Keys of other kinds, and what can't be read, hide nothing.
     let noise = "# a comment\n@weird line\n|1|x|y sk-ssh-ed25519@openssh.com AAAA\n";
     assert!(with(&format!("{noise}{known}")).status.success());
+    // Root believes what root alone can have written.
+    let file = place.path(".ssh/known_hosts");
+    let given = fixtures::as_root("chown").arg("nobody").arg(&file).status().expect("chown runs");
+    assert!(given.success());
+    let mut root = fixtures::as_root("env");
+    root.arg(format!("HOME={}", place.path("").display())).arg(binary()).args(["list", &address]);
+    let listed = root.env_remove("SSH_AUTH_SOCK").output().expect("it runs");
+    assert_refused(&listed, 13, &["read the known hosts", "belongs to"]);
 }
 
 #[test]
