@@ -112,7 +112,7 @@ impl Stage {
     }
 }
 
-const LOADING: &str = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query ~ '^COPY public.gated'";
+const LOADING: &str = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query ~ '^COPY .*gated'";
 const INDEXING: &str = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query ~ '^CREATE INDEX'";
 const SWAPPING: &str = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND classid = 'pg_database'::regclass";
 
