@@ -26,7 +26,7 @@ use crate::text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("block", block),
     ("bundle", bundle),
     ("claim", claim),
@@ -42,11 +42,17 @@ pub const TARGETS: [Target; 15] = [
     ("runs", runs),
     ("script", script),
     ("sparse", sparse),
+    ("statements", statements),
 ];
 
-/// What is taken out of the roles' script are whole lines of it.
+/// What is read of the roles' script is written and read again as the same.
 pub fn globals(bytes: &[u8]) {
     postgres::globals(bytes);
+}
+
+/// What goes to psql of a bundle's script is in it, statement by statement; rows end at the same byte however they are cut.
+pub fn statements(bytes: &[u8]) {
+    postgres::statements(bytes);
 }
 
 /// A journal is one up to the end of each of its lines.

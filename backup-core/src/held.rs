@@ -142,7 +142,9 @@ fn walk(path: &Path) -> Result<Result<OwnedFd, Errno>> {
     let mut todo: VecDeque<OsString> = path.components().map(|part| part.as_os_str().to_owned()).collect();
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let (mut links, mut shown) = (0, PathBuf::new());
-    let mut at = match openat(CWD, ".", flags, Mode::empty()) {
+    // Whoever may not look into the working directory has no need to.
+    let begin = if path.is_absolute() { "/" } else { "." };
+    let mut at = match openat(CWD, begin, flags, Mode::empty()) {
         Ok(here) => here,
         Err(cause) => return Ok(Err(cause)),
     };

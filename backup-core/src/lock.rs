@@ -36,14 +36,19 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     if user.is_root() {
         let around = path.parent().filter(|around| *around != Path::new("")).unwrap_or(Path::new(".")).metadata()?;
         if found.uid() != around.uid() {
-            fchown(&file, Some(around.uid()), Some(around.gid()))?;
+            unless_forbidden(fchown(&file, Some(around.uid()), Some(around.gid())).map_err(io::Error::from))?;
         }
     }
     // Older versions let everybody open some.
     if found.mode() & 0o777 != MODE && (user.is_root() || found.uid() == user.as_raw()) {
-        file.set_permissions(Permissions::from_mode(MODE))?;
+        unless_forbidden(file.set_permissions(Permissions::from_mode(MODE)))?;
     }
     Ok(file)
+}
+
+/// A server of NFS makes nobody of root, and a unit of systemd may keep root from giving files away: then a lock is whose it is.
+fn unless_forbidden(changed: io::Result<()>) -> io::Result<()> {
+    changed.or_else(|cause| if cause.kind() == ErrorKind::PermissionDenied { Ok(()) } else { Err(cause) })
 }
 
 /// A lock that is held until this is dropped.

@@ -35,11 +35,22 @@ fn in_group() -> Option<u64> {
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let left = |group: &Path| {
-        let most = number(&group.join("memory.max"))?;
-        Some(most.saturating_sub(number(&group.join("memory.current"))?))
+        let (most, current) = (number(&group.join("memory.max"))?, number(&group.join("memory.current"))?);
+        let cached = cached(&fs::read_to_string(group.join("memory.stat")).unwrap_or_default());
+        Some(most.saturating_sub(current.saturating_sub(cached)))
     };
     let own = Path::new("/sys/fs/cgroup").join(own);
     own.ancestors().take_while(|group| group.starts_with("/sys/fs/cgroup")).filter_map(left).min()
+}
+
+/// Bytes of files that are kept in memory as long as nobody needs it, as `memory.stat` says: a bundle that was just read counts there.
+fn cached(text: &str) -> u64 {
+    let of = |name: &str| {
+        let number = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
+        number.unwrap_or(0)
+    };
+    // What processes share can't be let go.
+    of("file").saturating_sub(of("shmem"))
 }
 
 #[cfg(test)]
@@ -49,6 +60,7 @@ mod tests {
     #[test]
     fn nobody_is_made_to_hold_more_than_there_is() {
         assert_eq!(available("MemTotal: 8 kB\nMemAvailable:    3 kB\n"), Some(3072));
+        assert_eq!(cached("anon 7\nfile 100\nshmem 30\nfile_mapped 90\n"), 70);
         assert_eq!(available("MemAvailable: 99999999999999999999 kB\n"), None);
         assert!(look(|| "read it".into(), 1 << 20).is_ok());
         let refused = look(|| "read it".into(), u64::MAX).expect_err("nobody has so much");

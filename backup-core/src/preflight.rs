@@ -101,7 +101,12 @@ pub async fn preflight(
     }
     needs.extend(sealed::of_encryption(recipients));
     findings.all.extend(needs.iter().cloned());
-    findings.keep("signing-key", "signing key", settings.access.signing.check());
+    let signing = &settings.access.signing;
+    if findings.keep("signing-key", "signing key", signing.check()) == Some(false) && signing.required {
+        let message = "signatures are demanded, and what this machine signs is not trusted here: its bundles would count for nothing";
+        let finding = Finding::warning("signing-untrusted", "signing key", message);
+        findings.all.push(finding.hint("set signing.key, and put its public half into [signing.trusted]"));
+    }
     findings.all.extend(look_at_secrecy(&destinations, recipients));
     findings.all.extend(open_to_others(&settings.access.identities));
     let error = findings.refusal();

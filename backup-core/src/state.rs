@@ -19,21 +19,24 @@ pub const MACHINE: &str = "/var/lib/orchestrator-cli";
 /// What to do where nothing can be kept.
 pub(crate) const UNWRITABLE: &str = "see to its owner and its room, or name another place with STATE_DIRECTORY; until then no run and no restore is noted";
 
-/// Where `STATE_DIRECTORY` says, else root's usual place, for others below `XDG_STATE_HOME` or `~/.local/state`. It need not exist.
+/// Where `STATE_DIRECTORY` says, else root's usual place; for others the one that was made for their jobs, else below `XDG_STATE_HOME` or
+/// `~/.local/state`. It need not exist.
 ///
 /// # Errors
 /// Where nothing says a place.
 pub fn directory(context: &Context) -> Result<PathBuf> {
-    directory_of(rustix::process::geteuid().is_root(), &context.environment)
+    directory_of(rustix::process::geteuid().is_root(), users::own(), &context.environment)
 }
 
 /// `XDG_STATE_HOME` is a user's. Root may have it from whoever called sudo, and what root must remember is the machine's.
-fn directory_of(is_root: bool, environment: &Environment) -> Result<PathBuf> {
-    match (environment.get("STATE_DIRECTORY"), environment.get("XDG_STATE_HOME")) {
-        (Some(directory), _) => Ok(PathBuf::from(directory)),
-        (None, _) if is_root => Ok(PathBuf::from(MACHINE)),
-        (None, Some(directory)) => Ok(Path::new(directory).join("orchestrator-cli")),
-        (None, None) => {
+fn directory_of(is_root: bool, of_jobs: Option<PathBuf>, environment: &Environment) -> Result<PathBuf> {
+    match (environment.get("STATE_DIRECTORY"), of_jobs, environment.get("XDG_STATE_HOME")) {
+        (Some(directory), ..) => Ok(PathBuf::from(directory)),
+        (None, ..) if is_root => Ok(PathBuf::from(MACHINE)),
+        // What the user does by hand or by an errand is known to the jobs, and the other way round.
+        (None, Some(directory), _) => Ok(directory),
+        (None, None, Some(directory)) => Ok(Path::new(directory).join("orchestrator-cli")),
+        (None, None, None) => {
             let home = environment.home.as_ref().ok_or_else(|| {
                 Error::new(Kind::Failed, "find a place for what must be remembered: the user has no home directory")
                     .hint("name one with STATE_DIRECTORY")
@@ -67,6 +70,16 @@ pub(crate) fn open_locked(directory: &Path, what: &str, held: &str) -> Result<Lo
     let path = directory.join(".lock");
     let file = lock::open(&path).context(|| format!("open {what} {}", directory.display()))?;
     lock::lock(file, &path, || held.into())
+}
+
+/// Waits for its turn to change a file, which other runs change, too.
+///
+/// # Errors
+/// [`Kind::Locked`] where that takes too long; with `doing`.
+pub(crate) fn turn(path: &Path, doing: impl Fn() -> String) -> Result<Lock> {
+    let place = path.with_extension("lock");
+    let file = lock::open(&place).context(&doing)?;
+    lock::wait(file, &place, || format!("{}: another run does so", doing()))
 }
 
 /// Makes a directory where it is missing; `what` is its name for messages.
@@ -151,10 +164,15 @@ mod tests {
         ] {
             let variables = variables.iter().map(|name| ((*name).to_owned(), format!("/{name}"))).collect();
             let mut environment = Environment { variables, ..Environment::default() };
-            assert_eq!(directory_of(is_root, &environment).ok(), expected.map(PathBuf::from), "{environment:?}");
+            let of = |environment: &Environment| directory_of(is_root, None, environment).ok();
+            assert_eq!(of(&environment), expected.map(PathBuf::from), "{environment:?}");
             environment.home = Some("/home".into());
             let expected = expected.unwrap_or("/home/.local/state/orchestrator-cli");
-            assert_eq!(directory_of(is_root, &environment).ok(), Some(expected.into()), "{environment:?}");
+            assert_eq!(of(&environment), Some(expected.into()), "{environment:?}");
         }
+        let variables = [("XDG_STATE_HOME".to_owned(), "/elsewhere".to_owned())].into();
+        let environment = Environment { variables, ..Environment::default() };
+        let of_jobs = directory_of(false, Some("/jobs".into()), &environment).ok();
+        assert_eq!(of_jobs, Some("/jobs".into()), "what the jobs know, their user knows");
     }
 }

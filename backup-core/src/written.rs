@@ -9,13 +9,14 @@ use crate::held::Held;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// The mode of what is for its owner alone.
-pub const PRIVATE: u32 = 0o600;
+const PRIVATE: u32 = 0o600;
 
-/// Writes a file, so that whoever reads it meets all of it. No link of another user is followed: it gives way to the file.
+/// Writes a file, so that whoever reads it meets all of it. No link of another user is followed: it gives way to the file. Without a mode
+/// a new file is its owner's alone, and one of the same owner keeps the mode that it has.
 ///
 /// # Errors
 /// Where it can't be written.
-pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+pub fn write(path: &Path, content: &[u8], mode: Option<u32>) -> Result<()> {
     let doing = || format!("write {}", path.display());
     let path = std::path::absolute(path).context(doing)?;
     // Standard output, a terminal: a device is written as it is.
@@ -29,8 +30,9 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let held =
         held.ok_or_else(|| Error::new(Kind::Failed, doing()).because(io::Error::from(io::ErrorKind::NotFound)))?;
     let at = held.at(name);
-    let link = at.path.symlink_metadata().ok().filter(fs::Metadata::is_symlink);
-    if link.is_some_and(|link| [0, rustix::process::geteuid().as_raw()].contains(&link.uid())) {
+    let user = rustix::process::geteuid().as_raw();
+    let there = at.path.symlink_metadata().ok();
+    if there.as_ref().is_some_and(|there| there.is_symlink() && [0, user].contains(&there.uid())) {
         let target = directory.join(fs::read_link(&at.path).context(doing)?);
         return match target.symlink_metadata() {
             Ok(found) if found.is_symlink() => {
@@ -39,6 +41,8 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
             _ => write(&target, content, mode),
         };
     }
+    let own = there.filter(|there| there.is_file() && there.uid() == user);
+    let mode = mode.or(own.map(|own| own.mode() & 0o666)).unwrap_or(PRIVATE);
     let put = || {
         let mut file = tempfile::Builder::new().prefix(".orchestrator-cli_").tempfile_in(held.path())?;
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
@@ -60,11 +64,16 @@ mod tests {
         let (file, link) = (place.path().join("file"), place.path().join("link"));
         symlink("file", &link).expect("a link");
         for (path, content) in [(&file, "one"), (&link, "two")] {
-            write(path, content.as_bytes(), PRIVATE).expect("written");
+            write(path, content.as_bytes(), None).expect("written");
             assert_eq!(fs::read_to_string(&file).expect("it"), content);
         }
-        assert_eq!(file.metadata().expect("it").mode() & 0o777, PRIVATE);
+        let mode = || file.metadata().expect("it").mode() & 0o777;
+        assert_eq!(mode(), PRIVATE);
+        // A mode that was given on purpose stays.
+        write(&file, b"", Some(0o644)).expect("written");
+        write(&file, b"", None).expect("written");
+        assert_eq!(mode(), 0o644);
         assert!(link.is_symlink() && fs::read_dir(place.path()).expect("it").count() == 2);
-        assert!(write(&place.path().join("not/there"), b"", PRIVATE).is_err());
+        assert!(write(&place.path().join("not/there"), b"", None).is_err());
     }
 }

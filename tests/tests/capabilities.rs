@@ -47,6 +47,7 @@ fn roots_jobs_do_their_work_with_the_capabilities_of_their_units() {
     assert!(shown.contains("tree/closed"), "{shown}");
     let output = limited(&stage, &bounding_set(&stage, "drill"), &["drill", &bundle]);
     assert!([Some(0), Some(3)].contains(&output.status.code()), "{}", describe(&output));
+    assert!(!describe(&output).contains("gives it no namespaces"), "{}", describe(&output));
     // Of another user they have a state and a cache that are nobody else's.
     let written = stage.run(&["schedule", "install", "--user", "nobody", "--directory", &units], &state);
     assert!(written.status.success(), "{}", describe(&written));

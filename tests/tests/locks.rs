@@ -50,7 +50,9 @@ fn locks_are_their_directorys_owners_alone_and_those_of_older_versions_are_close
         "mkdir bundles state; : > bundles/.orchestrator-cli.lock; : > state/runs.lock; chmod 666 bundles/.orchestrator-cli.lock state/runs.lock
          chmod 755 . state bundles; chown nobody bundles",
     );
-    stage.back_up(&stage.place.path("bundles"), &state);
+    let (_, bundle) = stage.back_up(&stage.place.path("bundles"), &state);
+    let restored = stage.restore_files(&bundle, &state);
+    assert!(stage.place.path("state/restores/.lock").exists(), "{}", describe(&restored));
     let owner = |path: &str| stage.place.path(path).metadata().expect("there").uid();
     for path in ["bundles/.orchestrator-cli.lock", "state/runs.lock"] {
         assert_eq!(mode(&stage, path), 0o600, "{path}");

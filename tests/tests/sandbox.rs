@@ -37,8 +37,13 @@ struct World {
 impl World {
     /// `body` is what the check's function does before it says yes.
     fn new(body: &str) -> Self {
+        Self::with(body, "")
+    }
+
+    /// The same where the live server has more settings.
+    fn with(body: &str, settings: &str) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-        let settings = format!("listen_addresses = '127.0.0.1'\nport = {port}");
+        let settings = format!("listen_addresses = '127.0.0.1'\nport = {port}\n{settings}");
         let live = Postgres::start_version_on(&Installation::usual(), &settings, port);
         let long = format!("600.{}{port}", std::process::id());
         let world = Self { live, place: Workplace::default(), open: reachable(), inside: reachable(), long };
@@ -200,7 +205,7 @@ fn a_drill_ends_in_time_and_takes_no_more_than_its_share() {
 #[test]
 fn where_the_kernel_gives_no_namespaces_a_drill_works_and_says_what_is_open() {
     let world = World::new("NULL;");
-    let output = run(&world.drill(""), &["setpriv", "--bounding-set=-sys_admin"]);
+    let output = run(&world.drill(""), &["sh", "-c", "umask 077; exec setpriv --bounding-set=-sys_admin \"$@\"", "sh"]);
     let drilled = result(&output);
     assert_eq!((output.status.code(), &drilled["passed"]), (Some(0), &true.into()), "{drilled}");
     let open = &drilled["not_walled_off"][0];
@@ -211,4 +216,21 @@ fn where_the_kernel_gives_no_namespaces_a_drill_works_and_says_what_is_open() {
     let record = format!("{}.drill.json", world.place.bundles().pop().expect("a bundle").display());
     assert!(fs::read_to_string(record).expect("a record").contains("not-walled-off"));
     assert_eq!(names(world.inside.path()), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_bundle_names_opens_no_wall() {
+    let directory = Postgres::start().sql("postgres", "SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'");
+    let library = Path::new(&directory).join("auto_explain.so");
+    let directory = reachable();
+    let copy = directory.path().join("auto_explain.so");
+    fs::copy(&library, &copy).expect("a copy");
+    // One below /usr that is named by a link to it, and one that is named twice.
+    let linked = Path::new("/lib").join(library.strip_prefix("/usr/lib").expect("where Debian has it"));
+    let named = [&linked, &copy, &copy].map(|path| format!("\"{}\"", path.display())).join(", ");
+    let world = World::with("NULL;", &format!("shared_preload_libraries = '{named}'"));
+    let output = run(&world.drill(""), &["nice"]);
+    let drilled = result(&output);
+    assert_eq!((output.status.code(), &drilled["passed"]), (Some(0), &true.into()), "{drilled}");
+    assert_eq!(drilled["not_walled_off"], Value::Null, "{drilled}");
 }

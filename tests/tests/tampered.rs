@@ -29,6 +29,7 @@ fn tricks(marker: &Path) -> Vec<(&'static str, String)> {
         ("a command", format!("\\! {touch}\n")),
         ("a fence that ends in a program", format!("\\unrestrict `{touch}`\n")),
         ("output to a program", format!("SELECT 1 \\g |{touch}\n")),
+        ("a number before a quote", format!("SELECT 1E'\\', '\n\\! {touch}\n';\n")),
         ("other quotes", format!("SET standard_conforming_strings = off;\nSELECT '\\' || '\n\\! {touch}\n';\n")),
     ]
 }
@@ -71,13 +72,18 @@ fn nothing_written_into_a_member_runs_as_who_restores_or_drills() {
                     bend(content, chunk, trick);
                 }
             });
-            let mut said = Vec::new();
-            for arguments in [&["--dry-run"][..], &[]] {
-                said.push(describe(&restore(&place, &target, &sent, arguments)));
-            }
+            let dry = restore(&place, &target, &sent, &["--dry-run"]);
+            let mut said = vec![describe(&dry)];
+            let restored = restore(&place, &target, &sent, &[]);
+            said.push(describe(&restored));
             let mut drill = place.cli(&["drill"]);
             drill.arg(&sent).arg("--in").arg(inside.path()).env("PATH", target.path());
-            said.push(describe(&drill.output().expect("it runs")));
+            let drilled = drill.output().expect("it runs");
+            said.push(describe(&drilled));
+            // Refused or stopped, and not gone on with.
+            for output in [&restored, &drilled] {
+                assert!(!matches!(output.status.code(), Some(0 | 3)), "{member}, {what}: {}", describe(output));
+            }
             assert!(!marker.exists(), "{member}, {what}: it ran\n{}", said.join("\n"));
             let back = place.rollback(&target, &sent).output().expect("it runs");
             assert!(matches!(back.status.code(), Some(0 | 10)), "{member}, {what}: {}", describe(&back));

@@ -9,7 +9,7 @@ use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
 use crate::bundle::digest::Sha256Digest;
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{Error, ErrorContext, Kind, Result, shell};
 
 /// What a signature of a bundle is for, so that it can't pass for another one of the same key.
 const BUNDLE: &str = "orchestrator-cli-bundle";
@@ -98,12 +98,14 @@ impl Signing {
         self.signer(CLAIM, claim, signature)
     }
 
-    /// Whether the key can be used, before there is anything to be signed.
+    /// Whether the key can be used, before there is anything to be signed; and whether what it signs is trusted here.
     ///
     /// # Errors
-    /// Why not.
-    pub fn check(&self) -> Result<()> {
-        self.key.as_deref().map_or(Ok(()), |path| read(path).map(drop))
+    /// Why it can't be used.
+    pub fn check(&self) -> Result<bool> {
+        let Some(path) = &self.key else { return Ok(false) };
+        let key = read(path)?;
+        Ok(self.trusted.iter().any(|signer| signer.key.key_data() == key.public_key().key_data()))
     }
 
     fn sign(&self, namespace: &str, message: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -127,7 +129,18 @@ fn message(digest: &Sha256Digest) -> Vec<u8> {
 
 fn read(path: &Path) -> Result<PrivateKey> {
     let doing = || format!("read the signing key {}", path.display());
-    let text = read_small(path).context(doing)?;
+    let text = read_small(path).map_err(|cause| {
+        let hint = match cause.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!(
+                    "its owner alone can read it: as root, chown USER {}, with the user who makes the backups",
+                    shell::path(path)
+                )
+            }
+            _ => "`key generate --signing /etc/orchestrator/signing.key` makes one".into(),
+        };
+        Error::new(Kind::Failed, doing()).because(cause).hint(hint)
+    })?;
     let key = PrivateKey::from_openssh(&text).map_err(|_| {
         Error::new(Kind::Usage, doing())
             .because("it is no private key of SSH")

@@ -1,6 +1,5 @@
 //! Which bundles this machine has read in full, where, and when: `verified.json` of the state directory.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::digest::Sha256Digest;
 use crate::{Context, ErrorContext, Result, state};
 
+const FILE: &str = "verified.json";
 /// Notes that are kept.
 const MOST: usize = 1000;
 
@@ -24,13 +24,20 @@ pub(super) struct Verified {
 }
 
 fn file(context: &Context) -> Result<PathBuf> {
-    state::directory(context).map(|directory| directory.join("verified.json"))
+    state::directory(context).map(|directory| directory.join(FILE))
 }
 
-/// All notes; what can't be read says nothing.
-pub(super) fn all(context: &Context) -> Vec<Verified> {
-    let text = file(context).ok().and_then(|path| fs::read(path).ok());
+/// All notes in a file; what can't be read says nothing.
+fn read(path: &Path) -> Vec<Verified> {
+    let text = state::read(path, || format!("read {}", path.display())).ok().flatten();
     text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// All notes of this user, and root's, where they hold for this user.
+pub(super) fn all(roots: bool, context: &Context) -> Vec<Verified> {
+    let own = file(context).ok();
+    let roots = roots.then(|| Path::new(state::MACHINE).join(FILE));
+    own.into_iter().chain(roots).flat_map(|path| read(&path)).collect()
 }
 
 /// Notes that a bundle was read in full in a store, and is whole.
@@ -39,14 +46,18 @@ pub(super) fn all(context: &Context) -> Vec<Verified> {
 /// Where it can't be kept.
 pub fn note_verified(digest: &Sha256Digest, location: &str, context: &Context) -> Result<()> {
     let path = file(context)?;
+    let doing = || format!("write {}", path.display());
+    let directory = state::directory(context)?;
+    state::make_for("the state directory", &directory)?;
+    let _turn = state::turn(&path, doing)?;
+    let mut notes = read(&path);
     let place = place_of(location);
-    let mut notes = all(context);
     notes.retain(|one| !(one.sha256 == *digest && one.place == place));
     notes.push(Verified { sha256: *digest, place, time: context.now() });
     notes.drain(..notes.len().saturating_sub(MOST));
-    let doing = || format!("write {}", path.display());
     let text = serde_json::to_vec(&notes).context(doing)?;
-    state::write(&path, &text).context(doing)
+    // Root's holds for the jobs, and nothing in it is secret.
+    state::write_with_mode(&path, &text, 0o644).context(doing)
 }
 
 /// A store's location, however a directory is called.

@@ -269,7 +269,8 @@ fn look(
     let drill = if stored.drilled { last_drill(store, knowledge, name) } else { Ok(None) };
     // It is somebody's word of the bundle, and no part of it.
     let drill = drill.unwrap_or_else(|error| {
-        listed.record_problem = Some(error.chain().join(": "));
+        // One that is closed to us says nothing; root's is.
+        listed.record_problem = (!error.is_denied()).then(|| error.chain().join(": "));
         None
     });
     // Of an encrypted bundle it can't be said whether the record is of it.

@@ -82,6 +82,11 @@ impl Claim {
         signature.is_some_and(|signature| signing.signer_of_claim(&self.decisive(), signature).is_some())
     }
 
+    /// Whether it says the same as another one, but for what people read.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.decisive() == other.decisive()
+    }
+
     /// What is signed: all by which anything is decided, and no more, so that later versions may add to a claim.
     fn decisive(&self) -> Vec<u8> {
         let decisive = (&self.identity, &self.cluster, self.epoch, &self.owner, self.released);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Claim, Cluster};
-use crate::{Context, Error, ErrorContext, Kind, Result, lock, state, trusted};
+use crate::{Context, Error, ErrorContext, Kind, Result, state, trusted};
 
 const FILE: &str = "ownership.json";
 
@@ -81,9 +81,7 @@ impl Notes {
         let directory = state::directory(context)?;
         state::make(&directory).context(doing)?;
         trusted::check(&directory, doing)?;
-        let place = path.with_extension("lock");
-        let lock = lock::open(&place).context(doing)?;
-        let _lock = lock::wait(lock, &place, || format!("{}: another run does so", doing()))?;
+        let _turn = state::turn(&path, doing)?;
         let mut all = read(&path)?;
         change(all.entry(cluster.name.clone()).or_insert_with(|| Self::none(cluster)));
         let text = serde_json::to_vec(&all).context(doing)?;

@@ -40,7 +40,8 @@ impl Ours {
         }
         // Where signatures are demanded: what is no news needs none.
         let notes = &self.notes;
-        let noted = notes.is_own(claim) || notes.overtaken.as_ref().is_some_and(|noted| noted.owner == claim.owner);
+        let noted =
+            [&notes.claim, &notes.taking, &notes.overtaken].into_iter().flatten().any(|noted| noted.is_same(claim));
         let is_news = claim.epoch > self.known || (notes.claim.is_some() && claim.epoch == self.known);
         let doubted = self.signing.required && is_news && !noted && !claim.is_signed(&self.signing);
         doubted.then(|| "no key that the settings trust has signed it, and they demand that".into())

@@ -8,7 +8,7 @@ use crate::finding::Finding;
 use crate::store::{Store, blocking};
 use crate::{Context, Error, Kind, Result};
 
-/// The claim that this machine would write: its own, where it owns the cluster, unless signatures are demanded since and it has none; one that it has begun to write; else a new one with
+/// The claim that this machine would write: its own, where it owns the cluster, unless signatures are demanded and its own is not trusted; one that it has begun to write; else a new one with
 /// the epoch after all that it knows of and, where it `overrules` them, has met.
 ///
 /// # Errors
@@ -18,21 +18,26 @@ pub fn next(standing: &Standing, overrules: bool, context: &Context) -> Result<C
     let highest = standing.highest().map(|met| &met.claim);
     let met = highest.map_or(0, |claim| claim.epoch);
     let epoch = if overrules { notes.epoch.max(met) } else { notes.epoch };
-    if let Some(own) = &notes.claim
+    let signing = &standing.signing;
+    // One that nobody else would believe is made anew, where the new one would be believed.
+    let signs = signing.required && signing.check()?;
+    let will_do = |claim: &&Claim| !signs || claim.is_signed(signing);
+    if let Some(own) = notes.claim.as_ref().filter(will_do)
         && own.epoch >= epoch
         && standing.owns()
-        && !(own.signature.is_none() && standing.signing.required && standing.signing.key.is_some())
     {
         return Ok(own.clone());
     }
     let others = standing.met.iter().map(|met| &met.claim).filter(|claim| !notes.is_own(claim));
     let taken = others.map(|claim| claim.epoch).max().unwrap_or(0);
-    if let Some(begun) = notes.taking.as_ref().filter(|begun| !begun.released && begun.epoch > taken.max(notes.epoch)) {
+    let begun = notes.taking.as_ref().filter(|begun| !begun.released && begun.epoch > taken.max(notes.epoch));
+    if let Some(begun) = begun.filter(will_do) {
         return Ok(begun.clone());
     }
+    let epoch = epoch.max(begun.map_or(0, |begun| begun.epoch));
     // A cluster that is known by another identity already keeps it.
     let identity = highest.map_or(&notes.identity, |claim| &claim.identity);
-    Claim::new(&standing.cluster, identity, epoch.saturating_add(1), context)?.signed(&standing.signing)
+    Claim::new(&standing.cluster, identity, epoch.saturating_add(1), context)?.signed(signing)
 }
 
 /// Writes a claim into all stores, and notes it. Stores are written in the order of their names, so that of two who know the same

@@ -82,9 +82,35 @@ fn restrict_finding(request: &Request, version: &str) -> Option<Finding> {
 }
 
 /// What a bundle of somebody unknown could do by programs that are too old. A drill's have nothing that they could reach.
-pub(super) fn unsafe_tools(source: &Source, proved: bool, target: &Target) -> Option<Finding> {
-    let asked = matches!(source, Source::Bundle(_)) && !proved;
-    asked.then(|| postgres::unsafe_tools(&target.tools, Severity::Warning)).flatten()
+pub(super) fn unsafe_tools(source: &Source, proved: bool, request: &Request, target: &Target) -> Option<Finding> {
+    if !matches!(source, Source::Bundle(_)) || proved {
+        return None;
+    }
+    if request.allow_old_clients {
+        return postgres::unsafe_tools(&target.tools, Severity::Warning);
+    }
+    let finding = postgres::unsafe_tools(&target.tools, Severity::Error)?;
+    let hint = finding.hint.clone().unwrap_or_default();
+    Some(finding.hint(format!("{hint}; if you know who made the bundle, --allow-old-clients goes on all the same")))
+}
+
+/// What of a database runs with more rights than whoever makes it run, by the bundle's word.
+fn later_powers(bundle: &OpenBundle, name: &str, database: &Database) -> Option<Finding> {
+    /// More are counted.
+    const SHOWN: usize = 8;
+    let script = |part: &str| bundle.content(&format!("databases/{}/{part}.sql", database.directory));
+    let mut powers = match (script("pre-data"), script("post-data")) {
+        (Ok(before), Ok(after)) => postgres::later_powers(&before, &after),
+        // It is a help for people, and keeps nobody from a restore.
+        (Err(error), _) | (_, Err(error)) => {
+            return Some(Finding::from_error("later-powers", name, &error).at_most(Severity::Info));
+        }
+    };
+    let more = powers.len().saturating_sub(SHOWN);
+    powers.truncate(SHOWN);
+    powers.extend((more > 0).then(|| format!("{more} more")));
+    let message = || format!("it brings what runs with rights of its own: {}", powers.join(", "));
+    (!powers.is_empty()).then(|| Finding::info("later-powers", name, message()))
 }
 
 /// Connections that load rows where nobody says how many.
@@ -144,6 +170,7 @@ pub(super) async fn look(
         if let Source::Bundle(bundle) = source {
             let found = findings.keep("database", name, setting_findings(bundle, name, database, target).await);
             findings.all.extend(found.unwrap_or_default());
+            findings.all.extend(later_powers(bundle, name, database));
         }
         let Some((occupant, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
         findings.all.extend(found);

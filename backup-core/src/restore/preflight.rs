@@ -88,7 +88,7 @@ pub(super) async fn preflight(
             databases = match &server {
                 Some((target, _)) => {
                     let proved = origin.as_ref().is_some_and(Origin::is_proved);
-                    found.all.extend(databases::unsafe_tools(source, proved, target));
+                    found.all.extend(databases::unsafe_tools(source, proved, request, target));
                     databases::look(request, (source, proved), target, &moment, &mut found).await
                 }
                 None => None,

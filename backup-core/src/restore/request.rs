@@ -31,6 +31,8 @@ pub struct Request {
     pub accept_cluster: Option<String>,
     /// Roles that the bundle may make although they can do more than databases' owners may.
     pub allow_superuser: Vec<String>,
+    /// Whether client programs may be used that a bundle of somebody unknown could turn against us.
+    pub allow_old_clients: bool,
     /// The port that hosts take SSH connections on, whatever the settings and the bundle say.
     pub ssh_port: Option<u16>,
 }
@@ -58,6 +60,7 @@ impl Default for Request {
             allowed: Allowed::default(),
             accept_cluster: None,
             allow_superuser: Vec::new(),
+            allow_old_clients: false,
             ssh_port: None,
         }
     }

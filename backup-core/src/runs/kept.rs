@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::{Job, Run, State};
 use crate::catalog::Series;
 use crate::finding::Finding;
-use crate::{Context, Error, ErrorContext, Kind, Result, lock, state, trusted};
+use crate::{Context, Error, ErrorContext, Kind, Result, state, trusted};
 
 /// Runs that are kept: some years of several a day.
 const MOST: usize = 5000;
@@ -116,9 +116,7 @@ impl Runs {
         let directory = self.0.parent().ok_or_else(|| Error::new(Kind::Failed, doing()))?;
         state::make(directory).context(doing)?;
         trusted::check(directory, doing)?;
-        let place = self.0.with_extension("lock");
-        let lock = lock::open(&place).context(doing)?;
-        let _lock = lock::wait(lock, &place, || format!("{}: another run does so", doing()))?;
+        let _turn = state::turn(&self.0, doing)?;
         let mut runs = self.read()?;
         let same = |other: &Run| other.job == run.job && other.began == run.began && other.process == run.process;
         match runs.iter_mut().rev().find(|other| same(other)) {

@@ -242,11 +242,27 @@ impl Run {
 /// # Errors
 /// [`Kind::Locked`] where one is running.
 pub fn hold(job: Job, context: &Context) -> Result<Lock> {
+    held(job.name(), format!("another run of {} goes on", job.name()), context)
+}
+
+/// Keeps other backups to standard output off, which has no directory whose lock does; none where nothing can be kept, which is warned of
+/// elsewhere.
+///
+/// # Errors
+/// [`Kind::Locked`] where one is running.
+pub fn hold_stream(context: &Context) -> Result<Option<Lock>> {
+    match held("stream", "another backup is streaming".into(), context) {
+        Err(error) if error.kind() == Kind::Locked => Err(error),
+        held => Ok(held.ok()),
+    }
+}
+
+fn held(name: &str, held: String, context: &Context) -> Result<Lock> {
     let directory = state::directory(context)?;
     state::make_for("the state directory", &directory)?;
-    let path = directory.join(format!("{}.lock", job.name()));
+    let path = directory.join(format!("{name}.lock"));
     let file = lock::open(&path).context(|| format!("open {}", path.display()))?;
-    lock::lock(file, &path, || format!("another run of {} goes on", job.name()))
+    lock::lock(file, &path, || held)
 }
 
 /// Does a job's work, and keeps in the journal when it began and how it ended. Where the journal can't be written the work is done

@@ -19,12 +19,22 @@ use crate::{Error, ErrorContext, Kind, Result, trusted};
 const USERS: &str = "users";
 /// The journal of runs; what root wrote of it holds for the jobs' user, too.
 const RUNS: &str = "runs.json";
+/// What a part of it is called while it is copied.
+const HALF: &str = "runs.json.part";
 /// More than any journal of runs holds.
 const MOST: u64 = 64 << 20;
 
 /// The state directory of the jobs that run as a user.
 pub fn directory(user: &str) -> PathBuf {
     if user == "root" { MACHINE.into() } else { Path::new(MACHINE).join(USERS).join(user) }
+}
+
+/// The directory that was made for the jobs of whoever runs this; none where there is none, or it is somebody else's.
+pub(super) fn own() -> Option<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let own = Path::new(MACHINE).join(USERS).join(trusted::user(user));
+    let found = own.symlink_metadata().ok()?;
+    (found.is_dir() && found.uid() == user).then_some(own)
 }
 
 /// What was moved out of root's directory: its name, whose it is, and where it is now.
@@ -173,9 +183,16 @@ impl Machine {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let runs = openat(&self.directory, RUNS, flags, Mode::empty());
         let (Some(_), Err(Errno::NOENT), Ok(runs)) = (self.was, there, runs) else { return Ok(()) };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let copy = openat(&own.0, RUNS, flags, Mode::from_raw_mode(0o644)).map_err(io::Error::from).context(doing)?;
-        io::copy(&mut File::from(runs), &mut File::from(copy)).map(drop).context(doing)
+        let copy = || {
+            // Half of it would be damage for good. Nobody else writes here yet.
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut part = File::from(openat(&own.0, HALF, flags, Mode::from_raw_mode(0o644))?);
+            io::copy(&mut File::from(runs), &mut part)?;
+            part.sync_all()?;
+            renameat_with(&own.0, HALF, &own.0, RUNS, RenameFlags::NOREPLACE)?;
+            own.0.sync_all()
+        };
+        copy().context(doing)
     }
 }
 

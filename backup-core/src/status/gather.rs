@@ -257,7 +257,7 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, known: &Known<'_>, 
             true => there.bundles.push(good),
             false => there.unknown.push(good),
         }
-        if let Some(drill) = bundle.drill.as_ref().filter(|_| bundle.drill_known) {
+        if let Some(drill) = bundle.drill.as_ref().filter(|_| bundle.drill_known && (bundle.counts || may_be)) {
             let this = LastDrill {
                 file: bundle.file.clone(),
                 time: drill.time,

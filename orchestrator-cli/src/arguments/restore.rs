@@ -66,6 +66,10 @@ pub(crate) struct Restore {
     /// the bundle; as often as needed
     #[arg(long, value_name = "ROLE", conflicts_with_all = ["resume", "rollback"])]
     pub(crate) allow_superuser: Vec<String>,
+    /// Go on although a bundle could make this machine's PostgreSQL client programs, which are too old, run programs, and this machine
+    /// does not know who made the bundle
+    #[arg(long, conflicts_with_all = ["resume", "rollback"])]
+    pub(crate) allow_old_clients: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
     /// The release of this machine

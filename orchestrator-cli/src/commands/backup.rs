@@ -10,9 +10,9 @@ use std::time::Instant;
 use backup_core::backup::{self, Made, Request, destinations, recipients};
 use backup_core::catalog::Series;
 use backup_core::finding::Finding;
-use backup_core::lock::{self, Lock};
 use backup_core::preflight::{Preflight, preflight};
 use backup_core::retention::Pruned;
+use backup_core::runs;
 use backup_core::settings::{self, Settings};
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
 use serde::Serialize;
@@ -62,7 +62,7 @@ async fn run_with(arguments: Backup, output: &Output, context: &Context) -> Resu
         let plan = plan(&settings, &request, !streams.is_empty(), output, context);
         return context.until_cancelled(plan).await;
     }
-    let _lock = if streams.is_empty() { None } else { Some(lock(&settings)?) };
+    let _lock = if streams.is_empty() { None } else { runs::hold_stream(context)? };
     let stream = if streams.is_empty() { None } else { Some(standard_output()?) };
     let begun = Instant::now();
     let made = backup::run_and_prune(&settings, &request, stream, arguments.no_prune, context).await?;
@@ -70,13 +70,6 @@ async fn run_with(arguments: Backup, output: &Output, context: &Context) -> Resu
         return Ok(output.fail_in_state(&error, "made", "the bundle was written all the same"));
     }
     Ok(exit::done(!made.outcome.warnings.is_empty() || !made.outcome.failed.is_empty()))
-}
-
-/// Streams have no directory whose lock keeps two runs apart, so the configuration's file serves.
-fn lock(settings: &Settings) -> Result<Lock> {
-    let path = &settings.cluster_conf;
-    let file = File::open(path).context(|| format!("lock {}", path.display()))?;
-    lock::lock(file, path, || format!("another backup of {} is streaming", path.display()))
 }
 
 /// Standard output without the line buffer that Rust puts before it.

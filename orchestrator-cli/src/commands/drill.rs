@@ -156,25 +156,37 @@ async fn one(
     }
 }
 
+/// The newest bundle of a series, as far as was looked.
+struct Newest {
+    known: bool,
+    created: DateTime<Utc>,
+    path: PathBuf,
+}
+
 /// The newest good bundle of every series, wherever the settings say that some are; and what can't be drilled, for there is none.
 async fn newest(config: Option<&Path>, access: &Access, context: &Context) -> Result<(Vec<PathBuf>, Vec<Drilled>)> {
     let mut settings = settings::load(config.unwrap_or(Path::new(DEFAULT_PATH)))?;
     settings.access.identities.clone_from(&access.identities);
     let status = status::look(&settings, &[], context).await?;
-    let mut newest: BTreeMap<&Series, Option<(DateTime<Utc>, PathBuf)>> = BTreeMap::new();
+    let mut newest: BTreeMap<&Series, Option<Newest>> = BTreeMap::new();
     for there in status.series.iter().filter(|there| !there.elsewhere) {
         let best = newest.entry(&there.series).or_default();
+        let known = there.bundles.last().map(|last| (true, last));
         // A machine that drills alone knows none of them.
-        let Some(last) = there.bundles.last().or(there.unknown.last()) else { continue };
-        // Of two that are as new the first store's is taken: it is nearest.
-        if best.as_ref().is_none_or(|(created, _)| *created < last.created) {
-            *best = Some((last.created, format!("{}/{}", there.store, last.file).into()));
+        let unknown = there.unknown.last().filter(|_| !access.signing.required).map(|last| (false, last));
+        let Some((known, last)) = known.or(unknown) else { continue };
+        // What is known goes before what isn't, however new that says it is; of two that are as new the first store's is taken: it is nearest.
+        if best.as_ref().is_none_or(|best| (best.known, best.created) < (known, last.created)) {
+            *best =
+                Some(Newest { known, created: last.created, path: format!("{}/{}", there.store, last.file).into() });
         }
     }
     let expected = |series: &Series| status.series.iter().any(|there| there.expected && there.series == *series);
     let none = newest.iter().filter(|(series, best)| best.is_none() && expected(series));
     let missing: Vec<Drilled> = none.map(|(series, _)| missing(series)).collect();
-    let newest: Vec<PathBuf> = newest.into_values().flatten().map(|(_, path)| path).collect();
+    // What somebody put there goes last: time may run out over it.
+    let (ours, others): (Vec<_>, Vec<_>) = newest.into_iter().partition(|(series, _)| expected(series));
+    let newest: Vec<PathBuf> = ours.into_iter().chain(others).filter_map(|(_, best)| Some(best?.path)).collect();
     if newest.is_empty() && missing.is_empty() {
         let error = Error::new(Kind::NotFound, "drill the newest bundle: there is none");
         return Err(error.hint("`status` says what was looked at"));

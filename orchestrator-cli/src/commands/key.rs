@@ -26,7 +26,7 @@ fn generate_signing(file: &Path, output: &Output, context: &Context) -> Result<E
     let host = &context.environment.host;
     let public = authenticity::generate(file, host)?;
     output.note(&format!(
-        "{}: the key, which signs bundles: key of [signing] in the settings; who has it can sign, so keep it on this machine alone\n\
+        "{}: the key, which signs bundles: key of [signing] in the settings; who has it can sign, so keep it on this machine alone; where another user makes the backups, chown it to that user\n\
          what is printed is its public half: each machine that is to know its bundles has it in [signing.trusted], as NAME = \"ssh-ed25519 …\"\n",
         file.display()
     ));

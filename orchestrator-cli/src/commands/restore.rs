@@ -117,6 +117,7 @@ async fn begin(
         },
         accept_cluster: arguments.accept_cluster.clone(),
         allow_superuser: arguments.allow_superuser.clone(),
+        allow_old_clients: arguments.allow_old_clients,
         ssh_port: arguments.reach.ssh_port,
     };
     if arguments.dry_run {

@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -
         // That they can't be read is a finding.
         let runs = Runs::shown(context).unwrap_or_default();
         let page = report::page(&status, &runs);
-        written::write(path, page.as_bytes(), written::PRIVATE)?;
+        written::write(path, page.as_bytes(), None)?;
     }
     output.result("status", &status, &report::screen(&status))?;
     Ok(match worst(&status.findings) {

@@ -232,7 +232,7 @@ fn say(found: &[Finding], output: &Output) {
 
 /// Writes the metrics where the node exporter finds them, all at once.
 pub(crate) fn write_metrics(path: &Path, mode: u32, status: &status::Status) -> Result<()> {
-    written::write(path, report::metrics(status).as_bytes(), mode)
+    written::write(path, report::metrics(status).as_bytes(), Some(mode))
 }
 
 /// Whether a file was written by `schedule install`.

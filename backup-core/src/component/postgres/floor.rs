@@ -10,6 +10,9 @@ use crate::finding::{Finding, Severity};
 /// CVE-2025-8714 and 8715 (14 August 2025: 17.6, 16.10, 15.14, 14.19, 13.22). Nothing mends versions before these.
 const SAFE: [(u32, u32); 5] = [(14, 25), (15, 20), (16, 16), (17, 12), (18, 7)];
 
+/// The finding's code.
+pub const CLIENTS_UNSAFE: &str = "clients-unsafe";
+
 /// What may happen with programs of older releases.
 pub(crate) fn unsafe_tools(tools: &Tools, severity: Severity) -> Option<Finding> {
     if is_safe(&tools.version) {
@@ -27,7 +30,7 @@ pub(crate) fn unsafe_tools(tools: &Tools, severity: Severity) -> Option<Finding>
         }
         None => "nothing mends that version any more: install client programs of version 15 or newer".into(),
     };
-    Some(Finding::new(severity, "clients-unsafe", tools.directory.display().to_string(), message).hint(hint))
+    Some(Finding::new(severity, CLIENTS_UNSAFE, tools.directory.display().to_string(), message).hint(hint))
 }
 
 fn is_safe(version: &str) -> bool {

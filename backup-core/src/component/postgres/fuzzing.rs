@@ -1,6 +1,7 @@
-//! What fuzz targets call of the roles' script.
+//! What fuzz targets call of the scripts of a bundle.
 
 use super::globals::read;
+pub(crate) use super::load::fuzzing::statements;
 
 /// What is read of a script is written and read again as the same.
 pub(crate) fn globals(bytes: &[u8]) {
@@ -15,5 +16,12 @@ pub(crate) fn globals(bytes: &[u8]) {
 pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let script = "DO $$ BEGIN\n  IF true THEN\n    CREATE ROLE \"a\" WITH LOGIN CONNECTION LIMIT -1;\n    GRANT \"a\" TO \"b\" WITH ADMIN OPTION;\n    ALTER ROLE \"a\" SET \"x\".\"y\" TO E'it''s \\\\', 'two';\n\
         \n    ALTER ROLE \"a\" SET \"role\" TO 'b';\n  END IF;\nEND $$;\n";
-    vec![("globals", script.into())]
+    let other = "DO $$ BEGIN\n  IF true THEN\n    ALTER ROLE \"ö\" SET \"é\" TO 'ü';\n  END IF;\nEND $$;\nSET a = é;\n";
+    let statements = "--\n\\restrict k\nSET client_encoding = 'UTF8';\nSELECT pg_catalog.setval('public.s', 7, true);\n\\unrestrict k\n";
+    vec![
+        ("globals", script.into()),
+        ("globals", other.into()),
+        ("statements", statements.into()),
+        ("statements", b"1\ttwo\\n\n\\.\n".to_vec()),
+    ]
 }

@@ -44,12 +44,13 @@ pub(crate) use directories::directories;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub(crate) use discover::{extensions, half_built, is_untouched};
 pub(crate) use elsewhere::{REFRESH_LATER, before_restore, elsewhere};
+pub use floor::CLIENTS_UNSAFE;
 pub(crate) use floor::unsafe_tools;
 pub(crate) use globals::{Globals, read as read_globals};
 pub(crate) use gone::gone;
 pub(crate) use head::{Head, Keys, Relation, primary_keys};
 pub(crate) use live::{Live, Piece, Pieces, written_by};
-pub(crate) use load::{EXTENSION_VERSION, left_out, money_locale};
+pub(crate) use load::{EXTENSION_VERSION, later_powers, left_out, money_locale};
 pub use load::{
     Load, Names, Script, Sessions, Target, check_ways_back, drop_database, older_than_pg_dump, server_findings, swap,
     swap_back, swapped,

@@ -80,8 +80,11 @@ impl Throwaway {
         for directory in [&root, &own, &socket] {
             fs::create_dir(directory).context(doing)?;
         }
+        // Whatever the umask is: programs of another user come to the socket.
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o755)).context(doing)?;
         let writable = [own.clone(), socket.clone()];
-        let walls = Walls::raise(&root, &writable, &shown(tools, preload), limits, environment).await.context(doing)?;
+        let shown = (&*server_parts(&tools.directory), &*libraries(preload));
+        let walls = Walls::raise(&root, &writable, shown, limits, environment).await.context(doing)?;
         if let Some((user, group)) = walls.account {
             for directory in &writable {
                 lchown(directory, Some(user), Some(group)).context(doing)?;
@@ -261,22 +264,34 @@ impl Throwaway {
     }
 }
 
-/// What the server reads beside the system's programs: itself, where it lies elsewhere, and libraries that are named by their path.
-fn shown(tools: &Tools, preload: &[String]) -> Vec<PathBuf> {
+/// Directories that a server reads, as they are called and as they really are: its programs, what it has beside them, and libraries that
+/// Python's packages of it have further up. Not all that lies there: its data may.
+fn server_parts(programs: &Path) -> Vec<PathBuf> {
+    const BESIDE: [&str; 5] = ["share", "libexec", "lib", "lib32", "lib64"];
+    const UP: usize = 3;
+    let mut parts = Vec::new();
+    for programs in [Some(programs.to_owned()), programs.canonicalize().ok()].into_iter().flatten() {
+        for around in programs.ancestors().skip(1).take(UP).filter(|around| around.parent().is_some()) {
+            let entries = fs::read_dir(around).into_iter().flatten().flatten().map(|entry| entry.path());
+            parts.extend(
+                entries.filter(|path| path.extension().is_some_and(|ending| ending == "libs") && path.is_dir()),
+            );
+        }
+        let beside = programs.parent().filter(|around| around.parent().is_some()).into_iter();
+        parts.extend(beside.flat_map(|around| BESIDE.map(|name| around.join(name))).filter(|path| path.is_dir()));
+        parts.push(programs);
+    }
+    parts
+}
+
+/// Libraries that a bundle names by their path. Of what has another name nothing is shown.
+fn libraries(preload: &[String]) -> Vec<PathBuf> {
     let library = |name: &String| {
         let path = PathBuf::from(name);
         [path.with_added_extension("so"), path].into_iter().find(|path| path.is_file())
     };
-    let libraries = preload.iter().filter(|name| name.starts_with('/')).filter_map(library);
-    // A bundle names them: of what has another name nothing is shown.
-    let libraries = libraries.filter(|path| path.extension().is_some_and(|extension| extension == "so"));
-    // It finds its files and its own libraries from where it really is.
-    let directories = [Some(tools.directory.clone()), tools.directory.canonicalize().ok()].into_iter().flatten();
-    let server = |directory: PathBuf| {
-        let add_on = Path::new("/opt");
-        if directory.starts_with(add_on) { Some(add_on.to_owned()) } else { directory.parent().map(Path::to_owned) }
-    };
-    directories.filter_map(server).chain(libraries).collect()
+    let named = preload.iter().filter(|name| name.starts_with('/')).filter_map(library);
+    named.filter(|path| path.extension().is_some_and(|extension| extension == "so")).collect()
 }
 
 /// Removes directories of runs that were killed, which nobody holds the lock of.

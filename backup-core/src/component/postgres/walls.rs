@@ -3,7 +3,7 @@
 //! They see the system's programs and their own directories, and no network, no processes and no shared memory of others, in namespaces
 //! that end with a pipe whose other end is ours. Where the kernel gives none there are fewer walls, and a finding says so.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -85,15 +85,15 @@ pub(super) struct Walls {
 }
 
 impl Walls {
-    /// Raises them around what is writable, the directories `own`, and what can be read beside the system's programs, `shown`. `root`
-    /// is an empty directory.
+    /// Raises them around what is writable, the directories `own`, and what can be read beside the system's programs, `shown`: the
+    /// server, and the libraries that a bundle names. `root` is an empty directory.
     ///
     /// # Errors
     /// Where there is no user to be.
     pub(super) async fn raise(
         root: &Path,
         own: &[PathBuf],
-        shown: &[PathBuf],
+        (server, libraries): (&[PathBuf], &[PathBuf]),
         limits: &DrillLimits,
         environment: &Environment,
     ) -> Result<Self> {
@@ -102,19 +102,21 @@ impl Walls {
         variables.extend(locales.clone().map(|locales| ("LOCPATH", locales)));
         let memory = limits.memory.unwrap_or_else(half_of_memory);
         let places = std::env::split_paths(&locales.unwrap_or_default()).collect::<Vec<_>>();
-        let shown = places.iter().chain(shown).filter(|path| path.is_absolute() && path.exists());
-        let shown: Vec<&PathBuf> = shown.filter(|path| !path.starts_with("/usr")).collect();
-        match Self::closed(root, own, &shown, memory, &variables).await {
-            Ok(walls) => Ok(walls),
-            Err(why) => Self::open(&why, memory, variables),
+        let machines: BTreeSet<&PathBuf> = places.iter().chain(server).filter(|path| is_apart(path)).collect();
+        let all = machines.iter().copied().chain(libraries.iter().filter(|path| is_apart(path))).collect();
+        let mut raised = Self::closed(root, own, &all, memory, &variables).await;
+        // What a bundle names must open no wall.
+        if raised.is_err() && all.len() > machines.len() {
+            raised = Self::closed(root, own, &machines, memory, &variables).await;
         }
+        raised.or_else(|why| Self::open(&why, memory, variables))
     }
 
     /// All of them.
     async fn closed(
         root: &Path,
         own: &[PathBuf],
-        shown: &[&PathBuf],
+        shown: &BTreeSet<&PathBuf>,
         memory: u64,
         variables: &[(&'static str, OsString)],
     ) -> Result<Self> {
@@ -130,15 +132,15 @@ impl Walls {
         unshare.words.extend(words(&NAMESPACES).into_iter().chain(words(&["--fork", "--kill-child"])));
         let mut command = unshare.command("sh");
         command.args(["-c", SETUP, "walls"]).arg(root).args([user.to_string(), group.to_string()]);
-        let own = own.iter().map(|path| ("rw", path.as_path()));
-        for (how, path) in own.chain(shown.iter().map(|path| ("ro", path.as_path()))) {
+        let shown = shown.iter().map(|path| ("ro", path.as_path()));
+        for (how, path) in shown.chain(own.iter().map(|path| ("rw", path.as_path()))) {
             command.arg(how).arg(path);
         }
         let (holder, pid) = hold(command).await?;
         enter.extend(words(&["--target", &pid]).into_iter().chain(words(&NAMESPACES)));
         let mut inside = enter.clone();
         inside.extend(words(&["sh", "-c", OUT_FIRST, "walls"]));
-        inside.extend(limited(memory, true));
+        inside.extend(limited(memory, account.is_some() || counts_in_namespaces()));
         match account {
             Some(_) => inside.push("setpriv".into()),
             // Whoever is root in these namespaces would be it for PostgreSQL too; in one more it is itself again.
@@ -233,6 +235,21 @@ async fn hold(mut command: Command) -> Result<(Child, String)> {
     let mut said = String::new();
     errors.read_to_string(&mut said).await.context(doing)?;
     Err(Error::new(Kind::Failed, said.lines().next().unwrap_or("it wrote no message")))
+}
+
+/// Whether a path is shown for itself: it is there, and not among the system's programs, which all are.
+fn is_apart(path: &Path) -> bool {
+    let real = path.canonicalize();
+    path.is_absolute()
+        && path != Path::new("/")
+        && real.is_ok_and(|real| !real.starts_with("/usr") && real != Path::new("/"))
+}
+
+/// Whether the kernel counts processes of a user namespace apart from the user's others: from 5.14 on.
+fn counts_in_namespaces() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.trim().parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(5), Some(14))
 }
 
 fn words(words: &[&str]) -> Vec<OsString> {

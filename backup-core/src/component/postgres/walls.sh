@@ -1,24 +1,40 @@
 # Makes a root directory of its own for a throw-away PostgreSQL, in new namespaces, and holds them until the input ends.
-# Arguments: the new root, user and group, then pairs: rw or ro, and an absolute path.
+# Arguments: the new root, user and group, then pairs: ro or rw, and an absolute path; what is rw comes last, for it may lie in what is ro.
 set -eu
 umask 022
 root=$1 user=$2 group=$3
 shift 3
 
-# Shows a file or a directory, read-only.
+# Shows a file or a directory, read-only, with all that is mounted in it.
 show() {
     if [ -d "$1" ]; then
         mkdir -p ".$1"
-    else
+    elif [ ! -e ".$1" ]; then
         mkdir -p ".${1%/*}"
         : >".$1"
     fi
     mount --rbind "$1" ".$1"
-    mount -o remount,bind,ro ".$1"
+    close_below "$root$1"
+}
+
+# Makes each mount at and below a place read-only, with the options that it has, which not everybody may take away.
+close_below() {
+    while read -r _ _ _ _ at options _; do
+        at=$(printf '%b.' "$at")
+        at=${at%.}
+        case $at in
+        "$1" | "$1"/*)
+            case $options in
+            rw | rw,*) mount -o "remount,bind,ro${options#rw}" "$at" ;;
+            esac
+            ;;
+        esac
+    done </proc/self/mountinfo
 }
 
 mount -t tmpfs -o mode=755,size=64m,nosuid,nodev drill "$root"
 cd "$root"
+root=$(pwd -P)
 mkdir proc dev etc old
 mkdir -m 1777 tmp
 for place in bin sbin lib lib32 lib64 libx32; do
@@ -41,6 +57,8 @@ for node in null zero full random urandom; do
     : >"dev/$node"
     mount --bind "/dev/$node" "dev/$node"
 done
+# Who builds PostgreSQL has its data here.
+[ ! -d usr/local/pgsql/data ] || mount -t tmpfs -o mode=0,size=4k drill usr/local/pgsql/data
 ln -s /proc/self/fd dev/fd
 ln -s fd/0 dev/stdin
 mkdir -m 1777 dev/shm

@@ -40,7 +40,7 @@ pub(super) async fn run(
         down: silent.iter().map(|finding| finding.subject.clone()).collect(),
     };
     let shown = file.display();
-    written::write(&file, &form.draw(&subject)?, written::PRIVATE)?;
+    written::write(&file, &form.draw(&subject)?, None)?;
     let text = format!("Generating dependency tree... done\nDependency graph for dry run written to {shown}.\n");
     let mut value = as_json(&subject);
     value["file"] = shown.to_string().into();

@@ -22,13 +22,19 @@ pub(super) fn parse(text: &str) -> Result<Pairs> {
 const FILES: [&str; 9] =
     ["passfile", "service", "servicefile", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir", "sslkeylogfile"];
 
-/// A parameter of a connection string that names a file, if there is one.
+/// A parameter of a connection string that names a file or a directory, if there is one.
 ///
 /// # Errors
 /// As [`parse`].
 pub(crate) fn names_file(text: &str) -> Result<Option<&'static str>> {
     let pairs = parse(text)?;
-    Ok(FILES.into_iter().find(|key| pairs.contains_key(*key)))
+    let socket = pairs.get("host").filter(|hosts| hosts.split(',').any(is_socket));
+    Ok(FILES.into_iter().find(|key| pairs.contains_key(*key)).or(socket.map(|_| "host")))
+}
+
+/// Whether a host is a directory with a socket in it, or a socket without a file.
+fn is_socket(host: &str) -> bool {
+    host.starts_with(['/', '@'])
 }
 
 /// The text never goes into the error: it may hold a password.

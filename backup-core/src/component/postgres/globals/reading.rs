@@ -6,6 +6,8 @@ use crate::{Error, ErrorContext, Kind, Result};
 
 /// What roles may be given when they are made.
 const ATTRIBUTES: [&str; 7] = ["SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS"];
+/// Roles, the last ones that were made, among which the one of a comment is looked for.
+const COMMENTED: usize = 8;
 /// What begins the comment that names a tablespace.
 const TABLESPACE: &str = "--   CREATE TABLESPACE ";
 
@@ -17,7 +19,9 @@ pub(crate) fn read(script: &[u8]) -> Result<Globals> {
     let doing = || "read databases/globals.sql".to_owned();
     let text = std::str::from_utf8(script).context(doing)?;
     let mut globals = Globals::default();
-    for line in text.lines().filter_map(|line| line.strip_prefix(TABLESPACE)) {
+    // They stand before all statements: a text in one may look the same.
+    let head = text.lines().take_while(|line| line.is_empty() || line.starts_with("--"));
+    for line in head.filter_map(|line| line.strip_prefix(TABLESPACE)) {
         if let Ok([Token::Name(name), Token::Word(owner), ..]) = tokens(line).as_deref()
             && owner == "OWNER"
         {
@@ -69,7 +73,9 @@ impl Globals {
 
     fn comment(&mut self, rest: &[Token]) -> Option<()> {
         let [Token::Name(name), is, Token::Text(text)] = rest else { return None };
-        let role = self.roles.iter_mut().find(|role| role.name == *name).filter(|_| is.is("IS"))?;
+        // It follows the role that it is about.
+        let role =
+            self.roles.iter_mut().rev().take(COMMENTED).find(|role| role.name == *name).filter(|_| is.is("IS"))?;
         role.comment = Some(text.clone());
         Some(())
     }

@@ -59,9 +59,9 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>> {
             all.push(Token::Body(body.into()));
             rest = after;
         } else if is_word(first) || (first == '-' && rest[1..].starts_with(|c: char| c.is_ascii_digit())) {
-            let end = rest[1..].find(|c| !is_word(c)).map_or(rest.len(), |end| end + 1);
-            // A letter may be longer than a byte, and what is searched begins behind the first one.
-            let end = if first.is_ascii() { end } else { rest.find(|c| !is_word(c)).unwrap_or(rest.len()) };
+            // A letter may be longer than a byte, and the first one may be a minus.
+            let behind = first.len_utf8();
+            let end = rest[behind..].find(|c| !is_word(c)).map_or(rest.len(), |end| end + behind);
             let (word, after) = rest.split_at(end);
             all.push(Token::Word(word.into()));
             rest = after;

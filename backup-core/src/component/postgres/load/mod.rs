@@ -13,6 +13,9 @@ mod copied;
 mod early;
 mod failures;
 mod forgiving;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+mod later_powers;
 mod notes;
 mod objects;
 mod opened;
@@ -36,6 +39,7 @@ use std::sync::Arc;
 pub(super) use archive::{list_file, use_list};
 pub(crate) use confirm::EXTENSION_VERSION;
 pub(super) use early::{is_mixed, parts};
+pub(crate) use later_powers::later_powers;
 pub use readiness::{older_than_pg_dump, server_findings};
 pub(crate) use refused::left_out;
 pub use script::Script;

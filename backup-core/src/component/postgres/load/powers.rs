@@ -1,6 +1,6 @@
 //! Roles of a bundle that may do more than databases' owners may: whoever can log in as one can do the same on the whole server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Target;
 use crate::Result;
@@ -22,35 +22,38 @@ impl Target {
 
 /// The same, where `there` are those that the server has already and that may do more.
 fn powers(globals: &Globals, made: &[String], there: &[String]) -> BTreeMap<String, Vec<String>> {
+    let made: HashSet<&str> = made.iter().map(String::as_str).collect();
     let mut powers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for role in globals.roles.iter().filter(|role| made.contains(&role.name)) {
+    for role in globals.roles.iter().filter(|role| made.contains(&*role.name)) {
         let own: Vec<String> = role.powers().map(Into::into).collect();
         if !own.is_empty() {
             powers.insert(role.name.clone(), own);
         }
     }
-    for grant in globals.grants.iter().filter(|grant| grant.on_parameter && made.contains(&grant.role)) {
+    for grant in globals.grants.iter().filter(|grant| grant.on_parameter && made.contains(&*grant.role)) {
         let what = format!("{} ON PARAMETER {}", grant.privilege, grant.name.join("."));
         powers.entry(grant.role.clone()).or_default().push(what);
     }
     // A member may become what it is a member of, and what that is a member of.
-    loop {
-        let is_powerful = |group: &String| {
-            let stays = there.contains(group) && !made.contains(group);
-            stays || group.starts_with(PREDEFINED) || powers.contains_key(group)
-        };
-        let memberships =
-            globals.memberships.iter().filter(|one| made.contains(&one.member) && is_powerful(&one.group));
-        let new = memberships.map(|one| (one.member.clone(), format!("member of {}", one.group)));
-        let new: Vec<(String, String)> =
-            new.filter(|(member, what)| powers.get(member).is_none_or(|known| !known.contains(what))).collect();
-        if new.is_empty() {
-            return powers;
-        }
-        for (member, what) in new {
-            powers.entry(member).or_default().push(what);
+    let mut members: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    for membership in globals.memberships.iter().filter(|one| made.contains(&*one.member)) {
+        members.entry(&membership.group).or_default().insert(&membership.member);
+    }
+    let stay = there.iter().map(String::as_str).filter(|name| !made.contains(name));
+    let predefined = members.keys().copied().filter(|group| group.starts_with(PREDEFINED));
+    let mut seen: BTreeSet<&str> = stay.chain(predefined).collect();
+    seen.extend(globals.roles.iter().map(|role| &*role.name).filter(|name| powers.contains_key(*name)));
+    seen.extend(globals.grants.iter().map(|grant| &*grant.role).filter(|name| powers.contains_key(*name)));
+    let mut todo: Vec<&str> = seen.iter().rev().copied().collect();
+    while let Some(group) = todo.pop() {
+        for member in members.get(group).into_iter().flatten() {
+            powers.entry((*member).to_owned()).or_default().push(format!("member of {group}"));
+            if seen.insert(*member) {
+                todo.push(*member);
+            }
         }
     }
+    powers
 }
 
 #[cfg(test)]
@@ -83,7 +86,7 @@ mod tests {
         let expected = [
             "a: member of b",
             "b: member of root",
-            "c: member of pg_monitor, member of admins",
+            "c: member of admins, member of pg_monitor",
             "root: SUPERUSER, member of a",
         ];
         assert_eq!(found, expected);

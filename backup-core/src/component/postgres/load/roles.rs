@@ -1,5 +1,7 @@
 //! Roles: made where they are missing, without settings that the server does not take, and dropped again.
 
+use std::collections::HashSet;
+
 use tokio_postgres::error::SqlState;
 
 use super::Target;
@@ -62,8 +64,9 @@ impl Target {
         let failed = |error| query_failed("create the roles", &error);
         let not_taken: Vec<Setting> = self.not_taken(globals).await?.into_iter().map(|(setting, _)| setting).collect();
         let names: Vec<String> = globals.roles.iter().map(|role| role.name.clone()).collect();
-        let existing = self.existing_roles(&names).await?;
-        let is_made = |name: &String| names.contains(name) && !existing.contains(name);
+        let existing: HashSet<String> = self.existing_roles(&names).await?.into_iter().collect();
+        let made: HashSet<&String> = names.iter().filter(|name| !existing.contains(*name)).collect();
+        let is_made = |name: &String| made.contains(name);
         let connection = self.administer().await?;
         let mut statements: Vec<String> = Vec::new();
         for role in globals.roles.iter().filter(|role| is_made(&role.name)) {

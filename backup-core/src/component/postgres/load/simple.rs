@@ -4,8 +4,9 @@
 use crate::component::postgres::sql;
 use crate::{Error, Kind, Result};
 
-/// Lines of psql's own that `pg_dump` writes between statements. They are never run.
-const LINES: [&[u8]; 3] = [b"\\restrict ", b"\\unrestrict ", b"\\connect "];
+/// Lines of psql's own that `pg_dump` writes between statements; the last one before it connects to a database with an odd name. They are
+/// never run.
+const LINES: [&[u8]; 4] = [b"\\restrict ", b"\\unrestrict ", b"\\connect ", b"\\encoding SQL_ASCII\n"];
 /// What a script says of names without a schema.
 const SEARCH_PATH: &[u8] = b"SELECT pg_catalog.set_config('search_path', '', false);";
 /// Encodings that a server may have. In all of them a byte of ASCII stands for itself alone; in those that only clients have, a
@@ -157,8 +158,12 @@ fn end_of(text: &[u8]) -> Option<usize> {
             [b'e' | b'E', b'\'', ..] | [b'\'', ..] => sql::after_literal(rest)?,
             [b'"', ..] => sql::after_identifier(rest),
             [b'-', b'-', ..] => return None,
-            // Whole, so that no word that ends with an E makes another text of the one behind it.
-            [byte, ..] if is_word(*byte) => rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len()),
+            // Whole, so that no word that ends with an E makes another text of the one behind it. No backup writes one right before a quote,
+            // and what `1E'` begins depends on psql's version.
+            [byte, ..] if is_word(*byte) => match rest.iter().position(|byte| !is_word(*byte)) {
+                Some(end) if rest[end] == b'\'' => return None,
+                end => end.unwrap_or(rest.len()),
+            },
             [b' ' | b'\n' | b'\t' | b'(' | b')' | b'[' | b']' | b',' | b'.' | b'=' | b'*' | b'+' | b'-', ..] => 1,
             _ => return None,
         };
@@ -184,6 +189,7 @@ COMMENT ON DATABASE "a;\!" IS 'it''s;
 \! x';
 SELECT pg_catalog.f(E'\';''', -1, '$a$');
 \unrestrict k
+\encoding SQL_ASCII
 \connect -x "y"
 SELECT pg_catalog.set_config('search_path', '', false); SELECT pg_catalog.f('x\');"#;
         let found = statements(script).expect("simple ones");
@@ -211,6 +217,8 @@ SELECT pg_catalog.set_config('search_path', '', false); SELECT pg_catalog.f('x\'
             "SET a = 1 /* */;",
             "SET a = :LAST_ERROR_MESSAGE;",
             "SET a = 'x",
+            "ALTER DATABASE x SET a TO 1E'\\', '\n\\! touch m\n';",
+            "SET a = B'1';",
             "SET a = \"x",
             "SET a = 1",
             "SET a = 'a\0b';",

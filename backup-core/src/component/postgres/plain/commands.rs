@@ -30,7 +30,13 @@ mod tests {
     #[test]
     fn one_statement_is_taken_and_no_command() {
         let refused = |script: &&str| refuse(script.as_bytes()).is_err();
-        let commands = ["\\! x\n", "SELECT 1 \\g |x\n", "SELECT '\\'; \\! x\n", "SELECT 1; \\! x\n"];
+        let commands = [
+            "\\! x\n",
+            "SELECT 1 \\g |x\n",
+            "SELECT '\\'; \\! x\n",
+            "SELECT 1E'\\', '\n\\! x\n';\n",
+            "SELECT 1; \\! x\n",
+        ];
         let others = ["COPY t FROM stdin;\n", "SELECT 'x", "SELECT 1; SELECT 2;", ""];
         assert!(commands.iter().chain(&others).all(|script| refused(script)));
         let taken = ["SELECT '\\! x';\n", "CHECK (a ~ E'\\\\');\n", "DO $$\n\\! x\n$$;\n", "-- \\! x\nSELECT 1;\n"];

@@ -35,13 +35,17 @@ impl Lexer {
 
     /// Takes a line with its newline; returns the statements that end in it, without comments, each with its semicolon.
     /// What begins with a backslash outside quotes, wherever it stands, is a command of psql's own: it comes as a statement
-    /// that ends with the line.
+    /// that ends with the line. So does what begins another text for one psql than for another.
     pub(super) fn take(&mut self, line: &[u8]) -> Vec<Vec<u8>> {
         let mut ended = Vec::new();
         let mut at = 0;
         while at < line.len() {
             if matches!(self.inside, Inside::Nothing) && line[at] == b'\\' {
                 ended.push(line[at..].to_vec());
+                break;
+            }
+            if matches!(self.inside, Inside::Nothing) && is_ambiguous(&line[at..]) {
+                ended.push([b"\\", &line[at..]].concat());
                 break;
             }
             let taken = self.step(&line[at..]);
@@ -136,6 +140,14 @@ impl Lexer {
         let room = KEPT.saturating_sub(self.statement.len());
         self.statement.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
+}
+
+/// Whether a number with an E stands right before a quote: up to version 14 psql takes the E for the beginning of a text with backslashes, and
+/// later ones don't.
+fn is_ambiguous(rest: &[u8]) -> bool {
+    let end = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
+    let (word, after) = rest.split_at(end);
+    word.len() > 1 && word[0].is_ascii_digit() && matches!(word.last(), Some(b'e' | b'E')) && after.starts_with(b"'")
 }
 
 /// What a step took.
