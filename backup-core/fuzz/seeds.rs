@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-libfuzzer_sys::fuzz_target!(init: write().expect("a directory to write to"), |_: &[u8]| ());
+libfuzzer_sys::fuzz_target!(init: write().expect("a directory to write to"), |_bytes: &[u8]| ());
 
 fn write() -> std::io::Result<()> {
     for (number, (target, seed)) in backup_core::fuzzing::seeds().into_iter().enumerate() {

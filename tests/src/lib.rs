@@ -79,13 +79,11 @@ impl Workplace {
     /// The command that restores into `server`, with further arguments; its journals are kept here.
     pub fn restore(&self, server: &Postgres, arguments: &[&str]) -> Command {
         let mut command = self.cli(&["restore"]);
-        command.args(arguments).envs(server.variables());
-        let goes_back = ["--resume", "--rollback"].iter().any(|flag| arguments.contains(flag));
-        let known = ["cleanup", "--sql"].iter().any(|word| arguments.contains(word));
-        if !goes_back && !known {
-            // How old the programs of this machine are is no matter of the tests.
+        // How old the programs of this machine are is no matter of the tests.
+        if !["--resume", "--rollback", "cleanup"].iter().any(|word| arguments.contains(word)) {
             command.arg("--allow-old-clients");
         }
+        command.args(arguments).envs(server.variables());
         command
     }
 

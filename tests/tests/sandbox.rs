@@ -223,8 +223,8 @@ fn what_a_bundle_names_opens_no_wall() {
     let directory = Postgres::start().sql("postgres", "SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'");
     let library = Path::new(&directory).join("auto_explain.so");
     let directory = reachable();
-    let copy = directory.path().join("auto_explain.so");
-    fs::copy(&library, &copy).expect("a copy");
+    let copy = directory.path().join("auth_delay.so");
+    fs::copy(library.with_file_name("auth_delay.so"), &copy).expect("a copy");
     // One below /usr that is named by a link to it, and one that is named twice.
     let linked = Path::new("/lib").join(library.strip_prefix("/usr/lib").expect("where Debian has it"));
     let named = [&linked, &copy, &copy].map(|path| format!("\"{}\"", path.display())).join(", ");

@@ -72,8 +72,9 @@ impl Drill {
         let is_version = |finding: &Finding| finding.code == postgres::EXTENSION_VERSION;
         let (versions, problems): (Vec<Finding>, Vec<Finding>) =
             look(work, settings).await?.into_iter().partition(is_version);
-        // What other databases hold is no part of the bundle.
-        let is_elsewhere = |finding: &&Finding| finding.code == postgres::REFRESH_LATER;
+        // What other databases hold is no part of the bundle, and behind walls none is reached.
+        let databases = &work.source()?.manifest().databases;
+        let is_elsewhere = |finding: &&Finding| postgres::is_of_elsewhere(finding, databases);
         let (elsewhere, found): (Vec<&Finding>, Vec<&Finding>) = found.iter().partition(is_elsewhere);
         self.unproved.extend(elsewhere.into_iter().map(|finding| finding.clone().at_most(Severity::Info)));
         // It was said when the throw-away server was looked at.

@@ -252,7 +252,9 @@ fn by_series(listed: &[Listed], expected: &BTreeSet<Series>, known: &Known<'_>, 
         let good = Good { file: bundle.file.clone(), created: bundle.created, length: bundle.length, origin };
         // Of other machines' bundles no journal is here.
         let not_ours = !series.is_orchestrators() && !expected.contains(&series);
-        let may_be = (not_ours || known.servers.others_make(&series)) && !known.knowledge.signing().required;
+        // Nor is one where ours can't be read, which is said.
+        let unseen = known.knowledge.unseen().is_some();
+        let may_be = (not_ours || unseen || known.servers.others_make(&series)) && !known.knowledge.signing().required;
         match bundle.counts || may_be {
             true => there.bundles.push(good),
             false => there.unknown.push(good),

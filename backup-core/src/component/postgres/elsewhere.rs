@@ -4,11 +4,13 @@
 use super::connection::Connection;
 use super::{query_failed, sql};
 use crate::Result;
-use crate::bundle::manifest::Elsewhere;
+use crate::bundle::manifest::{Database, Elsewhere};
 use crate::finding::Finding;
 
 /// The code of the finding that one must be filled once more.
-pub(crate) const REFRESH_LATER: &str = "refresh-later";
+const REFRESH_LATER: &str = "refresh-later";
+/// The code of the finding that something is to be made, or filled, once what it lacks is there.
+pub(super) const LEFT_FOR_LATER: &str = "left-for-later";
 
 /// Those that are filled, and what each reads beside its database; one that reads another comes after it.
 ///
@@ -65,6 +67,13 @@ pub(super) fn after_restore(database: &str, one: &Elsewhere) -> Finding {
     let message = format!("it reads {}, and was filled before the swap: its rows may be wrong", one.reads);
     let finding = Finding::warning(REFRESH_LATER, subject(database, one), message);
     finding.hint(format!("once all databases are restored, run in database {database}: {}", refresh(one)))
+}
+
+/// Whether a finding of a restore is about a view that reads elsewhere: that it must be filled once more, or could not be filled.
+pub(crate) fn is_of_elsewhere(finding: &Finding, databases: &[Database]) -> bool {
+    let fills = |one: &Elsewhere| finding.hint.as_ref().is_some_and(|hint| hint.ends_with(&refresh(one)));
+    let views = || databases.iter().flat_map(|database| &database.elsewhere);
+    finding.code == REFRESH_LATER || (finding.code == LEFT_FOR_LATER && views().any(fills))
 }
 
 fn subject(database: &str, one: &Elsewhere) -> String {

@@ -43,7 +43,7 @@ pub(crate) use content::{Content, content};
 pub(crate) use directories::directories;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
 pub(crate) use discover::{extensions, half_built, is_untouched};
-pub(crate) use elsewhere::{REFRESH_LATER, before_restore, elsewhere};
+pub(crate) use elsewhere::{before_restore, elsewhere, is_of_elsewhere};
 pub use floor::CLIENTS_UNSAFE;
 pub(crate) use floor::unsafe_tools;
 pub(crate) use globals::{Globals, read as read_globals};

@@ -138,6 +138,8 @@ impl Walls {
         }
         let (holder, pid) = hold(command).await?;
         enter.extend(words(&["--target", &pid]).into_iter().chain(words(&NAMESPACES)));
+        // Where we are in a chroot ourselves, the namespace has another root beside.
+        enter.extend(words(&["--root", "--wd"]));
         let mut inside = enter.clone();
         inside.extend(words(&["sh", "-c", OUT_FIRST, "walls"]));
         inside.extend(limited(memory, account.is_some() || counts_in_namespaces()));
@@ -154,7 +156,10 @@ impl Walls {
         let entered = Within { words: enter, variables: variables.to_vec() };
         let within = Within { words: inside, variables: variables.to_vec() };
         let walls = Self { holder: Some(holder), entered, within, account, open: None };
-        super::command::run(walls.within.command("true"), "begin a program behind walls", None).await?;
+        // The user that nobody is has its name there and nowhere else.
+        let mut look = walls.within.command("grep");
+        look.args(["-q", "^drill:", "/etc/passwd"]);
+        super::command::run(look, "begin a program behind walls", None).await?;
         Ok(walls)
     }
 

@@ -8,6 +8,8 @@ use crate::{Error, ErrorContext, Kind, Result};
 const ATTRIBUTES: [&str; 7] = ["SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS"];
 /// Roles, the last ones that were made, among which the one of a comment is looked for.
 const COMMENTED: usize = 8;
+/// How statements about roles begin.
+const ROLES: [&str; 5] = ["DO ", "CREATE ROLE ", "ALTER ROLE ", "COMMENT ON ", "GRANT "];
 /// What begins the comment that names a tablespace.
 const TABLESPACE: &str = "--   CREATE TABLESPACE ";
 
@@ -19,8 +21,8 @@ pub(crate) fn read(script: &[u8]) -> Result<Globals> {
     let doing = || "read databases/globals.sql".to_owned();
     let text = std::str::from_utf8(script).context(doing)?;
     let mut globals = Globals::default();
-    // They stand before all statements: a text in one may look the same.
-    let head = text.lines().take_while(|line| line.is_empty() || line.starts_with("--"));
+    // They stand before all roles: a text of one may look the same.
+    let head = text.lines().take_while(|line| !ROLES.iter().any(|begin| line.starts_with(begin)));
     for line in head.filter_map(|line| line.strip_prefix(TABLESPACE)) {
         if let Ok([Token::Name(name), Token::Word(owner), ..]) = tokens(line).as_deref()
             && owner == "OWNER"

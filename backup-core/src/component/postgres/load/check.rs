@@ -11,7 +11,7 @@ use super::refused::is_accepted;
 use super::{Load, Target};
 use crate::bundle::manifest::Database;
 use crate::component::postgres::connection::Connection;
-use crate::component::postgres::elsewhere::{after_restore, elsewhere};
+use crate::component::postgres::elsewhere::{LEFT_FOR_LATER, after_restore, elsewhere};
 use crate::component::postgres::psql::Psql;
 use crate::component::postgres::tables::{self, TableFacts, USER_SCHEMA};
 use crate::component::postgres::{discover, large_objects, query_failed, sql};
@@ -164,7 +164,7 @@ impl Comparison<'_> {
         let table = sql::text(name.to_vec());
         let why = error.chain().pop().unwrap_or_default();
         let message = format!("they could not be gathered: {why}");
-        let finding = Finding::warning("left-for-later", format!("{}: statistics of {table}", self.name), message);
+        let finding = Finding::warning(LEFT_FOR_LATER, format!("{}: statistics of {table}", self.name), message);
         Ok(Some(finding.hint(format!("once that is mended, run in database {}: ANALYZE {table};", self.name))))
     }
 }

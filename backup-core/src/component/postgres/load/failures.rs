@@ -10,6 +10,7 @@ use super::checked::Checked;
 use super::schema::Before;
 use super::simple;
 use super::statements::{self, not_valid};
+use crate::component::postgres::elsewhere::LEFT_FOR_LATER;
 use crate::component::postgres::{command, sql, words};
 use crate::finding::Finding;
 use crate::{Error, ErrorContext, Kind, Result, shell};
@@ -232,7 +233,7 @@ impl Load {
             return self.made_in_parts(entry, subject).await.map(Some);
         }
         if entry.is_for_later() || entry.is(&NOT_VALID) {
-            let finding = Finding::warning("left-for-later", subject, not_made(why));
+            let finding = Finding::warning(LEFT_FOR_LATER, subject, not_made(why));
             return Ok(Some(later(finding, entry.sql())));
         }
         if !entry.is(&NEEDED) && self.accepted.iter().any(|name| entry.is_called(name)) {
@@ -253,7 +254,7 @@ impl Load {
         };
         let later = refused.iter().map(|refused| statements[refused.place].later());
         let later: Vec<String> = later.map(|sql| String::from_utf8_lossy(&sql).into_owned()).collect();
-        Ok(vec![Finding::warning("left-for-later", subject, message).hint(run_later(&self.name, &later.join(" ")))])
+        Ok(vec![Finding::warning(LEFT_FOR_LATER, subject, message).hint(run_later(&self.name, &later.join(" ")))])
     }
 
     /// What a script of the database's own begins with.

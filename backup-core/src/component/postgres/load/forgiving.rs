@@ -5,6 +5,7 @@ use std::iter::Peekable;
 
 use super::failures::{broken_by_rows, not_made, run_later};
 use super::statements::not_valid;
+use crate::component::postgres::elsewhere::LEFT_FOR_LATER;
 use crate::component::postgres::plain::{Later, described};
 use crate::component::postgres::words;
 use crate::finding::Finding;
@@ -67,7 +68,7 @@ impl Forgiving<'_> {
         let shown = |text: &Vec<u8>| String::from_utf8_lossy(text).into_owned();
         let (finding, sql) = match not_valid(&later.text).filter(|_| how == NOT_VALID) {
             Some((_, validate)) => (Finding::warning("constraint-not-valid", subject, broken_by_rows(&why)), validate),
-            None => (Finding::warning("left-for-later", subject, not_made(&why)), shown(&later.text)),
+            None => (Finding::warning(LEFT_FOR_LATER, subject, not_made(&why)), shown(&later.text)),
         };
         let sql: Vec<String> = later.session.iter().map(shown).chain([sql]).collect();
         Some(finding.hint(run_later(name, &sql.join(" "))))

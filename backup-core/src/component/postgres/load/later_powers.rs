@@ -1,11 +1,11 @@
 //! What of a schema runs with more rights than whoever makes it run: by itself, as code of the server's process, or as its owner.
 
-use super::statements::pieces;
+use crate::component::postgres::plain::statements;
 
 /// By the schema's scripts, which a backup writes for people: event triggers, functions in C, and those that run as their owner. An
 /// extension's are its own.
 pub(crate) fn later_powers(pre_data: &[u8], post_data: &[u8]) -> Vec<String> {
-    pieces(pre_data).into_iter().chain(pieces(post_data)).filter_map(power).collect()
+    [pre_data, post_data].into_iter().flat_map(statements).filter_map(|statement| power(&statement)).collect()
 }
 
 fn power(statement: &[u8]) -> Option<String> {

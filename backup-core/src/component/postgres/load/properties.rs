@@ -4,6 +4,7 @@ use super::checked::Checked;
 use super::statements::{self, Alone, Creation};
 use super::{Load, Target};
 use crate::Result;
+use crate::component::postgres::elsewhere::LEFT_FOR_LATER;
 use crate::component::postgres::sql;
 use crate::finding::Finding;
 
@@ -56,7 +57,7 @@ impl Target {
         let finding = |refused: Refused| {
             let message = format!("a property of the database could not be set: {}", refused.why);
             let hint = format!("once that is mended, run: {}", String::from_utf8_lossy(&later[refused.place].later()));
-            Finding::warning("left-for-later", name, message).hint(hint)
+            Finding::warning(LEFT_FOR_LATER, name, message).hint(hint)
         };
         let refused = self.run_each(self.administrative(), b"", &statements::alone(script)?).await?;
         Ok(refused.into_iter().map(finding).collect())

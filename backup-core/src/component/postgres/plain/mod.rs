@@ -101,6 +101,12 @@ pub(crate) fn statement_at(script: &ScriptFile, line: u64) -> Result<Option<Stri
     Ok(last)
 }
 
+/// The statements of a script, each without comments and as far as it is kept.
+pub(crate) fn statements(script: &[u8]) -> Vec<Vec<u8>> {
+    let mut lexer = Lexer::default();
+    script.split_inclusive(|byte| *byte == b'\n').flat_map(|line| lexer.take(line)).collect()
+}
+
 /// A part of a script's text that is not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LeftOut {
