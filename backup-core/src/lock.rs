@@ -36,7 +36,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     if user.is_root() {
         let around = path.parent().filter(|around| *around != Path::new("")).unwrap_or(Path::new(".")).metadata()?;
         if found.uid() != around.uid() {
-            unless_forbidden(fchown(&file, Some(around.uid()), Some(around.gid())).map_err(io::Error::from))?;
+            unless_forbidden(fchown(&file, Some(around.uid()), Some(around.gid())))?;
         }
     }
     // Older versions let everybody open some.

@@ -79,7 +79,7 @@ fn pipe(path: &Path) {
 }
 
 fn closed(path: &Path) {
-    fs::OpenOptions::new().write(true).create_new(true).mode(0).open(path).expect("a file");
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o000).open(path).expect("a file");
 }
 
 fn of_epoch(path: &Path) {

@@ -92,7 +92,7 @@ impl Orchestrators {
     }
 
     fn restore(&self, who: Orchestrator, bundle: &str) -> Output {
-        self.run(who, &["restore", "--release", "2.6.3", "--yes", "--file", bundle])
+        self.run(who, &["restore", "--allow-old-clients", "--release", "2.6.3", "--yes", "--file", bundle])
     }
 
     /// Who owns the cluster by the word of a machine.
@@ -145,7 +145,7 @@ fn an_orchestrator_that_comes_back_refuses_to_write_wherever_it_meets_the_new_ow
             refuses(&all.run(who, arguments), &["does not own cluster example", "epoch 1", &since, place]);
             assert!(notes.exists(), "{place}: it is noted");
         }
-        let restore = ["restore", "--release", "2.6.3", "--yes", "--file", &bundle];
+        let restore = ["restore", "--allow-old-clients", "--release", "2.6.3", "--yes", "--file", &bundle];
         refuses(&all.run(who, &[&restore, &allowed[..]].concat()), &["epoch 1", &since]);
         refuses(&all.run(who, &["ownership", "release", "--yes"]), &["epoch 1", &since]);
         assert_eq!((all.bundles("shared"), all.bundles("elsewhere")), before, "{place}");

@@ -188,8 +188,13 @@ async fn restores_of_one_moment_set_aside_what_is_there_under_names_of_their_own
     let context = Context { clock, ..Context::new(environment) };
     for _ in 0..3 {
         let release = Some(Origin::Given("2.6.3".into()));
-        let request =
-            Request { file: stage.bundle.clone(), root: stage.place.path("root"), release, ..Request::default() };
+        let request = Request {
+            file: stage.bundle.clone(),
+            root: stage.place.path("root"),
+            release,
+            allow_old_clients: true,
+            ..Request::default()
+        };
         let prepared = restore::prepare(&request, &RestoreSettings::default(), &context).await.expect("no other one");
         prepared.apply(&context).await.expect("a restore");
     }

@@ -118,6 +118,7 @@ mod tests {
             ("[drill]\nlimit = '1s'", "drill"),
             ("[databases]\nconnection = 'host=x passfile=/root/.pgpass'", "databases.connection with passfile"),
             ("[databases]\nconnection = 'host=x sslkey=/root/key'", "databases.connection with sslkey"),
+            ("[databases]\nconnection = 'host=/tmp/evil'", "databases.connection with host"),
             ("[databases]\nconnection = 'service=x'", "databases.connection with service"),
         ] {
             let error = taken(sent, "").expect_err(sent);

@@ -60,7 +60,7 @@ pub(crate) enum Command {
         orchestrator-cli restore --file orchestrator_backup_20261120T191500Z.tgz --database orchestrator=look\n  \
         orchestrator-cli restore --resume\n  \
         orchestrator-cli restore --rollback")]
-    Restore(Restore),
+    Restore(Box<Restore>),
     /// Tell the agents on all machines that this is their orchestrator, and run them, level by level; or draw what that would be
     #[command(after_help = "Examples:\n  \
         orchestrator-cli deploy --dry -c cluster.conf\n  \

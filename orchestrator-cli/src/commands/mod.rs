@@ -54,7 +54,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         Command::Schedule(schedule) => schedule::run(schedule, output, context).await,
         Command::Status(status) => status::run(status, output, context).await,
         Command::Ssh(ssh) => context.until_cancelled(ssh::run(ssh, output, context)).await,
-        Command::Restore(restore) => restore::run(restore, output, context).await,
+        Command::Restore(restore) => restore::run(*restore, output, context).await,
         Command::List { addresses, reading } => {
             context.until_cancelled(list::run(&addresses, reading, output, context)).await
         }

@@ -46,7 +46,14 @@ async fn main() -> Result<()> {
             let release = Some(Origin::Given("2.6.3".into()));
             settings.cluster_conf = pair.get(1).map(Into::into);
             let cluster_conf = pair.first().map(Into::into);
-            let request = Request { file: file.into(), cluster_conf, release, jobs: Some(2), ..Request::default() };
+            let request = Request {
+                file: file.into(),
+                cluster_conf,
+                release,
+                jobs: Some(2),
+                allow_old_clients: true,
+                ..Request::default()
+            };
             restore::prepare(&request, &settings, &context).await?.apply(&context).await.map(drop)
         }
         ["resume", accepted @ ..] => {

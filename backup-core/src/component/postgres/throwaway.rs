@@ -83,7 +83,9 @@ impl Throwaway {
         // Whatever the umask is: programs of another user come to the socket.
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o755)).context(doing)?;
         let writable = [own.clone(), socket.clone()];
-        let shown = (&*server_parts(&tools.directory), &*libraries(preload));
+        // Behind walls a link to it may lead nowhere, and it finds its files from where it really is.
+        let programs = tools.directory.canonicalize().context(doing)?;
+        let shown = (&*server_parts(&programs), &*libraries(preload));
         let walls = Walls::raise(&root, &writable, shown, limits, environment).await.context(doing)?;
         if let Some((user, group)) = walls.account {
             for directory in &writable {
@@ -93,7 +95,7 @@ impl Throwaway {
         // Who is behind walls has no need to come in from outside.
         let mode = if walls.account.is_some() && !walls.are_closed() { 0o711 } else { 0o700 };
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).context(doing)?;
-        let tools = Tools { within: walls.within.clone(), ..tools.clone() };
+        let tools = Tools { within: walls.within.clone(), directory: programs, ..tools.clone() };
         let mut initdb = walls.within.command(tools.program("initdb"));
         initdb.arg("--pgdata").arg(own.join("data"));
         initdb.args(["--username", USER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
@@ -264,23 +266,18 @@ impl Throwaway {
     }
 }
 
-/// Directories that a server reads, as they are called and as they really are: its programs, what it has beside them, and libraries that
-/// Python's packages of it have further up. Not all that lies there: its data may.
+/// Directories that a server reads: its programs, what it has beside them, and libraries that Python's packages of it have further up. Not
+/// all that lies there: its data may.
 fn server_parts(programs: &Path) -> Vec<PathBuf> {
     const BESIDE: [&str; 5] = ["share", "libexec", "lib", "lib32", "lib64"];
     const UP: usize = 3;
-    let mut parts = Vec::new();
-    for programs in [Some(programs.to_owned()), programs.canonicalize().ok()].into_iter().flatten() {
-        for around in programs.ancestors().skip(1).take(UP).filter(|around| around.parent().is_some()) {
-            let entries = fs::read_dir(around).into_iter().flatten().flatten().map(|entry| entry.path());
-            parts.extend(
-                entries.filter(|path| path.extension().is_some_and(|ending| ending == "libs") && path.is_dir()),
-            );
-        }
-        let beside = programs.parent().filter(|around| around.parent().is_some()).into_iter();
-        parts.extend(beside.flat_map(|around| BESIDE.map(|name| around.join(name))).filter(|path| path.is_dir()));
-        parts.push(programs);
+    let mut parts = vec![programs.to_owned()];
+    for around in programs.ancestors().skip(1).take(UP).filter(|around| around.parent().is_some()) {
+        let entries = fs::read_dir(around).into_iter().flatten().flatten().map(|entry| entry.path());
+        parts.extend(entries.filter(|path| path.extension().is_some_and(|ending| ending == "libs") && path.is_dir()));
     }
+    let beside = programs.parent().filter(|around| around.parent().is_some()).into_iter();
+    parts.extend(beside.flat_map(|around| BESIDE.map(|name| around.join(name))).filter(|path| path.is_dir()));
     parts
 }
 

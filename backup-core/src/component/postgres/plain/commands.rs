@@ -38,8 +38,8 @@ mod tests {
             "SELECT 1; \\! x\n",
         ];
         let others = ["COPY t FROM stdin;\n", "SELECT 'x", "SELECT 1; SELECT 2;", ""];
-        assert!(commands.iter().chain(&others).all(|script| refused(script)));
+        assert!(commands.iter().chain(&others).all(refused));
         let taken = ["SELECT '\\! x';\n", "CHECK (a ~ E'\\\\');\n", "DO $$\n\\! x\n$$;\n", "-- \\! x\nSELECT 1;\n"];
-        assert!(!taken.iter().any(|script| refused(script)));
+        assert!(!taken.iter().any(refused));
     }
 }
