@@ -13,8 +13,9 @@ pub(crate) fn lexer(bytes: &[u8]) {
         let before = lexer.is_between();
         let ended = lexer.take(line);
         assert!(ended.iter().all(|statement| !statement.is_empty() && statement.len() <= KEPT.max(line.len())));
-        // One that stands in one line alone is a part of it, but for comments.
-        if let (true, Some(statement)) = (before, ended.first()) {
+        // One that stands in one line alone is a part of it, but for comments, and for the backslash before what is ambiguous.
+        let first = ended.first().map(|first| first.strip_prefix(b"\\").unwrap_or(first));
+        if let (true, Some(statement)) = (before, first) {
             let mut rest = line.iter();
             assert!(statement.iter().all(|byte| rest.any(|other| other == byte)));
         }
