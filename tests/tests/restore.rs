@@ -169,7 +169,8 @@ fn a_dry_run_prints_the_steps_and_leaves_no_trace() {
         assert!(String::from_utf8_lossy(&output.stdout).contains(word), "{word}: {}", describe(&output));
     }
     assert!(
-        last_line(&output).starts_with("nothing was changed; `orchestrator-cli restore --allow-old-clients --release 2.6.3 "),
+        last_line(&output)
+            .starts_with("nothing was changed; `orchestrator-cli restore --allow-old-clients --release 2.6.3 "),
         "{}",
         describe(&output)
     );
