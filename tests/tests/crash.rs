@@ -141,8 +141,8 @@ impl Stage {
 
     /// How the program ends that restores or resumes.
     fn ended(&self, arguments: &[&str], when: &str) -> (Option<i32>, Value) {
-        let mut restore = self.place.restore(&self.server, &["--yes", "--json", "--quiet"]);
-        let output = restore.args(arguments).output().expect("it runs");
+        let mut restore = self.place.restore(&self.server, arguments);
+        let output = restore.args(["--yes", "--json", "--quiet"]).output().expect("it runs");
         let text = String::from_utf8_lossy(&output.stdout);
         let document: Value =
             serde_json::from_str(&text).unwrap_or_else(|_| panic!("{when}: {}\n{}", self.journal(), describe(&output)));
