@@ -259,7 +259,8 @@ fn what_root_keeps_to_itself_stops_nobody_else_from_restoring() {
         words.map(|word| format!("'{}'", word.to_string_lossy())).collect::<Vec<_>>().join(" ")
     };
     let root = plain(&stage.command(&["backup", "--database", "one", "--to", "bundles"], Path::new("")));
-    let restore = plain(&stage.command(&["restore", "--only", "databases", "--yes"], Path::new("")));
+    let restore =
+        plain(&stage.command(&["restore", "--only", "databases", "--allow-old-clients", "--yes"], Path::new("")));
     // Root's usual place, of this script alone.
     let script = format!(
         "mount -t tmpfs -o mode=755 tmpfs /var/lib; unset STATE_DIRECTORY XDG_STATE_HOME

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use sha2::{Digest, Sha256};
-use system_tests::{RootsPlace, Stage, as_root, describe};
+use system_tests::{RootsPlace, Stage, another_second, as_root, describe};
 
 /// A stage on which root has restored a file, with a directory of somebody else's.
 struct Restored {
@@ -113,6 +113,7 @@ fn what_others_could_have_written_is_refused_whatever_root_reads_it_for() {
     }
     // A backup asks who owns the cluster; notes that it can't believe stop none, and are said.
     restored.sh("echo '{}' > state/ownership.json; chown nobody state/ownership.json");
+    another_second();
     let made = describe(&restored.run(&["backup", "--database", "one", "--to", "bundles"]));
     assert!(made.contains("done with 1 warning") && made.contains("ownership.json belongs to nobody"), "{made}");
     restored.sh(&format!("rm state/ownership.json; : > {runs}; chown nobody {runs}"));
