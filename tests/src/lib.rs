@@ -270,8 +270,11 @@ pub fn describe(output: &Output) -> String {
 /// The exit code of a run, whatever `check` says of how old this machine's client programs are.
 pub fn code_but_for_clients(output: &Output) -> Option<i32> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut warnings = text.lines().filter(|line| line.starts_with("warning"));
-    let one = warnings.next().is_some_and(|line| line.contains("(CVE-")) && warnings.next().is_none();
+    // A document of JSON is one line.
+    let mut warnings =
+        text.lines().filter(|line| line.starts_with("warning") || line.contains("\"severity\":\"warning\""));
+    let is_one = |line: &str| line.contains("(CVE-") && line.matches("\"severity\":\"warning\"").count() < 2;
+    let one = warnings.next().is_some_and(is_one) && warnings.next().is_none();
     if one && output.status.code() == Some(3) { Some(0) } else { output.status.code() }
 }
 
