@@ -19,13 +19,21 @@ pub(crate) fn look(doing: impl FnOnce() -> String, size: u64) -> Result<()> {
 
 /// Bytes that are free, on this machine and in the control group of this process; none where nothing says so.
 fn free() -> Option<u64> {
-    let machine = available(&fs::read_to_string("/proc/meminfo").ok()?);
-    machine.into_iter().chain(in_group()).min()
+    of_machine("MemAvailable:").into_iter().chain(in_group()).min()
 }
 
-/// What `/proc/meminfo` says.
-fn available(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// Bytes that this machine has; none where nothing says so.
+pub(crate) fn total() -> Option<u64> {
+    of_machine("MemTotal:")
+}
+
+fn of_machine(name: &str) -> Option<u64> {
+    in_meminfo(&fs::read_to_string("/proc/meminfo").ok()?, name)
+}
+
+/// What `/proc/meminfo` says under a name, in bytes.
+fn in_meminfo(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -59,9 +67,9 @@ mod tests {
 
     #[test]
     fn nobody_is_made_to_hold_more_than_there_is() {
-        assert_eq!(available("MemTotal: 8 kB\nMemAvailable:    3 kB\n"), Some(3072));
+        assert_eq!(in_meminfo("MemTotal: 8 kB\nMemAvailable:    3 kB\n", "MemAvailable:"), Some(3072));
         assert_eq!(cached("anon 7\nfile 100\nshmem 30\nfile_mapped 90\n"), 70);
-        assert_eq!(available("MemAvailable: 99999999999999999999 kB\n"), None);
+        assert_eq!(in_meminfo("MemAvailable: 99999999999999999999 kB\n", "MemAvailable:"), None);
         assert!(look(|| "read it".into(), 1 << 20).is_ok());
         let refused = look(|| "read it".into(), u64::MAX).expect_err("nobody has so much");
         assert!(refused.kind() == Kind::Refused && refused.chain().join(": ").contains("16.0 EiB of memory"));

@@ -46,6 +46,13 @@ fn directory_of(is_root: bool, of_jobs: Option<PathBuf>, environment: &Environme
     }
 }
 
+/// Whether what this user has noted holds alone; else what root has noted holds for this user, too.
+pub(crate) fn is_apart(context: &Context) -> bool {
+    // Jobs have a directory of their user's below root's.
+    let elsewhere = |directory| !Path::new(directory).starts_with(MACHINE);
+    context.environment.get("STATE_DIRECTORY").is_some_and(elsewhere) || rustix::process::geteuid().is_root()
+}
+
 /// Tries whether something can be kept there, without leaving anything.
 ///
 /// # Errors

@@ -1,8 +1,8 @@
 //! Files that are written for people and other programs, in directories where others may write too.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::held::Held;
@@ -50,6 +50,25 @@ pub fn write(path: &Path, content: &[u8], mode: Option<u32>) -> Result<()> {
         file.persist(&at.path).map(drop).map_err(|error| error.error)
     };
     put().context(doing)
+}
+
+/// Writes a secret into a new file that its owner alone may read. `what` is its name for messages, `never` why none is overwritten.
+///
+/// # Errors
+/// [`Kind::Refused`] where the file exists; where it can't be written, and then it is not there.
+pub(crate) fn write_secret(path: &Path, what: &str, never: &str, content: &[u8]) -> Result<()> {
+    let doing = || format!("write {what} {}", path.display());
+    let created = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path);
+    let mut file = created.map_err(|cause| match cause.kind() {
+        io::ErrorKind::AlreadyExists => {
+            let error = Error::new(Kind::Refused, format!("{} exists already", path.display()));
+            error.hint(format!("{never}; name another file"))
+        }
+        _ => Error::new(Kind::Failed, doing()).because(cause),
+    })?;
+    // Half a secret is none.
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(fs::remove_file(path))).context(doing)
 }
 
 #[cfg(test)]

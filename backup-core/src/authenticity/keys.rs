@@ -1,15 +1,14 @@
 //! Keys that sign bundles, claims and records of drills: SSH's own ed25519 keys and signatures, so that `ssh-keygen -Y verify` reads them too.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
 use crate::bundle::digest::Sha256Digest;
-use crate::{Error, ErrorContext, Kind, Result, shell};
+use crate::{Error, ErrorContext, Kind, Result, shell, written};
 
 /// What a signature of a bundle is for, so that it can't pass for another one of the same key.
 const BUNDLE: &str = "orchestrator-cli-bundle";
@@ -17,6 +16,8 @@ const BUNDLE: &str = "orchestrator-cli-bundle";
 const RECORD: &str = "orchestrator-cli-drill";
 /// The same of a claim.
 const CLAIM: &str = "orchestrator-cli-claim";
+/// What makes a key.
+const MAKE: &str = "`key generate --signing /etc/orchestrator/signing.key` makes one";
 /// No key and no signature is longer.
 const LONGEST: u64 = 16 << 10;
 
@@ -137,20 +138,14 @@ fn read(path: &Path) -> Result<PrivateKey> {
                     shell::path(path)
                 )
             }
-            _ => "`key generate --signing /etc/orchestrator/signing.key` makes one".into(),
+            _ => MAKE.into(),
         };
         Error::new(Kind::Failed, doing()).because(cause).hint(hint)
     })?;
-    let key = PrivateKey::from_openssh(&text).map_err(|_| {
-        Error::new(Kind::Usage, doing())
-            .because("it is no private key of SSH")
-            .hint("`key generate --signing /etc/orchestrator/signing.key` makes one")
-    })?;
+    let unusable = |why: &str| Error::new(Kind::Usage, doing()).because(why).hint(MAKE);
+    let key = PrivateKey::from_openssh(&text).map_err(|_| unusable("it is no private key of SSH"))?;
     if key.is_encrypted() || key.algorithm() != Algorithm::Ed25519 {
-        let why = "it is no ed25519 key without a passphrase";
-        return Err(Error::new(Kind::Usage, doing())
-            .because(why)
-            .hint("`key generate --signing /etc/orchestrator/signing.key` makes one"));
+        return Err(unusable("it is no ed25519 key without a passphrase"));
     }
     Ok(key)
 }
@@ -170,18 +165,8 @@ pub fn generate(path: &Path, host: &str) -> Result<String> {
     let doing = || format!("write the signing key {}", path.display());
     let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).context(doing)?;
     key.set_comment(format!("orchestrator-cli@{host}"));
-    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = created.map_err(|cause| {
-        if cause.kind() == io::ErrorKind::AlreadyExists {
-            return Error::new(Kind::Refused, format!("{} exists already", path.display()))
-                .hint("a key is never overwritten; name another file");
-        }
-        Error::new(Kind::Failed, doing()).because(cause)
-    })?;
     let text = key.to_openssh(LineEnding::LF).context(doing)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).context(doing);
-    // Half a key is none.
-    written.inspect_err(|_| drop(fs::remove_file(path)))?;
+    written::write_secret(path, "the signing key", "a key is never overwritten", text.as_bytes())?;
     key.public_key().to_openssh().context(doing)
 }
 

@@ -61,15 +61,11 @@ impl Knowledge {
                 }
             }
         }
-        // The directory of a user's jobs lies below the machine's.
-        let elsewhere = |directory: &str| !Path::new(directory).starts_with(state::MACHINE);
-        let named = context.environment.get("STATE_DIRECTORY").is_some_and(elsewhere);
-        let roots_hold = !named && !rustix::process::geteuid().is_root();
-        if roots_hold {
+        if !state::is_apart(context) {
             let machines = Runs::at(Path::new(state::MACHINE));
             noted.take(&machines.all().unwrap_or_default());
         }
-        noted.verified = verified::all(roots_hold, context);
+        noted.verified = verified::all(context);
         Self { signing: signing.clone(), noted: Arc::new(noted), made_now: None }
     }
 

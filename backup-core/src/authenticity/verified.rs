@@ -34,9 +34,9 @@ fn read(path: &Path) -> Vec<Verified> {
 }
 
 /// All notes of this user, and root's, where they hold for this user.
-pub(super) fn all(roots: bool, context: &Context) -> Vec<Verified> {
+pub(super) fn all(context: &Context) -> Vec<Verified> {
     let own = file(context).ok();
-    let roots = roots.then(|| Path::new(state::MACHINE).join(FILE));
+    let roots = (!state::is_apart(context)).then(|| Path::new(state::MACHINE).join(FILE));
     own.into_iter().chain(roots).flat_map(|path| read(&path)).collect()
 }
 

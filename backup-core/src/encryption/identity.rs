@@ -1,8 +1,8 @@
 //! Who reads encrypted bundles: files of identities, age's own or SSH's private keys.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufReader, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io::{self, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use age::secrecy::ExposeSecret as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::finding::Finding;
-use crate::{Error, ErrorContext, Kind, Result, shell};
+use crate::{Error, ErrorContext, Kind, Result, shell, written};
 
 /// Identities, read once. Cheap to clone.
 #[derive(Clone, Default)]
@@ -88,18 +88,10 @@ pub fn open_to_others(files: &[PathBuf]) -> Vec<Finding> {
 pub fn generate(path: &Path, now: DateTime<Utc>) -> Result<String> {
     let identity = age::x25519::Identity::generate();
     let recipient = identity.to_public().to_string();
-    let doing = || format!("write the identity {}", path.display());
-    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = created.map_err(|cause| {
-        if cause.kind() == io::ErrorKind::AlreadyExists {
-            return Error::new(Kind::Refused, format!("{} exists already", path.display()))
-                .hint("an identity is never overwritten: bundles may need it; name another file");
-        }
-        Error::new(Kind::Failed, doing()).because(cause)
-    })?;
     let time = now.to_rfc3339_opts(SecondsFormat::Secs, true);
     let secret = identity.to_string();
-    let written = writeln!(file, "# created: {time}\n# public key: {recipient}\n{}", secret.expose_secret());
-    written.and_then(|()| file.sync_all()).context(doing)?;
+    let text = format!("# created: {time}\n# public key: {recipient}\n{}\n", secret.expose_secret());
+    let never = "an identity is never overwritten: bundles may need it";
+    written::write_secret(path, "the identity", never, text.as_bytes())?;
     Ok(recipient)
 }

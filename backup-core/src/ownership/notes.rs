@@ -59,7 +59,8 @@ impl Notes {
     /// # Errors
     /// Where that can't be read.
     pub(super) fn all(context: &Context) -> Result<BTreeMap<String, Self>> {
-        let mut all = if is_apart(context) { BTreeMap::new() } else { read(&Path::new(state::MACHINE).join(FILE))? };
+        let mut all =
+            if state::is_apart(context) { BTreeMap::new() } else { read(&Path::new(state::MACHINE).join(FILE))? };
         // Where nothing can be kept, nothing has been.
         if let Ok(own) = path(context) {
             for (name, notes) in read(&own)? {
@@ -119,13 +120,6 @@ fn read(path: &Path) -> Result<BTreeMap<String, Notes>> {
         }
         Err(cause) => Err(cause).context(doing),
     }
-}
-
-/// Whether this user's notes alone hold.
-fn is_apart(context: &Context) -> bool {
-    // Jobs have a directory of their user's below root's, and what root has noted holds for them.
-    let elsewhere = |directory| !Path::new(directory).starts_with(state::MACHINE);
-    context.environment.get("STATE_DIRECTORY").is_some_and(elsewhere) || rustix::process::geteuid().is_root()
 }
 
 fn path(context: &Context) -> Result<PathBuf> {

@@ -94,8 +94,14 @@ pub(super) fn unsafe_tools(source: &Source, proved: bool, request: &Request, tar
     Some(finding.hint(format!("{hint}; if you know who made the bundle, --allow-old-clients goes on all the same")))
 }
 
-/// What of a database runs with more rights than whoever makes it run, by the bundle's word.
-fn later_powers(bundle: &OpenBundle, name: &str, database: &Database) -> Option<Finding> {
+/// What of the databases runs with more rights than whoever makes it run, by the bundle's word. A drill's server ends before that matters.
+pub(super) fn later_powers(source: &Source, request: &Request) -> Vec<Finding> {
+    let Source::Bundle(bundle) = source else { return Vec::new() };
+    let chosen = request.chosen(source.manifest());
+    chosen.filter_map(|(_, database, name)| later_powers_of(bundle, name, database)).collect()
+}
+
+fn later_powers_of(bundle: &OpenBundle, name: &str, database: &Database) -> Option<Finding> {
     /// More are counted.
     const SHOWN: usize = 8;
     let script = |part: &str| bundle.content(&format!("databases/{}/{part}.sql", database.directory));
@@ -170,7 +176,6 @@ pub(super) async fn look(
         if let Source::Bundle(bundle) = source {
             let found = findings.keep("database", name, setting_findings(bundle, name, database, target).await);
             findings.all.extend(found.unwrap_or_default());
-            findings.all.extend(later_powers(bundle, name, database));
         }
         let Some((occupant, found)) = findings.keep("database", name, target.occupant(name).await) else { continue };
         findings.all.extend(found);

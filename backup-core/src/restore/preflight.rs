@@ -89,7 +89,9 @@ pub(super) async fn preflight(
                 Some((target, _)) => {
                     let proved = origin.as_ref().is_some_and(Origin::is_proved);
                     found.all.extend(databases::unsafe_tools(source, proved, request, target));
-                    databases::look(request, (source, proved), target, &moment, &mut found).await
+                    let looked = databases::look(request, (source, proved), target, &moment, &mut found).await;
+                    found.all.extend(databases::later_powers(source, request));
+                    looked
                 }
                 None => None,
             };

@@ -237,7 +237,7 @@ impl Run {
     }
 }
 
-/// Keeps other runs of a job off this machine for as long as the file is open.
+/// Keeps other runs of a job off this machine for as long as the lock is held.
 ///
 /// # Errors
 /// [`Kind::Locked`] where one is running.

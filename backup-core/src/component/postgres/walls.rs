@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use crate::context::Environment;
 use crate::finding::Finding;
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{Error, ErrorContext, Kind, Result, memory};
 
 /// Makes the new root, and holds the namespaces.
 const SETUP: &str = include_str!("walls.sh");
@@ -312,7 +312,5 @@ fn nobody() -> Result<(u32, u32)> {
 
 /// MiB.
 fn half_of_memory() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse().ok());
-    (total.unwrap_or(0_u64) / 2048).max(SMALLEST)
+    (memory::total().unwrap_or(0) / 2 / (1 << 20)).max(SMALLEST)
 }

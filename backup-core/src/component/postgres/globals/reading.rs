@@ -6,8 +6,6 @@ use crate::{Error, ErrorContext, Kind, Result};
 
 /// What roles may be given when they are made.
 const ATTRIBUTES: [&str; 7] = ["SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS"];
-/// Roles, the last ones that were made, among which the one of a comment is looked for.
-const COMMENTED: usize = 8;
 /// How statements about roles begin.
 const ROLES: [&str; 5] = ["DO ", "CREATE ROLE ", "ALTER ROLE ", "COMMENT ON ", "GRANT "];
 /// What begins the comment that names a tablespace.
@@ -76,8 +74,7 @@ impl Globals {
     fn comment(&mut self, rest: &[Token]) -> Option<()> {
         let [Token::Name(name), is, Token::Text(text)] = rest else { return None };
         // It follows the role that it is about.
-        let role =
-            self.roles.iter_mut().rev().take(COMMENTED).find(|role| role.name == *name).filter(|_| is.is("IS"))?;
+        let role = self.roles.last_mut().filter(|role| role.name == *name && is.is("IS"))?;
         role.comment = Some(text.clone());
         Some(())
     }

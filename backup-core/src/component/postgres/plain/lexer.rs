@@ -145,9 +145,12 @@ impl Lexer {
 /// Whether a number with an E stands right before a quote: up to version 14 psql takes the E for the beginning of a text with backslashes, and
 /// later ones don't.
 fn is_ambiguous(rest: &[u8]) -> bool {
+    if !rest.first().is_some_and(u8::is_ascii_digit) {
+        return false;
+    }
     let end = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
     let (word, after) = rest.split_at(end);
-    word.len() > 1 && word[0].is_ascii_digit() && matches!(word.last(), Some(b'e' | b'E')) && after.starts_with(b"'")
+    matches!(word.last(), Some(b'e' | b'E')) && after.starts_with(b"'")
 }
 
 /// What a step took.
