@@ -10,8 +10,8 @@ use backup_core::store::{
     ClaimName, Directory, Memory, S3Address, S3Options, Sftp, SftpAddress, SftpOptions, Store, Upload,
 };
 use backup_core::{Context, Kind};
-use fixtures::Sshd;
 use fixtures::s3::{Abilities, BUCKET, KEYS, S3Server};
+use fixtures::{SFTP_SERVERS, SftpServer, Sshd};
 use s3_store::S3;
 use tempfile::TempDir;
 
@@ -33,12 +33,12 @@ enum Place {
     Sftp { _server: Sshd, _directory: TempDir },
 }
 
-/// One of every kind.
-fn stores() -> [Subject; 6] {
+/// One of every kind, and each server of SFTP.
+fn stores() -> Vec<Subject> {
     let place = tempfile::tempdir().expect("a directory");
     let directory = Directory::new(place.path().join("bundles"));
     let memory = Memory::default();
-    [
+    let stores = [
         Subject { store: Box::new(memory.clone()), other: Box::new(memory), heeds: true, _place: Place::None },
         Subject {
             store: Box::new(directory.clone()),
@@ -49,8 +49,8 @@ fn stores() -> [Subject; 6] {
         s3("", Abilities::default()),
         s3("a prefix/with ü+&=", Abilities { heeds_conditions: false, ..Abilities::default() }),
         s3("prefix", Abilities { lists_uploads: false, ..Abilities::default() }),
-        sftp("directory with ü+&="),
-    ]
+    ];
+    stores.into_iter().chain(SFTP_SERVERS.iter().map(|kind| sftp(kind, "directory with ü+&="))).collect()
 }
 
 /// A bucket's prefix on a server of its own.
@@ -66,11 +66,12 @@ fn s3(prefix: &str, abilities: Abilities) -> Subject {
 }
 
 /// A directory of a real SSH server.
-fn sftp(directory: &str) -> Subject {
-    let (server, place) = (Sshd::start(), tempfile::tempdir().expect("a directory"));
+fn sftp(kind: &SftpServer, directory: &str) -> Subject {
+    let (server, place) = (Sshd::of(kind), tempfile::tempdir().expect("a directory"));
     let path = place.path().join(directory).display().to_string();
     let address = SftpAddress { user: None, host: "127.0.0.1".into(), port: Some(server.port()), path };
-    let options = SftpOptions { identity_file: Some(server.identity()), known_hosts: Some(server.known_hosts()) };
+    let options =
+        SftpOptions { identity_file: Some(server.identity()), known_hosts: Some(server.known_hosts()), timeout: None };
     let user = std::process::Command::new("id").arg("-un").output().expect("id runs").stdout;
     let user = Some(String::from_utf8_lossy(&user).trim().to_owned());
     let context = Context::new(Environment { user, ..Environment::default() });

@@ -129,4 +129,6 @@ pub struct SftpOptions {
     pub identity_file: Option<PathBuf>,
     /// The file of known host keys; none for `~/.ssh/known_hosts` and `/etc/ssh/ssh_known_hosts`.
     pub known_hosts: Option<PathBuf>,
+    /// Seconds that the server may be silent.
+    pub timeout: Option<NonZeroU32>,
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use ssh2::{OpenFlags, OpenType};
+use ssh2::OpenFlags;
 
 use super::connect::Connection;
 use super::{NOT_THERE, PREFIX, Sftp, failed};
@@ -43,19 +43,17 @@ impl Sftp {
     /// Writes a file beside its place and renames it; whether the server did that, or something is there.
     fn put(&self, connection: &Connection, name: &str, target: &Path, content: &[u8]) -> Result<bool> {
         let path = connection.directory.join(format!("{PREFIX}{}{PART}", random::word()?));
-        let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
-        let mut file = connection
-            .sftp
-            // Whoever else backs up into it must see it; nothing in it is secret.
-            .open_mode(&path, flags, 0o644, OpenType::File)
-            .map_err(|cause| self.failed("write", name, cause))?;
+        // Whoever else backs up into it must see it; nothing in it is secret.
+        let made = connection.create(&path, OpenFlags::EXCLUSIVE, 0o644);
+        let mut file = made.map_err(|cause| self.failed("write", name, cause))?;
         if let Err(cause) = file.write_all(content) {
-            let _ = connection.sftp.unlink(&path);
+            drop(file);
+            self.remove_part(&path);
             return Err(Error::new(Kind::Failed, format!("write {}", self.shown(name))).because(cause));
         }
         // Not every server can bring it onto its disk.
-        let _ = file.fsync();
-        drop(file);
+        let _ = file.sync();
+        file.close().map_err(|cause| self.failed("write", name, cause))?;
         let Err(cause) = connection.sftp.rename(&path, target, None) else { return Ok(true) };
         let _ = connection.sftp.unlink(&path);
         // The server says "failure" whatever the reason is.

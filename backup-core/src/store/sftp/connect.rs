@@ -1,40 +1,68 @@
-//! A connection by SSH: a host that is known, a user whom it lets in, a directory in which to work.
+//! A connection by SSH: a user whom a known host lets in, a directory in which to work, and its end.
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use ssh2::{CheckResult, ErrorCode, HashType, KnownHostFileKind, MethodType, Session};
+use ssh2::{ErrorCode, OpenFlags, OpenType, Session};
 
+use super::host::{Shaken, known, milliseconds};
+use super::outgoing::Outgoing;
 use crate::context::Environment;
 use crate::store::{SftpAddress, SftpOptions};
-use crate::{Error, ErrorContext, Kind, Result, trusted};
+use crate::{Error, ErrorContext, Kind, Result};
 
-/// The port of SSH.
-const PORT: u16 = 22;
-/// Where a machine that is up does not take a connection within this time, it won't.
-const CONNECT: Duration = Duration::from_secs(10);
-/// Milliseconds that any answer may take.
-pub(super) const ANSWER: u32 = 60_000;
-/// Kinds of host keys. A server shows one of them, and it may be another one than is known of it, so each is asked for.
-const HOST_KEYS: [&str; 3] =
-    ["ssh-ed25519", "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521", "rsa-sha2-512,rsa-sha2-256,ssh-rsa"];
+/// How long any answer may take, unless the settings say otherwise.
+const ANSWER: Duration = Duration::from_secs(60);
+/// How long it may take to give something up: whoever ended the program waits for it.
+pub(super) const FAREWELL: Duration = Duration::from_secs(4);
 /// Keys that are tried where none is named, as ssh does it.
 const OWN_KEYS: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 
-/// A session that a server let in.
+/// A session that a server let in. Its end waits for nobody.
 pub(super) struct Connection {
     pub(super) sftp: ssh2::Sftp,
     pub(super) session: Session,
     /// The directory of the address.
     pub(super) directory: PathBuf,
+    pub(super) line: Line,
+    /// How long any answer may take.
+    pub(super) answer: Duration,
+}
+
+/// What a connection goes over, to end it from wherever that must be.
+#[derive(Clone)]
+pub(super) struct Line(Arc<TcpStream>);
+
+impl Line {
+    /// Ends it: whoever waits for an answer has an error at once.
+    pub(super) fn hang_up(&self) {
+        // One that has ended already is as good.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// How long any answer may take.
+fn answer(options: &SftpOptions) -> Duration {
+    options.timeout.map_or(ANSWER, |seconds| Duration::from_secs(seconds.get().into()))
 }
 
 impl Connection {
-    /// Connects, at most as long as [`CONNECT`] and [`ANSWER`] say.
+    /// Connects; each answer may take as long as the settings say.
     pub(super) fn open(address: &SftpAddress, options: &SftpOptions, environment: &Environment) -> Result<Self> {
+        Self::open_within(address, options, environment, answer(options))
+    }
+
+    /// Connects; each answer may take as long as `answer` says.
+    pub(super) fn open_within(
+        address: &SftpAddress,
+        options: &SftpOptions,
+        environment: &Environment,
+        answer: Duration,
+    ) -> Result<Self> {
         let doing = || format!("connect to {address}");
-        let session = known(address, options, environment).context(doing)?;
+        let Shaken { session, stream } = known(address, options, environment, answer).context(doing)?;
         let user = address.user.as_deref().or(environment.user.as_deref()).unwrap_or("root");
         log_in(&session, user, options, environment).context(doing)?;
         let sftp = session.sftp().map_err(|cause| {
@@ -49,133 +77,36 @@ impl Connection {
             }
             None => PathBuf::from(&address.path),
         };
-        Ok(Self { sftp, session, directory })
+        Ok(Self { sftp, session, directory, line: Line(Arc::new(stream)), answer })
     }
-}
 
-/// A session with a host that shows a key which is known of it.
-fn known(address: &SftpAddress, options: &SftpOptions, environment: &Environment) -> Result<Session> {
-    let (mut shown, mut other, mut failed) = (None, None, None);
-    for kinds in HOST_KEYS {
-        match shake_hands(address, kinds) {
-            Ok(session) => match check_host(&session, address, options, environment)? {
-                CheckResult::Match => return Ok(session),
-                // One of another kind may be the one that is known.
-                CheckResult::Mismatch => other = other.or(Some(changed(&session, address))),
-                _ => shown = shown.or(Some(fingerprint(&session))),
-            },
-            Err(error) if error.kind() == Kind::Unsupported => failed = Some(error),
-            Err(error) => return Err(error),
+    /// Lets each answer take as long as `time` says.
+    pub(super) fn wait_at_most(&self, time: Duration) {
+        self.session.set_timeout(milliseconds(time));
+    }
+
+    /// Creates a file for writing; `how` beside that it is written.
+    pub(super) fn create(&self, path: &Path, how: OpenFlags, mode: i32) -> Result<Outgoing, ssh2::Error> {
+        let file = self.sftp.open_mode(path, OpenFlags::WRITE | OpenFlags::CREATE | how, mode, OpenType::File)?;
+        Ok(Outgoing::new(file, self.line.clone(), self.answer))
+    }
+
+    /// Removes a file; whether the server did that, or said why not. One that is not there is removed.
+    pub(super) fn removes(&self, path: &Path) -> bool {
+        match self.sftp.unlink(path) {
+            Err(cause) => matches!(cause.code(), ErrorCode::SFTP(_)),
+            Ok(()) => true,
         }
     }
-    if let Some(changed) = other {
-        return Err(changed);
+}
+
+impl Drop for Connection {
+    /// libssh2 would wait for the other side to close, and not every server does.
+    fn drop(&mut self) {
+        self.session.set_blocking(false);
+        let _ = self.session.disconnect(None, "all is done", None);
+        self.line.hang_up();
     }
-    let Some(fingerprint) = shown else {
-        return Err(failed.unwrap_or_else(|| Error::new(Kind::Failed, "the server shows no key")));
-    };
-    let SftpAddress { host, .. } = address;
-    let port = address.port.unwrap_or(PORT);
-    let error = Error::new(Kind::Refused, format!("the host's key is not known: {fingerprint}"));
-    Err(error.hint(format!(
-        "compare it with what the host itself says (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then: \
-         ssh-keyscan -p {port} {host} >> ~/.ssh/known_hosts"
-    )))
-}
-
-fn changed(session: &Session, address: &SftpAddress) -> Error {
-    let error = Error::new(
-        Kind::Refused,
-        format!("the host's key is another one than is known of it: {}", fingerprint(session)),
-    );
-    let name = match address.port {
-        Some(port) => format!("'[{}]:{port}'", address.host),
-        None => address.host.clone(),
-    };
-    error.hint(format!(
-        "somebody may be in between: find out why it changed; only then `ssh-keygen -R {name}`, and make the new one known"
-    ))
-}
-
-/// The key's digest as ssh prints it.
-fn fingerprint(session: &Session) -> String {
-    use base64::Engine as _;
-    let digest = session.host_key_hash(HashType::Sha256).unwrap_or_default();
-    format!("SHA256:{}", base64::prelude::BASE64_STANDARD_NO_PAD.encode(digest))
-}
-
-/// A session with keys agreed on; [`Kind::Unsupported`] where the server has no host key of these kinds.
-fn shake_hands(address: &SftpAddress, kinds: &str) -> Result<Session> {
-    let port = address.port.unwrap_or(PORT);
-    let resolve = (address.host.as_str(), port).to_socket_addrs();
-    let addresses = resolve.map_err(|cause| {
-        Error::new(Kind::Failed, format!("find the address of {}", address.host))
-            .because(cause)
-            .hint("correct the name")
-    })?;
-    let mut failed = None;
-    let stream = addresses
-        .into_iter()
-        .find_map(|to| TcpStream::connect_timeout(&to, CONNECT).map_err(|cause| failed = Some((to, cause))).ok());
-    let Some(stream) = stream else {
-        let error = Error::new(Kind::Failed, "open a connection");
-        let error = match failed {
-            Some((to, cause)) => error.because(format!("{to}: {cause}")),
-            None => error,
-        };
-        return Err(error.hint("look whether the machine is up, and its SSH server runs on this port"));
-    };
-    let start = || -> Result<Session, ssh2::Error> {
-        let mut session = Session::new()?;
-        session.set_timeout(ANSWER);
-        session.set_tcp_stream(stream);
-        session.method_pref(MethodType::HostKey, kinds)?;
-        session.handshake()?;
-        Ok(session)
-    };
-    start().map_err(|cause| {
-        // LIBSSH2_ERROR_KEX_FAILURE: nothing in common.
-        let kind = if cause.code() == ErrorCode::Session(-5) { Kind::Unsupported } else { Kind::Failed };
-        Error::new(kind, "agree on keys with the server").because(cause)
-    })
-}
-
-fn check_host(
-    session: &Session,
-    address: &SftpAddress,
-    options: &SftpOptions,
-    environment: &Environment,
-) -> Result<CheckResult> {
-    let (key, _) = session.host_key().ok_or_else(|| Error::new(Kind::Failed, "the server shows no key"))?;
-    let mut known = session.known_hosts().context(|| "look at known hosts".into())?;
-    let own = environment.home.as_ref().map(|home| home.join(".ssh/known_hosts"));
-    let files = match &options.known_hosts {
-        Some(file) => vec![file.clone()],
-        None => {
-            own.into_iter().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).filter(|file| file.exists()).collect()
-        }
-    };
-    for file in files {
-        let doing = || format!("read the known hosts {}", file.display());
-        trusted::check(&file, doing)?;
-        let text = std::fs::read(&file).context(doing)?;
-        // A line that libssh2 can't read, of a newer kind of key, must not hide the others.
-        for line in String::from_utf8_lossy(&text).lines() {
-            if line.starts_with("@revoked") && holds(line, key) {
-                let error = Error::new(Kind::Refused, format!("the host's key is revoked: {}", fingerprint(session)));
-                return Err(error.hint("do not connect there until the host has another key that you have compared"));
-            }
-            let _ = known.read_str(line, KnownHostFileKind::OpenSSH);
-        }
-    }
-    Ok(known.check_port(&address.host, address.port.unwrap_or(PORT), key))
-}
-
-/// Whether a line of known hosts is of this key, for whatever host.
-fn holds(line: &str, key: &[u8]) -> bool {
-    use base64::Engine as _;
-    let key = base64::prelude::BASE64_STANDARD.encode(key);
-    line.split_whitespace().any(|word| word == key)
 }
 
 /// Logs in with the key that is named, or those of an agent, or one's own.

@@ -2,7 +2,9 @@
 
 mod claim;
 mod connect;
+mod host;
 mod object;
+mod outgoing;
 mod trial;
 mod upload;
 
@@ -12,10 +14,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ssh2::{ErrorCode, OpenFlags, OpenType};
+use ssh2::{ErrorCode, OpenFlags};
 
-use self::connect::Connection;
+use self::connect::{Connection, FAREWELL};
 use self::object::Object;
+use self::outgoing::Outgoing;
 use self::upload::Part;
 use super::{BESIDE, ClaimName, Leftover, PART, SftpAddress, SftpOptions, Store, Stored, Upload};
 use super::{able, astray, bundles, exists, is_part, may_be_renamed, read_small};
@@ -143,18 +146,25 @@ impl Sftp {
         // What a crash has left of the same.
         let _ = connection.sftp.unlink(&connection.directory.join(part_of(name)));
         let (path, mut file) = self.part(connection, name)?;
-        let written = file.write_all(content).and_then(|()| file.flush());
+        let written = file.write_all(content);
         written.map_err(|cause| Error::new(Kind::Failed, format!("write {}", self.shown(name))).because(cause))?;
+        file.close().map_err(|cause| self.failed("write", name, cause))?;
         Ok(path)
+    }
+
+    /// Removes what an upload has written, over a connection of its own and in a few seconds, or leaves it to a later run.
+    fn remove_part(&self, path: &Path) {
+        let Inner { address, options, context, .. } = &*self.0;
+        let connection = Connection::open_within(address, options, &context.environment, FAREWELL);
+        let _ = connection.map(|connection| connection.removes(path));
     }
 
     /// A new file under a temporary name, which nobody else has: so two runs never write the same bundle, whatever the server
     /// does when one is renamed.
-    fn part(&self, connection: &Connection, name: &str) -> Result<(PathBuf, ssh2::File)> {
+    fn part(&self, connection: &Connection, name: &str) -> Result<(PathBuf, Outgoing)> {
         let part = part_of(name);
         let path = connection.directory.join(&part);
-        let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
-        let file = connection.sftp.open_mode(&path, flags, 0o600, OpenType::File);
+        let file = connection.create(&path, OpenFlags::EXCLUSIVE, 0o600);
         file.map(|file| (path.clone(), file)).map_err(|cause| match connection.sftp.lstat(&path) {
             Ok(_) => exists(&format!("an upload of {}", self.shown(name))),
             Err(_) => self.failed("write", &part, cause),

@@ -70,12 +70,12 @@ impl ReadAt for Object {
             Some(opened) => opened,
             None => self.store.opened(&self.file).map_err(io::Error::other)?,
         };
-        opened.file.seek(SeekFrom::Start(offset))?;
-        opened
-            .file
-            .read_exact(buffer)
-            .map_err(|cause| io::Error::new(cause.kind(), format!("read {}: {cause}", self.store.shown(&self.file))))?;
-        // One that failed is in no state to be used again.
+        let read = opened.file.seek(SeekFrom::Start(offset)).and_then(|_| opened.file.read_exact(buffer));
+        read.map_err(|cause| {
+            // It is in no state to be used again, and to close the file over it would wait once more.
+            opened.connection.line.hang_up();
+            io::Error::new(cause.kind(), format!("read {}: {cause}", self.store.shown(&self.file)))
+        })?;
         self.idle().push(opened);
         Ok(())
     }

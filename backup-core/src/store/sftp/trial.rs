@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use ssh2::{ErrorCode, OpenFlags, OpenType};
+use ssh2::{ErrorCode, OpenFlags};
 
 use super::connect::Connection;
 use super::{NOT_THERE, Sftp, failed};
@@ -53,17 +53,18 @@ impl Sftp {
     /// Writes the trial file; whether it could be brought onto the disk.
     fn write_trial(&self, connection: &Connection, path: &Path) -> Result<bool> {
         let shown = self.0.address.to_string();
-        let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
-        let opened = connection.sftp.open_mode(path, flags, 0o600, OpenType::File);
+        let opened = connection.create(path, OpenFlags::TRUNCATE, 0o600);
         let mut file = opened.map_err(|cause| {
             failed(format!("write to {shown}"), cause).hint("name a directory that the user who logs in may write to")
         })?;
         if let Err(cause) = file.write_all(CONTENT) {
             drop(file);
-            let _ = connection.sftp.unlink(path);
+            self.remove_part(path);
             return Err(Error::new(Kind::Failed, format!("write to {shown}")).because(cause));
         }
-        match file.fsync() {
+        let synced = file.sync();
+        file.close().map_err(|cause| failed(format!("write to {shown}"), cause))?;
+        match synced {
             Ok(()) => Ok(true),
             Err(cause) if cannot_sync(&cause) => Ok(false),
             Err(cause) => Err(failed(format!("sync a file in {shown}"), cause)),

@@ -3,20 +3,22 @@
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::Sftp;
-use super::connect::{ANSWER, Connection};
+use super::connect::{Connection, FAREWELL};
+use super::outgoing::Outgoing;
 use super::trial::{cannot_sync, not_synced};
 use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::finding::Finding;
 use crate::store::{DIGEST, Published, Upload, digest_line, exists};
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{Error, Kind, Result};
 
 /// What is sent at once. libssh2 waits for the answers to all of it, so little would mean many waits.
 const GATHER: usize = 1 << 20;
-/// Milliseconds that bringing a bundle onto the disk may take.
-const SYNC: u32 = 30 * 60_000;
+/// How long it may take to bring a bundle onto the disk.
+const SYNC: Duration = Duration::from_secs(30 * 60);
 
 /// A bundle under a temporary name.
 pub(super) struct Part {
@@ -25,12 +27,12 @@ pub(super) struct Part {
     name: FileName,
     path: PathBuf,
     /// None once it is written.
-    file: Option<BufWriter<ssh2::File>>,
+    file: Option<BufWriter<Outgoing>>,
     over: bool,
 }
 
 impl Part {
-    pub(super) fn new(store: Sftp, connection: Connection, name: FileName, path: PathBuf, file: ssh2::File) -> Self {
+    pub(super) fn new(store: Sftp, connection: Connection, name: FileName, path: PathBuf, file: Outgoing) -> Self {
         Self { store, connection, name, path, file: Some(BufWriter::with_capacity(GATHER, file)), over: false }
     }
 
@@ -38,7 +40,7 @@ impl Part {
         self.store.shown(&self.name.to_string())
     }
 
-    fn file(&mut self) -> io::Result<&mut BufWriter<ssh2::File>> {
+    fn file(&mut self) -> io::Result<&mut BufWriter<Outgoing>> {
         self.file.as_mut().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
@@ -48,17 +50,21 @@ impl Part {
         let file = self.file.take().map(BufWriter::into_inner).transpose();
         let file =
             file.map_err(|cause| Error::new(Kind::Failed, format!("write {shown}")).because(cause.into_error()))?;
+        let Some(mut file) = file else { return Ok(None) };
         // All of a long bundle may have to go to a slow disk.
-        self.connection.session.set_timeout(SYNC);
-        let synced = file.map_or(Ok(()), |mut file| file.fsync());
-        self.connection.session.set_timeout(ANSWER);
-        match synced {
-            Ok(()) => Ok(None),
-            Err(cause) if cannot_sync(&cause) => {
+        self.connection.wait_at_most(SYNC);
+        let synced = file.sync();
+        let closed = file.close();
+        self.connection.wait_at_most(self.connection.answer);
+        let name = self.name.to_string();
+        match (synced, closed) {
+            (Err(cause), _) if !cannot_sync(&cause) => Err(self.store.failed("sync", &name, cause)),
+            (_, Err(cause)) => Err(self.store.failed("write", &name, cause)),
+            (Ok(()), Ok(())) => Ok(None),
+            (Err(_), Ok(())) => {
                 let told = self.store.0.told_unsynced.load(Relaxed);
                 Ok((!told).then(|| not_synced(shown)))
             }
-            Err(cause) => Err(self.store.failed("sync", &self.name.to_string(), cause)),
         }
     }
 }
@@ -75,10 +81,11 @@ impl Write for Part {
 
 impl Upload for Part {
     fn abandon(&self) -> Box<dyn FnOnce() + Send> {
-        let (store, path) = (self.store.clone(), self.path.clone());
-        // Over a connection of its own: the writer may hang in this one. Where it is gone already, there is nothing to do.
+        let (store, path, line) = (self.store.clone(), self.path.clone(), self.connection.line.clone());
+        // The writer may hang in its own connection.
         Box::new(move || {
-            let _ = store.with(|connection| connection.sftp.unlink(&path).context(|| "give an upload up".into()));
+            line.hang_up();
+            store.remove_part(&path);
         })
     }
 
@@ -118,9 +125,13 @@ impl Upload for Part {
 impl Drop for Part {
     fn drop(&mut self) {
         if !self.over {
+            self.connection.wait_at_most(FAREWELL);
             // What is buffered need not be sent any more.
             drop(self.file.take().map(BufWriter::into_parts));
-            let _ = self.connection.sftp.unlink(&self.path);
+            if !self.connection.removes(&self.path) {
+                self.connection.line.hang_up();
+                self.store.remove_part(&self.path);
+            }
         }
     }
 }
