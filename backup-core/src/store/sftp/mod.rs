@@ -209,10 +209,7 @@ impl Store for Sftp {
             let shown = self.location();
             let new = connection.sftp.stat(&connection.directory).is_err();
             let there = if new { self.parent(connection)? } else { &connection.directory };
-            let mut findings = self.trial(connection, there)?;
-            let directory = connection.sftp.opendir(there).map_err(|cause| failed(format!("look at {shown}"), cause));
-            // Not every server says what room there is.
-            let room = directory?.statvfs().ok().map(|stat| stat.f_bavail * stat.f_frsize);
+            let (mut findings, room) = self.trial(connection, there)?;
             findings.push(match room {
                 Some(room) if room < size => {
                     let message = format!("{} are free there, and the bundle may take {}", bytes(room), bytes(size));

@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
 
+use ssh2::ErrorCode;
+
 use super::connect::Line;
 
 /// A file that is written. Where that fails the connection is ended: what was half sent would be taken for the beginning of
@@ -24,9 +26,19 @@ impl Outgoing {
         self.file.fsync()
     }
 
+    /// Bytes that are free where it lies, where the server says so. OpenSSH's says it of files alone.
+    pub(super) fn room(&mut self) -> Option<u64> {
+        self.file.statvfs().ok().map(|stat| stat.f_bavail * stat.f_frsize)
+    }
+
     /// Closes it. Some servers say only now that something could not be written.
     pub(super) fn close(mut self) -> Result<(), ssh2::Error> {
-        self.file.close()
+        self.file.close().inspect_err(|cause| {
+            // The server did not answer, so nobody need ask it again over this connection.
+            if matches!(cause.code(), ErrorCode::Session(_)) {
+                self.line.hang_up();
+            }
+        })
     }
 
     /// Sends bytes until the server has all of them. Where its window is smaller than a packet libssh2 says 0, which means to

@@ -15,25 +15,34 @@ use crate::{Error, Kind, Result};
 /// What SFTP says to a request that it does not know, and to one that it forbids.
 const CANNOT: [ErrorCode; 2] = [ErrorCode::SFTP(8), ErrorCode::SFTP(3)];
 
+/// What shows when the trial file is written.
+struct Written {
+    /// Whether it could be brought onto the disk.
+    synced: bool,
+    /// Bytes that are free there.
+    room: Option<u64>,
+}
+
 /// Whether a server has no way to bring a file onto its disk.
 pub(super) fn cannot_sync(cause: &ssh2::Error) -> bool {
     CANNOT.contains(&cause.code())
 }
 
 impl Sftp {
-    /// Tries in a directory what a bundle will need. Gives what the server does not do and a bundle can do without.
-    pub(super) fn trial(&self, connection: &Connection, there: &Path) -> Result<Vec<Finding>> {
+    /// Tries in a directory what a bundle will need. Gives what the server does not do and a bundle can do without, and what room
+    /// there is, where the server says so.
+    pub(super) fn trial(&self, connection: &Connection, there: &Path) -> Result<(Vec<Finding>, Option<u64>)> {
         let shown = self.0.address.to_string();
         let [usual, renamed] = names().map(|name| there.join(name));
-        let mut synced = true;
+        let mut written = Written { synced: true, room: None };
         for attempt in 1..=ATTEMPTS {
             // One that could not be removed before serves again, so that there is never more than one.
             let stays = connection.sftp.lstat(&renamed).is_ok() && connection.sftp.unlink(&renamed).is_err();
             let (from, to) = if stays { (&renamed, &usual) } else { (&usual, &renamed) };
-            synced = self.write_trial(connection, from)?;
+            written = self.write_trial(connection, from)?;
             let Err(cause) = connection.sftp.rename(from, to, None) else {
                 let kept = connection.sftp.unlink(to).err().filter(|cause| cause.code() != NOT_THERE);
-                return Ok(self.lacks(synced, kept.map(|_| to.as_path())));
+                return Ok((self.lacks(written.synced, kept.map(|_| to.as_path())), written.room));
             };
             // Another run may have it, or a crash has left one; what is forbidden is so at every attempt.
             if attempt == ATTEMPTS {
@@ -47,11 +56,10 @@ impl Sftp {
             }
             let _ = connection.sftp.unlink(to);
         }
-        Ok(self.lacks(synced, None))
+        Ok((self.lacks(written.synced, None), written.room))
     }
 
-    /// Writes the trial file; whether it could be brought onto the disk.
-    fn write_trial(&self, connection: &Connection, path: &Path) -> Result<bool> {
+    fn write_trial(&self, connection: &Connection, path: &Path) -> Result<Written> {
         let shown = self.0.address.to_string();
         let opened = connection.create(path, OpenFlags::TRUNCATE, 0o600);
         let mut file = opened.map_err(|cause| {
@@ -62,11 +70,11 @@ impl Sftp {
             self.remove_part(path);
             return Err(Error::new(Kind::Failed, format!("write to {shown}")).because(cause));
         }
-        let synced = file.sync();
+        let (synced, room) = (file.sync(), file.room());
         file.close().map_err(|cause| failed(format!("write to {shown}"), cause))?;
         match synced {
-            Ok(()) => Ok(true),
-            Err(cause) if cannot_sync(&cause) => Ok(false),
+            Ok(()) => Ok(Written { synced: true, room }),
+            Err(cause) if cannot_sync(&cause) => Ok(Written { synced: false, room }),
             Err(cause) => Err(failed(format!("sync a file in {shown}"), cause)),
         }
     }

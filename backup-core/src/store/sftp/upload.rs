@@ -127,7 +127,7 @@ impl Drop for Part {
         if !self.over {
             self.connection.wait_at_most(FAREWELL);
             // What is buffered need not be sent any more.
-            drop(self.file.take().map(BufWriter::into_parts));
+            let _ = self.file.take().map(|file| file.into_parts().0.close());
             if !self.connection.removes(&self.path) {
                 self.connection.line.hang_up();
                 self.store.remove_part(&self.path);
