@@ -12,6 +12,7 @@ use backup_core::bundle::name::FileName;
 use backup_core::context::Environment;
 use backup_core::store::{Sftp, SftpAddress, SftpOptions, Store, Upload};
 use backup_core::{Context, Kind};
+use chrono::{TimeDelta, Utc};
 use fixtures::{Relay, SFTP_SERVERS, SftpServer, Sshd};
 use tempfile::TempDir;
 
@@ -27,7 +28,11 @@ struct Far {
 
 impl Far {
     fn new(kind: &SftpServer) -> Self {
-        let (sshd, place) = (Sshd::of(kind), tempfile::tempdir().expect("a directory"));
+        Self::of(Sshd::of(kind))
+    }
+
+    fn of(sshd: Sshd) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
         let relay = Relay::to(sshd.port());
         let known = fs::read_to_string(sshd.known_hosts()).expect("known hosts");
         let known = known.replace(&format!(":{} ", sshd.port()), &format!(":{} ", relay.port()));
@@ -37,7 +42,11 @@ impl Far {
 
     /// The store, whose server may be silent for so many seconds.
     fn store(&self, seconds: u32) -> Sftp {
-        let path = self.place.path().display().to_string();
+        self.store_in(self.place.path(), seconds)
+    }
+
+    fn store_in(&self, directory: &Path, seconds: u32) -> Sftp {
+        let path = directory.display().to_string();
         let address = SftpAddress { user: None, host: "127.0.0.1".into(), port: Some(self.relay.port()), path };
         let options = SftpOptions {
             identity_file: Some(self.sshd.identity()),
@@ -98,6 +107,22 @@ fn an_upload_over_a_line_that_is_cut_fails_in_time_and_leaves_nothing() {
             drop(upload);
         });
         assert_eq!(far.parts(), Vec::<String>::new(), "{}", kind.name);
+    });
+}
+
+#[test]
+fn an_upload_onto_a_full_disk_fails_and_leaves_nothing() {
+    on_all(|kind| {
+        let far = Far::of(Sshd::with_small_disk(kind));
+        let store = far.store_in(&far.sshd.small(), 60);
+        in_time(kind.name, move || {
+            let mut upload = store.begin(&name()).expect("begun");
+            let failed = (0..64).find_map(|_| upload.write_all(&[7; 1 << 20]).err());
+            assert!(failed.is_some(), "what has no room is called written");
+            drop(upload);
+            let left = store.leftovers(Utc::now() + TimeDelta::hours(1)).expect("listed");
+            assert!(left.is_empty(), "{left:?}");
+        });
     });
 }
 

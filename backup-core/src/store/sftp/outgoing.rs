@@ -28,7 +28,7 @@ impl Outgoing {
 
     /// Bytes that are free where it lies, where the server says so. OpenSSH's says it of files alone.
     pub(super) fn room(&mut self) -> Option<u64> {
-        self.file.statvfs().ok().map(|stat| stat.f_bavail * stat.f_frsize)
+        self.file.statvfs().ok().map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     /// Closes it. Some servers say only now that something could not be written.
