@@ -18,9 +18,9 @@ use crate::{findings, human};
 /// How progress is shown.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum ProgressStyle {
-    None,
     /// No progress, but what is wrong.
     Quiet,
+    QuietJson,
     Bar,
     Lines,
     Json,
@@ -29,8 +29,7 @@ pub(crate) enum ProgressStyle {
 impl ProgressStyle {
     pub(crate) fn of(arguments: &Arguments) -> Self {
         match (arguments.quiet, arguments.json) {
-            // The document has what is wrong.
-            (true, true) => Self::None,
+            (true, true) => Self::QuietJson,
             (true, false) => Self::Quiet,
             (false, true) => Self::Json,
             (false, false) if std::io::stderr().is_terminal() => Self::Bar,
@@ -180,17 +179,19 @@ impl Progress {
 impl Observer for Progress {
     fn event(&self, event: &Event) {
         match self.style {
-            ProgressStyle::None => {}
-            ProgressStyle::Quiet => match event {
-                Event::Finding(finding) if finding.severity > Severity::Info => print(&self.finding(finding)),
-                _ => {}
-            },
+            ProgressStyle::Quiet | ProgressStyle::QuietJson if !is_wrong(event) => {}
+            ProgressStyle::Quiet => self.lines(event),
             ProgressStyle::Bar if self.finished.load(Relaxed) => {}
             ProgressStyle::Bar => self.bar(event),
             ProgressStyle::Lines => self.lines(event),
-            ProgressStyle::Json => self.json(event),
+            ProgressStyle::Json | ProgressStyle::QuietJson => self.json(event),
         }
     }
+}
+
+/// Whether an event says that something is wrong, which is told to those as well who want quiet.
+fn is_wrong(event: &Event) -> bool {
+    matches!(event, Event::Finding(finding) if finding.severity > Severity::Info)
 }
 
 /// What a journal's mark tells people: that a step begins, or is taken back.

@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// Print the result as one JSON document, and progress as JSON lines on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Print no progress, and of what was found only what is wrong
+    /// Print no progress, and of what was found only what is wrong; with --json too
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use backup_core::cluster::hosts::Allowed;
 use backup_core::component::release::Origin;
 use backup_core::event::Event;
-use backup_core::finding::Severity;
+use backup_core::finding::{Finding, Severity};
 use backup_core::plan::Progress;
 use backup_core::restore::{self, Moved, Request};
 use backup_core::settings::{self, RestoreSettings};
@@ -126,11 +126,10 @@ async fn begin(
     }
     let prepared = context.until_cancelled(restore::prepare(&request, settings, context)).await?;
     let found = &prepared.preflight.findings;
-    // One error alone is said at the end, and the others matter when it is mended.
+    // One error alone is said at the end.
     let errors = found.iter().filter(|finding| finding.severity == Severity::Error).count();
-    if !(output.is_quiet() && errors == 1) {
-        output.found(found);
-    }
+    let said_later = |finding: &&Finding| output.is_quiet() && errors == 1 && finding.severity == Severity::Error;
+    output.found(found.iter().filter(|finding| !said_later(finding)));
     if output.is_json() {
         found.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     }
