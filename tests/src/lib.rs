@@ -2,6 +2,7 @@
 
 mod cluster;
 mod crafted;
+mod far;
 mod places;
 mod repack;
 mod scripts;
@@ -19,6 +20,7 @@ use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
 pub use cluster::Cluster;
 pub use crafted::{Crafted, craft, forge_drill, of_cluster};
+pub use far::{Reached, at_home};
 use fixtures::{Network, Postgres, forget_libpq};
 pub use places::{RootsPlace, locales, reachable};
 pub use repack::repack;

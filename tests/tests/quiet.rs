@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Output;
 
 use fixtures::Postgres;
 use serde_json::Value;
@@ -56,24 +55,25 @@ fn quiet_hides_no_warning_and_no_reason() {
             assert_eq!(output.status.code(), Some(code), "{arguments:?} {flags:?}: {}", describe(&output));
             output
         };
-        let (plain, quiet) = (run(&[]), describe(&run(&["--quiet"])));
-        for said in
-            describe(&plain).lines().filter_map(|line| ["warning", "error"].iter().find_map(|w| line.strip_prefix(w)))
-        {
+        let (plain, quiet) = (describe(&run(&[])), describe(&run(&["--quiet"])));
+        let is_wrong = |line: &str| line.starts_with("warning") || line.starts_with("error");
+        assert!(plain.lines().any(is_wrong), "{arguments:?} says nothing: {plain}");
+        for said in plain.lines().filter_map(|line| ["warning", "error"].iter().find_map(|w| line.strip_prefix(w))) {
             let said = said.trim_start_matches([':', ' ']);
             assert!(quiet.contains(said), "{arguments:?} hides {said:?}: {quiet}");
         }
         let (loud, quiet) = (run(&["--json"]), run(&["--json", "--quiet"]));
-        assert_eq!(wrong(&loud), wrong(&quiet), "{arguments:?}: {}", describe(&quiet));
+        assert_eq!(wrong(&loud.stdout), wrong(&quiet.stdout), "{arguments:?}: {}", describe(&quiet));
+        assert_eq!(wrong(&loud.stderr), wrong(&quiet.stderr), "{arguments:?}: {}", describe(&quiet));
         let is_progress = |line: &str| line.contains("\"event\":\"progress\"") || line.contains("\"event\":\"phase\"");
         assert!(!describe(&quiet).lines().any(is_progress), "{arguments:?}: {}", describe(&quiet));
     }
 }
 
-/// Codes of warnings and errors, in the document and in the lines beside it.
-fn wrong(output: &Output) -> BTreeSet<String> {
+/// Codes of warnings and errors in lines of JSON.
+fn wrong(text: &[u8]) -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
-    for line in [&output.stdout, &output.stderr].iter().flat_map(|text| text.split(|byte| *byte == b'\n')) {
+    for line in text.split(|byte| *byte == b'\n') {
         if let Ok(value) = serde_json::from_slice(line) {
             collect(&value, &mut codes);
         }

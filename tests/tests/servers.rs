@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Output};
 
 use fixtures::{Postgres, SFTP_SERVERS, SftpServer, Sshd};
-use system_tests::{Workplace, another_second, assert_same, describe, reachable};
+use system_tests::{Workplace, another_second, assert_same, at_home, describe, reachable};
 
 /// A server with an empty store, and a place from which it is reached.
 struct Server {
@@ -23,11 +23,8 @@ fn servers() -> Vec<Server> {
 
 /// A directory of a server that lets the place's user in, and that the place knows.
 fn sftp(kind: &SftpServer) -> Server {
-    let (sshd, place) = (Sshd::of(kind), Workplace::default());
-    fs::create_dir(place.path(".ssh")).expect("a directory");
-    fs::copy(sshd.known_hosts(), place.path(".ssh/known_hosts")).expect("known hosts");
-    fs::copy(sshd.identity(), place.path(".ssh/id_ed25519")).expect("a key");
-    fs::copy(sshd.identity().with_extension("pub"), place.path(".ssh/id_ed25519.pub")).expect("a key");
+    let sshd = Sshd::of(kind);
+    let place = at_home(&sshd);
     let address = sshd.address(&place.path("away"));
     Server { name: kind.name, place, address, variables: Vec::new(), _keeps: Box::new(sshd) }
 }

@@ -4,18 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use fixtures::{Postgres, Sshd};
-use system_tests::{Workplace, assert_same, binary, describe};
-
-/// A home whose user the server lets in, and which knows the server.
-fn at_home(sshd: &Sshd) -> Workplace {
-    let place = Workplace::default();
-    fs::create_dir(place.path(".ssh")).expect("a directory");
-    fs::copy(sshd.identity(), place.path(".ssh/id_ed25519")).expect("a key");
-    fs::copy(sshd.identity().with_extension("pub"), place.path(".ssh/id_ed25519.pub")).expect("a key");
-    fs::copy(sshd.known_hosts(), place.path(".ssh/known_hosts")).expect("known hosts");
-    place
-}
+use backup_core::store::Store;
+use fixtures::{Postgres, SFTP_SERVERS, Sshd};
+use system_tests::{Reached, Workplace, assert_same, at_home, binary, describe};
 
 fn list(place: &Workplace, address: &str) -> Output {
     place.cli(&["list", address]).env_remove("SSH_AUTH_SOCK").output().expect("it runs")
@@ -68,6 +59,8 @@ fn what_a_server_forbids_is_found_before_anything_is_sent_and_leaves_one_trial_f
         ("rename,posix-rename,remove", 13, 1, "rename a file in", 1),
         ("fsync", 3, 3, "can't bring a bundle onto its disk", 0),
         ("write", 13, 1, "write to", 0),
+        ("opendir", 13, 1, "list sftp://", 0),
+        ("readdir", 13, 1, "list sftp://", 0),
     ];
     for (forbidden, check, backup, words, stay) in cases {
         let sshd = Sshd::forbidding(forbidden);
@@ -93,6 +86,32 @@ fn what_a_server_forbids_is_found_before_anything_is_sent_and_leaves_one_trial_f
             let verified = place.cli(&["verify"]).arg(format!("{address}/{bundle}")).output().expect("it runs");
             assert!(verified.status.success(), "{forbidden}: {}", describe(&verified));
         }
+    }
+}
+
+#[test]
+fn what_a_killed_trial_has_left_is_in_nobodys_way() {
+    for kind in &SFTP_SERVERS {
+        let (sshd, place) = (Sshd::of(kind), tempfile::tempdir().expect("a directory"));
+        let store = Reached::directly(&sshd).store(place.path());
+        for left in [".orchestrator_backup_trial.part", ".orchestrator_backup_trial-renamed.part"] {
+            fs::write(place.path().join(left), "left").expect("written");
+        }
+        let findings = store.check(1).expect("it can be written");
+        assert!(findings.iter().all(|finding| finding.code == "destination"), "{}: {findings:?}", kind.name);
+        assert_eq!(fs::read_dir(place.path()).expect("a directory").count(), 0, "{}", kind.name);
+    }
+}
+
+#[test]
+fn a_server_that_neither_removes_nor_writes_over_anything_keeps_bundles() {
+    let (sshd, place) = (Sshd::keeping_all(), tempfile::tempdir().expect("a directory"));
+    let store = Reached::directly(&sshd).store(place.path());
+    for round in 0..3 {
+        let findings = store.check(1).expect("it can be written");
+        let warned = findings.iter().any(|finding| finding.code == "removes-nothing");
+        assert!(warned, "{round}: {findings:?}");
+        assert_eq!(fs::read_dir(place.path()).expect("a directory").count(), 1, "{round}");
     }
 }
 

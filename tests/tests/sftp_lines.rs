@@ -2,22 +2,23 @@
 
 use std::fs;
 use std::io::Write;
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use backup_core::Kind;
 use backup_core::bundle::digest::Sha256Digest;
 use backup_core::bundle::name::FileName;
-use backup_core::context::Environment;
-use backup_core::store::{Sftp, SftpAddress, SftpOptions, Store, Upload};
-use backup_core::{Context, Kind};
+use backup_core::store::{Sftp, Store, Upload};
 use chrono::{TimeDelta, Utc};
 use fixtures::{Relay, SFTP_SERVERS, SftpServer, Sshd};
+use system_tests::Reached;
 use tempfile::TempDir;
 
 /// Much longer than anything here takes that waits for nobody.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Seconds that a server may be silent, where a test waits so long: a machine with much to do takes some to log in.
+const SILENCE: u32 = 8;
 
 /// A server behind a line that can be cut, and a directory of it.
 struct Far {
@@ -46,16 +47,8 @@ impl Far {
     }
 
     fn store_in(&self, directory: &Path, seconds: u32) -> Sftp {
-        let path = directory.display().to_string();
-        let address = SftpAddress { user: None, host: "127.0.0.1".into(), port: Some(self.relay.port()), path };
-        let options = SftpOptions {
-            identity_file: Some(self.sshd.identity()),
-            known_hosts: Some(self.place.path().join("known_hosts")),
-            timeout: NonZeroU32::new(seconds),
-        };
-        let user = std::process::Command::new("id").arg("-un").output().expect("id runs").stdout;
-        let user = Some(String::from_utf8_lossy(&user).trim().to_owned());
-        Sftp::new(&address, &options, &Context::new(Environment { user, ..Environment::default() }))
+        let by = (self.relay.port(), self.place.path().join("known_hosts"));
+        Reached { sshd: &self.sshd, by, seconds: Some(seconds) }.store(directory)
     }
 
     /// Files of uploads that never came to their end.
@@ -98,7 +91,7 @@ fn on_all(work: impl Fn(&'static SftpServer) + Sync) {
 fn an_upload_over_a_line_that_is_cut_fails_in_time_and_leaves_nothing() {
     on_all(|kind| {
         let far = Far::new(kind);
-        let mut upload = begun(&far.store(1));
+        let mut upload = begun(&far.store(SILENCE));
         assert_eq!(far.parts().len(), 1, "{}", kind.name);
         far.relay.silence();
         in_time(kind.name, move || {
@@ -154,6 +147,42 @@ fn whoever_takes_an_upload_back_frees_a_writer_that_hangs() {
 }
 
 #[test]
+fn a_line_that_is_cut_while_a_bundle_is_published_leaves_nothing() {
+    on_all(|kind| {
+        let far = Far::new(kind);
+        let upload = begun(&far.store(SILENCE));
+        far.relay.silence();
+        in_time(kind.name, move || assert!(upload.publish(&Sha256Digest([7; 32])).is_err()));
+        assert_eq!(far.parts(), Vec::<String>::new(), "{}", kind.name);
+        assert_eq!(far.store(60).list().expect("listed"), [], "{}", kind.name);
+    });
+}
+
+#[test]
+fn a_reader_is_let_go_without_waiting() {
+    let far = Far::new(&SFTP_SERVERS[0]);
+    let store = far.store(600);
+    begun(&store).publish(&Sha256Digest([7; 32])).expect("published");
+    let bundle = store.open(&name()).expect("opened");
+    bundle.read_at(0, &mut [0; 100]).expect("read");
+    far.relay.silence();
+    in_time("letting it go", move || drop(bundle));
+    in_time("the next one", move || assert_eq!(store.list().expect("listed").len(), 1));
+}
+
+#[test]
+fn lines_that_the_other_side_has_ended_are_made_anew() {
+    let far = Far::new(&SFTP_SERVERS[0]);
+    let store = far.store(60);
+    begun(&store).publish(&Sha256Digest([7; 32])).expect("published");
+    let bundle = store.open(&name()).expect("opened");
+    assert_eq!(store.list().expect("listed").len(), 1);
+    far.relay.end();
+    bundle.read_at(0, &mut [0; 100]).expect("read");
+    assert_eq!(store.list().expect("listed").len(), 1);
+}
+
+#[test]
 fn nobody_waits_for_a_goodbye() {
     on_all(|kind| {
         let far = Far::new(kind);
@@ -167,7 +196,7 @@ fn nobody_waits_for_a_goodbye() {
 #[test]
 fn a_reader_over_a_line_that_is_cut_fails_in_time() {
     let far = Far::new(&SFTP_SERVERS[0]);
-    let store = far.store(1);
+    let store = far.store(SILENCE);
     begun(&store).publish(&Sha256Digest([7; 32])).expect("published");
     let bundle = store.open(&name()).expect("opened");
     far.relay.silence();

@@ -6,13 +6,12 @@ use backup_core::bundle::digest::Sha256Digest;
 use backup_core::bundle::name::FileName;
 use backup_core::cluster::secret::Secret;
 use backup_core::context::Environment;
-use backup_core::store::{
-    ClaimName, Directory, Memory, S3Address, S3Options, Sftp, SftpAddress, SftpOptions, Store, Upload,
-};
+use backup_core::store::{ClaimName, Directory, Memory, S3Address, S3Options, Store, Upload};
 use backup_core::{Context, Kind};
 use fixtures::s3::{Abilities, BUCKET, KEYS, S3Server};
 use fixtures::{SFTP_SERVERS, SftpServer, Sshd};
 use s3_store::S3;
+use system_tests::Reached;
 use tempfile::TempDir;
 
 /// An empty store, and what must live as long.
@@ -68,14 +67,7 @@ fn s3(prefix: &str, abilities: Abilities) -> Subject {
 /// A directory of a real SSH server.
 fn sftp(kind: &SftpServer, directory: &str) -> Subject {
     let (server, place) = (Sshd::of(kind), tempfile::tempdir().expect("a directory"));
-    let path = place.path().join(directory).display().to_string();
-    let address = SftpAddress { user: None, host: "127.0.0.1".into(), port: Some(server.port()), path };
-    let options =
-        SftpOptions { identity_file: Some(server.identity()), known_hosts: Some(server.known_hosts()), timeout: None };
-    let user = std::process::Command::new("id").arg("-un").output().expect("id runs").stdout;
-    let user = Some(String::from_utf8_lossy(&user).trim().to_owned());
-    let context = Context::new(Environment { user, ..Environment::default() });
-    let [store, other] = [0, 1].map(|_| Box::new(Sftp::new(&address, &options, &context)));
+    let [store, other] = [0, 1].map(|_| Box::new(Reached::directly(&server).store(&place.path().join(directory))));
     Subject { store, other, heeds: true, _place: Place::Sftp { _server: server, _directory: place } }
 }
 

@@ -7,12 +7,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use backup_core::Context;
 use backup_core::bundle::digest::Sha256Digest;
 use backup_core::bundle::name::FileName;
-use backup_core::context::Environment;
-use backup_core::store::{Sftp, SftpAddress, SftpOptions, Store};
+use backup_core::store::{Sftp, Store};
 use fixtures::{SFTP_SERVERS, Sshd};
+use system_tests::Reached;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -48,12 +47,7 @@ fn median(mut times: Vec<Duration>) -> f64 {
 }
 
 fn store(sshd: &Sshd, place: &Path) -> Sftp {
-    let path = place.join("away").display().to_string();
-    let address = SftpAddress { user: None, host: "127.0.0.1".into(), port: Some(sshd.port()), path };
-    let (identity_file, known_hosts) = (Some(sshd.identity()), Some(sshd.known_hosts()));
-    let options = SftpOptions { identity_file, known_hosts, timeout: None };
-    let user = Some(whoami());
-    Sftp::new(&address, &options, &Context::new(Environment { user, ..Environment::default() }))
+    Reached::directly(sshd).store(&place.join("away"))
 }
 
 fn put(store: &Sftp, file: &Path) {

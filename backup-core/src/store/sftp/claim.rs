@@ -1,20 +1,20 @@
 //! Claims: small files that are never overwritten, on servers whose renaming refuses that and on others.
 
-use std::io::Write;
 use std::path::Path;
 
 use ssh2::OpenFlags;
 
 use super::connect::Connection;
+use super::outgoing::Outgoing;
 use super::{NOT_THERE, PREFIX, Sftp, failed};
+use crate::Result;
 use crate::finding::Finding;
 use crate::random;
 use crate::store::{ClaimName, PART, claims, is_taken, overwrites};
-use crate::{Error, Kind, Result};
 
 impl Sftp {
     pub(super) fn list_claims(&self, connection: &Connection) -> Result<Vec<ClaimName>> {
-        let entries = match connection.sftp.readdir(&connection.directory) {
+        let entries = match connection.list(&connection.directory) {
             Err(cause) if cause.code() == NOT_THERE => return Ok(Vec::new()),
             entries => entries.map_err(|cause| failed(format!("list the claims in {}", self.0.address), cause))?,
         };
@@ -27,7 +27,7 @@ impl Sftp {
         self.make_directory(connection)?;
         let target = connection.directory.join(name);
         // Not every server refuses to rename onto something.
-        if connection.sftp.lstat(&target).is_err() {
+        if !connection.has(&target) {
             self.put(connection, name, &target, content)?;
         }
         if self.read_small(connection, name)? != content {
@@ -43,20 +43,13 @@ impl Sftp {
     /// Writes a file beside its place and renames it; whether the server did that, or something is there.
     fn put(&self, connection: &Connection, name: &str, target: &Path, content: &[u8]) -> Result<bool> {
         let path = connection.directory.join(format!("{PREFIX}{}{PART}", random::word()?));
-        // Whoever else backs up into it must see it; nothing in it is secret.
-        let made = connection.create(&path, OpenFlags::EXCLUSIVE, 0o644);
-        let mut file = made.map_err(|cause| self.failed("write", name, cause))?;
-        if let Err(cause) = file.write_all(content) {
-            drop(file);
-            self.remove_part(&path);
-            return Err(Error::new(Kind::Failed, format!("write {}", self.shown(name))).because(cause));
-        }
-        // Not every server can bring it onto its disk.
-        let _ = file.sync();
-        file.close().map_err(|cause| self.failed("write", name, cause))?;
-        let Err(cause) = connection.sftp.rename(&path, target, None) else { return Ok(true) };
-        let _ = connection.sftp.unlink(&path);
+        let doing = format!("write {}", self.shown(name));
+        // Whoever else backs up into it must see it; nothing in it is secret. Not every server can bring it onto its disk.
+        let sync = |file: &mut Outgoing| Ok(drop(file.sync()));
+        self.write_small(connection, (&path, OpenFlags::EXCLUSIVE, 0o644), content, &doing, sync)?;
+        let Err(cause) = connection.rename(&path, target) else { return Ok(true) };
+        self.give_up(connection, &path);
         // The server says "failure" whatever the reason is.
-        if connection.sftp.lstat(target).is_ok() { Ok(false) } else { Err(self.failed("write", name, cause)) }
+        if connection.has(target) { Ok(false) } else { Err(self.failed("write", name, cause)) }
     }
 }

@@ -1,14 +1,12 @@
 //! A connection by SSH: a user whom a known host lets in, a directory in which to work, and its end.
 
-use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use ssh2::{ErrorCode, OpenFlags, OpenType, Session};
+use ssh2::Session;
 
 use super::host::{Shaken, known, milliseconds};
-use super::outgoing::Outgoing;
+use super::line::Line;
 use crate::context::Environment;
 use crate::store::{SftpAddress, SftpOptions};
 use crate::{Error, ErrorContext, Kind, Result};
@@ -22,25 +20,13 @@ const OWN_KEYS: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 
 /// A session that a server let in. Its end waits for nobody.
 pub(super) struct Connection {
-    pub(super) sftp: ssh2::Sftp,
-    pub(super) session: Session,
+    sftp: ssh2::Sftp,
+    session: Session,
     /// The directory of the address.
     pub(super) directory: PathBuf,
     pub(super) line: Line,
     /// How long any answer may take.
     pub(super) answer: Duration,
-}
-
-/// What a connection goes over, to end it from wherever that must be.
-#[derive(Clone)]
-pub(super) struct Line(Arc<TcpStream>);
-
-impl Line {
-    /// Ends it: whoever waits for an answer has an error at once.
-    pub(super) fn hang_up(&self) {
-        // One that has ended already is as good.
-        let _ = self.0.shutdown(Shutdown::Both);
-    }
 }
 
 /// How long any answer may take.
@@ -62,7 +48,7 @@ impl Connection {
         answer: Duration,
     ) -> Result<Self> {
         let doing = || format!("connect to {address}");
-        let Shaken { session, stream } = known(address, options, environment, answer).context(doing)?;
+        let Shaken { session, line } = known(address, options, environment, answer).context(doing)?;
         let user = address.user.as_deref().or(environment.user.as_deref()).unwrap_or("root");
         log_in(&session, user, options, environment).context(doing)?;
         let sftp = session.sftp().map_err(|cause| {
@@ -77,7 +63,7 @@ impl Connection {
             }
             None => PathBuf::from(&address.path),
         };
-        Ok(Self { sftp, session, directory, line: Line(Arc::new(stream)), answer })
+        Ok(Self { sftp, session, directory, line, answer })
     }
 
     /// Lets each answer take as long as `time` says.
@@ -85,18 +71,9 @@ impl Connection {
         self.session.set_timeout(milliseconds(time));
     }
 
-    /// Creates a file for writing; `how` beside that it is written.
-    pub(super) fn create(&self, path: &Path, how: OpenFlags, mode: i32) -> Result<Outgoing, ssh2::Error> {
-        let file = self.sftp.open_mode(path, OpenFlags::WRITE | OpenFlags::CREATE | how, mode, OpenType::File)?;
-        Ok(Outgoing::new(file, self.line.clone(), self.answer))
-    }
-
-    /// Removes a file; whether the server did that, or said why not. One that is not there is removed.
-    pub(super) fn removes(&self, path: &Path) -> bool {
-        match self.sftp.unlink(path) {
-            Err(cause) => matches!(cause.code(), ErrorCode::SFTP(_)),
-            Ok(()) => true,
-        }
+    /// Asks the server something. Where it does not answer the line is ended.
+    pub(super) fn ask<T>(&self, request: impl FnOnce(&ssh2::Sftp) -> Result<T, ssh2::Error>) -> Result<T, ssh2::Error> {
+        request(&self.sftp).inspect_err(|cause| self.line.hang_up_unless_answered(cause))
     }
 }
 

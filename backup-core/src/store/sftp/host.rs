@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use ssh2::{CheckResult, ErrorCode, HashType, KnownHostFileKind, KnownHosts, MethodType, Session};
 
+use super::line::Line;
 use crate::context::Environment;
 use crate::store::{SftpAddress, SftpOptions};
 use crate::{Error, ErrorContext, Kind, Result, trusted};
@@ -29,7 +30,20 @@ const HOST_KEYS: [(&str, &str); 5] = [
 /// A session with keys agreed on, and what it goes over.
 pub(super) struct Shaken {
     pub(super) session: Session,
-    pub(super) stream: TcpStream,
+    pub(super) line: Line,
+}
+
+/// Why no keys were agreed on.
+struct Refused {
+    error: Error,
+    /// Whether the server may have host keys of other kinds.
+    of_this_kind: bool,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self { error, of_this_kind: false }
+    }
 }
 
 /// A session with a host that shows a key which is known of it. What is known is asked for first: to fail to agree on keys looks
@@ -40,7 +54,7 @@ pub(super) fn known(
     environment: &Environment,
     answer: Duration,
 ) -> Result<Shaken> {
-    let lines = Lines::read(options, environment)?;
+    let lines = KnownHostLines::read(options, environment)?;
     let known = lines.kinds_of(address)?;
     let all = HOST_KEYS.map(|(_, algorithms)| algorithms).join(",");
     let mut ask: VecDeque<String> = [known.join(","), all].into_iter().filter(|kinds| !kinds.is_empty()).collect();
@@ -52,13 +66,14 @@ pub(super) fn known(
                 CheckResult::Mismatch if changed.is_none() => {
                     changed = Some(is_changed(&shaken.session, address));
                     // Of several keys that are known one may be old, and another one as it was.
-                    ask = known.iter().filter(|_| known.len() > 1).map(|kind| (*kind).to_owned()).collect();
+                    let others = known.iter().filter(|algorithms| !is_of(&shaken.session, algorithms));
+                    ask = others.map(|algorithms| (*algorithms).to_owned()).collect();
                 }
                 CheckResult::Mismatch => {}
                 _ => shown = Some(fingerprint(&shaken.session)),
             },
-            Err(error) if error.kind() == Kind::Unsupported => failed = Some(error),
-            Err(error) => return Err(error),
+            Err(Refused { error, of_this_kind: true }) => failed = Some(error),
+            Err(Refused { error, .. }) => return Err(error),
         }
     }
     if let Some(changed) = changed {
@@ -82,8 +97,8 @@ fn is_changed(session: &Session, address: &SftpAddress) -> Error {
         format!("the host's key is another one than is known of it: {}", fingerprint(session)),
     );
     let name = match address.port {
-        Some(port) => format!("'[{}]:{port}'", address.host),
-        None => address.host.clone(),
+        Some(port) if port != PORT => format!("'[{}]:{port}'", address.host),
+        _ => address.host.clone(),
     };
     error.hint(format!(
         "somebody may be in between: find out why it changed; only then `ssh-keygen -R {name}`, and make the new one known"
@@ -96,31 +111,38 @@ fn fingerprint(session: &Session) -> String {
     format!("SHA256:{}", BASE64_STANDARD_NO_PAD.encode(digest))
 }
 
-/// A session with keys agreed on; [`Kind::Unsupported`] where the server has no host key for these algorithms.
-fn shake_hands(address: &SftpAddress, algorithms: &str, answer: Duration) -> Result<Shaken> {
-    let stream = reach(address)?;
-    // What is sent is small where the window is, and must not wait until what was sent before is acknowledged.
-    let _ = stream.set_nodelay(true);
-    let start = || -> std::io::Result<Shaken> {
+/// A session with keys agreed on, for a host key that signs with one of these algorithms.
+fn shake_hands(address: &SftpAddress, algorithms: &str, answer: Duration) -> Result<Shaken, Refused> {
+    let stream = reach(address, answer)?;
+    let doing = || "agree on keys with the server".to_owned();
+    let line = Line::over(stream).context(doing)?;
+    let own = line.stream().context(doing)?;
+    let start = || -> Result<Session, ssh2::Error> {
         let mut session = Session::new()?;
         session.set_timeout(milliseconds(answer));
-        session.set_tcp_stream(stream.try_clone()?);
+        session.set_tcp_stream(own);
         session.method_pref(MethodType::HostKey, algorithms)?;
         for direction in [MethodType::CryptCs, MethodType::CryptSc] {
             session.method_pref(direction, &ciphers(&session)?)?;
         }
-        if let Err(cause) = session.handshake() {
-            // LIBSSH2_ERROR_KEX_FAILURE: nothing in common.
-            let nothing = cause.code() == ErrorCode::Session(-5);
-            let kind = if nothing { std::io::ErrorKind::Unsupported } else { std::io::ErrorKind::Other };
-            return Err(std::io::Error::new(kind, cause.message().to_owned()));
-        }
-        Ok(Shaken { session, stream })
+        session.handshake()?;
+        Ok(session)
     };
-    start().map_err(|cause| {
-        let kind = if cause.kind() == std::io::ErrorKind::Unsupported { Kind::Unsupported } else { Kind::Failed };
-        Error::new(kind, "agree on keys with the server").because(cause)
-    })
+    let session = start().map_err(|cause| Refused {
+        // LIBSSH2_ERROR_KEX_FAILURE: nothing in common, or no more than a greeting.
+        of_this_kind: cause.code() == ErrorCode::Session(-5),
+        error: Error::new(Kind::Failed, doing()).because(cause),
+    })?;
+    Ok(Shaken { session, line })
+}
+
+/// Whether the host's key signs with these algorithms.
+fn is_of(session: &Session, algorithms: &str) -> bool {
+    let key = session.host_key().map(|(key, _)| key).unwrap_or_default();
+    // Its kind stands at its beginning, after its length.
+    HOST_KEYS
+        .iter()
+        .any(|(kind, own)| *own == algorithms && key.get(4..).is_some_and(|key| key.starts_with(kind.as_bytes())))
 }
 
 /// All ciphers, those first that processors have instructions for: what libssh2 likes best costs it twice the time.
@@ -137,7 +159,7 @@ pub(super) fn milliseconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
-fn reach(address: &SftpAddress) -> Result<TcpStream> {
+fn reach(address: &SftpAddress, answer: Duration) -> Result<TcpStream> {
     let port = address.port.unwrap_or(PORT);
     let resolve = (address.host.as_str(), port).to_socket_addrs();
     let addresses = resolve.map_err(|cause| {
@@ -146,9 +168,9 @@ fn reach(address: &SftpAddress) -> Result<TcpStream> {
             .hint("correct the name")
     })?;
     let mut failed = None;
-    let stream = addresses
-        .into_iter()
-        .find_map(|to| TcpStream::connect_timeout(&to, CONNECT).map_err(|cause| failed = Some((to, cause))).ok());
+    let stream = addresses.into_iter().find_map(|to| {
+        TcpStream::connect_timeout(&to, CONNECT.min(answer)).map_err(|cause| failed = Some((to, cause))).ok()
+    });
     stream.ok_or_else(|| {
         let error = Error::new(Kind::Failed, "open a connection");
         let error = match failed {
@@ -160,9 +182,9 @@ fn reach(address: &SftpAddress) -> Result<TcpStream> {
 }
 
 /// Lines of all files of known hosts.
-struct Lines(Vec<String>);
+struct KnownHostLines(Vec<String>);
 
-impl Lines {
+impl KnownHostLines {
     fn read(options: &SftpOptions, environment: &Environment) -> Result<Self> {
         let own = environment.home.as_ref().map(|home| home.join(".ssh/known_hosts"));
         let files = match &options.known_hosts {
@@ -193,7 +215,7 @@ impl Lines {
         let (key, _) = session.host_key().ok_or_else(|| Error::new(Kind::Failed, "the server shows no key"))?;
         let mut known = session.known_hosts().context(|| "look at known hosts".into())?;
         for line in &self.0 {
-            if line.starts_with("@revoked") && holds(line, key) {
+            if line.trim_start().starts_with("@revoked") && holds(line, key) {
                 let error = Error::new(Kind::Refused, format!("the host's key is revoked: {}", fingerprint(session)));
                 return Err(error.hint("do not connect there until the host has another key that you have compared"));
             }

@@ -3,12 +3,14 @@
 mod claim;
 mod connect;
 mod host;
+mod line;
 mod object;
 mod outgoing;
+mod requests;
 mod trial;
 mod upload;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ssh2::{ErrorCode, OpenFlags};
 
 use self::connect::{Connection, FAREWELL};
+use self::line::is_answer;
 use self::object::Object;
 use self::outgoing::Outgoing;
 use self::upload::Part;
@@ -67,17 +70,45 @@ impl Sftp {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One that nobody uses and that is still up, or a new one.
     fn connection(&self) -> Result<Connection> {
-        let idle = self.idle().pop();
-        idle.map_or_else(|| Connection::open(&self.0.address, &self.0.options, &self.0.context.environment), Ok)
+        while let Some(idle) = { self.idle().pop() } {
+            if idle.line.is_up() {
+                return Ok(idle);
+            }
+        }
+        Connection::open(&self.0.address, &self.0.options, &self.0.context.environment)
     }
 
     /// Does something over a connection, which is kept where that went well.
     fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let connection = self.connection()?;
         let done = work(&connection)?;
-        self.idle().push(connection);
+        self.keep(connection);
         Ok(done)
+    }
+
+    fn keep(&self, connection: Connection) {
+        if connection.line.is_up() {
+            self.idle().push(connection);
+        }
+    }
+
+    /// Does something over a connection of its own, in a few seconds.
+    fn anew<T>(&self, work: impl FnOnce(&Connection) -> T) -> Option<T> {
+        let Inner { address, options, context, .. } = &*self.0;
+        let connection = Connection::open_within(address, options, &context.environment, FAREWELL);
+        connection.ok().map(|connection| work(&connection))
+    }
+
+    /// Removes what is given up, in a few seconds, or leaves it to a later run.
+    fn give_up(&self, connection: &Connection, path: &Path) {
+        connection.wait_at_most(FAREWELL);
+        let removed = connection.remove(path);
+        connection.wait_at_most(connection.answer);
+        if removed.is_err_and(|cause| !is_answer(&cause)) {
+            self.anew(|connection| connection.remove(path));
+        }
     }
 
     /// The address of a file.
@@ -91,7 +122,7 @@ impl Sftp {
 
     /// Everything in the directory that is a file.
     fn files(&self, connection: &Connection) -> Result<Vec<(String, ssh2::FileStat)>> {
-        let entries = connection.sftp.readdir(&connection.directory);
+        let entries = connection.list(&connection.directory);
         let entries = entries.map_err(|cause| failed(format!("list {}", self.0.address), cause))?;
         let named = entries.into_iter().filter_map(|(path, stat)| {
             let name = path.file_name()?.to_str()?.to_owned();
@@ -108,7 +139,7 @@ impl Sftp {
     /// The directory around it, which must be there.
     fn parent<'c>(&self, connection: &'c Connection) -> Result<&'c Path> {
         let parent = connection.directory.parent().unwrap_or(Path::new("/"));
-        match connection.sftp.stat(parent) {
+        match connection.stat(parent) {
             Err(cause) if cause.code() == NOT_THERE => Err(astray(&self.0.address.to_string(), parent)),
             looked => looked.map(|_| parent).map_err(|cause| failed(format!("look at {}", parent.display()), cause)),
         }
@@ -117,13 +148,13 @@ impl Sftp {
     /// Makes the directory where it is missing.
     fn make_directory(&self, connection: &Connection) -> Result<()> {
         let path = &connection.directory;
-        if connection.sftp.stat(path).is_ok() {
+        if connection.stat(path).is_ok() {
             return Ok(());
         }
         self.parent(connection)?;
-        if let Err(cause) = connection.sftp.mkdir(path, 0o700) {
+        if let Err(cause) = connection.make_directory(path, 0o700) {
             // Somebody else may have made it meanwhile.
-            connection.sftp.stat(path).map_err(|_| failed(format!("make {}", self.0.address), cause))?;
+            connection.stat(path).map_err(|_| failed(format!("make {}", self.0.address), cause))?;
         }
         Ok(())
     }
@@ -133,30 +164,42 @@ impl Sftp {
         let path = connection.directory.join(file);
         let refused = |cause: io::Error| Error::new(Kind::Failed, format!("read {}", self.shown(file))).because(cause);
         // To open a pipe would wait for a writer there.
-        let stat = connection.sftp.stat(&path).map_err(|cause| self.failed("read", file, cause))?;
+        let stat = connection.stat(&path).map_err(|cause| self.failed("read", file, cause))?;
         if stat.perm.is_some() && !stat.is_file() {
             return Err(refused(io::Error::other("it is no regular file")));
         }
-        let opened = connection.sftp.open(&path).map_err(|cause| self.failed("read", file, cause))?;
+        let opened = connection.open_file(&path).map_err(|cause| self.failed("read", file, cause))?;
         read_small(opened).map_err(refused)
     }
 
-    /// Writes a small file under a temporary name; returns its path.
-    fn write_part(&self, connection: &Connection, name: &str, content: &[u8]) -> Result<PathBuf> {
+    /// Puts something small beside a bundle, in place of what is there.
+    fn put_beside(&self, connection: &Connection, file: &str, content: &[u8]) -> Result<()> {
+        let [part, target] = [part_of(file), file.to_owned()].map(|name| connection.directory.join(name));
         // What a crash has left of the same.
-        let _ = connection.sftp.unlink(&connection.directory.join(part_of(name)));
-        let (path, mut file) = self.part(connection, name)?;
-        let written = file.write_all(content);
-        written.map_err(|cause| Error::new(Kind::Failed, format!("write {}", self.shown(name))).because(cause))?;
-        file.close().map_err(|cause| self.failed("write", name, cause))?;
-        Ok(path)
+        let _ = connection.remove(&part);
+        let doing = format!("write {}", self.shown(file));
+        self.write_small(connection, (&part, OpenFlags::EXCLUSIVE, 0o600), content, &doing, |_| Ok(()))?;
+        // SFTP renames onto nothing that exists.
+        let _ = connection.remove(&target);
+        let renamed = connection.rename(&part, &target);
+        renamed.inspect_err(|_| self.give_up(connection, &part)).map_err(|cause| failed(doing, cause))
     }
 
-    /// Removes what an upload has written, over a connection of its own and in a few seconds, or leaves it to a later run.
-    fn remove_part(&self, path: &Path) {
-        let Inner { address, options, context, .. } = &*self.0;
-        let connection = Connection::open_within(address, options, &context.environment, FAREWELL);
-        let _ = connection.map(|connection| connection.removes(path));
+    /// Writes all of a small file, with what is to be done before it is closed. Where that fails nothing of it stays.
+    fn write_small<T>(
+        &self,
+        connection: &Connection,
+        (path, how, mode): (&Path, OpenFlags, i32),
+        content: &[u8],
+        doing: &str,
+        before: impl FnOnce(&mut Outgoing) -> Result<T, ssh2::Error>,
+    ) -> Result<T> {
+        let mut file = connection.create(path, how, mode).map_err(|cause| failed(doing.into(), cause))?;
+        let written = file.put(content).map_err(|cause| Error::new(Kind::Failed, doing).because(cause));
+        let result = written.and_then(|()| before(&mut file).map_err(|cause| failed(doing.into(), cause)));
+        let closed = file.close().map_err(|cause| failed(doing.into(), cause));
+        let result = result.and_then(|result| closed.map(|()| result));
+        result.inspect_err(|_| self.give_up(connection, path))
     }
 
     /// A new file under a temporary name, which nobody else has: so two runs never write the same bundle, whatever the server
@@ -165,9 +208,9 @@ impl Sftp {
         let part = part_of(name);
         let path = connection.directory.join(&part);
         let file = connection.create(&path, OpenFlags::EXCLUSIVE, 0o600);
-        file.map(|file| (path.clone(), file)).map_err(|cause| match connection.sftp.lstat(&path) {
-            Ok(_) => exists(&format!("an upload of {}", self.shown(name))),
-            Err(_) => self.failed("write", &part, cause),
+        file.map(|file| (path.clone(), file)).map_err(|cause| match connection.has(&path) {
+            true => exists(&format!("an upload of {}", self.shown(name))),
+            false => self.failed("write", &part, cause),
         })
     }
 }
@@ -207,9 +250,13 @@ impl Store for Sftp {
     fn check(&self, size: u64) -> Result<Vec<Finding>> {
         self.with(|connection| {
             let shown = self.location();
-            let new = connection.sftp.stat(&connection.directory).is_err();
+            let new = connection.stat(&connection.directory).is_err();
             let there = if new { self.parent(connection)? } else { &connection.directory };
             let (mut findings, room) = self.trial(connection, there)?;
+            if !new {
+                // A backup looks for what broken uploads have left.
+                self.files(connection)?;
+            }
             findings.push(match room {
                 Some(room) if room < size => {
                     let message = format!("{} are free there, and the bundle may take {}", bytes(room), bytes(size));
@@ -227,10 +274,10 @@ impl Store for Sftp {
         let abandoned = self.0.context.now() - ABANDONED;
         for part in self.parts(&connection)?.iter().filter(|part| part.begun.is_some_and(|begun| begun < abandoned)) {
             // It costs room and harms nobody.
-            let _ = connection.sftp.unlink(&connection.directory.join(&part.name));
+            let _ = connection.remove(&connection.directory.join(&part.name));
         }
         let target = connection.directory.join(name.to_string());
-        if connection.sftp.lstat(&target).is_ok() {
+        if connection.has(&target) {
             return Err(exists(&self.shown(&name.to_string())));
         }
         let (part, file) = self.part(&connection, &name.to_string())?;
@@ -267,14 +314,7 @@ impl Store for Sftp {
     }
 
     fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
-        let file = format!("{name}{suffix}");
-        self.with(|connection| {
-            let part = self.write_part(connection, &file, content)?;
-            let target = connection.directory.join(&file);
-            // SFTP renames onto nothing that exists.
-            let _ = connection.sftp.unlink(&target);
-            connection.sftp.rename(&part, &target, None).map_err(|cause| self.failed("write", &file, cause))
-        })
+        self.with(|connection| self.put_beside(connection, &format!("{name}{suffix}"), content))
     }
 
     fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
@@ -285,7 +325,7 @@ impl Store for Sftp {
         self.with(|connection| {
             let files = std::iter::once(name.to_string()).chain(BESIDE.map(|suffix| format!("{name}{suffix}")));
             for file in files {
-                match connection.sftp.unlink(&connection.directory.join(&file)) {
+                match connection.remove(&connection.directory.join(&file)) {
                     Err(cause) if cause.code() == NOT_THERE => {}
                     removed => removed.map_err(|cause| self.failed("delete", &file, cause))?,
                 }
@@ -300,7 +340,7 @@ impl Store for Sftp {
 
     fn remove_leftover(&self, leftover: &Leftover) -> Result<()> {
         self.with(|connection| {
-            let removed = connection.sftp.unlink(&connection.directory.join(&leftover.name));
+            let removed = connection.remove(&connection.directory.join(&leftover.name));
             removed.map_err(|cause| self.failed("delete", &leftover.name, cause))
         })
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Mutex, PoisonError};
 
 use super::Sftp;
-use super::connect::Connection;
+use super::connect::{Connection, FAREWELL};
 use crate::bundle::reader::ReadAt;
 use crate::{Error, Kind, Result};
 
@@ -44,7 +44,7 @@ impl Object {
 impl Sftp {
     fn opened(&self, file: &str) -> Result<Opened> {
         let connection = self.connection()?;
-        let opened = connection.sftp.open(connection.directory.join(file));
+        let opened = connection.open_file(&connection.directory.join(file));
         let opened = opened.map_err(|cause| self.failed("open", file, cause))?;
         Ok(Opened { file: opened, connection })
     }
@@ -52,8 +52,14 @@ impl Sftp {
 
 impl Drop for Object {
     fn drop(&mut self) {
-        let opened = std::mem::take(&mut *self.idle());
-        self.store.idle().extend(opened.into_iter().map(|opened| opened.connection));
+        for Opened { mut file, connection } in std::mem::take(&mut *self.idle()) {
+            connection.wait_at_most(FAREWELL);
+            let closed = file.close().inspect_err(|cause| connection.line.hang_up_unless_answered(cause));
+            connection.wait_at_most(connection.answer);
+            if closed.is_ok() {
+                self.store.keep(connection);
+            }
+        }
     }
 }
 
@@ -65,7 +71,8 @@ impl ReadAt for Object {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let end = offset.checked_add(buffer.len() as u64);
         end.filter(|end| *end <= self.length).ok_or(io::ErrorKind::UnexpectedEof)?;
-        let idle = self.idle().pop();
+        // A server may have ended one that nobody used for long.
+        let idle = self.idle().pop().filter(|opened| opened.connection.line.is_up());
         let mut opened = match idle {
             Some(opened) => opened,
             None => self.store.opened(&self.file).map_err(io::Error::other)?,

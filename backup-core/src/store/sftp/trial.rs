@@ -1,13 +1,14 @@
 //! What a bundle's appearance needs of a server, done beforehand with one small file: to write, sync, rename and remove.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ssh2::{ErrorCode, OpenFlags};
 
 use super::connect::Connection;
-use super::{NOT_THERE, Sftp, failed};
+use super::line::is_answer;
+use super::outgoing::Outgoing;
+use super::{NOT_THERE, Sftp};
 use crate::finding::Finding;
 use crate::store::trial::{ATTEMPTS, CONTENT, names};
 use crate::{Error, Kind, Result};
@@ -23,6 +24,11 @@ struct Written {
     room: Option<u64>,
 }
 
+/// Whether a file is not there, after it was removed if need be.
+fn is_gone(connection: &Connection, path: &Path) -> bool {
+    !connection.has(path) || connection.remove(path).is_ok() || !connection.has(path)
+}
+
 /// Whether a server has no way to bring a file onto its disk.
 pub(super) fn cannot_sync(cause: &ssh2::Error) -> bool {
     CANNOT.contains(&cause.code())
@@ -34,19 +40,29 @@ impl Sftp {
     pub(super) fn trial(&self, connection: &Connection, there: &Path) -> Result<(Vec<Finding>, Option<u64>)> {
         let shown = self.0.address.to_string();
         let [usual, renamed] = names().map(|name| there.join(name));
-        let mut written = Written { synced: true, room: None };
-        for attempt in 1..=ATTEMPTS {
-            // One that could not be removed before serves again, so that there is never more than one.
-            let stays = connection.sftp.lstat(&renamed).is_ok() && connection.sftp.unlink(&renamed).is_err();
-            let (from, to) = if stays { (&renamed, &usual) } else { (&usual, &renamed) };
-            written = self.write_trial(connection, from)?;
-            let Err(cause) = connection.sftp.rename(from, to, None) else {
-                let kept = connection.sftp.unlink(to).err().filter(|cause| cause.code() != NOT_THERE);
+        let mut attempt = 1;
+        loop {
+            // One that can't be removed serves again, so that there is never more than one.
+            let (from, to) = if is_gone(connection, &renamed) { (&usual, &renamed) } else { (&renamed, &usual) };
+            let in_the_way = !is_gone(connection, from);
+            let written = match self.write_trial(connection, from) {
+                Ok(written) => written,
+                // It can be neither removed nor written over, as can no bundle there; the rest shows with the next one.
+                Err(_) if in_the_way && connection.line.is_up() => return Ok((self.lacks(true, Some(from)), None)),
+                // Another run has written one meanwhile.
+                Err(_) if attempt < ATTEMPTS && connection.has(from) => {
+                    attempt += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let Err(cause) = connection.rename(from, to) else {
+                let kept = connection.remove(to).err().filter(|cause| is_answer(cause) && cause.code() != NOT_THERE);
                 return Ok((self.lacks(written.synced, kept.map(|_| to.as_path())), written.room));
             };
             // Another run may have it, or a crash has left one; what is forbidden is so at every attempt.
             if attempt == ATTEMPTS {
-                let _ = connection.sftp.unlink(from);
+                self.give_up(connection, from);
                 let error =
                     Error::new(Kind::Failed, format!("rename a file in {shown}")).because(cause.message().to_owned());
                 return Err(error.hint(
@@ -54,29 +70,25 @@ impl Sftp {
                      files there, or name another place with --to",
                 ));
             }
-            let _ = connection.sftp.unlink(to);
+            attempt += 1;
         }
-        Ok((self.lacks(written.synced, None), written.room))
     }
 
     fn write_trial(&self, connection: &Connection, path: &Path) -> Result<Written> {
-        let shown = self.0.address.to_string();
-        let opened = connection.create(path, OpenFlags::TRUNCATE, 0o600);
-        let mut file = opened.map_err(|cause| {
-            failed(format!("write to {shown}"), cause).hint("name a directory that the user who logs in may write to")
-        })?;
-        if let Err(cause) = file.write_all(CONTENT) {
-            drop(file);
-            self.remove_part(path);
-            return Err(Error::new(Kind::Failed, format!("write to {shown}")).because(cause));
-        }
-        let (synced, room) = (file.sync(), file.room());
-        file.close().map_err(|cause| failed(format!("write to {shown}"), cause))?;
-        match synced {
-            Ok(()) => Ok(Written { synced: true, room }),
-            Err(cause) if cannot_sync(&cause) => Ok(Written { synced: false, room }),
-            Err(cause) => Err(failed(format!("sync a file in {shown}"), cause)),
-        }
+        let doing = format!("write to {}", self.0.address);
+        let before = |file: &mut Outgoing| {
+            let room = file.room();
+            match file.sync() {
+                Ok(()) => Ok(Written { synced: true, room }),
+                Err(cause) if cannot_sync(&cause) => Ok(Written { synced: false, room }),
+                Err(cause) => Err(cause),
+            }
+        };
+        let written = self.write_small(connection, (path, OpenFlags::TRUNCATE, 0o600), CONTENT, &doing, before);
+        written.map_err(|error| match connection.line.is_up() {
+            true => error.hint("name a directory that the user who logs in may write to"),
+            false => error,
+        })
     }
 
     fn lacks(&self, synced: bool, kept: Option<&Path>) -> Vec<Finding> {
