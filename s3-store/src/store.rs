@@ -92,10 +92,10 @@ impl S3 {
             return Ok(shown.clone());
         }
         let bucket = Arc::new(self.bucket()?.hasty());
-        let (run, one, other) = (unique(), bucket.clone(), bucket.clone());
-        let (file, deletes) = self.own.wait(async move { one.trial_name(&run).await })?;
+        let (run, now, one, other) = (unique(), self.context.now(), bucket.clone(), bucket.clone());
+        let (file, deletes) = self.own.wait(async move { one.trial_name(&run, now).await })?;
         let name = file.clone();
-        let tried = self.own.wait(async move { other.try_out(&name).await });
+        let tried = self.own.wait(async move { other.try_out(&name, now).await });
         // Whatever happened, it goes again.
         let name = file.clone();
         let gone = deletes

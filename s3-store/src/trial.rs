@@ -9,6 +9,7 @@ use backup_core::bundle::digest::Sha256Digest;
 use backup_core::finding::{Finding, Severity};
 use backup_core::{Error, Kind, Result};
 use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::bucket::{Begun, Bucket};
@@ -23,6 +24,9 @@ pub(crate) const TRIAL: &str = ".orchestrator-cli-trial";
 const CONTENT: &[u8] = b"orchestrator-cli tries here what this server can do; delete it when you like\n";
 /// As much of it is read as a part.
 const PIECE: u64 = 20;
+/// How the time stands in its name, and when one is nobody's any more.
+const TIME: &str = "%Y%m%dT%H%M%SZ";
+const OLD: TimeDelta = TimeDelta::days(1);
 /// Times that something is looked for which the server has taken, and the time between: some servers show it a moment later.
 const LOOKS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -60,9 +64,9 @@ pub(crate) struct Shown {
 
 impl Bucket {
     /// The name of this run's trial, and whether it can be deleted.
-    pub(crate) async fn trial_name(&self, run: &str) -> Result<(String, bool)> {
+    pub(crate) async fn trial_name(&self, run: &str, now: DateTime<Utc>) -> Result<(String, bool)> {
         match self.delete(TRIAL).await {
-            Ok(()) => Ok((format!("{TRIAL}-{run}"), true)),
+            Ok(()) => Ok((format!("{TRIAL}-{}-{run}", now.format(TIME)), true)),
             Err(refused) if refused.status.is_some() => Ok((TRIAL.into(), false)),
             Err(refused) => Err(refused.into()),
         }
@@ -72,7 +76,7 @@ impl Bucket {
     ///
     /// # Errors
     /// [`Kind::Refused`] where the server lacks what a bundle needs.
-    pub(crate) async fn try_out(&self, file: &str) -> Result<Shown> {
+    pub(crate) async fn try_out(&self, file: &str, now: DateTime<Utc>) -> Result<Shown> {
         let mut findings = Vec::new();
         let mut unseen = |severity, code, refused: &Refused| {
             findings
@@ -90,7 +94,7 @@ impl Bucket {
             Err(_) => None,
         };
         let (read, listed, begun) =
-            tokio::join!(self.try_to_read(file), self.try_to_list(file), self.begin_trial(file));
+            tokio::join!(self.try_to_read(file), self.try_to_list(file, now), self.begin_trial(file));
         let begun = begun?;
         let reads = match read {
             Ok(()) => true,
@@ -155,13 +159,20 @@ impl Bucket {
         }
     }
 
-    async fn try_to_list(&self, file: &str) -> Result<(), Refused> {
+    /// Looks for it in the list, and deletes what crashes have left of others.
+    async fn try_to_list(&self, file: &str, now: DateTime<Utc>) -> Result<(), Refused> {
         let look = || async {
-            let files = self.list_all(file).await?;
+            let files = self.list_all(TRIAL).await?;
             let there = files.iter().any(|(name, length)| name == file && *length == CONTENT.len() as u64);
-            if there { Ok(()) } else { Err(Refused::missing(self.lacks(UNLISTED, LISTED))) }
+            if there { Ok(files) } else { Err(Refused::missing(self.lacks(UNLISTED, LISTED))) }
         };
-        looked_for(look).await
+        let files = looked_for(look).await?;
+        let old = format!("{TRIAL}-{}", (now - OLD).format(TIME));
+        for (left, _) in files.iter().filter(|(name, _)| name.as_str() > TRIAL && *name < old) {
+            // Where it can't be deleted, its few bytes stay.
+            let _ = self.delete(left).await;
+        }
+        Ok(())
     }
 
     async fn begin_trial(&self, file: &str) -> Result<(Begun, Part)> {

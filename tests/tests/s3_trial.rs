@@ -8,6 +8,7 @@ use backup_core::cluster::secret::Secret;
 use backup_core::context::Environment;
 use backup_core::store::{Published, S3Address, S3Options, Store};
 use backup_core::{Context, Error, Kind, Result};
+use chrono::{TimeDelta, Utc};
 use fixtures::s3::{Abilities, BUCKET, Fault, KEYS, Operation, S3Server, Suffixes, Trouble};
 use s3_store::S3;
 
@@ -77,6 +78,20 @@ fn what_may_not_be_deleted_stays_once() {
     }
     assert_eq!(files(&server, "trial"), ["vault/x/.orchestrator-cli-trial"]);
     assert!(store(&server).list().expect("listed").is_empty());
+}
+
+#[test]
+fn what_a_crash_has_left_of_a_trial_goes_a_day_later() {
+    let server = S3Server::start();
+    let left =
+        |time: TimeDelta| format!(".orchestrator-cli-trial-{}-0a1b", (Utc::now() - time).format("%Y%m%dT%H%M%SZ"));
+    let [old, new] = [TimeDelta::hours(25), TimeDelta::hours(1)].map(left);
+    std::fs::create_dir(server.objects().join("x")).expect("a directory");
+    for name in [&old, &new, ".orchestrator-cli-other"] {
+        std::fs::write(server.objects().join("x").join(name), "some").expect("an object");
+    }
+    store(&server).check(1).expect("can be written");
+    assert_eq!(files(&server, "x/"), ["vault/x/.orchestrator-cli-other".to_owned(), format!("vault/x/{new}")]);
 }
 
 #[test]
