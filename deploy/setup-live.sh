@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Installs the S3 servers that `make test-live` talks to, below target/live, each at one version: what they do changes.
-# Garage is compiled, which takes some ten minutes.
+# Garage and s3s-fs are compiled, which takes some ten minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 live=$PWD/target/live
-garage_version=2.5.0
 # Each has a place of its own, for they want other versions of the same libraries.
 from_pypi=(ministack==1.5.33 'moto[server]==5.2.5' localbucket==1.2.1 nanio==0.1.7 pys3local==0.2.1 local-s3-server==0.2.2)
 from_npm=(s3rver@3.7.1)
+from_cargo=("s3s-fs 0.14.1 --features=binary" "garage 2.5.0")
 
 for wanted in "${from_pypi[@]}"; do
     name=${wanted%%[=[]*}
@@ -27,6 +27,10 @@ for wanted in "${from_npm[@]}"; do
     npm install --silent --no-fund --no-audit --prefix "$place" "$wanted"
     echo "$wanted" > "$place/installed"
 done
-if ! "$live/bin/garage" --version 2>/dev/null | grep -q "$garage_version"; then
-    cargo install garage --version "$garage_version" --locked --root "$live"
-fi
+for wanted in "${from_cargo[@]}"; do
+    read -r name version options <<< "$wanted"
+    [ "$(cat "$live/$name/installed" 2>/dev/null)" = "$wanted" ] && continue
+    # shellcheck disable=SC2086 # they are several words
+    cargo install "$name" --version "$version" $options --locked --root "$live/$name"
+    echo "$wanted" > "$live/$name/installed"
+done

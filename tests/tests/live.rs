@@ -1,5 +1,8 @@
 //! S3 servers that others have written: `make test-live` installs them and runs these.
 
+#[path = "s3_servers/site.rs"]
+mod site;
+
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -11,9 +14,11 @@ use backup_core::finding::Severity;
 use backup_core::store::{ClaimName, Published, Retention, RetentionMode, S3Address, S3Options, Store, Stored};
 use backup_core::{Context, Kind, Result};
 use chrono::{TimeDelta, Utc};
+use fixtures::Postgres;
 use fixtures::live::{Garage, KINDS, Other};
 use fixtures::s3::BUCKET;
 use s3_store::S3;
+use site::Site;
 
 const DIGEST: Sha256Digest = Sha256Digest([7; 32]);
 const MIB: usize = 1 << 20;
@@ -78,7 +83,7 @@ fn garage_keeps_bundles_while_one_of_its_nodes_stops() {
 }
 
 /// What is expected of each server: to keep bundles rightly, or to be refused with these words before anything is sent.
-const EXPECTED: [(&str, Result<(), &str>); 7] = [
+const EXPECTED: [(&str, Result<(), &str>); 8] = [
     ("ministack 1.5.33", Ok(())),
     ("moto 5.2.5", Ok(())),
     ("localbucket 1.2.1", Ok(())),
@@ -86,6 +91,7 @@ const EXPECTED: [(&str, Result<(), &str>); 7] = [
     ("pys3local 0.2.1", Err("it begins no upload in parts")),
     ("local-s3-server 0.2.2", Err("it begins no upload in parts")),
     ("s3rver 3.7.1", Err("it can't give up an upload in parts")),
+    ("s3s-fs 0.14.1", Ok(())),
 ];
 
 #[test]
@@ -115,6 +121,26 @@ fn each_server_keeps_bundles_rightly_or_is_refused_before_anything_is_sent() {
     });
     let wrong: Vec<_> = wrong.collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+#[ignore = "needs servers that `make test-live` installs"]
+fn each_server_that_keeps_bundles_gives_them_back_to_every_command() {
+    let database = Postgres::start();
+    database.load_sample(3000);
+    for kind in KINDS.iter().zip(EXPECTED).filter_map(|(kind, (_, expected))| expected.is_ok().then_some(kind)) {
+        println!("{}", kind.name);
+        let server = Other::start(kind);
+        let (access, secret, region) = server.keys();
+        let environment = vec![
+            ("AWS_ENDPOINT_URL", server.url()),
+            ("AWS_ACCESS_KEY_ID", access.into()),
+            ("AWS_SECRET_ACCESS_KEY", secret.into()),
+            ("AWS_REGION", region.into()),
+        ];
+        let site = Site::new(BUCKET, environment, &database);
+        site.is_restored(&site.all_is_right());
+    }
 }
 
 /// All that is done to a store, by one run and by others.

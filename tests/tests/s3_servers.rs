@@ -1,56 +1,15 @@
 //! Servers that are not Amazon's: everything comes out right there, or they are refused before anything is sent, with what they lack.
 
-use std::collections::BTreeSet;
-use std::process::Output;
+#[path = "s3_servers/site.rs"]
+mod site;
 
 use fixtures::Postgres;
 use fixtures::s3::{BUCKET, Odd, S3Server, odd_servers};
-use system_tests::{Workplace, another_second, describe};
+use site::Site;
+use system_tests::describe;
 
-/// The trial's bytes are fewer, and a bundle's are more.
-const FEW: u64 = 1024;
-
-/// A cluster whose bundles go into one of the servers.
-struct Site<'s> {
-    place: Workplace,
-    s3: S3Server,
-    database: &'s Postgres,
-}
-
-impl<'s> Site<'s> {
-    fn on(odd: &Odd, database: &'s Postgres) -> Self {
-        let place = Workplace::default();
-        let settings = "cluster_conf = 'cluster.conf'\nrelease.version = '2.6.3'\n[[stores]]\naddress = 's3://vault'\n";
-        place.write("o.toml", format!("{settings}[retention]\nlast = 1\n"));
-        Self { place, s3: S3Server::with(odd.abilities), database }
-    }
-
-    fn run(&self, line: &str) -> Output {
-        let mut command = self.place.cli(&line.split(' ').collect::<Vec<_>>());
-        command.envs(self.database.variables()).envs(self.s3.environment()).env("PATH", self.database.path());
-        command.output().expect("it runs")
-    }
-
-    /// Runs something that must be done, warnings or not; gives what it prints.
-    fn done(&self, line: &str) -> String {
-        let output = self.run(line);
-        assert!(matches!(output.status.code(), Some(0 | 3)), "{line}: {}", describe(&output));
-        describe(&output)
-    }
-
-    fn bundles(&self) -> BTreeSet<String> {
-        self.s3
-            .files()
-            .into_iter()
-            .filter(|file| file.ends_with(".tgz") && file.contains("orchestrator_backup"))
-            .collect()
-    }
-
-    /// What was left of what was tried.
-    fn trials(&self) -> Vec<String> {
-        self.s3.files().into_iter().filter(|file| file.contains("trial") || file.contains(".part-")).collect()
-    }
-}
+/// The trials' bytes of all that is refused are fewer.
+const FEW: u64 = 5 << 10;
 
 #[test]
 fn on_every_odd_server_all_is_right_or_nothing_is_sent() {
@@ -60,49 +19,41 @@ fn on_every_odd_server_all_is_right_or_nothing_is_sent() {
     std::thread::scope(|scope| {
         for odd in &servers {
             let database = &database;
-            let run = move || match odd.lacks {
-                None => all_is_right(odd, database),
-                Some(words) => is_refused(odd, words, database),
+            let run = move || {
+                let s3 = S3Server::with(odd.abilities);
+                let site = Site::new(BUCKET, s3.environment().into(), database);
+                match odd.lacks {
+                    None => all_is_right(odd, &s3, &site),
+                    Some(words) => is_refused(words, &s3, &site),
+                }
             };
             std::thread::Builder::new().name(odd.name.into()).spawn_scoped(scope, run).expect("a thread");
         }
     });
 }
 
-fn all_is_right(odd: &Odd, database: &Postgres) {
-    let site = Site::on(odd, database);
-    let checked = site.done("check -c o.toml");
-    assert!(site.trials().is_empty(), "{:?}", site.trials());
-    assert!(checked.contains("can be written"), "{checked}");
-    site.done("backup -c o.toml");
-    site.done("ownership claim -c o.toml --yes");
-    another_second();
-    site.done("backup -c o.toml");
-    site.done("prune -c o.toml --yes");
-    let bundles = site.bundles();
-    assert_eq!(bundles.len(), 1, "{bundles:?}");
-    let bundle = bundles.first().and_then(|path| path.rsplit('/').next()).expect("a name");
-    assert!(site.s3.objects().join(format!("{bundle}.sha256")).exists(), "{:?}", site.s3.files());
-    let bundle = format!("s3://{BUCKET}/{bundle}");
-    assert!(site.done("list -c o.toml").contains("example"));
-    assert!(site.done(&format!("show {bundle}")).contains("orchestrator"));
-    assert!(site.done(&format!("verify {bundle}")).contains("every byte is as it was written"));
-    site.done(&format!("extract {bundle} cluster.conf --to out"));
-    site.done(&format!("restore --dry-run --allow-old-clients --release 2.6.3 --file {bundle}"));
-    site.done(&format!("drill {bundle} -c o.toml"));
+/// Files of the bucket with this in their names.
+fn files(s3: &S3Server, part: &str) -> Vec<String> {
+    s3.files().into_iter().filter(|file| file.starts_with(BUCKET) && file.contains(part)).collect()
+}
+
+fn all_is_right(odd: &Odd, s3: &S3Server, site: &Site) {
+    let name = site.all_is_right();
+    assert!(s3.objects().join(format!("{name}.sha256")).exists(), "{:?}", s3.files());
     // Without a list of uploads nobody sees what is left.
     let cleaned = describe(&site.run("cleanup -c o.toml --older-than 0 --yes"));
+    let unseen = !odd.abilities.lists_uploads && cleaned.contains("501");
+    assert!(cleaned.contains("nothing was left") || unseen, "{cleaned}");
     assert!(
-        cleaned.contains("nothing was left") || !odd.abilities.lists_uploads && cleaned.contains("501"),
-        "{cleaned}"
+        files(s3, "trial").is_empty() && !s3.files().iter().any(|file| file.contains(".part-")),
+        "{:?}",
+        s3.files()
     );
-    assert!(site.trials().is_empty(), "{:?}", site.trials());
-    let encodings = site.s3.was_sent().1;
+    let encodings = s3.was_sent().1;
     assert!(encodings.is_empty(), "what is sent is as it is: {encodings:?}");
 }
 
-fn is_refused(odd: &Odd, words: &str, database: &Postgres) {
-    let site = Site::on(odd, database);
+fn is_refused(words: &str, s3: &S3Server, site: &Site) {
     for line in ["check -c o.toml", "backup -c o.toml", "backup -c o.toml --json"] {
         let output = site.run(line);
         let all = describe(&output);
@@ -112,6 +63,6 @@ fn is_refused(odd: &Odd, words: &str, database: &Postgres) {
     let claimed = site.run("ownership claim -c o.toml --yes");
     let all = describe(&claimed);
     assert!(matches!(claimed.status.code(), Some(0 | 3)) || all.contains(words), "{all}");
-    let (sent, _) = site.s3.was_sent();
-    assert!(site.bundles().is_empty() && sent < 5 * FEW, "{sent} bytes, {:?}", site.s3.files());
+    let sent = s3.was_sent().0;
+    assert!(files(s3, ".tgz").is_empty() && sent < FEW, "{sent} bytes, {:?}", s3.files());
 }
