@@ -253,3 +253,19 @@ fn innermost(cause: &(dyn std::error::Error + 'static)) -> String {
     }
     layer.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_that_can_not_be_is_none() {
+        let ends = |said| Span::of(said).map(|span| (span.length(), span.ends_at_the_end()));
+        assert_eq!(ends("bytes 0-9/10"), Some((10, true)));
+        assert_eq!(ends("bytes 3-3/10"), Some((1, false)));
+        for said in ["", "bytes */10", "bytes 0-9/*", "bytes 5-3/10", "bytes 0-10/10", "items 0-9/10", "bytes -1-9/10"]
+        {
+            assert_eq!(ends(said), None, "{said}");
+        }
+    }
+}

@@ -96,19 +96,23 @@ impl Bucket {
         let (read, listed, begun) =
             tokio::join!(self.try_to_read(file), self.try_to_list(file, now), self.begin_trial(file));
         let begun = begun?;
-        let reads = match read {
-            Ok(()) => true,
+        // What may not be seen is no reason to refuse.
+        let mut may = |seen: Result<(), Refused>, code| match seen {
+            Ok(()) => Ok(true),
             Err(refused) if refused.is_forbidden() => {
-                unseen(Severity::Info, "not-readable", &refused);
-                false
+                unseen(Severity::Info, code, &refused);
+                Ok(false)
             }
-            Err(refused) => return Err(refused.into()),
+            Err(refused) => Err(refused),
         };
-        match listed {
-            Ok(()) => {}
-            Err(refused) if refused.is_forbidden() => unseen(Severity::Info, "not-listed", &refused),
-            Err(refused) => return Err(refused.into()),
-        }
+        let seen = may(read, "not-readable").and_then(|reads| may(listed, "not-listed").map(|_| reads));
+        let reads = match seen {
+            Ok(reads) => reads,
+            Err(refused) => {
+                let _ = self.abort(&begun.0).await;
+                return Err(refused.into());
+            }
+        };
         let completes = self.try_to_complete(begun).await?;
         let puts = match first {
             None => Condition::Refused,

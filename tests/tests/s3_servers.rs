@@ -65,4 +65,7 @@ fn is_refused(words: &str, s3: &S3Server, site: &Site) {
     assert!(matches!(claimed.status.code(), Some(0 | 3)) || all.contains(words), "{all}");
     let sent = s3.was_sent().0;
     assert!(files(s3, ".tgz").is_empty() && sent < FEW, "{sent} bytes, {:?}", s3.files());
+    assert!(files(s3, "trial").is_empty(), "{:?}", s3.files());
+    let parts = s3.files().iter().any(|file| file.contains(".part-"));
+    assert!(!parts || words.contains("can't give up"), "{:?}", s3.files());
 }
