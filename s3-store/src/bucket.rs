@@ -1,5 +1,8 @@
 //! What is asked of the server, one request a function.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -17,14 +20,16 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use crate::error::{Asked, status};
+use crate::error::{Asked, Refused, status};
 use crate::guarantees;
 use crate::signature::SignedAs;
+use crate::trial::{ABORT, BEGIN, Condition, TRIAL};
 
 /// A name that no bundle will have, to try whether one could be written.
-pub(crate) const TRIAL: &str = "orchestrator_backup_19700101T000000Z.tgz";
-/// The key of the entry in an object's metadata that tells whose upload it is.
-pub(crate) const RUN: &str = "orchestrator-run";
+pub(crate) const BUNDLE: &str = "orchestrator_backup_19700101T000000Z.tgz";
+/// What bundles are, as far as anybody on the way is to know: bytes, which none must unpack. Servers that are told nothing guess by the
+/// name, and may take the gzip of `.tgz` for a coding of the way.
+const TYPE: &str = "application/octet-stream";
 
 /// A bucket, the prefix in it, and who talks to it.
 #[derive(Debug, Clone)]
@@ -34,6 +39,10 @@ pub(crate) struct Bucket {
     pub(crate) options: S3Options,
     /// Whether others on the way to the server could read along.
     pub(crate) open_to_others: bool,
+    /// How many times as long as other requests those may take on which the server has to work.
+    pub(crate) work: u32,
+    /// Whether the server was seen to give no last bytes of an object whose length it is not told.
+    pub(crate) no_suffixes: Arc<AtomicBool>,
 }
 
 /// An upload that was begun.
@@ -41,8 +50,6 @@ pub(crate) struct Bucket {
 pub(crate) struct Begun {
     pub(crate) file: String,
     pub(crate) upload_id: String,
-    /// What tells our upload from another one of this name, once it is complete.
-    pub(crate) run: String,
 }
 
 impl Bucket {
@@ -51,6 +58,11 @@ impl Bucket {
             "" => file.into(),
             prefix => format!("{prefix}/{file}"),
         }
+    }
+
+    /// The same bucket for trials.
+    pub(crate) fn hasty(&self) -> Self {
+        Self { client: crate::client::hasty(&self.client), work: 1, ..self.clone() }
     }
 
     /// The address of something in the bucket.
@@ -64,7 +76,7 @@ impl Bucket {
         match self.client.head_object().bucket(&self.address.bucket).key(self.key(file)).send().await {
             Ok(head) => Ok(Some(head)),
             Err(cause) if status(&cause) == Some(404) => Ok(None),
-            Err(cause) => Err(Refused { status: status(&cause), error: asked.failed(cause) }),
+            Err(cause) => Err(asked.refused(cause)),
         }
     }
 
@@ -72,15 +84,14 @@ impl Bucket {
     ///
     /// # Errors
     /// Where the server can't keep it as the options want, beside all others.
-    pub(crate) async fn create(&self, file: &str, run: &str, now: DateTime<Utc>) -> Result<Begun> {
-        let shown = if file == TRIAL { self.address.to_string() } else { self.shown(file) };
+    pub(crate) async fn create(&self, file: &str, now: DateTime<Utc>) -> Result<Begun> {
+        let shown = if file == BUNDLE { self.address.to_string() } else { self.shown(file) };
         let asked = Asked::new(format!("begin to write {shown}"), "s3:PutObject");
         let request = self.client.create_multipart_upload().bucket(&self.address.bucket).key(self.key(file));
-        let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256).metadata(RUN, run);
+        let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256).content_type(TYPE);
         let request = guarantees::ask(request, &self.options, now);
-        let answer = request.send().await.map_err(|cause| asked.failed(cause))?;
-        let begun =
-            Begun { file: file.into(), upload_id: answer.upload_id().unwrap_or_default().into(), run: run.into() };
+        let answer = request.send().await.map_err(|cause| self.without(asked.refused(cause), BEGIN))?;
+        let begun = Begun { file: file.into(), upload_id: answer.upload_id().unwrap_or_default().into() };
         if let Err(error) = guarantees::check_begun(&answer, &self.options, &shown) {
             // What was begun shows to nobody, and a lifecycle rule ends it where this does not.
             let _ = self.abort(&begun).await;
@@ -94,8 +105,8 @@ impl Bucket {
         let asked = Asked::new(format!("begin to write {}", self.shown(file)), "s3:PutObject");
         let request = self.client.create_multipart_upload().bucket(&self.address.bucket).key(self.key(file));
         let answer = request.checksum_algorithm(ChecksumAlgorithm::Sha256).send().await;
-        let answer = answer.map_err(|cause| asked.failed(cause))?;
-        Ok(Begun { file: file.into(), upload_id: answer.upload_id().unwrap_or_default().into(), run: String::new() })
+        let answer = answer.map_err(|cause| self.without(asked.refused(cause), BEGIN))?;
+        Ok(Begun { file: file.into(), upload_id: answer.upload_id().unwrap_or_default().into() })
     }
 
     /// Lets the server forget an upload; one that it does not know is forgotten.
@@ -105,7 +116,7 @@ impl Bucket {
         match request.upload_id(&begun.upload_id).send().await {
             Ok(_) => Ok(()),
             Err(cause) if status(&cause) == Some(404) => Ok(()),
-            Err(cause) => Err(asked.failed(cause)),
+            Err(cause) => Err(self.without(asked.refused(cause), ABORT)),
         }
     }
 
@@ -125,79 +136,84 @@ impl Bucket {
         let request = request
             .customize()
             .interceptor(SignedAs(digest))
-            .config_override(crate::client::patient_with(&self.options, crate::upload::times_as_long(number)));
+            .config_override(crate::client::patient(&self.options, self.work * crate::upload::times_as_long(number)));
         let answer = request.send().await.map_err(|cause| asked.failed(cause))?;
         Ok(answer.e_tag().map(Into::into))
     }
 
-    /// Completes an upload under its name, unless something has it; the error's status is given beside it.
-    pub(crate) async fn complete(&self, begun: &Begun, parts: Vec<CompletedPart>) -> Result<Completed, Refused> {
+    /// Completes an upload under its name; with the condition, unless something has it.
+    pub(crate) async fn complete(
+        &self,
+        begun: &Begun,
+        parts: Vec<CompletedPart>,
+        condition: Condition,
+    ) -> Result<Completed, Refused> {
         let asked = Asked::new(format!("publish {}", self.shown(&begun.file)), "s3:PutObject");
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self.client.complete_multipart_upload().bucket(&self.address.bucket).key(self.key(&begun.file));
-        let request = request.upload_id(&begun.upload_id).if_none_match("*").multipart_upload(parts);
-        match request.customize().config_override(crate::client::patient(&self.options)).send().await {
+        let request = request.upload_id(&begun.upload_id).multipart_upload(parts);
+        let request = request.set_if_none_match(condition.asked());
+        match request.customize().config_override(crate::client::patient(&self.options, self.work)).send().await {
             Ok(answer) => Ok(Completed { checksum: answer.checksum_sha256().map(Into::into) }),
-            Err(cause) => Err(Refused { status: status(&cause), error: asked.failed(cause) }),
+            Err(cause) => Err(asked.refused(cause)),
         }
     }
 
-    /// Writes something small.
-    pub(crate) async fn put(&self, file: &str, content: Vec<u8>) -> Result<()> {
-        let asked = Asked::new(format!("write {}", self.shown(file)), "s3:PutObject");
-        let request = self.client.put_object().bucket(&self.address.bucket).key(self.key(file));
-        // Buckets with a default retention demand a digest of everything.
-        let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256).body(ByteStream::from(content));
-        request.send().await.map(drop).map_err(|cause| asked.failed(cause))
+    /// Writes something small, in place of what is there.
+    pub(crate) async fn put(&self, file: &str, content: Vec<u8>) -> Result<(), Refused> {
+        self.put_under(file, content, Condition::Refused).await
     }
 
     /// Writes something small where nothing is, as far as the server sees to that; whether it was written.
-    pub(crate) async fn put_new(&self, file: &str, content: Vec<u8>) -> Result<bool> {
-        let asked = Asked::new(format!("write {}", self.shown(file)), "s3:PutObject");
-        let request = self.client.put_object().bucket(&self.address.bucket).key(self.key(file)).if_none_match("*");
-        let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256).body(ByteStream::from(content.clone()));
-        match request.send().await {
-            Ok(_) => Ok(true),
-            // 409: another one is being written there at this moment.
-            Err(cause) if matches!(status(&cause), Some(409 | 412)) => Ok(false),
-            // It knows no conditions.
-            Err(cause) if status(&cause) == Some(501) => self.put(file, content).await.map(|()| true),
-            Err(cause) => Err(asked.failed(cause)),
+    pub(crate) async fn put_new(&self, file: &str, content: Vec<u8>, condition: Condition) -> Result<bool, Refused> {
+        match self.put_under(file, content, condition).await {
+            Ok(()) => Ok(true),
+            Err(refused) if refused.is_taken() => Ok(false),
+            Err(refused) => Err(refused),
         }
+    }
+
+    async fn put_under(&self, file: &str, content: Vec<u8>, condition: Condition) -> Result<(), Refused> {
+        let asked = Asked::new(format!("write {}", self.shown(file)), "s3:PutObject");
+        let request = self.client.put_object().bucket(&self.address.bucket).key(self.key(file));
+        // Buckets with a default retention demand a digest of everything.
+        let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256).content_type(TYPE);
+        let request = request.set_if_none_match(condition.asked()).body(ByteStream::from(content));
+        request.send().await.map(drop).map_err(|cause| asked.refused(cause))
     }
 
     /// Reads something small, if it is there.
-    pub(crate) async fn get(&self, file: &str) -> Result<Option<Bytes>> {
+    pub(crate) async fn get(&self, file: &str) -> Result<Option<Bytes>, Refused> {
         let asked = Asked::new(format!("read {}", self.shown(file)), "s3:GetObject");
         match self.client.get_object().bucket(&self.address.bucket).key(self.key(file)).send().await {
-            Ok(answer) => crate::object::collect(answer.body, SMALL, &asked).await.map(Some),
+            Ok(answer) => crate::object::collect(answer.body, SMALL, &asked).await.map(Some).map_err(Into::into),
             Err(cause) if status(&cause) == Some(404) && !is_missing_bucket(&cause) => Ok(None),
-            Err(cause) => Err(asked.failed(cause)),
+            Err(cause) => Err(asked.refused(cause)),
         }
     }
 
-    pub(crate) async fn delete(&self, file: &str) -> Result<()> {
+    pub(crate) async fn delete(&self, file: &str) -> Result<(), Refused> {
         let asked = Asked::new(format!("delete {}", self.shown(file)), "s3:DeleteObject");
         match self.client.delete_object().bucket(&self.address.bucket).key(self.key(file)).send().await {
             Ok(_) => Ok(()),
             Err(cause) if status(&cause) == Some(404) && !is_missing_bucket(&cause) => Ok(()),
-            Err(cause) => Err(asked.failed(cause)),
+            Err(cause) => Err(asked.refused(cause)),
         }
     }
 
     /// The bundles, in the order of their names.
     pub(crate) async fn list(&self) -> Result<Vec<Stored>> {
-        self.list_all("").await.map(bundles)
+        Ok(bundles(self.list_all("").await?))
     }
 
     /// Names and lengths of all objects whose names begin with `names`.
-    pub(crate) async fn list_all(&self, names: &str) -> Result<Vec<(String, u64)>> {
+    pub(crate) async fn list_all(&self, names: &str) -> Result<Vec<(String, u64)>, Refused> {
         let asked = Asked::new(format!("list {}", self.address), "s3:ListBucket");
         let request = self.client.list_objects_v2().bucket(&self.address.bucket).prefix(self.key(names)).delimiter("/");
         let mut pages = request.into_paginator().send();
         let mut files = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|cause| asked.failed(cause))?;
+            let page = page.map_err(|cause| asked.refused(cause))?;
             files.extend(page.contents().iter().filter_map(|object| {
                 let name = object.key()?.strip_prefix(&self.key(""))?;
                 Some((name.to_owned(), u64::try_from(object.size()?).ok()?))
@@ -226,7 +242,10 @@ impl Bucket {
     }
 
     fn leftover(&self, upload: &MultipartUpload) -> Option<Leftover> {
-        let name = self.file_name(upload.key()?)?;
+        let name = upload.key()?.strip_prefix(&self.key(""))?;
+        if name.parse::<FileName>().is_err() && !name.starts_with(TRIAL) {
+            return None;
+        }
         let begun = upload.initiated().and_then(|time| DateTime::from_timestamp(time.secs(), 0));
         Some(Leftover { name: format!("{name}{SEPARATOR}{}", upload.upload_id()?), begun })
     }
@@ -244,10 +263,6 @@ impl Bucket {
             Err(cause) => Err(asked.failed(cause)),
         }
     }
-
-    fn file_name(&self, key: &str) -> Option<FileName> {
-        key.strip_prefix(&self.key(""))?.parse().ok()
-    }
 }
 
 /// What stands between a file's name and its upload's in a leftover's.
@@ -256,18 +271,12 @@ const SEPARATOR: char = '?';
 /// The upload that a leftover's name stands for.
 pub(crate) fn upload_of(leftover: &Leftover) -> Begun {
     let (file, upload_id) = leftover.name.split_once(SEPARATOR).unwrap_or((&leftover.name, ""));
-    Begun { file: file.into(), upload_id: upload_id.into(), run: String::new() }
+    Begun { file: file.into(), upload_id: upload_id.into() }
 }
 
 /// An upload that is complete, with the server's digest of the digests of its parts, if it says it.
 pub(crate) struct Completed {
     pub(crate) checksum: Option<String>,
-}
-
-/// What the server would not do, as far as can be told.
-pub(crate) struct Refused {
-    pub(crate) status: Option<u16>,
-    pub(crate) error: backup_core::Error,
 }
 
 fn is_missing_bucket<E: ProvideErrorMetadata>(cause: &SdkError<E, HttpResponse>) -> bool {

@@ -9,6 +9,7 @@ use backup_core::{Error, Kind, Result};
 
 use crate::bucket::Bucket;
 use crate::object::whole;
+use crate::trial::Condition;
 
 /// Times that a claim is looked for which the server says is there, or is being written.
 const LOOKS: usize = 5;
@@ -26,10 +27,10 @@ impl Bucket {
 
     /// Writes a claim. Whether the server heeds the condition shows when the same is written once more; it changes nothing where
     /// it does not.
-    pub(crate) async fn claim(&self, file: &str, content: Vec<u8>) -> Result<Vec<Finding>> {
-        self.put_if_free(file, &content).await?;
+    pub(crate) async fn claim(&self, file: &str, content: Vec<u8>, puts: Condition) -> Result<Vec<Finding>> {
+        self.put_if_free(file, &content, puts).await?;
         self.check_ours(file, &content).await?;
-        if !self.put_new(file, content.clone()).await? {
+        if !self.put_new(file, content.clone(), puts).await? {
             return Ok(Vec::new());
         }
         self.check_ours(file, &content).await?;
@@ -37,10 +38,10 @@ impl Bucket {
     }
 
     /// A server that does not heed the condition must not be asked to write over what is there.
-    async fn put_if_free(&self, file: &str, content: &[u8]) -> Result<()> {
+    async fn put_if_free(&self, file: &str, content: &[u8], puts: Condition) -> Result<()> {
         match whole(|| self.get(file)).await? {
             Some(_) => Ok(()),
-            None => self.put_new(file, content.to_vec()).await.map(drop),
+            None => Ok(self.put_new(file, content.to_vec(), puts).await.map(drop)?),
         }
     }
 

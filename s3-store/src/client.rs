@@ -32,12 +32,14 @@ use crate::retry::Busy;
 const DEFAULT_REGION: &str = "us-east-1";
 /// Times that a request is tried, unless the settings say otherwise.
 const ATTEMPTS: u32 = 5;
+/// The same of a trial.
+const HASTY: u32 = 3;
 /// Where a machine that is up does not take a connection within this time, it won't.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Seconds that a server may be silent, unless the settings say otherwise.
 const SILENCE: u32 = 30;
 /// Times as long that it may work before it answers, where it has much to do.
-const WORK: u32 = 10;
+pub(crate) const WORK: u32 = 10;
 
 /// The URL of a server that isn't Amazon's, from the settings or the environment.
 pub(crate) fn endpoint(options: &S3Options, context: &Context) -> Option<String> {
@@ -154,18 +156,18 @@ fn silence(options: &S3Options) -> Duration {
     Duration::from_secs(options.timeout.map_or(SILENCE, NonZeroU32::get).into())
 }
 
-/// For requests that the server works on for long before it answers.
-pub(crate) fn patient(options: &S3Options) -> Builder {
-    patience(silence(options) * WORK)
+/// The same client for what is tried for its answer alone: who fails is asked again, and soon gets the last word.
+pub(crate) fn hasty(client: &Client) -> Client {
+    let retry = RetryConfig::standard().with_max_attempts(HASTY).with_initial_backoff(Duration::from_millis(100));
+    Client::from_conf(
+        client.config().to_builder().retry_config(retry.with_max_backoff(Duration::from_millis(500))).build(),
+    )
 }
 
-/// For requests that send as much as `parts` short parts: the time that they take counts as silence, for there is no answer
-/// meanwhile.
-pub(crate) fn patient_with(options: &S3Options, parts: u32) -> Builder {
-    patience(silence(options) * WORK * parts)
-}
-
-fn patience(time: Duration) -> Builder {
+/// For requests that the server works on before it answers, `times` as long as on others. Where they send much, the time that this takes
+/// counts as silence, for there is no answer meanwhile.
+pub(crate) fn patient(options: &S3Options, times: u32) -> Builder {
+    let time = silence(options) * times;
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(time).operation_attempt_timeout(time);
     Builder::new().timeout_config(timeouts.build())
 }

@@ -71,9 +71,20 @@ impl Asked {
         let status = answer.raw().status().as_u16();
         // A HEAD has no body and so no code.
         let code = cause.code().map_or_else(|| of_status(status).to_owned(), Into::into);
-        let message = cause.message().unwrap_or_default().to_owned();
+        let message = cause.message().map_or_else(|| other_words(answer.raw()), Into::into);
         let said = if message.is_empty() { code } else { format!("{code}: {message}") };
         self.because(status, &said)
+    }
+
+    /// The same with the status beside it.
+    pub(crate) fn refused<E>(&self, cause: SdkError<E, HttpResponse>) -> Refused
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        // A server that can do a thing and will not says why in a code of S3's.
+        let unknown =
+            matches!(status(&cause), Some(405 | 501)) || status(&cause) == Some(400) && cause.code().is_none();
+        Refused { status: status(&cause), unknown, error: self.failed(cause) }
     }
 
     fn because(&self, status: u16, said: &str) -> Error {
@@ -104,6 +115,64 @@ impl Asked {
     }
 }
 
+/// What the server would not do.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// The HTTP status, where there was an answer.
+    pub(crate) status: Option<u16>,
+    /// Whether it does not seem to know what was asked for.
+    pub(crate) unknown: bool,
+    pub(crate) error: Error,
+}
+
+impl Refused {
+    pub(crate) fn is_missing(&self) -> bool {
+        self.status == Some(404)
+    }
+
+    /// That something is not there.
+    pub(crate) fn missing(error: Error) -> Self {
+        Self { status: Some(404), unknown: false, error }
+    }
+
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.status == Some(403)
+    }
+
+    /// Whether something is there that was not to be written over, or is being written there at this moment.
+    pub(crate) fn is_taken(&self) -> bool {
+        matches!(self.status, Some(409 | 412))
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        refused.error
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self { status: None, unknown: false, error }
+    }
+}
+
+/// What a server says that does not answer in S3's form, without the marks of HTML and not at length.
+fn other_words(answer: &HttpResponse) -> String {
+    let body = answer.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+    let mut inside = false;
+    let text = body.chars().filter(|letter| {
+        let shown = !inside && *letter != '<';
+        inside = *letter == '<' || inside && *letter != '>';
+        shown
+    });
+    let text: String = text.map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(WORDS).collect()
+}
+
+/// So much of it is told.
+const WORDS: usize = 200;
+
 fn of_status(status: u16) -> &'static str {
     match status {
         301 => "PermanentRedirect",
@@ -112,6 +181,7 @@ fn of_status(status: u16) -> &'static str {
         412 => "PreconditionFailed",
         429 => "TooManyRequests",
         507 => "InsufficientStorage",
+        400..500 => "the server refused the request",
         _ => "the server failed",
     }
 }

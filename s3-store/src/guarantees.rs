@@ -33,6 +33,12 @@ pub(crate) fn ask(request: Create, options: &S3Options, now: DateTime<Utc>) -> C
         .set_object_lock_legal_hold_status(options.legal_hold.then_some(ObjectLockLegalHoldStatus::On))
 }
 
+/// Whether anything is asked for.
+pub(crate) fn any(options: &S3Options) -> bool {
+    let S3Options { encryption, retention, legal_hold, storage_class, tags, .. } = options;
+    encryption.is_some() || retention.is_some() || *legal_hold || storage_class.is_some() || !tags.is_empty()
+}
+
 fn encryption(encryption: ServerEncryption) -> ServerSideEncryption {
     match encryption {
         ServerEncryption::Aes256 => ServerSideEncryption::Aes256,

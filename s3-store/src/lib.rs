@@ -12,6 +12,7 @@ mod retry;
 mod runtime;
 mod signature;
 mod store;
+mod trial;
 mod upload;
 
 pub use store::S3;

@@ -2,8 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use aws_sdk_s3::config::Builder;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use backon::{ExponentialBuilder, Retryable};
 use backup_core::bundle::reader::ReadAt;
@@ -11,7 +14,7 @@ use backup_core::{Error, Kind, Result};
 use bytes::{Bytes, BytesMut};
 
 use crate::bucket::Bucket;
-use crate::error::{Asked, status};
+use crate::error::{Asked, Refused, status};
 use crate::runtime::Own;
 
 /// What is read with the first request: footer and manifest of most bundles, and all of a small one.
@@ -39,27 +42,26 @@ pub(crate) struct Object {
 impl Object {
     pub(crate) fn open(own: Arc<Own>, bucket: Arc<Bucket>, file: String) -> Result<Self> {
         let (opened, name) = (bucket.clone(), file.clone());
-        let (tail, length, e_tag) = own.wait(async move { whole(|| opened.tail(&name)).await })?;
-        Ok(Self { own, bucket, file, length, e_tag, head: std::sync::OnceLock::new(), tail })
+        let tail = own.wait(async move { Ok(whole(|| opened.tail(&name, TAIL)).await?) })?;
+        let Tail { bytes, length, e_tag } = tail;
+        Ok(Self { own, bucket, file, length, e_tag, head: std::sync::OnceLock::new(), tail: bytes })
     }
 
     fn fetch(&self, offset: u64, length: u64) -> Result<Bytes> {
         let (bucket, file, e_tag) = (self.bucket.clone(), self.file.clone(), self.e_tag.clone());
-        self.own.wait(async move {
-            let range = format!("bytes={offset}-{}", offset + length - 1);
-            whole(|| bucket.range(&file, &range, e_tag.as_deref(), length)).await
-        })
+        self.own.wait(async move { Ok(whole(|| bucket.range(&file, offset, length, e_tag.as_deref())).await?) })
     }
 }
 
 /// Reads a body until it comes to its end.
-pub(crate) async fn whole<T, F: Future<Output = Result<T>>>(read: impl FnMut() -> F) -> Result<T> {
+pub(crate) async fn whole<T, F: Future<Output = Result<T, Refused>>>(read: impl FnMut() -> F) -> Result<T, Refused> {
     let backoff = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(200));
     read.retry(backoff.with_max_times(ATTEMPTS - 1)).when(is_broken_off).await
 }
 
 /// A body that did not come to its end, which is worth another try; all else was tried again already.
-fn is_broken_off(error: &Error) -> bool {
+fn is_broken_off(refused: &Refused) -> bool {
+    let error = &refused.error;
     error.kind() == Kind::Failed && error.chain().iter().any(|cause| cause.contains(BROKEN_OFF))
 }
 
@@ -104,43 +106,125 @@ impl ReadAt for Object {
 }
 
 impl Bucket {
-    /// The last bytes of an object, its length, and what tells it from another one.
-    async fn tail(&self, file: &str) -> Result<(Bytes, u64, Option<String>)> {
-        let asked = Asked::new(format!("open {}", self.shown(file)), "s3:GetObject");
-        let request = self.client.get_object().bucket(&self.address.bucket).key(self.key(file));
-        match request.range(format!("bytes=-{TAIL}")).send().await {
-            Ok(answer) => {
-                let e_tag = answer.e_tag().map(Into::into);
-                // Servers may give a small object whole, and then name no range.
-                let total = answer.content_range().and_then(|range| range.rsplit_once('/')?.1.parse().ok());
-                let bytes = collect(answer.body, TAIL, &asked).await?;
-                let length = total.unwrap_or(bytes.len() as u64);
-                if length < bytes.len() as u64 {
-                    let error = Error::new(Kind::Failed, &asked.doing);
-                    return Err(error.because("the server contradicts itself about its length"));
-                }
-                Ok((bytes, length, e_tag))
+    /// The end of an object, by which it is opened: at most `most` bytes of it. Asked for as its last bytes, which is one request; by its
+    /// length where the server has no such answer, or a wrong one.
+    pub(crate) async fn tail(&self, file: &str, most: u64) -> Result<Tail, Refused> {
+        if self.no_suffixes.load(Relaxed) {
+            return self.tail_by_length(file, most).await;
+        }
+        let refused = match self.tail_by_suffix(file, most).await {
+            Ok(tail) => return Ok(tail),
+            Err(refused) if refused.is_missing() || refused.is_forbidden() => return Err(refused),
+            Err(refused) => refused,
+        };
+        match self.tail_by_length(file, most).await {
+            Ok(tail) => {
+                // Nobody has last bytes of an empty object.
+                self.no_suffixes.fetch_or(tail.length > 0, Relaxed);
+                Ok(tail)
             }
-            // An empty object has no last bytes.
-            Err(cause) if status(&cause) == Some(416) => Ok((Bytes::new(), 0, None)),
-            Err(cause) => Err(asked.failed(cause)),
+            Err(second) if second.is_missing() || second.is_forbidden() => Err(second),
+            // The answer to a HEAD says less.
+            Err(_) => Err(refused),
         }
     }
 
-    async fn range(&self, file: &str, range: &str, e_tag: Option<&str>, length: u64) -> Result<Bytes> {
+    async fn tail_by_suffix(&self, file: &str, most: u64) -> Result<Tail, Refused> {
+        let asked = Asked::new(format!("open {}", self.shown(file)), "s3:GetObject");
+        let request = self.client.get_object().bucket(&self.address.bucket).key(self.key(file));
+        // What fails is not asked for again: there is another way.
+        let once = Builder::new().retry_config(RetryConfig::disabled());
+        let answer = request.range(format!("bytes=-{most}")).customize().config_override(once).send().await;
+        let answer = answer.map_err(|cause| asked.refused(cause))?;
+        let (e_tag, range) = (answer.e_tag().map(Into::into), answer.content_range().map(Span::of));
+        let bytes = collect(answer.body, most, &asked).await?;
+        let length = match range {
+            Some(Some(range)) if range.ends_at_the_end() && range.length() == bytes.len() as u64 => range.total,
+            // Servers may give a small object whole, and then name no range.
+            None if (bytes.len() as u64) < most => bytes.len() as u64,
+            _ => {
+                let error = Error::new(Kind::Failed, &asked.doing);
+                return Err(error.because("the server gives other bytes than an object's last ones").into());
+            }
+        };
+        Ok(Tail { bytes, length, e_tag })
+    }
+
+    async fn tail_by_length(&self, file: &str, most: u64) -> Result<Tail, Refused> {
+        let missing = || Error::new(Kind::NotFound, format!("open {}", self.shown(file)));
+        let head = self.head(file).await?.ok_or_else(|| Refused::missing(missing()))?;
+        let length = head.content_length().and_then(|length| u64::try_from(length).ok()).ok_or_else(|| {
+            let error = Error::new(Kind::Failed, format!("open {}", self.shown(file)));
+            error.because("the server does not say how long it is (s3:GetObject)")
+        })?;
+        let (e_tag, last) = (head.e_tag().map(Into::into), length.min(most));
+        let bytes = match last {
+            0 => Bytes::new(),
+            _ => self.range(file, length - last, last, head.e_tag()).await?,
+        };
+        Ok(Tail { bytes, length, e_tag })
+    }
+
+    /// `length` bytes of the object that has this tag, from `offset` on. They end where the object does, or before.
+    pub(crate) async fn range(
+        &self,
+        file: &str,
+        offset: u64,
+        length: u64,
+        e_tag: Option<&str>,
+    ) -> Result<Bytes, Refused> {
         let asked = Asked::new(format!("read {}", self.shown(file)), "s3:GetObject");
         let request = self.client.get_object().bucket(&self.address.bucket).key(self.key(file));
+        let range = format!("bytes={offset}-{}", offset + length - 1);
         let answer = request.range(range).set_if_match(e_tag.map(Into::into)).send().await;
         let answer = answer.map_err(|cause| match status(&cause) {
-            Some(412) => Error::new(Kind::Failed, &asked.doing).because("another object has taken its place"),
-            _ => asked.failed(cause),
+            Some(412) => Error::new(Kind::Failed, &asked.doing).because("another object has taken its place").into(),
+            _ => asked.refused(cause),
         })?;
+        let begins = answer.content_range().and_then(Span::of).map(|range| range.first);
         let bytes = collect(answer.body, length, &asked).await?;
+        let error = Error::new(Kind::Failed, &asked.doing);
+        if begins.is_some_and(|first| first != offset) {
+            return Err(error.because("the server gives other bytes than those that were asked for").into());
+        }
         if bytes.len() as u64 == length {
             return Ok(bytes);
         }
         let said = format!("{BROKEN_OFF}: {} bytes came, and {length} were asked for", bytes.len());
-        Err(Error::new(Kind::Failed, &asked.doing).because(said))
+        Err(error.because(said).into())
+    }
+}
+
+/// The end of an object.
+pub(crate) struct Tail {
+    pub(crate) bytes: Bytes,
+    /// Of the whole object.
+    pub(crate) length: u64,
+    /// Tells it from another one that takes its place.
+    pub(crate) e_tag: Option<String>,
+}
+
+/// Which bytes an answer says that it has: `bytes 0-9/10`.
+struct Span {
+    first: u64,
+    last: u64,
+    total: u64,
+}
+
+impl Span {
+    fn of(said: &str) -> Option<Self> {
+        let (range, total) = said.strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let span = Self { first: first.parse().ok()?, last: last.parse().ok()?, total: total.parse().ok()? };
+        (span.first <= span.last && span.last < span.total).then_some(span)
+    }
+
+    fn length(&self) -> u64 {
+        self.last - self.first + 1
+    }
+
+    fn ends_at_the_end(&self) -> bool {
+        self.last + 1 == self.total
     }
 }
 
@@ -168,4 +252,20 @@ fn innermost(cause: &(dyn std::error::Error + 'static)) -> String {
         layer = deeper;
     }
     layer.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_that_can_not_be_is_none() {
+        let ends = |said| Span::of(said).map(|span| (span.length(), span.ends_at_the_end()));
+        assert_eq!(ends("bytes 0-9/10"), Some((10, true)));
+        assert_eq!(ends("bytes 3-3/10"), Some((1, false)));
+        for said in ["", "bytes */10", "bytes 0-9/*", "bytes 5-3/10", "bytes 0-10/10", "items 0-9/10", "bytes -1-9/10"]
+        {
+            assert_eq!(ends(said), None, "{said}");
+        }
+    }
 }

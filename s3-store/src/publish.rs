@@ -1,7 +1,7 @@
 //! The end of an upload: the bundle appears, unless its name was taken, and is held against what was sent and asked for.
 
-use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use backup_core::bundle::digest::Sha256Digest;
+use backup_core::bundle::footer;
 use backup_core::bundle::name::FileName;
 use backup_core::finding::Finding;
 use backup_core::store::{DIGEST, Published, digest_line, exists};
@@ -11,80 +11,122 @@ use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use crate::bucket::RUN;
+use crate::error::Refused;
 use crate::guarantees;
+use crate::object::whole;
+use crate::trial::looked_for;
 use crate::upload::{Part, Sender};
+
+/// What was sent, as far as it is kept: both ends tell a bundle from any other one, for the footer has the digest of the manifest, which
+/// has all others, and no two encrypted bundles end alike.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ends {
+    pub(crate) length: u64,
+    first: Vec<u8>,
+    last: Vec<u8>,
+}
+
+impl Ends {
+    /// Takes the next bytes.
+    pub(crate) fn sent(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        let missing = footer::LENGTH - self.first.len();
+        self.first.extend_from_slice(&bytes[..missing.min(bytes.len())]);
+        self.last.extend_from_slice(&bytes[bytes.len().saturating_sub(footer::LENGTH)..]);
+        self.last.drain(..self.last.len().saturating_sub(footer::LENGTH));
+    }
+}
 
 impl Sender {
     /// Makes the bundle appear, and looks whether it is what it was to be.
     pub(crate) async fn publish(
         &self,
         sent: Vec<Part>,
-        length: u64,
+        ends: Ends,
         name: &FileName,
         digest: &Sha256Digest,
         now: DateTime<Utc>,
     ) -> Result<Published> {
         let expected = composite(&sent);
-        let completed = self.bucket.complete(&self.begun, sent.into_iter().map(Into::into).collect()).await;
-        let head = self.bucket.head(&self.begun.file).await;
-        let is_ours =
-            |head: &HeadObjectOutput| head.metadata().and_then(|metadata| metadata.get(RUN)) == Some(&self.begun.run);
-        let checksum = match (completed, &head) {
+        let parts = sent.into_iter().map(Into::into).collect();
+        let completed = self.bucket.complete(&self.begun, parts, self.condition).await;
+        let read = match &completed {
+            Ok(_) => looked_for(|| self.is_there(&ends)).await,
+            Err(_) => self.is_there(&ends).await,
+        };
+        let checksum = match (completed, &read) {
             (Ok(completed), _) => completed.checksum,
             // The answer was lost, or the request was sent twice, and what is there is ours.
-            (Err(_), Ok(Some(head))) if is_ours(head) => None,
-            (Err(refused), Ok(Some(_))) if matches!(refused.status, Some(409 | 412)) => {
-                return Err(exists(&self.shown()));
-            }
+            (Err(_), Ok(true)) => None,
+            (Err(refused), Ok(false)) if refused.is_taken() => return Err(exists(&self.shown())),
+            (Err(refused), Ok(false)) => return Err(refused.into()),
+            (Err(refused), Err(missing)) if missing.is_missing() => return Err(refused.into()),
             // What is there can't be seen, and may be ours whose answer was lost.
             (Err(refused), Err(_)) => {
                 let hint = "it may be there all the same: look with `list` before the backup is run again";
                 return Err(refused.error.hint(hint).unsure());
             }
-            (Err(refused), _) => return Err(refused.error),
         };
         let mut warnings = Vec::new();
-        match head {
-            Ok(Some(head)) if is_ours(&head) => {
-                // Some servers leave out how many parts there are.
-                let digest = |checksum: &str| checksum.split('-').next().map(str::to_owned);
-                let other_digest = checksum.is_some_and(|checksum| digest(&checksum) != digest(&expected));
-                if other_digest || head.content_length() != i64::try_from(length).ok() {
-                    let error = Error::new(Kind::Damaged, format!("publish {}", self.shown()));
-                    let error = error.because("what the server has is not what was sent, and shows there all the same");
-                    return Err(error.hint("delete it, and run the backup again").unsure());
-                }
-                warnings.extend(self.guarantee(head, now).await);
+        // Some servers leave out how many parts there are.
+        let of_parts = |checksum: &str| checksum.split('-').next().map(str::to_owned);
+        let other_digest = checksum.is_some_and(|checksum| of_parts(&checksum) != of_parts(&expected));
+        match read {
+            Ok(true) if !other_digest => warnings.extend(self.guarantee(now).await),
+            Ok(_) => {
+                let error = Error::new(Kind::Damaged, format!("publish {}", self.shown()));
+                let error = error.because("what the server has is not what was sent, and shows there all the same");
+                let hint = "see what else writes into this bucket, delete it, and run the backup again";
+                return Err(error.hint(hint).unsure());
             }
-            Ok(Some(_)) => {
-                let error = Error::new(Kind::Failed, format!("publish {}", self.shown()));
-                let said = "the server said that it is there, and what is there now is something else";
-                return Err(error.because(said).hint("see what else writes into this bucket"));
+            Err(refused) if refused.is_forbidden() => warnings.push(self.warning("not-read-back", &refused.error)),
+            Err(refused) => {
+                let doing = format!("publish {}: the server took it, and it can't be opened there", self.shown());
+                let hint = format!("it may be whole all the same: `orchestrator-cli verify {}` tells", self.shown());
+                return Err(Error::new(Kind::Failed, doing).because(refused.error).hint(hint).unsure());
             }
-            // It is there, by the server's word.
-            Ok(None) => {
-                let error = Error::new(Kind::Failed, "the server took it, and does not show it yet");
-                warnings.push(self.warning("not-read-back", &error.hint("verify it later")));
-            }
-            Err(refused) => warnings.push(self.warning("not-read-back", &refused.error)),
         }
         let line = digest_line(digest, name).into_bytes();
-        if let Err(error) = self.bucket.put(&format!("{name}{DIGEST}"), line).await {
+        if let Err(refused) = self.bucket.put(&format!("{name}{DIGEST}"), line).await {
             // The bundle proves itself without.
-            warnings.push(self.warning("digest-not-written", &error));
+            warnings.push(self.warning("digest-not-written", &refused.error));
         }
         Ok(Published { place: self.shown(), warnings })
     }
 
+    /// Whether what is there is what was sent. It is read as every reader does: opened by its end, and a part of it from its place.
+    async fn is_there(&self, ends: &Ends) -> Result<bool, Refused> {
+        let (bucket, file) = (&self.bucket, self.begun.file.as_str());
+        let tail = whole(|| bucket.tail(file, footer::LENGTH as u64)).await?;
+        if tail.length != ends.length || tail.bytes != ends.last {
+            return Ok(false);
+        }
+        if tail.length == tail.bytes.len() as u64 {
+            return Ok(true);
+        }
+        Ok(whole(|| bucket.range(file, 0, footer::LENGTH as u64, tail.e_tag.as_deref())).await? == ends.first)
+    }
+
     /// Sees to it that the bundle is kept as it was asked for; what can't be had is a warning.
-    async fn guarantee(&self, head: HeadObjectOutput, now: DateTime<Utc>) -> Vec<Finding> {
+    async fn guarantee(&self, now: DateTime<Utc>) -> Vec<Finding> {
         let (bucket, file) = (&self.bucket, &self.begun.file);
-        let head = match guarantees::amend(bucket, file, &head, now).await {
-            true => bucket.head(file).await.ok().flatten().unwrap_or(head),
-            false => head,
+        if !guarantees::any(&bucket.options) {
+            return Vec::new();
+        }
+        let gone = || Error::new(Kind::NotFound, format!("look at {}", self.shown()));
+        let head = async || bucket.head(file).await.map_err(Error::from)?.ok_or_else(gone);
+        let seen = async {
+            let first = head().await?;
+            if guarantees::amend(bucket, file, &first, now).await {
+                Ok(head().await.unwrap_or(first))
+            } else {
+                Ok(first)
+            }
         };
-        guarantees::unmet(bucket, file, &head, now).await
+        match seen.await {
+            Ok(head) => guarantees::unmet(bucket, file, &head, now).await,
+            Err(error) => vec![self.warning("not-read-back", &error)],
+        }
     }
 
     fn warning(&self, code: &str, error: &Error) -> Finding {

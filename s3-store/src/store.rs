@@ -2,7 +2,9 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use backup_core::bundle::name::FileName;
 use backup_core::bundle::reader::ReadAt;
@@ -11,10 +13,11 @@ use backup_core::store::{BESIDE, ClaimName, Leftover, S3Address, S3Options, Stor
 use backup_core::{Context, Error, Kind, Result};
 use chrono::{DateTime, Utc};
 
-use crate::bucket::{Bucket, TRIAL, upload_of};
+use crate::bucket::{BUNDLE, Bucket, upload_of};
 use crate::client;
 use crate::object::{Object, whole};
 use crate::runtime::Own;
+use crate::trial::{Condition, Shown};
 use crate::upload::Multipart;
 
 /// Bundles in a bucket.
@@ -29,7 +32,12 @@ pub struct S3 {
     bucket: OnceLock<Arc<Bucket>>,
     /// Whether the bucket has Object Lock, as far as we may know.
     locks: OnceLock<bool>,
+    /// What the server has shown when it was tried, once for all that follows.
+    shown: Mutex<Option<Arc<Shown>>>,
 }
+
+/// How long it may take to take the trial away when the program was asked to stop.
+const FAREWELL: Duration = Duration::from_secs(4);
 
 impl S3 {
     /// The store at an address.
@@ -47,6 +55,7 @@ impl S3 {
             own: Arc::new(Own::start(context.cancel.clone())?),
             bucket: OnceLock::new(),
             locks: OnceLock::new(),
+            shown: Mutex::default(),
         })
     }
 
@@ -62,6 +71,8 @@ impl S3 {
             address: self.address.clone(),
             options: self.options.clone(),
             open_to_others: client::is_open_to_others(endpoint.as_deref()),
+            work: client::WORK,
+            no_suffixes: Arc::new(AtomicBool::new(false)),
         };
         Ok(self.bucket.get_or_init(|| Arc::new(bucket)).clone())
     }
@@ -72,6 +83,32 @@ impl S3 {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         self.own.wait(request(self.bucket()?))
+    }
+
+    /// What the server shows, when each thing is tried that a bundle will need.
+    fn shown(&self) -> Result<Arc<Shown>> {
+        let mut known = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shown) = &*known {
+            return Ok(shown.clone());
+        }
+        let bucket = Arc::new(self.bucket()?.hasty());
+        let (run, now, one, other) = (unique(), self.context.now(), bucket.clone(), bucket.clone());
+        let (file, deletes) = self.own.wait(async move { one.trial_name(&run, now).await })?;
+        let name = file.clone();
+        let tried = self.own.wait(async move { other.try_out(&name, now).await });
+        // Whatever happened, it goes again.
+        let name = file.clone();
+        let gone = deletes
+            && self.own.finish(async move {
+                let deleted = tokio::time::timeout(FAREWELL, bucket.delete(&name)).await;
+                Ok(deleted.is_ok_and(|deleted| deleted.is_ok()))
+            })?;
+        let mut shown = tried?;
+        if !gone {
+            let message = format!("what was tried can't be deleted again: {file}, a few bytes, stays");
+            shown.findings.push(Finding::info("trial-stays", self.location(), message));
+        }
+        Ok(known.insert(Arc::new(shown)).clone())
     }
 }
 
@@ -91,37 +128,43 @@ impl Store for S3 {
     }
 
     fn check(&self, _size: u64) -> Result<Vec<Finding>> {
-        let (now, shown) = (self.context.now(), self.location());
+        let (now, place) = (self.context.now(), self.location());
         let mut findings = Vec::new();
         let (locks, uploads) = self.ask(|bucket| async move {
             // Shows permission, encryption and retention, and leaves nothing.
-            let begun = bucket.create(TRIAL, "trial", now).await?;
-            let uploads = bucket.uploads().await;
+            let begun = bucket.create(BUNDLE, now).await?;
+            let (uploads, locks) = tokio::join!(bucket.uploads(), bucket.locks());
             bucket.abort(&begun).await?;
-            Ok((bucket.locks().await, uploads))
+            Ok((locks, uploads))
         })?;
-        findings.push(Finding::ok("destination", &shown, "can be written"));
+        findings.push(Finding::ok("destination", &place, "can be written"));
         let wanted = self.options.retention.is_some() || self.options.legal_hold;
         if wanted && !locks? {
-            let error = Error::new(Kind::Refused, format!("write to {shown}: the bucket has no Object Lock"));
+            let error = Error::new(Kind::Refused, format!("write to {place}: the bucket has no Object Lock"));
             return Err(error.hint("make a bucket with Object Lock, or leave retention and legal_hold out"));
         }
+        let shown = self.shown()?;
+        if shown.completes != Condition::Heeded && (uploads.is_err() || !shown.reads) {
+            return Err(self.bucket()?.shared_name());
+        }
+        findings.extend(shown.findings.iter().cloned());
         if let Err(error) = uploads {
-            let finding = Finding::from_error("uploads-not-listed", &shown, &error);
+            let finding = Finding::from_error("uploads-not-listed", &place, &error);
             findings.push(finding.at_most(Severity::Info).unseen().hint(LIFECYCLE));
         }
         if self.bucket()?.open_to_others {
             let message = "the way there is not encrypted: whoever is on it can read bundles";
-            findings.push(Finding::warning("way-not-encrypted", shown, message).hint("use https:// in the endpoint"));
+            findings.push(Finding::warning("way-not-encrypted", place, message).hint("use https:// in the endpoint"));
         }
         Ok(findings)
     }
 
     fn begin(&self, name: &FileName) -> Result<Box<dyn Upload>> {
-        let (file, now, run) = (name.to_string(), self.context.now(), unique());
+        let (file, now, completes) = (name.to_string(), self.context.now(), self.shown()?.completes);
         let bucket = self.bucket()?;
-        let begun = self.ask(|bucket| async move { bucket.reserve(&file, &run, now).await })?;
-        Ok(Box::new(Multipart::new(self.own.clone(), bucket, begun, name.clone(), self.context.clone())))
+        let begun = self.ask(|bucket| async move { bucket.reserve(&file, completes, now).await })?;
+        let (own, context) = (self.own.clone(), self.context.clone());
+        Ok(Box::new(Multipart::new(own, bucket, (begun, completes), name.clone(), context)))
     }
 
     fn list(&self) -> Result<Vec<Stored>> {
@@ -135,7 +178,7 @@ impl Store for S3 {
 
     fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
         let (file, content) = (format!("{name}{suffix}"), content.to_vec());
-        self.ask(|bucket| async move { bucket.put(&file, content).await })
+        self.ask(|bucket| async move { Ok(bucket.put(&file, content).await?) })
     }
 
     fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
@@ -149,7 +192,7 @@ impl Store for S3 {
             return Ok(None);
         }
         let file = name.to_string();
-        let head = self.ask(|bucket| async move { bucket.head(&file).await.map_err(|refused| refused.error) })?;
+        let head = self.ask(|bucket| async move { Ok(bucket.head(&file).await?) })?;
         Ok(head.as_ref().and_then(crate::guarantees::locked_until))
     }
 
@@ -188,8 +231,8 @@ impl Store for S3 {
     }
 
     fn claim(&self, name: &ClaimName, content: &[u8]) -> Result<Vec<Finding>> {
-        let (file, content) = (name.to_string(), content.to_vec());
-        self.ask(|bucket| async move { bucket.claim(&file, content).await })
+        let (file, content, puts) = (name.to_string(), content.to_vec(), self.shown()?.puts);
+        self.ask(|bucket| async move { bucket.claim(&file, content, puts).await })
     }
 }
 

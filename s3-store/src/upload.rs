@@ -17,7 +17,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::{Begun, Bucket};
+use crate::publish::Ends;
 use crate::runtime::Own;
+use crate::trial::Condition;
 
 const MIB: usize = 1 << 20;
 /// The first parts, in MiB. S3 takes no part under 5 MiB but the last.
@@ -48,7 +50,7 @@ pub(crate) struct Multipart {
     /// The part that is being filled.
     part: Vec<u8>,
     parts: usize,
-    length: u64,
+    ends: Ends,
     over: bool,
 }
 
@@ -58,6 +60,8 @@ pub(crate) struct Sender {
     own: Arc<Own>,
     pub(crate) bucket: Arc<Bucket>,
     pub(crate) begun: Arc<Begun>,
+    /// What the server makes of the condition that nothing is written over.
+    pub(crate) condition: Condition,
     /// A permit for each MiB that is on its way.
     budget: Arc<Semaphore>,
     given_up: CancellationToken,
@@ -81,16 +85,23 @@ pub(crate) struct Part {
 }
 
 impl Multipart {
-    pub(crate) fn new(own: Arc<Own>, bucket: Arc<Bucket>, begun: Begun, name: FileName, context: Context) -> Self {
+    pub(crate) fn new(
+        own: Arc<Own>,
+        bucket: Arc<Bucket>,
+        (begun, condition): (Begun, Condition),
+        name: FileName,
+        context: Context,
+    ) -> Self {
         let sender = Sender {
             own,
             bucket,
             begun: Arc::new(begun),
+            condition,
             budget: Arc::new(Semaphore::new(BUDGET)),
             given_up: CancellationToken::new(),
             sent: Arc::default(),
         };
-        Self { sender, context, name, part: Vec::new(), parts: 0, length: 0, over: false }
+        Self { sender, context, name, part: Vec::new(), parts: 0, ends: Ends::default(), over: false }
     }
 
     /// Sends what is gathered, once there is room for it among what is on its way.
@@ -186,7 +197,7 @@ impl Write for Multipart {
         }
         let taken = bytes.len().min(full - self.part.len());
         self.part.extend_from_slice(&bytes[..taken]);
-        self.length += taken as u64;
+        self.ends.sent(&bytes[..taken]);
         if self.part.len() == full {
             self.send().map_err(io::Error::other)?;
         }
@@ -208,12 +219,12 @@ impl Upload for Multipart {
         if !self.part.is_empty() || self.parts == 0 {
             self.send()?;
         }
-        let (sender, length, name, digest) = (self.sender.clone(), self.length, self.name.clone(), *digest);
+        let (sender, ends, name, digest) = (self.sender.clone(), self.ends.clone(), self.name.clone(), *digest);
         let (parts, now) = (self.parts, self.context.now());
         let all = sender.clone();
         let sent = self.sender.own.wait(async move { all.all_sent(parts).await })?;
         // From here on it may show, and what shows is brought to its end.
-        let published = self.sender.own.finish(async move { sender.publish(sent, length, &name, &digest, now).await });
+        let published = self.sender.own.finish(async move { sender.publish(sent, ends, &name, &digest, now).await });
         self.over = published.is_ok();
         published
     }

@@ -138,7 +138,7 @@ fn a_backup_that_is_killed_shows_nowhere_and_what_it_left_is_found_and_deleted()
     };
     let far = place.path("far");
     let parts: [(String, &dyn Fn() -> bool); 2] = [
-        (format!("s3://{BUCKET}/x"), &|| s3.files().iter().any(|file| file.contains(".part-"))),
+        (format!("s3://{BUCKET}/x"), &|| is_long(s3.objects().parent().expect("a place"))),
         (sshd.address(&far), &|| is_long(&far)),
     ];
     for (address, has_begun) in parts {
