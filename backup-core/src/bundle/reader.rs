@@ -8,12 +8,13 @@ use sha2::{Digest, Sha256};
 
 use super::block::{self, BlockError, Decoder};
 use super::digest::Sha256Digest;
+use super::expanded::Expanding;
 use super::footer::{self, Footer};
-use super::header::{EntryKind, Head, RECORD};
+use super::header::{EntryKind, Form, Head, RECORD};
 use super::manifest::{self, Entry, Manifest, described};
 use super::name::BundleName;
 use super::pack::cores;
-use super::{FORMAT, FORMAT_OF_MONEY, path, rules};
+use super::{FORMAT, FORMAT_OF_HEADERS, path, rules};
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// Bytes that can be read at any place, from several threads at once.
@@ -162,7 +163,7 @@ pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) ->
     let mut header = Vec::new();
     let broken = |cause: BlockError| damaged("its blocks").because(cause);
     let mut at = decoder.decode(&bytes, &mut header).map_err(broken)?;
-    let (head, length) = Head::decode(&header).map_err(damaged)?;
+    let (head, length) = Head::decode(&header, Form::of(footer.format)).map_err(damaged)?;
     if length != header.len() || head.kind != EntryKind::File || head.size > rules::LARGEST {
         return Err(damaged("an absurd size or kind"));
     }
@@ -199,12 +200,12 @@ fn parse_manifest(head: &Head, json: &[u8], format: u32) -> Result<Manifest> {
         #[serde(default)]
         tool: Option<String>,
     }
-    if !(FORMAT..=FORMAT_OF_MONEY).contains(&format) {
+    if !(FORMAT..=FORMAT_OF_HEADERS).contains(&format) {
         let least: Option<Least> = serde_json::from_slice(json).ok();
         let tool = least.and_then(|least| least.tool).unwrap_or_else(|| "another version of orchestrator-cli".into());
         return Err(Error::new(
             Kind::Unsupported,
-            format!("the bundle has format {format}, and this tool reads format {FORMAT} to {FORMAT_OF_MONEY}"),
+            format!("the bundle has format {format}, and this tool reads format {FORMAT} to {FORMAT_OF_HEADERS}"),
         )
         .hint(format!("it was written by {}; use that version or a newer one", path::to_text(tool.as_bytes()))));
     }
@@ -286,6 +287,8 @@ pub struct EntryReader<'b, R> {
     seen: u64,
     digest: Sha256,
     stored: Sha256,
+    /// Where the manifest says what a file with holes comes out as.
+    expanding: Option<Expanding>,
 }
 
 impl<'b, R: ReadAt> EntryReader<'b, R> {
@@ -302,13 +305,15 @@ impl<'b, R: ReadAt> EntryReader<'b, R> {
             seen: 0,
             digest: Sha256::new(),
             stored: Sha256::new(),
+            expanding: None,
         };
         reader.decode_block()?;
         let damaged = |why: &str| Error::new(Kind::Damaged, why);
-        let (head, length) = Head::decode(&reader.content).map_err(damaged)?;
+        let (head, length) = Head::decode(&reader.content, Form::of(bundle.manifest.format)).map_err(damaged)?;
         if length != reader.content.len() || !agrees(&head, entry, &bundle.manifest.name) {
             return Err(damaged("its tar header is not what the manifest says of it"));
         }
+        reader.expanding = entry.expanded.and_then(|_| Expanding::of(&head.kind));
         reader.head = head;
         Ok(reader)
     }
@@ -343,16 +348,24 @@ impl<'b, R: ReadAt> EntryReader<'b, R> {
         }
         self.seen += length;
         self.digest.update(&self.content[..length as usize]);
+        if let Some(expanding) = &mut self.expanding {
+            expanding.take(&self.content[..length as usize])?;
+        }
         Ok(Some(length as usize))
     }
 
-    fn check_whole(&self) -> Result<()> {
+    fn check_whole(&mut self) -> Result<()> {
         let digest = |digest: &Sha256, expected: Sha256Digest| digest.clone().finalize()[..] == expected.0;
         if !digest(&self.stored, self.entry.stored_sha256) {
             return Err(other_bytes());
         }
         if self.seen != self.entry.size || !digest(&self.digest, self.entry.sha256) {
             return Err(Error::new(Kind::Damaged, "its content is not what its digest was made of"));
+        }
+        if let Some(expanding) = self.expanding.take()
+            && Some(expanding.finish()?) != self.entry.expanded
+        {
+            return Err(Error::new(Kind::Damaged, "with its holes it is not the file that the manifest says"));
         }
         Ok(())
     }
@@ -390,4 +403,5 @@ fn agrees(head: &Head, entry: &Entry, name: &str) -> bool {
     path::to_text(&head.path) == entry.path
         && described(&head.kind) == (entry.kind, entry.link.clone())
         && head.size == entry.size
+        && entry.expanded.is_none_or(|expanded| head.kind == EntryKind::Sparse(expanded.size))
 }
