@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bundle::block::{Decoder, Encoder};
+use crate::bundle::expanded::Expanding;
 use crate::bundle::footer::{self, Footer};
 use crate::bundle::header::{EntryKind, Form, Head};
 use crate::bundle::manifest::Manifest;
@@ -99,6 +100,7 @@ pub fn header(bytes: &[u8]) {
 /// A map that is read is read again when it is written, and reaches nowhere beyond its file.
 pub fn sparse(bytes: &[u8]) {
     const SIZE: u64 = 1 << 40;
+    let _ = Expanding::of(&EntryKind::Sparse(SIZE)).map(|mut expanding| expanding.take(bytes));
     if let Ok(Some((map, length))) = decode_map(bytes, SIZE) {
         assert!(length <= bytes.len() && map.iter().all(|(offset, length)| offset + length <= SIZE));
         let written = encode_map(&map);

@@ -213,6 +213,39 @@ fn readers_of_every_machine_bring_out_all_or_readme_txt_tells() {
     assert!(rows[0].contains("| all of it | 0 |"), "GNU tar brings out all: {}", rows[0]);
 }
 
+/// What may be wrong with a tree, by what a shell does to it, and what README.txt's check says then.
+#[rustfmt::skip]
+const FAULTS: [(&str, &str); 13] = [
+    ("true", "entries are as they were"),
+    ("printf '1\\n0\\n5\\ndata' >holes/middle", "holes/middle: has 10 bytes, not 8388608"),
+    ("mkdir holes/GNUSparseFile.0 && mv holes/middle holes/GNUSparseFile.0", "holes/middle: is missing"),
+    ("printf x | dd of=holes/middle bs=1 seek=100 conv=notrunc", "holes/middle: has other content"),
+    ("truncate -s 1048577 'holes/nothing else'", "holes/nothing else: has 1048577 bytes, not 1048576"),
+    ("rm holes/second* && touch 'holes/second name'", "holes/second name: has 0 bytes, not 8388608"),
+    ("printf x | dd of=plain/blocks bs=1 seek=3000000 conv=notrunc", "plain/blocks: has other content"),
+    ("rmdir plain/empty", "plain/empty: is missing"),
+    ("rmdir plain/empty && touch plain/empty", "plain/empty: is no directory"),
+    ("ln -sfn second links/symbolic", "links/symbolic: is not the link that it was"),
+    ("rm links/symbolic && cp links/first links/symbolic", "links/symbolic: is not the link that it was"),
+    ("rm odd/plain*", "odd/plain \\xff\\x0aname: is missing"),
+    ("rm \"$OLDPWD/manifest.json\"", "not all was unpacked"),
+];
+
+#[test]
+fn readme_txts_check_names_every_fault() {
+    let trial = Trial::new();
+    let (_, top, _) = trial.unpack("tar xpzf $BUNDLE", Gives::Tree, "GNU tar");
+    for (number, (fault, said)) in FAULTS.into_iter().enumerate() {
+        let copy = trial.place.path(&format!("copy {number}"));
+        let copied = Command::new("cp").args(["-a", "--sparse=always"]).arg(&top).arg(&copy).status();
+        assert!(copied.expect("cp runs").success());
+        let inside = trial.inside.display();
+        let made = trial.run(&format!("cd '{inside}' && {fault} && cd - && {}", trial.check), &copy);
+        assert!(describe(&made).contains(said), "{fault}: {}", describe(&made));
+        assert_eq!(made.status.code(), Some(i32::from(number > 0)), "{fault}: {}", describe(&made));
+    }
+}
+
 /// `make test-readers`
 #[test]
 #[ignore = "deploy/setup-readers.sh installs what it needs"]
