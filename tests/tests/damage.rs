@@ -202,11 +202,9 @@ async fn small_bundle() -> Vec<u8> {
 async fn a_file_with_holes_is_held_against_what_it_comes_out_as() {
     let name: BundleName = "orchestrator_backup_20261120T191500Z".parse().expect("a name");
     // What the manifest says of it, and whether it is true.
-    let bends: [(&dyn Fn(&mut Expanded), bool); 3] = [
-        (&|_| (), true),
-        (&|expanded| expanded.size -= 1, false),
-        (&|expanded| expanded.parts_sha256.0[0] ^= 1, false),
-    ];
+    type Bend = fn(&mut Expanded);
+    let bends: [(Bend, bool); 3] =
+        [(|_| (), true), (|expanded| expanded.size -= 1, false), (|expanded| expanded.parts_sha256.0[0] ^= 1, false)];
     for (bend, sound) in bends {
         let (writer, closing) = Writer::start(name.clone(), 6, Vec::new(), Arc::default());
         let stored = [encode_map(&[(1 << 20, 4)].into()), b"data".to_vec()].concat();
