@@ -1,4 +1,4 @@
-.PHONY: setup demo test test-live package bench audit fuzz
+.PHONY: setup demo test test-live test-readers package bench audit fuzz
 
 # Installs what building and testing need.
 setup:
@@ -20,6 +20,11 @@ test: setup
 test-live: setup
 	deploy/setup-live.sh
 	cargo test --locked --package system-tests --test live -- --ignored --test-threads 1
+
+# Readers of bundles that people have; installs them, some below target/readers. It prints the table of docs/bundle-format.md.
+test-readers: setup
+	deploy/setup-readers.sh
+	cargo test --workspace --locked --test readers -- --include-ignored --nocapture --test-threads 1
 
 # The Debian package, below target/package.
 package: setup

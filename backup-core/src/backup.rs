@@ -304,7 +304,7 @@ async fn fill(
     let needs = ready.needs.iter().cloned().chain(crate::sealed::of_hosts(&hosts)).collect();
     number_chunks(&mut tail.entries);
     let manifest = Manifest {
-        format: format(&ready.postgres.databases),
+        format: format(&ready.postgres.databases).max(tail.oldest_format()),
         tool: TOOL.into(),
         name: name.to_string(),
         created: name.time(),

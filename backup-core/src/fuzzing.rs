@@ -5,8 +5,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bundle::block::{Decoder, Encoder};
+use crate::bundle::expanded::Expanding;
 use crate::bundle::footer::{self, Footer};
-use crate::bundle::header::Head;
+use crate::bundle::header::{EntryKind, Form, Head};
 use crate::bundle::manifest::Manifest;
 use crate::bundle::name::FileName;
 use crate::bundle::sparse::{decode_map, encode_map};
@@ -89,14 +90,17 @@ pub fn block(bytes: &[u8]) {
 
 /// A header that is read is written byte for byte.
 pub fn header(bytes: &[u8]) {
-    if let Ok((head, length)) = Head::decode(bytes) {
-        assert!(head.encode() == bytes[..length]);
+    for form in [Form::Zeros, Form::Nearest] {
+        if let Ok((head, length)) = Head::decode(bytes, form) {
+            assert!(head.encode(form) == bytes[..length]);
+        }
     }
 }
 
 /// A map that is read is read again when it is written, and reaches nowhere beyond its file.
 pub fn sparse(bytes: &[u8]) {
     const SIZE: u64 = 1 << 40;
+    let _ = Expanding::of(&EntryKind::Sparse(SIZE)).map(|mut expanding| expanding.take(bytes));
     if let Ok(Some((map, length))) = decode_map(bytes, SIZE) {
         assert!(length <= bytes.len() && map.iter().all(|(offset, length)| offset + length <= SIZE));
         let written = encode_map(&map);
@@ -198,8 +202,16 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("cluster_conf", conf.into()),
         ("drill", drill.into()),
         ("footer", footer.encode().to_vec()),
-        ("header", Head::private("orchestrator_backup_20261120T191500Z/cluster.conf", 12, 1_790_000_000).encode()),
-        ("header", Head::private("a".repeat(300), u64::MAX, -5).encode()),
+        (
+            "header",
+            Head::private("orchestrator_backup_20261120T191500Z/cluster.conf", 12, 1_790_000_000).encode(Form::Zeros),
+        ),
+        ("header", Head::private("a".repeat(300), u64::MAX, -5).encode(Form::Zeros)),
+        (
+            "header",
+            Head { kind: EntryKind::Sparse(1 << 40), uid: 1 << 30, ..Head::private("a/b/holes", 1024, -5) }
+                .encode(Form::Nearest),
+        ),
         ("manifest", MANIFEST.into()),
         ("names", b"orchestrator_backup_20261120T191500Z.tgz\norchestrator_claim_0a1b_0000000012.json\n".to_vec()),
         (

@@ -3,13 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use backup_core::Context;
+use backup_core::bundle::extract::extract;
 use backup_core::bundle::footer;
 use backup_core::bundle::header::{EntryKind, Head};
-use backup_core::bundle::manifest::Entry;
+use backup_core::bundle::manifest::{Entry, Expanded, Manifest};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
+use backup_core::bundle::sparse::encode_map;
 use backup_core::bundle::verify::{verify, verify_stored};
 use backup_core::bundle::writer::Writer;
+use backup_core::context::Environment;
+use backup_core::event::Meter;
 use fixtures::Postgres;
 use system_tests::{Workplace, describe, manifest_of};
 
@@ -171,8 +176,8 @@ fn verify_finds_every_damage_and_names_the_entry() {
 /// Whether the bundle is found damaged, by `verify` and by a restore's look at its bytes; that it can't be read at all
 /// would say less.
 fn is_found(bytes: &[u8]) -> bool {
-    let context = backup_core::Context::new(backup_core::context::Environment::default());
-    let meter = backup_core::event::Meter::default();
+    let context = Context::new(Environment::default());
+    let meter = Meter::default();
     let found = [verify(bytes.to_vec(), &context, &meter), verify_stored(bytes.to_vec(), &context, &meter)]
         .map(|verified| verified.is_ok_and(|verification| !verification.damage.is_empty()));
     assert_eq!(found[0], found[1], "verify and a restore differ");
@@ -191,6 +196,47 @@ async fn small_bundle() -> Vec<u8> {
     let mut tail = closing.close(writer).await.expect("closed").expect("complete");
     let manifest = manifest_of(&name, std::mem::take(&mut tail.entries));
     tail.seal(&manifest).expect("sealed").sink
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_holes_is_held_against_what_it_comes_out_as() {
+    let name: BundleName = "orchestrator_backup_20261120T191500Z".parse().expect("a name");
+    // What the manifest says of it, and whether it is true.
+    type Bend = fn(&mut Expanded);
+    let bends: [(Bend, bool); 3] =
+        [(|_| (), true), (|expanded| expanded.size -= 1, false), (|expanded| expanded.parts_sha256.0[0] ^= 1, false)];
+    for (bend, sound) in bends {
+        let (writer, closing) = Writer::start(name.clone(), 6, Vec::new(), Arc::default());
+        let stored = [encode_map(&[(1 << 20, 4)].into()), b"data".to_vec()].concat();
+        let head = Head { kind: EntryKind::Sparse(1 << 30), ..Head::private("files/holes", stored.len() as u64, 0) };
+        let fill = async |buffer: &mut Vec<u8>, _: usize| {
+            buffer.extend_from_slice(&stored);
+            Ok(())
+        };
+        writer.stream(head, fill).await.expect("written");
+        let mut tail = closing.close(writer).await.expect("closed").expect("complete");
+        let format = tail.oldest_format();
+        assert_eq!(format, 3);
+        bend(tail.entries[0].expanded.as_mut().expect("said"));
+        let manifest = Manifest { format, ..manifest_of(&name, std::mem::take(&mut tail.entries)) };
+        let bytes = tail.seal(&manifest).expect("sealed").sink;
+        let (place, context, meter) = (Workplace::default(), Context::new(Environment::default()), Meter::default());
+        let verified = verify(bytes.clone(), &context, &meter).expect("verified");
+        assert_eq!(verified.damage.is_empty(), sound, "{:?}", verified.damage);
+        let extracted = extract(&Bundle::open(bytes).expect("a bundle"), &[], &place.path("out"), &context, &meter);
+        assert_eq!(extracted.is_ok(), sound, "{extracted:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_is_not_sealed_in_a_format_that_has_other_headers() {
+    let name: BundleName = "orchestrator_backup_20261120T191500Z".parse().expect("a name");
+    let (writer, closing) = Writer::start(name.clone(), 6, Vec::new(), Arc::default());
+    let head = Head { modified: (5, 1), ..Head::private("files/plain", 0, 0) };
+    writer.stream(head, async |_, _| Ok(())).await.expect("written");
+    let mut tail = closing.close(writer).await.expect("closed").expect("complete");
+    let manifest = manifest_of(&name, std::mem::take(&mut tail.entries));
+    assert!(tail.seal(&manifest).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

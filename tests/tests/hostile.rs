@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backup_core::bundle::block::{Decoder, Encoder};
 use backup_core::bundle::footer::{self, Footer};
-use backup_core::bundle::header::{EntryKind, Head};
+use backup_core::bundle::header::{EntryKind, Form, Head};
 use backup_core::bundle::manifest::{Chunk, Database, Manifest, number_chunks};
 use backup_core::bundle::name::BundleName;
 use backup_core::bundle::writer::Writer;
@@ -63,9 +63,9 @@ fn with_manifest_head(bundle: Vec<u8>, bend: impl Fn(&mut Head)) -> Vec<u8> {
     with_manifest_blocks(bundle, |manifest| {
         let mut header = Vec::new();
         let length = Decoder::default().decode(manifest, &mut header).expect("a block");
-        let (mut head, _) = Head::decode(&header).expect("a header");
+        let (mut head, _) = Head::decode(&header, Form::Zeros).expect("a header");
         bend(&mut head);
-        manifest.splice(..length, Encoder::new(3).encode(&head.encode()));
+        manifest.splice(..length, Encoder::new(3).encode(&head.encode(Form::Zeros)));
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -18,7 +18,7 @@ use super::manifest::{self, Entry, FileType};
 use super::name::BundleName;
 use super::path;
 use super::reader::{Bundle, EntryReader, ReadAt};
-use super::sparse::SparseWriter;
+use super::sparse::Expander;
 use crate::accounts::Accounts;
 use crate::context::Context;
 use crate::event::Meter;
@@ -240,19 +240,24 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
     fn fill(&self, reader: &mut EntryReader<'_, R>, head: &Head, mut file: File) -> Result<()> {
         let write = |error: io::Error| Error::new(Kind::Failed, "write the file").because(error);
         let mut sparse = match head.kind {
-            EntryKind::Sparse(size) => Some(SparseWriter::new(size)),
+            EntryKind::Sparse(size) => Some((Expander::new(size), size)),
             _ => None,
         };
         while let Some(content) = reader.next()? {
             self.check_cancelled()?;
             self.meter.read.fetch_add(content.len() as u64, Relaxed);
             match &mut sparse {
-                Some(sparse) => sparse.write(content, &mut file)?,
+                Some((expander, _)) => {
+                    expander.take(content, |offset, data| file.write_all_at(data, offset).map_err(write))?;
+                }
                 None => file.write_all(content).map_err(write)?,
             }
         }
         match sparse {
-            Some(sparse) => sparse.finish(&file),
+            Some((expander, size)) => {
+                expander.finish()?;
+                file.set_len(size).context(|| "set the file's length".into())
+            }
             None => Ok(()),
         }
     }

@@ -1,8 +1,13 @@
-//! tar headers: POSIX ustar with pax records where ustar has no room. One entry has exactly one encoding.
+//! tar headers: POSIX ustar with pax records where ustar has no room. One entry has exactly one encoding in each form.
+
+mod pax;
 
 use std::collections::BTreeMap;
 
 use tar::{EntryType, Header};
+
+use super::FORMAT_OF_HEADERS;
+use pax::{Pax, PaxRecords, number, pax_records, time_from_text, time_to_text};
 
 /// Length of a tar record; headers and content are padded to it.
 pub const RECORD: usize = 512;
@@ -10,6 +15,24 @@ const NAME: usize = 100;
 const OCTAL_7: u64 = 0o7777777;
 const OCTAL_11: u64 = 0o77777777777;
 const XATTR: &str = "SCHILY.xattr.";
+/// Where GNU tar has files with holes put by readers that don't know them; its number there is a process.
+const ASIDE: &[u8] = b"/GNUSparseFile.0/";
+
+/// How ustar's own fields are filled where pax records say more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Formats 1 and 2: with zeros, and a file with holes has its own name.
+    Zeros,
+    /// Later formats: with the nearest that fits, and a file with holes has a name that puts it aside, for readers without pax.
+    Nearest,
+}
+
+impl Form {
+    /// The form of a bundle's headers.
+    pub fn of(format: u32) -> Self {
+        if format < FORMAT_OF_HEADERS { Self::Zeros } else { Self::Nearest }
+    }
+}
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,12 +109,17 @@ impl Head {
         Some(self)
     }
 
+    /// Whether the header is the same in both forms.
+    pub fn is_same_in_all_forms(&self) -> bool {
+        self.encode(Form::Zeros) == self.encode(Form::Nearest)
+    }
+
     /// The header's records, extended ones first.
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self, form: Form) -> Vec<u8> {
         let mut header = Header::new_ustar();
         let mut pax = Pax::default();
-        self.encode_names(&mut header, &mut pax);
-        self.encode_numbers(&mut header, &mut pax);
+        self.encode_names(form, &mut header, &mut pax);
+        self.encode_numbers(form, &mut header, &mut pax);
         for (name, value) in &self.xattrs {
             pax.push(&[XATTR.as_bytes(), name].concat(), value);
         }
@@ -107,7 +135,7 @@ impl Head {
         bytes
     }
 
-    fn encode_names(&self, header: &mut Header, pax: &mut Pax) {
+    fn encode_names(&self, form: Form, header: &mut Header, pax: &mut Pax) {
         let (kind, link) = match &self.kind {
             EntryKind::File | EntryKind::Sparse(_) => (EntryType::Regular, None),
             EntryKind::Directory => (EntryType::Directory, None),
@@ -120,16 +148,19 @@ impl Head {
             path.push(b'/');
         }
         let long = |name: &[u8]| name.len() > NAME;
-        if (long(&path) && path.to_str().is_none()) || link.is_some_and(|link| long(link) && link.to_str().is_none()) {
+        // The name of a file with holes stands in records of its own, and the header's puts it aside.
+        let is_aside = matches!(self.kind, EntryKind::Sparse(_)) && form == Form::Nearest;
+        let in_pax = is_aside || long(&path);
+        if (in_pax && path.to_str().is_none()) || link.is_some_and(|link| long(link) && link.to_str().is_none()) {
             pax.push(b"hdrcharset", b"BINARY");
         }
         if let Some(ustar) = header.as_ustar_mut() {
-            put(&mut ustar.name, &path);
+            put(&mut ustar.name, &if is_aside { aside(&path) } else { path.clone() });
             put(&mut ustar.linkname, link.map_or(&[], |link| link));
             put(&mut ustar.uname[..31], self.user.as_bytes());
             put(&mut ustar.gname[..31], self.group.as_bytes());
         }
-        if long(&path) {
+        if in_pax && !is_aside {
             pax.push(b"path", &path);
         }
         if let Some(link) = link.filter(|link| long(link)) {
@@ -137,32 +168,36 @@ impl Head {
         }
     }
 
-    fn encode_numbers(&self, header: &mut Header, pax: &mut Pax) {
-        let mut number = |key: &str, value: u64, most: u64| {
+    fn encode_numbers(&self, form: Form, header: &mut Header, pax: &mut Pax) {
+        let beside = |nearest: u64| if form == Form::Zeros { 0 } else { nearest };
+        let mut number = |key: &str, value: u64, most: u64, nearest: u64| {
             if value > most {
                 pax.push(key.as_bytes(), value.to_string().as_bytes());
-                return 0;
+                return beside(nearest);
             }
             value
         };
         header.set_mode(self.mode & 0o7777);
-        header.set_size(number("size", self.size, OCTAL_11));
-        header.set_uid(number("uid", self.uid, OCTAL_7));
-        header.set_gid(number("gid", self.gid, OCTAL_7));
+        // With another size a reader would take content for headers: GNU's binary numbers, which many know, say it whole.
+        header.set_size(number("size", self.size, OCTAL_11, self.size));
+        // Nobody has the largest number, and root has zero: a setuid file must not become root's.
+        header.set_uid(number("uid", self.uid, OCTAL_7, OCTAL_7));
+        header.set_gid(number("gid", self.gid, OCTAL_7, OCTAL_7));
         let (seconds, nanos) = self.modified;
-        let plain = u64::try_from(seconds).ok().filter(|seconds| *seconds <= OCTAL_11 && nanos == 0);
-        header.set_mtime(plain.unwrap_or(0));
-        if plain.is_none() {
+        let nearest = u64::try_from(seconds).unwrap_or(0).min(OCTAL_11);
+        let plain = i64::try_from(nearest) == Ok(seconds) && nanos == 0;
+        header.set_mtime(if plain { nearest } else { beside(nearest) });
+        if !plain {
             pax.push(b"mtime", time_to_text(seconds, nanos).as_bytes());
         }
     }
 
-    /// Reads what [`Head::encode`] wrote; returns the head and the length of its records.
+    /// Reads what [`Head::encode`] wrote in this form; returns the head and the length of its records.
     ///
     /// # Errors
     /// A sentence on what is wrong, among it every header that `encode` would have written otherwise: another kind
     /// of entry (devices, pipes), another dialect of tar, a doubled or unknown record.
-    pub fn decode(bytes: &[u8]) -> Result<(Self, usize), &'static str> {
+    pub fn decode(bytes: &[u8], form: Form) -> Result<(Self, usize), &'static str> {
         let mut at = 0;
         let mut pax = PaxRecords::new();
         let mut header = header_at(bytes, at)?;
@@ -177,7 +212,7 @@ impl Head {
         }
         let head = Self::from_parts(&header, pax)?;
         let length = at + RECORD;
-        if bytes.get(..length) != Some(head.encode().as_slice()) {
+        if bytes.get(..length) != Some(head.encode(form).as_slice()) {
             return Err("a tar header that is not written the way this format writes it");
         }
         Ok((head, length))
@@ -186,7 +221,8 @@ impl Head {
     fn from_parts(header: &Header, mut pax: PaxRecords) -> Result<Self, &'static str> {
         let ustar = header.as_ustar().ok_or("a header that is not POSIX ustar")?;
         let link = pax.remove(&b"linkpath"[..]).unwrap_or_else(|| cut(&ustar.linkname));
-        let mut path = pax.remove(&b"path"[..]).unwrap_or_else(|| cut(&ustar.name));
+        let path = pax.remove(&b"GNU.sparse.name"[..]).or(pax.remove(&b"path"[..]));
+        let mut path = path.unwrap_or_else(|| cut(&ustar.name));
         let sparse = pax.remove(&b"GNU.sparse.realsize"[..]);
         let kind = match header.entry_type() {
             EntryType::Regular => match sparse {
@@ -239,66 +275,6 @@ impl Head {
     }
 }
 
-/// The records that a header's extended part would take, were it all said in pax.
-#[derive(Default)]
-struct Pax(Vec<u8>);
-
-impl Pax {
-    /// Adds `LENGTH KEY=VALUE\n`, where LENGTH counts itself.
-    fn push(&mut self, key: &[u8], value: &[u8]) {
-        let rest = key.len() + value.len() + 3;
-        let mut length = rest;
-        while length != rest + length.to_string().len() {
-            length = rest + length.to_string().len();
-        }
-        self.0.extend_from_slice(length.to_string().as_bytes());
-        self.0.push(b' ');
-        self.0.extend_from_slice(key);
-        self.0.push(b'=');
-        self.0.extend_from_slice(value);
-        self.0.push(b'\n');
-    }
-
-    fn into_records(self) -> Vec<u8> {
-        if self.0.is_empty() {
-            return Vec::new();
-        }
-        let mut header = Header::new_ustar();
-        header.set_entry_type(EntryType::XHeader);
-        header.set_mode(0o600);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_size(self.0.len() as u64);
-        if let Some(ustar) = header.as_ustar_mut() {
-            put(&mut ustar.name, b"PaxHeaders/entry");
-        }
-        header.set_cksum();
-        let mut bytes = header.as_bytes().to_vec();
-        bytes.extend_from_slice(&self.0);
-        bytes.resize(bytes.len().next_multiple_of(RECORD), 0);
-        bytes
-    }
-}
-
-type PaxRecords = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// Reads `LENGTH KEY=VALUE\n` records; a value may hold any byte, newlines too.
-fn pax_records(mut bytes: &[u8]) -> Option<PaxRecords> {
-    let mut records = PaxRecords::new();
-    while !bytes.is_empty() {
-        let space = bytes.iter().take(12).position(|byte| *byte == b' ')?;
-        let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
-        let record = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
-        let equals = record.iter().position(|byte| *byte == b'=')?;
-        if records.insert(record[..equals].to_vec(), record[equals + 1..].to_vec()).is_some() {
-            return None;
-        }
-        bytes = &bytes[length..];
-    }
-    Some(records)
-}
-
 trait ToStr {
     fn to_str(&self) -> Option<&str>;
 }
@@ -316,6 +292,19 @@ fn header_at(bytes: &[u8], at: usize) -> Result<Header, &'static str> {
     Ok(header)
 }
 
+/// Where a reader without pax puts a file with holes, whose map and data are all that it gets of it.
+fn aside(path: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    let (base, directories) = parts.split_last().map_or((path, &[][..]), |(base, directories)| (*base, directories));
+    let directory = directories.join(&b'/');
+    let whole = [directory.as_slice(), ASIDE, base].concat();
+    if whole.len() <= NAME || directories.is_empty() {
+        return whole;
+    }
+    // Below the bundle's directory in any case; its end is cut off.
+    [directories[0], ASIDE, base].concat()
+}
+
 fn put(field: &mut [u8], value: &[u8]) {
     let length = value.len().min(field.len());
     field[..length].copy_from_slice(&value[..length]);
@@ -323,27 +312,6 @@ fn put(field: &mut [u8], value: &[u8]) {
 
 fn cut(field: &[u8]) -> Vec<u8> {
     field.iter().copied().take_while(|byte| *byte != 0).collect()
-}
-
-fn number(text: &[u8]) -> Result<u64, &'static str> {
-    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or("a malformed number in an extended header")
-}
-
-fn time_to_text(seconds: i64, nanos: u32) -> String {
-    if seconds < 0 && nanos > 0 {
-        return format!("-{}.{:09}", -(seconds + 1), 1_000_000_000 - nanos);
-    }
-    format!("{seconds}.{nanos:09}")
-}
-
-fn time_from_text(text: &[u8]) -> Option<(i64, u32)> {
-    let text = std::str::from_utf8(text).ok()?;
-    let (seconds, nanos) = text.split_once('.')?;
-    let nanos: u32 = if nanos.len() == 9 { nanos.parse().ok()? } else { return None };
-    if seconds.starts_with('-') && nanos > 0 {
-        return Some((seconds.parse::<i64>().ok()?.checked_sub(1)?, 1_000_000_000u32.checked_sub(nanos)?));
-    }
-    Some((seconds.parse().ok()?, nanos))
 }
 
 #[cfg(test)]
@@ -371,13 +339,16 @@ mod tests {
         ) {
             let xattrs = BTreeMap::from([(b"user.note".to_vec(), value)]);
             let head = Head { path, kind, size, mode, uid, gid: uid / 3, user: "ops".into(), group: "ops".into(), modified: (seconds, nanos), xattrs };
-            let bytes = head.encode();
-            prop_assert_eq!(Head::decode(&bytes), Ok((head, bytes.len())));
+            for (form, other) in [(Form::Zeros, Form::Nearest), (Form::Nearest, Form::Zeros)] {
+                let bytes = head.encode(form);
+                prop_assert_eq!(Head::decode(&bytes, form), Ok((head.clone(), bytes.len())));
+                prop_assert_eq!(Head::decode(&bytes, other).is_ok(), head.is_same_in_all_forms());
+            }
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            let _ = Head::decode(&bytes);
+            let _ = [Form::Zeros, Form::Nearest].map(|form| Head::decode(&bytes, form));
         }
     }
 
@@ -387,7 +358,7 @@ mod tests {
             let mut header = Header::new_ustar();
             header.set_entry_type(kind);
             header.set_cksum();
-            assert!(Head::decode(header.as_bytes()).is_err(), "{kind:?}");
+            assert!(Head::decode(header.as_bytes(), Form::Nearest).is_err(), "{kind:?}");
         }
     }
 }

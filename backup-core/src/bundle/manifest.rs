@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::digest::Sha256Digest;
+pub use super::expanded::Expanded;
 use super::header::EntryKind;
 use super::name::BundleName;
 pub use super::origin::{Attributes, Lying, Ownership};
@@ -291,6 +292,9 @@ pub struct Entry {
     pub size: u64,
     /// SHA-256 of the content.
     pub sha256: Sha256Digest,
+    /// Of a file with holes, whose content is a map and data: the file as it comes out. Bundles of earlier versions don't have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expanded: Option<Expanded>,
     /// Where the entry's blocks begin in the file.
     pub offset: u64,
     /// Bytes that the entry's blocks take in the file.

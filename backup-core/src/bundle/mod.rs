@@ -4,6 +4,7 @@
 
 pub mod block;
 pub mod digest;
+pub mod expanded;
 pub mod extract;
 pub mod footer;
 pub mod header;
@@ -20,5 +21,7 @@ pub mod writer;
 
 /// The format that this tool writes as a rule, and the oldest that it reads.
 pub const FORMAT: u32 = 1;
-/// The newest that it reads: as the first one, for amounts of money that readers of the first one alone would get wrong.
+/// As the first one, for amounts of money that readers of the first one alone would get wrong.
 pub const FORMAT_OF_MONEY: u32 = 2;
+/// The newest that it reads: with headers that give readers without pax the nearest thing.
+pub const FORMAT_OF_HEADERS: u32 = 3;

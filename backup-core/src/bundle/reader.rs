@@ -1,5 +1,7 @@
 //! Opens a bundle with two small reads and gives any entry by its byte range.
 
+mod entry;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -7,14 +9,15 @@ use std::os::unix::fs::FileExt;
 use sha2::{Digest, Sha256};
 
 use super::block::{self, BlockError, Decoder};
-use super::digest::Sha256Digest;
 use super::footer::{self, Footer};
-use super::header::{EntryKind, Head, RECORD};
-use super::manifest::{self, Entry, Manifest, described};
+use super::header::{EntryKind, Form, Head, RECORD};
+use super::manifest::{self, Entry, Manifest};
 use super::name::BundleName;
 use super::pack::cores;
-use super::{FORMAT, FORMAT_OF_MONEY, path, rules};
+use super::{FORMAT, FORMAT_OF_HEADERS, path, rules};
 use crate::{Error, ErrorContext, Kind, Result};
+
+pub use entry::EntryReader;
 
 /// Bytes that can be read at any place, from several threads at once.
 pub trait ReadAt: Send + Sync {
@@ -162,7 +165,7 @@ pub(super) fn read_manifest<R: ReadAt>(source: &R, footer: &Footer, end: u64) ->
     let mut header = Vec::new();
     let broken = |cause: BlockError| damaged("its blocks").because(cause);
     let mut at = decoder.decode(&bytes, &mut header).map_err(broken)?;
-    let (head, length) = Head::decode(&header).map_err(damaged)?;
+    let (head, length) = Head::decode(&header, Form::of(footer.format)).map_err(damaged)?;
     if length != header.len() || head.kind != EntryKind::File || head.size > rules::LARGEST {
         return Err(damaged("an absurd size or kind"));
     }
@@ -199,12 +202,12 @@ fn parse_manifest(head: &Head, json: &[u8], format: u32) -> Result<Manifest> {
         #[serde(default)]
         tool: Option<String>,
     }
-    if !(FORMAT..=FORMAT_OF_MONEY).contains(&format) {
+    if !(FORMAT..=FORMAT_OF_HEADERS).contains(&format) {
         let least: Option<Least> = serde_json::from_slice(json).ok();
         let tool = least.and_then(|least| least.tool).unwrap_or_else(|| "another version of orchestrator-cli".into());
         return Err(Error::new(
             Kind::Unsupported,
-            format!("the bundle has format {format}, and this tool reads format {FORMAT} to {FORMAT_OF_MONEY}"),
+            format!("the bundle has format {format}, and this tool reads format {FORMAT} to {FORMAT_OF_HEADERS}"),
         )
         .hint(format!("it was written by {}; use that version or a newer one", path::to_text(tool.as_bytes()))));
     }
@@ -272,122 +275,3 @@ fn other_bytes() -> Error {
 
 /// How much of the file is read at once: some blocks, so that small blocks don't cost a read each.
 const WINDOW: usize = block::LONGEST + (1 << 20);
-
-/// Reads one entry block by block, checking everything that the manifest says of it.
-pub struct EntryReader<'b, R> {
-    bundle: &'b Bundle<R>,
-    entry: &'b Entry,
-    head: Head,
-    decoder: Decoder,
-    window: Vec<u8>,
-    used: usize,
-    at: u64,
-    content: Vec<u8>,
-    seen: u64,
-    digest: Sha256,
-    stored: Sha256,
-}
-
-impl<'b, R: ReadAt> EntryReader<'b, R> {
-    fn open(bundle: &'b Bundle<R>, entry: &'b Entry) -> Result<Self> {
-        let mut reader = Self {
-            bundle,
-            entry,
-            head: Head::private("", 0, 0),
-            decoder: Decoder::default(),
-            window: Vec::new(),
-            used: 0,
-            at: entry.offset,
-            content: Vec::new(),
-            seen: 0,
-            digest: Sha256::new(),
-            stored: Sha256::new(),
-        };
-        reader.decode_block()?;
-        let damaged = |why: &str| Error::new(Kind::Damaged, why);
-        let (head, length) = Head::decode(&reader.content).map_err(damaged)?;
-        if length != reader.content.len() || !agrees(&head, entry, &bundle.manifest.name) {
-            return Err(damaged("its tar header is not what the manifest says of it"));
-        }
-        reader.head = head;
-        Ok(reader)
-    }
-
-    /// The entry's tar header; its path begins with the bundle's directory.
-    pub fn head(&self) -> &Head {
-        &self.head
-    }
-
-    /// The next part of the content, at most a block long, or `None` once all of it was given and found right.
-    ///
-    /// # Errors
-    /// [`Kind::Damaged`], naming the entry.
-    #[allow(clippy::should_implement_trait, reason = "it lends its buffer, which an Iterator can't")]
-    pub fn next(&mut self) -> Result<Option<&[u8]>> {
-        let entry = self.entry;
-        let end = self.advance().context(|| format!("entry {}", entry.path))?;
-        Ok(end.map(|length| &self.content[..length]))
-    }
-
-    fn advance(&mut self) -> Result<Option<usize>> {
-        if Some(self.at) == self.entry.end() {
-            return self.check_whole().map(|()| None);
-        }
-        self.decode_block()?;
-        let left = self.entry.size - self.seen;
-        let length = left.min(self.content.len() as u64);
-        let last = Some(self.at) == self.entry.end();
-        let padding = check_padding(&self.content, length);
-        if (!last && length < self.content.len() as u64) || (last && padding.is_err()) || length == 0 {
-            return Err(Error::new(Kind::Damaged, "its blocks don't hold what its header says"));
-        }
-        self.seen += length;
-        self.digest.update(&self.content[..length as usize]);
-        Ok(Some(length as usize))
-    }
-
-    fn check_whole(&self) -> Result<()> {
-        let digest = |digest: &Sha256, expected: Sha256Digest| digest.clone().finalize()[..] == expected.0;
-        if !digest(&self.stored, self.entry.stored_sha256) {
-            return Err(other_bytes());
-        }
-        if self.seen != self.entry.size || !digest(&self.digest, self.entry.sha256) {
-            return Err(Error::new(Kind::Damaged, "its content is not what its digest was made of"));
-        }
-        Ok(())
-    }
-
-    /// Decodes the next block of the entry into `content`.
-    fn decode_block(&mut self) -> Result<()> {
-        let complete = |window: &[u8]| block::length(window).is_ok_and(|length| length <= window.len());
-        if !complete(&self.window[self.used..]) {
-            self.refill()?;
-        }
-        self.content.clear();
-        let window = &self.window[self.used..];
-        let length = self
-            .decoder
-            .decode(window, &mut self.content)
-            .map_err(|cause| Error::new(Kind::Damaged, "its blocks").because(cause))?;
-        self.stored.update(&window[..length]);
-        self.used += length;
-        self.at += length as u64;
-        Ok(())
-    }
-
-    fn refill(&mut self) -> Result<()> {
-        let left = self.entry.offset + self.entry.stored - self.at;
-        let wanted = usize::try_from(left).unwrap_or(WINDOW).min(WINDOW);
-        self.window.resize(wanted, 0);
-        self.used = 0;
-        read_blocks(&self.bundle.source, self.at, &mut self.window)
-    }
-}
-
-/// Whether a tar header says what the manifest says.
-fn agrees(head: &Head, entry: &Entry, name: &str) -> bool {
-    let Some(head) = head.clone().inside(&format!("{name}/")) else { return false };
-    path::to_text(&head.path) == entry.path
-        && described(&head.kind) == (entry.kind, entry.link.clone())
-        && head.size == entry.size
-}

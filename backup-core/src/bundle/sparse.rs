@@ -1,17 +1,17 @@
 //! Files with holes in GNU's pax sparse format 1.0: a map in decimal lines, padded to a record, then the data alone.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
 
 use super::header::RECORD;
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{Error, Kind, Result};
 
 /// Pieces of a file that hold data, as offset and length, in order.
 pub type Map = VecDeque<(u64, u64)>;
 
 /// A map of more bytes than this is refused; it would describe a million holes.
 const LONGEST_MAP: usize = 32 << 20;
+/// No map that we write has more pieces, so that none is refused for its length.
+pub const MOST_PIECES: usize = 500_000;
 
 /// The map as it stands before the data.
 pub fn encode_map(map: &Map) -> Vec<u8> {
@@ -53,24 +53,24 @@ pub fn decode_map(bytes: &[u8], size: u64) -> Result<Option<(Map, usize)>> {
     Ok((bytes.len() >= padded).then_some((map, padded)))
 }
 
-/// Writes map and data, as they come, into a file with holes.
-pub struct SparseWriter {
+/// Takes map and data, as they come, and says where each piece of data belongs.
+pub struct Expander {
     size: u64,
     pending: Vec<u8>,
     map: Option<Map>,
 }
 
-impl SparseWriter {
-    /// A writer for a file of `size` bytes.
+impl Expander {
+    /// For a file of `size` bytes.
     pub fn new(size: u64) -> Self {
         Self { size, pending: Vec::new(), map: None }
     }
 
-    /// Takes the next part of the stored content.
+    /// Takes the next part of the stored content; `put` gets the data with its place in the file.
     ///
     /// # Errors
-    /// A malformed map, or a failure to write.
-    pub fn write(&mut self, content: &[u8], file: &mut File) -> Result<()> {
+    /// A malformed map, or what `put` returns.
+    pub fn take(&mut self, content: &[u8], mut put: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
         self.pending.extend_from_slice(content);
         if self.map.is_none() {
             let Some((map, length)) = decode_map(&self.pending, self.size)? else {
@@ -81,16 +81,10 @@ impl SparseWriter {
             self.pending.drain(..length);
             self.map = Some(map);
         }
-        self.place(file).context(|| "write the file".into())
-    }
-
-    /// Puts what is at hand where the map says that it comes next.
-    fn place(&mut self, file: &mut File) -> std::io::Result<()> {
         let mut used = 0;
         while let Some((offset, length)) = self.map.as_mut().and_then(Map::pop_front) {
             let now = usize::try_from(length).unwrap_or(usize::MAX).min(self.pending.len() - used);
-            file.seek(SeekFrom::Start(offset))?;
-            file.write_all(&self.pending[used..used + now])?;
+            put(offset, &self.pending[used..used + now])?;
             used += now;
             let left = length - now as u64;
             if let Some(map) = self.map.as_mut().filter(|_| left > 0) {
@@ -102,15 +96,15 @@ impl SparseWriter {
         Ok(())
     }
 
-    /// Gives the file its length.
+    /// Makes sure that all of it came.
     ///
     /// # Errors
     /// [`Kind::Damaged`] where map and data don't match.
-    pub fn finish(self, file: &File) -> Result<()> {
-        if self.map.is_none_or(|map| !map.is_empty()) || !self.pending.is_empty() {
+    pub fn finish(&self) -> Result<()> {
+        if self.map.as_ref().is_none_or(|map| !map.is_empty()) || !self.pending.is_empty() {
             return Err(Error::new(Kind::Damaged, "a sparse file whose map does not match its data"));
         }
-        file.set_len(self.size).context(|| "set the file's length".into())
+        Ok(())
     }
 }
 

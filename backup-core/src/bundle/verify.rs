@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use super::block::{self, Decoder};
 use super::digest::Sha256Digest;
 use super::footer;
-use super::header::{Head, RECORD};
+use super::header::{Form, Head, RECORD};
 use super::manifest::{self, Chunk, Entry, Manifest};
 use super::path;
 use super::reader::{Bundle, ReadAt, read_manifest};
@@ -282,7 +282,9 @@ fn walk<R: ReadAt>(source: &R, length: u64, mut entry: impl FnMut(&str, u64) -> 
         if content.iter().all(|byte| *byte == 0) {
             return Walk::Ended { entry: last };
         }
-        let Ok((head, _)) = Head::decode(&content) else { return Walk::Broken { entry: last, at } };
+        // Where the footer is gone nobody knows the format.
+        let either = Head::decode(&content, Form::Nearest).or(Head::decode(&content, Form::Zeros));
+        let Ok((head, _)) = either else { return Walk::Broken { entry: last, at } };
         at += stored;
         let below = head.path.splitn(2, |byte| *byte == b'/').nth(1).unwrap_or(&head.path);
         let name = path::to_text(below);

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use super::block::{CONTENT, Encoder};
+use super::expanded::{Expanded, Expanding};
 use super::header::{Head, RECORD};
 use super::manifest::Chunk;
 use super::name::BundleName;
@@ -42,6 +43,7 @@ enum Message {
 struct End {
     size: u64,
     digest: [u8; 32],
+    expanded: Option<Expanded>,
     chunk: Option<Chunk>,
 }
 
@@ -95,12 +97,12 @@ impl Writer {
     /// `fill` is called with a buffer to append at most the given number of bytes to, until all are there.
     ///
     /// # Errors
-    /// What `fill` returns, or a failure to write.
+    /// What `fill` returns, a failure to write, or a file with holes whose content is not its map and data.
     pub async fn stream<F>(&self, head: Head, mut fill: F) -> Result<()>
     where
         F: AsyncFnMut(&mut Vec<u8>, usize) -> Result<()>,
     {
-        let size = head.size;
+        let (size, mut expanding) = (head.size, Expanding::of(&head.kind));
         let queue = self.queue.lock().await;
         send(&queue, Message::Head(head)).await?;
         let mut content = Content::new(self);
@@ -108,10 +110,15 @@ impl Writer {
             let wanted = usize::try_from(size - content.size).unwrap_or(CONTENT).min(CONTENT);
             fill(&mut content.buffer, wanted).await?;
             content.digest.update(&content.buffer);
+            if let Some(expanding) = &mut expanding {
+                expanding.take(&content.buffer)?;
+            }
             send(&queue, Message::Block(content.pack(wanted as u64, size - content.size == wanted as u64).await))
                 .await?;
         }
-        send(&queue, Message::End(End { size, digest: content.digest.finalize().into(), chunk: None })).await
+        let expanded = expanding.map(Expanding::finish).transpose()?;
+        let digest = content.digest.finalize().into();
+        send(&queue, Message::End(End { size, digest, expanded, chunk: None })).await
     }
 }
 
@@ -223,7 +230,8 @@ impl Growing {
             self.blocks.push(self.content.pack(count, true).await);
         }
         self.head.size = self.content.size;
-        let end = End { size: self.content.size, digest: self.content.digest.finalize().into(), chunk };
+        let digest = self.content.digest.finalize().into();
+        let end = End { size: self.content.size, digest, expanded: None, chunk };
         let whole = Message::Whole(Box::new((self.head, self.blocks, end)));
         let queue = self.writer.queue.lock().await;
         // No more than one entry waits, which bounds memory.

@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use super::super::block::{CONTENT, Encoder};
 use super::super::digest::Sha256Digest;
 use super::super::footer::{self, Footer};
-use super::super::header::{Head, RECORD};
+use super::super::header::{Form, Head, RECORD};
 use super::super::manifest::{self, Entry, Manifest, described};
 use super::super::name::BundleName;
 use super::super::pack::Packed;
-use super::super::{path, rules};
+use super::super::{FORMAT, FORMAT_OF_HEADERS, path, rules};
 use super::{End, Message};
 use crate::event::Meter;
 use crate::{Error, ErrorContext, Kind, Result};
@@ -32,6 +32,8 @@ pub struct Tail<W> {
     meter: Arc<Meter>,
     prefix: String,
     seconds: i64,
+    /// The oldest format that has all headers as they were written.
+    format: u32,
     /// Every entry written so far.
     pub entries: Vec<Entry>,
 }
@@ -55,7 +57,7 @@ struct Begun {
 impl<W: Write> Tail<W> {
     pub(super) fn new(name: &BundleName, encoder: Encoder, sink: W, meter: Arc<Meter>) -> Self {
         let (prefix, seconds) = (format!("{name}/"), name.time().timestamp());
-        Self { sink, encoder, offset: 0, meter, prefix, seconds, entries: Vec::new() }
+        Self { sink, encoder, offset: 0, meter, prefix, seconds, format: FORMAT, entries: Vec::new() }
     }
 
     /// Writes all that comes; `None` where an entry was given up half way.
@@ -114,7 +116,12 @@ impl<W: Write> Tail<W> {
     fn begin(&mut self, head: Head) -> Result<Begun> {
         let (offset, text) = (self.offset, path::to_text(&head.path));
         let (kind, link) = described(&head.kind);
-        let header = head.below(&self.prefix).encode();
+        let head = head.below(&self.prefix);
+        let header = head.encode(Form::Nearest);
+        // Without pax records there is no room for a difference.
+        if header.len() > RECORD && !head.is_same_in_all_forms() {
+            self.format = FORMAT_OF_HEADERS;
+        }
         if header.len() > CONTENT {
             return Err(Error::new(Kind::Failed, format!("write entry {text}: its attributes take more than 1 MiB")));
         }
@@ -128,6 +135,7 @@ impl<W: Write> Tail<W> {
             link,
             size: 0,
             sha256: none,
+            expanded: None,
             offset,
             stored: 0,
             stored_sha256: none,
@@ -136,10 +144,11 @@ impl<W: Write> Tail<W> {
         Ok(Begun { entry, stored })
     }
 
-    fn end(&mut self, Begun { entry, stored }: Begun, End { size, digest, chunk }: End) {
+    fn end(&mut self, Begun { entry, stored }: Begun, End { size, digest, expanded, chunk }: End) {
         self.entries.push(Entry {
             size,
             sha256: Sha256Digest(digest),
+            expanded,
             stored: self.offset - entry.offset,
             stored_sha256: Sha256Digest(stored.finalize().into()),
             chunk,
@@ -157,13 +166,23 @@ impl<W: Write> Tail<W> {
         Ok(())
     }
 
+    /// The oldest format that a manifest of these entries may have.
+    pub fn oldest_format(&self) -> u32 {
+        self.format
+    }
+
     /// Completes the bundle with its manifest, the archive's end and the footer, and flushes it.
     ///
     /// # Errors
     /// A failure to write, or a manifest that the [`rules`] refuse: what no reader takes must never be
     /// published as a backup.
     pub fn seal(self, manifest: &Manifest) -> Result<Sealed<W>> {
-        manifest.check(self.offset).map_err(|error| {
+        let format = if manifest.format < self.format {
+            Err(Error::new(Kind::Damaged, format!("{}: its format has other headers", manifest::PATH)))
+        } else {
+            Ok(())
+        };
+        format.and_then(|()| manifest.check(self.offset)).map_err(|error| {
             Error::new(Kind::Failed, "the bundle would be refused by every reader, and is given up").because(error)
         })?;
         let json = to_json(manifest)?;

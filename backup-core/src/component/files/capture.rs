@@ -15,7 +15,7 @@ use walkdir::WalkDir;
 use crate::accounts::Accounts;
 use crate::bundle::header::{EntryKind, Head};
 use crate::bundle::path;
-use crate::bundle::sparse::{Map, encode_map};
+use crate::bundle::sparse::{MOST_PIECES, Map, encode_map};
 use crate::bundle::writer::Writer;
 use crate::context::Context;
 use crate::finding::Finding;
@@ -299,6 +299,8 @@ fn holes(file: &File, metadata: &Metadata) -> Option<Map> {
     // A file that grows meanwhile has data beyond the length that its entry states.
     while let Some(data) = seek(file, SeekFrom::Data(at)).ok().filter(|data| *data < metadata.len()) {
         let hole = seek(file, SeekFrom::Hole(data)).ok()?.min(metadata.len());
+        // What lies behind so many holes is stored as it is, zeros too.
+        let hole = if map.len() < MOST_PIECES { hole } else { metadata.len() };
         map.push_back((data, hole - data));
         at = hole;
     }

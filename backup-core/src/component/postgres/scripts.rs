@@ -3,6 +3,28 @@
 use super::large_objects::script_path;
 use super::rows::{Written, chunk_path};
 
+/// Which programs bring out all of a bundle. `make test-readers` runs those that are named.
+const WHICH_READERS: &str = "\
+Which programs bring out all of it:
+
+  GNU tar and bsdtar do, also behind gunzip, pigz or zstd. GNU tar needs --xattrs --xattrs-include='*' for extended attributes;
+  that it ignores `hdrcharset` does no harm. Python's tarfile.open(NAME, \"r:gz\") brings out all but extended attributes.
+
+  These don't, mostly without a word. Use GNU tar or bsdtar instead, and check as above:
+  - busybox tar, 7-Zip and cpio don't know files with holes: maps and data of these lie in directories called GNUSparseFile.0,
+    and no file is where it was; with a second name such a file fails busybox, which then makes no hard links at all.
+    busybox and cpio know no fractions of seconds, and give owners above 2097151 that number. cpio cuts names off after
+    100 bytes, and can't read files of 8 GiB and more.
+  - ratarmount has other names for files whose names are not UTF-8, fills holes with zeros, and has copies in place of hard links.
+  - Programs that read the first gzip member alone give 512 bytes: Ruby's GzipReader#read, Perl's IO::Uncompress::Gunzip, PHP's
+    gzdecode, Java's GZIPInputStream on a stream that is not at hand, and curl --compressed, wget --compression=auto, Python's
+    requests, where a server says `Content-Encoding: gzip`. Fetch the file as it is, and give it to tar.
+  - Python's tarfile with \"r|gz\" or \"r|*\" refuses it.
+  - gzip -l, 7z l, 7z t and file say that it holds 0 bytes, which is the length of its last member.
+";
+/// What `README.txt` ends with: it holds an unpacked bundle against its manifest.
+const CHECK: &str = include_str!("check.py");
+
 /// `databases/NAME.sql`: runs all that makes up one database, in order; `drops` takes away what every new database has and
 /// this one has not.
 pub(super) fn database<'c>(
@@ -89,9 +111,10 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, beside:
          that begin with \\restrict and \\unrestrict from the files in databases/, and it goes on.\n   \
          A script that stopped half way leaves a half-filled database: drop that one, then run the script again.\n\n\
          {rest}\n\n\
-         5. To check the unpacked files against the manifest's digests, if python3 is there:\n\n       \
-         python3 -c 'import json; [print(e[\"sha256\"] + \"  \" + e[\"path\"]) for e in json.load(open(\"manifest.json\"))[\"entries\"] \
-         if e.get(\"type\", \"file\") == \"file\" and \"\\\\\" not in e[\"path\"]]' | sha256sum --check --quiet\n\n\
+         5. Check that all of it came out, if python3 is there. This runs what stands at the end of README.txt. It says\n   \
+         `all … entries are as they were`, or names each that is missing or otherwise, files with holes and links too:\n\n       \
+         sed '1,/^-----$/d' README.txt | python3 -\n\n\
+         {WHICH_READERS}\n\
          What is here:\n\n  \
          databases/NAME.sql              runs all of the scripts below for one database\n  \
          databases/NAME/create.sql       the database itself, its settings and privileges\n  \
@@ -101,6 +124,7 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, beside:
          databases/NAME/sequences.sql    values of sequences\n  \
          databases/NAME/post-data.sql    indexes, constraints, triggers\n  \
          databases/NAME/schema.dump      the same schema for pg_restore, which can build indexes in parallel\n  \
-         manifest.json                   every file's size and digest, every table's number of rows\n"
+         manifest.json                   every file's size and digest, every table's number of rows\n\n\
+         -----\n{CHECK}"
     )
 }

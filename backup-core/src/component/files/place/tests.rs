@@ -43,6 +43,7 @@ fn trees_are_what_no_other_is_above_of() {
         offset: 0,
         stored: 0,
         stored_sha256: crate::bundle::digest::Sha256Digest([0; 32]),
+        expanded: None,
         chunk: None,
     };
     let entries = ["files/a", "files/a/b", "files/a-c", "files/a/b/c", "files/d/e", "files/ab"].map(entry);

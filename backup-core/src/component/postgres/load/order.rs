@@ -85,6 +85,7 @@ mod tests {
             link: None,
             size: 0,
             sha256: Sha256Digest([0; 32]),
+            expanded: None,
             offset: 0,
             stored: 0,
             stored_sha256: Sha256Digest([0; 32]),
