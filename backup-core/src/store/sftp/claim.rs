@@ -45,7 +45,10 @@ impl Sftp {
         let path = connection.directory.join(format!("{PREFIX}{}{PART}", random::word()?));
         let doing = format!("write {}", self.shown(name));
         // Whoever else backs up into it must see it; nothing in it is secret. Not every server can bring it onto its disk.
-        let sync = |file: &mut Outgoing| Ok(drop(file.sync()));
+        let sync = |file: &mut Outgoing| {
+            let _ = file.sync();
+            Ok(())
+        };
         self.write_small(connection, (&path, OpenFlags::EXCLUSIVE, 0o644), content, &doing, sync)?;
         let Err(cause) = connection.rename(&path, target) else { return Ok(true) };
         self.give_up(connection, &path);
