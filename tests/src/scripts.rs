@@ -66,10 +66,11 @@ impl Scripts {
         let output = run.envs(self.server.variables()).output().expect("it runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         let said = said.replace(&self.place.path("").display().to_string(), "[here]/");
+        // A warning goes with its hint.
+        let mut in_warning = false;
         let kept = |line: &&str| {
-            !["ok ", "warning", "read ", "check", "        hint: look", "verify"]
-                .iter()
-                .any(|start| line.starts_with(start))
+            in_warning = line.starts_with("warning") || in_warning && line.starts_with("        hint");
+            !in_warning && !["ok ", "read ", "check", "verify"].iter().any(|start| line.starts_with(start))
         };
         let said: String = said.lines().filter(kept).map(|line| format!("{line}\n")).collect();
         format!(
