@@ -109,13 +109,13 @@ impl Bucket {
         Ok(Begun { file: file.into(), upload_id: answer.upload_id().unwrap_or_default().into() })
     }
 
-    /// Lets the server forget an upload; one that it does not know is forgotten.
-    pub(crate) async fn abort(&self, begun: &Begun) -> Result<()> {
+    /// Lets the server forget an upload; whether it knew it still.
+    pub(crate) async fn abort(&self, begun: &Begun) -> Result<bool> {
         let asked = Asked::new(format!("give up the upload of {}", self.shown(&begun.file)), "s3:AbortMultipartUpload");
         let request = self.client.abort_multipart_upload().bucket(&self.address.bucket).key(self.key(&begun.file));
         match request.upload_id(&begun.upload_id).send().await {
-            Ok(_) => Ok(()),
-            Err(cause) if status(&cause) == Some(404) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(cause) if status(&cause) == Some(404) => Ok(false),
             Err(cause) => Err(self.without(asked.refused(cause), ABORT)),
         }
     }
@@ -173,13 +173,14 @@ impl Bucket {
         }
     }
 
-    async fn put_under(&self, file: &str, content: Vec<u8>, condition: Condition) -> Result<(), Refused> {
+    /// Writes something small under a condition.
+    pub(crate) async fn put_under(&self, file: &str, content: Vec<u8>, condition: Condition) -> Result<(), Refused> {
         let asked = Asked::new(format!("write {}", self.shown(file)), "s3:PutObject");
         let request = self.client.put_object().bucket(&self.address.bucket).key(self.key(file));
         // Buckets with a default retention demand a digest of everything.
         let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256).content_type(TYPE);
-        let request = request.set_if_none_match(condition.asked()).body(ByteStream::from(content));
-        request.send().await.map(drop).map_err(|cause| asked.refused(cause))
+        let request = guarantees::encrypted(request, &self.options).set_if_none_match(condition.asked());
+        request.body(ByteStream::from(content)).send().await.map(drop).map_err(|cause| asked.refused(cause))
     }
 
     /// Reads something small, if it is there.
@@ -208,6 +209,18 @@ impl Bucket {
 
     /// Names and lengths of all objects whose names begin with `names`.
     pub(crate) async fn list_all(&self, names: &str) -> Result<Vec<(String, u64)>, Refused> {
+        match self.list_below(names).await {
+            // Some buckets list whole directories alone.
+            Err(refused) if refused.status == Some(400) && !names.is_empty() => {
+                let mut files = self.list_below("").await?;
+                files.retain(|(name, _)| name.starts_with(names));
+                Ok(files)
+            }
+            listed => listed,
+        }
+    }
+
+    async fn list_below(&self, names: &str) -> Result<Vec<(String, u64)>, Refused> {
         let asked = Asked::new(format!("list {}", self.address), "s3:ListBucket");
         let request = self.client.list_objects_v2().bucket(&self.address.bucket).prefix(self.key(names)).delimiter("/");
         let mut pages = request.into_paginator().send();

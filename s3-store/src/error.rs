@@ -17,6 +17,7 @@ pub(crate) struct Asked {
 
 /// How codes and messages of servers are to be read. The first one counts that is part of what was said.
 const CODES: &[(&str, Kind, &str)] = &[
+    ("HTTPS", Kind::Failed, TLS),
     ("ObjectLockConfiguration", Kind::Refused, "make a bucket with Object Lock, or leave retention and legal_hold out"),
     ("NoSuchBucket", Kind::NotFound, "correct the bucket's name, or create it"),
     ("InvalidAccessKeyId", Kind::Failed, KEYS),
@@ -37,6 +38,7 @@ const CODES: &[(&str, Kind, &str)] = &[
     ("NotImplemented", Kind::Unsupported, "this server can't do that; leave the option out, or use another server"),
 ];
 
+const TLS: &str = "write https:// in the endpoint: the server wants it";
 const KEYS: &str = "correct the access key: AWS_ACCESS_KEY_ID, ~/.aws/credentials, or database_backups in cluster.conf";
 const REGION: &str = "name the bucket's region: AWS_REGION, or s3.region in the settings";
 const FULL: &str = "make room there, or have the quota raised";
@@ -84,7 +86,9 @@ impl Asked {
         // A server that can do a thing and will not says why in a code of S3's.
         let unknown =
             matches!(status(&cause), Some(405 | 501)) || status(&cause) == Some(400) && cause.code().is_none();
-        Refused { status: status(&cause), unknown, error: self.failed(cause) }
+        let archived = cause.code() == Some("InvalidObjectState");
+        let (status, error) = (status(&cause), self.failed(cause));
+        Refused { status, unknown: unknown && error.first_hint() != Some(TLS), archived, error }
     }
 
     fn because(&self, status: u16, said: &str) -> Error {
@@ -122,6 +126,8 @@ pub(crate) struct Refused {
     pub(crate) status: Option<u16>,
     /// Whether it does not seem to know what was asked for.
     pub(crate) unknown: bool,
+    /// Whether it is there, of a storage class that can't be read.
+    pub(crate) archived: bool,
     pub(crate) error: Error,
 }
 
@@ -132,11 +138,27 @@ impl Refused {
 
     /// That something is not there.
     pub(crate) fn missing(error: Error) -> Self {
-        Self { status: Some(404), unknown: false, error }
+        Self { status: Some(404), unknown: false, archived: false, error }
+    }
+
+    /// Whether the same may go well a moment later: there was no answer, or the server is busy, or it fails.
+    pub(crate) fn may_pass(&self) -> bool {
+        let passes = self.status.is_none_or(|status| matches!(status, 408 | 429) || status >= 500 && status != 501);
+        passes && self.error.kind() == Kind::Failed
+    }
+
+    /// Whether the server has said no to what was asked, and would say it again.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.status.is_some_and(|status| !matches!(status, 404 | 408 | 409 | 429 | 503))
     }
 
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status == Some(403)
+    }
+
+    /// Whether something is there, and the condition that nothing is written over was heeded.
+    pub(crate) fn is_refused_condition(&self) -> bool {
+        self.status == Some(412)
     }
 
     /// Whether something is there that was not to be written over, or is being written there at this moment.
@@ -153,7 +175,7 @@ impl From<Refused> for Error {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Self { status: None, unknown: false, error }
+        Self { status: None, unknown: false, archived: false, error }
     }
 }
 

@@ -4,6 +4,7 @@
 use aws_sdk_s3::operation::create_multipart_upload::CreateMultipartUploadOutput;
 use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder as Create;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder as Put;
 use aws_sdk_s3::primitives::DateTime as SdkTime;
 use aws_sdk_s3::types::{
     ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode,
@@ -37,6 +38,12 @@ pub(crate) fn ask(request: Create, options: &S3Options, now: DateTime<Utc>) -> C
 pub(crate) fn any(options: &S3Options) -> bool {
     let S3Options { encryption, retention, legal_hold, storage_class, tags, .. } = options;
     encryption.is_some() || retention.is_some() || *legal_hold || storage_class.is_some() || !tags.is_empty()
+}
+
+/// Asks for the encryption that the options want, for what is small: some buckets take nothing without.
+pub(crate) fn encrypted(request: Put, options: &S3Options) -> Put {
+    let kms_key = options.kms_key.clone().filter(|_| options.encryption == Some(ServerEncryption::Kms));
+    request.set_server_side_encryption(options.encryption.map(encryption)).set_ssekms_key_id(kms_key)
 }
 
 fn encryption(encryption: ServerEncryption) -> ServerSideEncryption {

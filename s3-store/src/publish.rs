@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::error::Refused;
 use crate::guarantees;
 use crate::object::whole;
-use crate::trial::looked_for;
+use crate::trial::{Condition, looked_for};
 use crate::upload::{Part, Sender};
 
 /// What was sent, as far as it is kept: both ends tell a bundle from any other one, for the footer has the digest of the manifest, which
@@ -37,6 +37,16 @@ impl Ends {
     }
 }
 
+/// What is found where a bundle was published.
+enum There {
+    /// What was sent.
+    Ours,
+    /// Something as long that can't be read.
+    Archived,
+    /// Something else.
+    Other,
+}
+
 impl Sender {
     /// Makes the bundle appear, and looks whether it is what it was to be.
     pub(crate) async fn publish(
@@ -49,7 +59,13 @@ impl Sender {
     ) -> Result<Published> {
         let expected = composite(&sent);
         let parts = sent.into_iter().map(Into::into).collect();
+        let file = self.begun.file.as_str();
+        // A server that takes no condition writes over what has come meanwhile.
+        if self.condition == Condition::Refused && self.bucket.head(file).await.is_ok_and(|head| head.is_some()) {
+            return Err(exists(&self.shown()));
+        }
         let completed = self.bucket.complete(&self.begun, parts, self.condition).await;
+        // One that was taken may show a moment later.
         let read = match &completed {
             Ok(_) => looked_for(|| self.is_there(&ends)).await,
             Err(_) => self.is_there(&ends).await,
@@ -57,12 +73,18 @@ impl Sender {
         let checksum = match (completed, &read) {
             (Ok(completed), _) => completed.checksum,
             // The answer was lost, or the request was sent twice, and what is there is ours.
-            (Err(_), Ok(true)) => None,
-            (Err(refused), Ok(false)) if refused.is_taken() => return Err(exists(&self.shown())),
-            (Err(refused), Ok(false)) => return Err(refused.into()),
-            (Err(refused), Err(missing)) if missing.is_missing() => return Err(refused.into()),
-            // What is there can't be seen, and may be ours whose answer was lost.
-            (Err(refused), Err(_)) => {
+            (Err(_), Ok(There::Ours)) => None,
+            (Err(refused), Ok(There::Other)) if refused.is_taken() => return Err(exists(&self.shown())),
+            (Err(refused), Ok(There::Other)) => return Err(refused.into()),
+            // What can be given up was not published.
+            (Err(refused), Err(missing))
+                if missing.is_missing()
+                    && (refused.is_lasting() || matches!(self.bucket.abort(&self.begun).await, Ok(true))) =>
+            {
+                return Err(refused.into());
+            }
+            // What is there can't be seen, or not yet, and may be ours whose answer was lost.
+            (Err(refused), _) => {
                 let hint = "it may be there all the same: look with `list` before the backup is run again";
                 return Err(refused.error.hint(hint).unsure());
             }
@@ -72,19 +94,25 @@ impl Sender {
         let of_parts = |checksum: &str| checksum.split('-').next().map(str::to_owned);
         let other_digest = checksum.is_some_and(|checksum| of_parts(&checksum) != of_parts(&expected));
         match read {
-            Ok(true) if !other_digest => warnings.extend(self.guarantee(now).await),
+            Ok(There::Ours | There::Archived) if !other_digest => {}
             Ok(_) => {
                 let error = Error::new(Kind::Damaged, format!("publish {}", self.shown()));
                 let error = error.because("what the server has is not what was sent, and shows there all the same");
                 let hint = "see what else writes into this bucket, delete it, and run the backup again";
                 return Err(error.hint(hint).unsure());
             }
-            Err(refused) if refused.is_forbidden() => warnings.push(self.warning("not-read-back", &refused.error)),
+            // The trial was read; what passes is no reason to call a bundle failed that the server has taken.
+            Err(refused) if refused.is_forbidden() || refused.is_missing() || refused.may_pass() => {
+                warnings.push(self.warning("not-read-back", &refused.error));
+            }
             Err(refused) => {
                 let doing = format!("publish {}: the server took it, and it can't be opened there", self.shown());
                 let hint = format!("it may be whole all the same: `orchestrator-cli verify {}` tells", self.shown());
                 return Err(Error::new(Kind::Failed, doing).because(refused.error).hint(hint).unsure());
             }
+        }
+        if warnings.is_empty() {
+            warnings.extend(self.guarantee(now).await);
         }
         let line = digest_line(digest, name).into_bytes();
         if let Err(refused) = self.bucket.put(&format!("{name}{DIGEST}"), line).await {
@@ -94,17 +122,25 @@ impl Sender {
         Ok(Published { place: self.shown(), warnings })
     }
 
-    /// Whether what is there is what was sent. It is read as every reader does: opened by its end, and a part of it from its place.
-    async fn is_there(&self, ends: &Ends) -> Result<bool, Refused> {
+    /// What is there. It is read as every reader does: opened by its end, and a part of it from its place.
+    async fn is_there(&self, ends: &Ends) -> Result<There, Refused> {
         let (bucket, file) = (&self.bucket, self.begun.file.as_str());
-        let tail = whole(|| bucket.tail(file, footer::LENGTH as u64)).await?;
+        let tail = match whole(|| bucket.tail(file, footer::LENGTH as u64)).await {
+            Err(refused) if refused.archived => {
+                let head = bucket.head(file).await.ok().flatten().ok_or(refused)?;
+                let same = head.content_length() == i64::try_from(ends.length).ok();
+                return Ok(if same { There::Archived } else { There::Other });
+            }
+            tail => tail?,
+        };
         if tail.length != ends.length || tail.bytes != ends.last {
-            return Ok(false);
+            return Ok(There::Other);
         }
         if tail.length == tail.bytes.len() as u64 {
-            return Ok(true);
+            return Ok(There::Ours);
         }
-        Ok(whole(|| bucket.range(file, 0, footer::LENGTH as u64, tail.e_tag.as_deref())).await? == ends.first)
+        let first = whole(|| bucket.range(file, 0, footer::LENGTH as u64, tail.e_tag.as_deref())).await?;
+        Ok(if first == ends.first { There::Ours } else { There::Other })
     }
 
     /// Sees to it that the bundle is kept as it was asked for; what can't be had is a warning.

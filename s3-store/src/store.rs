@@ -91,11 +91,17 @@ impl S3 {
         if let Some(shown) = &*known {
             return Ok(shown.clone());
         }
-        let bucket = Arc::new(self.bucket()?.hasty());
-        let (run, now, one, other) = (unique(), self.context.now(), bucket.clone(), bucket.clone());
-        let (file, deletes) = self.own.wait(async move { one.trial_name(&run, now).await })?;
-        let name = file.clone();
-        let tried = self.own.wait(async move { other.try_out(&name, now).await });
+        let (bucket, hasty) = (self.bucket()?, self.bucket()?.hasty());
+        let (run, now, own) = (unique(), self.context.now(), bucket.clone());
+        let (file, deletes) = self.own.wait(async move { own.trial_name(&run, now).await })?;
+        let (name, own) = (file.clone(), bucket.clone());
+        let tried = self.own.wait(async move {
+            match hasty.try_out(&name).await {
+                // What may be better in a moment has as much time as all else.
+                Err(refused) if refused.may_pass() => Ok(own.try_out(&name).await?),
+                tried => Ok(tried?),
+            }
+        });
         // Whatever happened, it goes again.
         let name = file.clone();
         let gone = deletes
@@ -104,7 +110,7 @@ impl S3 {
                 Ok(deleted.is_ok_and(|deleted| deleted.is_ok()))
             })?;
         let mut shown = tried?;
-        if !gone {
+        if shown.written && !gone {
             let message = format!("what was tried can't be deleted again: {file}, a few bytes, stays");
             shown.findings.push(Finding::info("trial-stays", self.location(), message));
         }
@@ -218,7 +224,7 @@ impl Store for S3 {
 
     fn remove_leftover(&self, leftover: &Leftover) -> Result<()> {
         let upload = upload_of(leftover);
-        self.ask(|bucket| async move { bucket.abort(&upload).await })
+        self.ask(|bucket| async move { bucket.abort(&upload).await.map(drop) })
     }
 
     fn claims(&self) -> Result<Vec<ClaimName>> {

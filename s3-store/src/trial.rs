@@ -47,6 +47,16 @@ impl Condition {
     pub(crate) fn asked(self) -> Option<String> {
         (self != Self::Refused).then(|| "*".into())
     }
+
+    /// What the answer to a request with the condition shows, where something is there already.
+    fn shown_by<T>(answer: &Result<T, Refused>) -> Self {
+        match answer {
+            Err(refused) if refused.is_refused_condition() => Self::Heeded,
+            Err(refused) if refused.is_lasting() && !refused.is_forbidden() => Self::Refused,
+            // Where nothing can be told the condition is asked for, and not relied on.
+            _ => Self::Ignored,
+        }
+    }
 }
 
 /// What a server has shown.
@@ -58,16 +68,23 @@ pub(crate) struct Shown {
     pub(crate) completes: Condition,
     /// Whether these credentials may read.
     pub(crate) reads: bool,
+    /// Whether a trial was written.
+    pub(crate) written: bool,
     /// What could not be tried.
     pub(crate) findings: Vec<Finding>,
 }
 
 impl Bucket {
-    /// The name of this run's trial, and whether it can be deleted.
+    /// The name of this run's trial, and whether it can be deleted. Where an earlier one can't be, it is the name that all share.
     pub(crate) async fn trial_name(&self, run: &str, now: DateTime<Utc>) -> Result<(String, bool)> {
-        match self.delete(TRIAL).await {
-            Ok(()) => Ok((format!("{TRIAL}-{}-{run}", now.format(TIME)), true)),
-            Err(refused) if refused.status.is_some() => Ok((TRIAL.into(), false)),
+        let own = format!("{TRIAL}-{}-{run}", now.format(TIME));
+        let probed = match self.delete(&own).await {
+            Ok(()) => self.sweep(now).await,
+            probed => probed,
+        };
+        match probed {
+            Ok(()) => Ok((own, true)),
+            Err(refused) if matches!(refused.status, Some(403 | 405 | 501)) => Ok((TRIAL.into(), false)),
             Err(refused) => Err(refused.into()),
         }
     }
@@ -76,31 +93,33 @@ impl Bucket {
     ///
     /// # Errors
     /// [`Kind::Refused`] where the server lacks what a bundle needs.
-    pub(crate) async fn try_out(&self, file: &str, now: DateTime<Utc>) -> Result<Shown> {
+    pub(crate) async fn try_out(&self, file: &str) -> Result<Shown, Refused> {
         let mut findings = Vec::new();
-        let mut unseen = |severity, code, refused: &Refused| {
-            findings
-                .push(Finding::from_error(code, self.address.to_string(), &refused.error).at_most(severity).unseen());
+        let mut unseen = |code, refused: &Refused| {
+            let finding = Finding::from_error(code, self.address.to_string(), &refused.error);
+            findings.push(finding.at_most(Severity::Info).unseen());
         };
-        let first = match self.put_new(file, CONTENT.into(), Condition::Heeded).await {
-            Ok(written) => Some(written),
-            Err(refused) if refused.is_forbidden() || self.put(file, CONTENT.into()).await.is_err() => {
-                if !refused.is_forbidden() {
-                    return Err(refused.into());
-                }
-                unseen(Severity::Warning, "not-tried", &refused);
-                return Ok(Shown { puts: Condition::Ignored, completes: Condition::Ignored, reads: true, findings });
+        let (puts, completes) = (Condition::Ignored, Condition::Ignored);
+        let first = match self.put_under(file, CONTENT.into(), Condition::Heeded).await {
+            Err(refused) if refused.is_forbidden() => {
+                unseen("not-tried", &refused);
+                return Ok(Shown { puts, completes, reads: true, written: false, findings });
             }
-            Err(_) => None,
+            // One that another run has left, or a server that wants no condition.
+            Err(refused) if refused.is_lasting() && !refused.is_refused_condition() => {
+                self.put(file, CONTENT.into()).await.map(|()| None)?
+            }
+            Err(refused) if !refused.is_refused_condition() => return Err(refused),
+            first => Some(first.is_ok()),
         };
         let (read, listed, begun) =
-            tokio::join!(self.try_to_read(file), self.try_to_list(file, now), self.begin_trial(file));
+            tokio::join!(self.try_to_read(file), self.try_to_list(file), self.begin_trial(file));
         let begun = begun?;
         // What may not be seen is no reason to refuse.
         let mut may = |seen: Result<(), Refused>, code| match seen {
             Ok(()) => Ok(true),
             Err(refused) if refused.is_forbidden() => {
-                unseen(Severity::Info, code, &refused);
+                unseen(code, &refused);
                 Ok(false)
             }
             Err(refused) => Err(refused),
@@ -110,21 +129,16 @@ impl Bucket {
             Ok(reads) => reads,
             Err(refused) => {
                 let _ = self.abort(&begun.0).await;
-                return Err(refused.into());
+                return Err(refused);
             }
         };
         let completes = self.try_to_complete(begun).await?;
         let puts = match first {
-            None => Condition::Refused,
             // It has refused to write over what an earlier run has left.
             Some(false) => Condition::Heeded,
-            Some(true) => match self.put_new(file, CONTENT.into(), Condition::Heeded).await {
-                Ok(false) => Condition::Heeded,
-                Ok(true) => Condition::Ignored,
-                Err(_) => Condition::Refused,
-            },
+            _ => Condition::shown_by(&self.put_under(file, CONTENT.into(), Condition::Heeded).await),
         };
-        Ok(Shown { puts, completes, reads, findings })
+        Ok(Shown { puts, completes, reads, written: true, findings })
     }
 
     /// Opens it as a bundle is opened, and reads a part of it, as a reader does.
@@ -163,20 +177,27 @@ impl Bucket {
         }
     }
 
-    /// Looks for it in the list, and deletes what crashes have left of others.
-    async fn try_to_list(&self, file: &str, now: DateTime<Utc>) -> Result<(), Refused> {
-        let look = || async {
-            let files = self.list_all(TRIAL).await?;
-            let there = files.iter().any(|(name, length)| name == file && *length == CONTENT.len() as u64);
-            if there { Ok(files) } else { Err(Refused::missing(self.lacks(UNLISTED, LISTED))) }
-        };
-        let files = looked_for(look).await?;
+    /// Deletes what crashes have left of trials.
+    ///
+    /// # Errors
+    /// Where one can't be deleted.
+    async fn sweep(&self, now: DateTime<Utc>) -> Result<(), Refused> {
+        // Whether it can be listed shows later.
+        let files = self.list_all(TRIAL).await.unwrap_or_default();
         let old = format!("{TRIAL}-{}", (now - OLD).format(TIME));
         for (left, _) in files.iter().filter(|(name, _)| name.as_str() > TRIAL && *name < old) {
-            // Where it can't be deleted, its few bytes stay.
-            let _ = self.delete(left).await;
+            self.delete(left).await?;
         }
         Ok(())
+    }
+
+    async fn try_to_list(&self, file: &str) -> Result<(), Refused> {
+        let look = || async {
+            let files = self.list_all(file).await?;
+            let there = files.iter().any(|(name, length)| name == file && *length == CONTENT.len() as u64);
+            if there { Ok(()) } else { Err(Refused::missing(self.lacks(UNLISTED, LISTED))) }
+        };
+        looked_for(look).await
     }
 
     async fn begin_trial(&self, file: &str) -> Result<(Begun, Part)> {
@@ -192,21 +213,28 @@ impl Bucket {
     }
 
     /// Completes an upload where the trial is.
-    async fn try_to_complete(&self, (begun, part): (Begun, Part)) -> Result<Condition> {
-        let completed = self.complete(&begun, vec![part.into()], Condition::Heeded).await;
-        let Err(refused) = completed else { return Ok(Condition::Ignored) };
+    async fn try_to_complete(&self, (begun, part): (Begun, Part)) -> Result<Condition, Refused> {
+        let refused = match self.complete(&begun, vec![part.into()], Condition::Heeded).await {
+            Ok(_) => return Ok(Condition::Ignored),
+            Err(refused) => refused,
+        };
         let _ = self.abort(&begun).await;
-        if refused.is_taken() {
-            return Ok(Condition::Heeded);
+        // Who may write over nothing at all need not know what the condition says.
+        if refused.is_refused_condition() || refused.is_forbidden() || !refused.is_lasting() {
+            return Ok(Condition::shown_by::<()>(&Err(refused)));
         }
         let (begun, part) = self.begin_trial(&begun.file).await?;
-        match self.complete(&begun, vec![CompletedPart::from(part)], Condition::Refused).await {
-            Ok(_) => Ok(Condition::Refused),
-            Err(refused) => {
-                let _ = self.abort(&begun).await;
-                Err(self.without(refused, COMPLETE))
-            }
+        if let Err(refused) = self.complete(&begun, vec![CompletedPart::from(part)], Condition::Refused).await {
+            let _ = self.abort(&begun).await;
+            return Err(self.without(refused, COMPLETE).into());
         }
+        // So it was the condition, unless the server failed just then.
+        let (begun, part) = self.begin_trial(&begun.file).await?;
+        let again = self.complete(&begun, vec![part.into()], Condition::Heeded).await;
+        if again.is_err() {
+            let _ = self.abort(&begun).await;
+        }
+        Ok(Condition::shown_by(&again))
     }
 
     /// The error of a server that can't be used.

@@ -182,7 +182,7 @@ impl Sender {
         let _ = self.own.finish(async move {
             let forget = async {
                 sender.idle().await;
-                sender.bucket.abort(&sender.begun).await
+                sender.bucket.abort(&sender.begun).await.map(drop)
             };
             tokio::time::timeout(FAREWELL, forget).await.unwrap_or(Ok(()))
         });

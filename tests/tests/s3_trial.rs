@@ -113,6 +113,60 @@ fn what_may_not_be_done_is_no_reason_to_refuse() {
 }
 
 #[test]
+fn what_passes_while_a_run_tries_lets_nothing_be_written_over() {
+    for on in [Operation::PutObject, Operation::CompleteUpload] {
+        for times in [1, 3, 4] {
+            let server = S3Server::start();
+            server.misbehave([Fault { on, times, trouble: Trouble::Status(503, "SlowDown", None) }]);
+            let mut upload = store(&server).begin(&name(1)).expect("begun");
+            server.misbehave([]);
+            upload.write_all(b"another").expect("written");
+            // As one that began in the same moment, and saw nobody.
+            std::fs::write(server.objects().join("x").join(name(1).to_string()), "first").expect("an object");
+            let error = upload.publish(&DIGEST).expect_err("it is there");
+            assert_eq!(error.kind(), Kind::Refused, "{on:?} {times}: {error:?}");
+            let kept = std::fs::read(server.objects().join("x").join(name(1).to_string())).expect("the object");
+            assert_eq!(kept, b"first", "{on:?} {times}");
+        }
+    }
+}
+
+#[test]
+fn a_bundle_that_was_taken_is_not_called_failed_for_what_passes() {
+    for trouble in
+        [Trouble::Status(500, "InternalError", None), Trouble::Status(404, "NoSuchKey", None), Trouble::Reset]
+    {
+        let server = S3Server::start();
+        let published = write(&server, &name(1), vec![always(Operation::GetObject, trouble)]).expect("published");
+        assert!(published.warnings.iter().any(|warning| warning.code == "not-read-back"), "{:?}", published.warnings);
+        assert!(store(&server).read_beside(&name(1), ".sha256").expect("read").is_some());
+    }
+}
+
+#[test]
+fn what_is_archived_at_once_is_there() {
+    let server = S3Server::start();
+    let archived = always(Operation::GetObject, Trouble::Status(403, "InvalidObjectState", None));
+    let published = write(&server, &name(1), vec![archived]).expect("published");
+    assert!(published.warnings.is_empty(), "{:?}", published.warnings);
+}
+
+#[test]
+fn where_an_old_trial_can_not_be_deleted_all_share_one() {
+    let server = S3Server::start();
+    let old = format!(".orchestrator-cli-trial-{}-0a1b", (Utc::now() - TimeDelta::hours(25)).format("%Y%m%dT%H%M%SZ"));
+    std::fs::create_dir(server.objects().join("x")).expect("a directory");
+    std::fs::write(server.objects().join("x").join(&old), "some").expect("an object");
+    for _ in 0..2 {
+        // What is not there can be deleted anywhere.
+        let gone = Fault { on: Operation::DeleteObject, times: 1, trouble: Trouble::Status(204, "", None) };
+        server.misbehave([gone, refused(Operation::DeleteObject)]);
+        store(&server).check(1).expect("can be written");
+    }
+    assert_eq!(files(&server, "trial"), ["vault/x/.orchestrator-cli-trial".to_owned(), format!("vault/x/{old}")]);
+}
+
+#[test]
 fn runs_that_try_at_one_moment_do_not_meet() {
     let server = S3Server::with(Abilities { lists_uploads: false, ..Abilities::default() });
     std::thread::scope(|scope| {
@@ -147,7 +201,7 @@ fn what_can_not_be_opened_is_not_called_done_and_is_not_called_missing() {
 #[test]
 fn a_bundle_whose_answer_was_lost_is_known_without_metadata() {
     for suffixes in [Suffixes::Right, Suffixes::Refused] {
-        let server = S3Server::with(Abilities { keeps_metadata: false, suffixes, ..Abilities::default() });
+        let server = S3Server::with(Abilities { suffixes, ..Abilities::default() });
         let lost = Fault { on: Operation::CompleteUpload, times: 1, trouble: Trouble::Reset };
         let published = write(&server, &name(1), vec![lost]).expect("published");
         assert!(published.warnings.is_empty(), "{:?}", published.warnings);
