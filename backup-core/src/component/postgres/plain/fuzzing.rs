@@ -45,5 +45,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END;\n\
         --\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n";
     let lexed = "SELECT 'a''b', E'\\'', \"c\" /* d /* e */ */, $f$ ; $f$; -- g\nCREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);\n\\x\n";
-    vec![("script", script.into()), ("lexer", lexed.into()), ("lexer", script.into())]
+    // An ambiguous number that is longer with its backslash than the script so far.
+    let ambiguous = "0E'-\n";
+    vec![("script", script.into()), ("script", ambiguous.into()), ("lexer", lexed.into()), ("lexer", script.into())]
 }

@@ -141,8 +141,10 @@ impl Reading {
             if !text.ends_with(b"\n") {
                 return Ok(());
             }
+            // What is ambiguous has a backslash that the script has not, and is refused here.
+            self.command(text.trim_ascii_end())?;
             self.leave_out(end - text.len() as u64, end, None);
-            return self.command(text.trim_ascii_end());
+            return Ok(());
         }
         // Whatever comes after the end belongs to another dump, which need not be whole.
         self.complete = false;
