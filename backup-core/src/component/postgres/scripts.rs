@@ -10,11 +10,13 @@ Which programs bring out all of it:
   GNU tar and bsdtar do, also behind gunzip, pigz or zstd. GNU tar needs --xattrs --xattrs-include='*' for extended attributes;
   that it ignores `hdrcharset` does no harm. bsdtar needs a locale with UTF-8: under LC_ALL=C it ends with 1, though all content is right.
   Python's tarfile.open(NAME, \"r:gz\").extractall(filter=\"fully_trusted\") brings out all but extended attributes. Without this filter
-  Python 3.14 and newer stops at the first link to an absolute path. Use it for bundles that you trust.
+  Python 3.14 and newer stops at the first link to an absolute path; one that has no filters yet, of before 2023, takes none.
+  Use it for bundles that you trust.
 
   These don't, mostly without a word. Use GNU tar or bsdtar instead, and check as above:
   - busybox tar, 7-Zip and cpio don't know files with holes: maps and data of these lie in directories called GNUSparseFile.0,
-    and no file is where it was; where paths are long, one may replace another of the same name; with a second name such a file fails busybox, which then makes no hard links at all.
+    and no file is where it was; where paths are long, one may replace another of the same name. With a second name such a file
+    fails busybox, which then makes no hard links at all, and no links to absolute paths. 7-Zip leaves these out.
     busybox and cpio know no fractions of seconds, and give owners above 2097151 that number. cpio cuts names off after
     100 bytes, and can't read files of 8 GiB and more.
   - ratarmount has other names for files whose names are not UTF-8, fills holes with zeros, and has copies in place of hard links.
