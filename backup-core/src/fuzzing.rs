@@ -10,7 +10,7 @@ use crate::bundle::footer::{self, Footer};
 use crate::bundle::header::{EntryKind, Form, Head};
 use crate::bundle::manifest::Manifest;
 use crate::bundle::name::FileName;
-use crate::bundle::sparse::{decode_map, encode_map};
+use crate::bundle::sparse::{Trust, decode_map, encode_map};
 use crate::bundle::verify::verify;
 use crate::cluster::ClusterConf;
 use crate::component::postgres::{fuzzing as postgres, plain::fuzzing as plain};
@@ -97,14 +97,23 @@ pub fn header(bytes: &[u8]) {
     }
 }
 
-/// A map that is read is read again when it is written, and reaches nowhere beyond its file.
+/// A map that is read is read again when it is written, and reaches nowhere beyond its file; how the content is cut does not matter.
 pub fn sparse(bytes: &[u8]) {
     const SIZE: u64 = 1 << 40;
-    let _ = Expanding::of(&EntryKind::Sparse(SIZE)).map(|mut expanding| expanding.take(bytes));
-    if let Ok(Some((map, length))) = decode_map(bytes, SIZE) {
-        assert!(length <= bytes.len() && map.iter().all(|(offset, length)| offset + length <= SIZE));
-        let written = encode_map(&map);
-        assert!(decode_map(&written, SIZE).ok().flatten() == Some((map, written.len())));
+    let expanded = |cut: usize| {
+        let (first, second) = bytes.split_at(cut);
+        let mut expanding = Expanding::of(&EntryKind::Sparse(SIZE))?;
+        expanding.take(first).ok()?;
+        expanding.take(second).ok()?;
+        expanding.finish().ok()
+    };
+    assert!(expanded(0) == expanded(bytes.len() / 2));
+    for trust in [Trust::AnyOrder, Trust::InOrder] {
+        if let Ok(Some((map, length))) = decode_map(bytes, SIZE, trust) {
+            assert!(length <= bytes.len() && map.iter().all(|(offset, length)| offset + length <= SIZE));
+            let written = encode_map(&map);
+            assert!(decode_map(&written, SIZE, trust).ok().flatten() == Some((map, written.len())));
+        }
     }
 }
 
@@ -220,7 +229,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
                 .to_vec(),
         ),
         ("runs", runs.into()),
-        ("sparse", encode_map(&map)),
+        ("sparse", [encode_map(&map), b"fifteen letters".to_vec()].concat()),
     ];
     seeds.extend(postgres::seeds());
     seeds.extend(plain::seeds());

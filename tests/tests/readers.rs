@@ -215,8 +215,8 @@ fn readers_of_every_machine_bring_out_all_or_readme_txt_tells() {
 
 /// What may be wrong with a tree, by what a shell does to it, and what README.txt's check says then.
 #[rustfmt::skip]
-const FAULTS: [(&str, &str); 13] = [
-    ("true", "entries are as they were"),
+const FAULTS: [(&str, &str); 14] = [
+    ("true", WHOLE),
     ("printf '1\\n0\\n5\\ndata' >holes/middle", "holes/middle: has 10 bytes, not 8388608"),
     ("mkdir holes/GNUSparseFile.0 && mv holes/middle holes/GNUSparseFile.0", "holes/middle: is missing"),
     ("printf x | dd of=holes/middle bs=1 seek=100 conv=notrunc", "holes/middle: has other content"),
@@ -229,7 +229,10 @@ const FAULTS: [(&str, &str); 13] = [
     ("rm links/symbolic && cp links/first links/symbolic", "links/symbolic: is not the link that it was"),
     ("rm odd/plain*", "odd/plain \\xff\\x0aname: is missing"),
     ("rm \"$OLDPWD/manifest.json\"", "not all was unpacked"),
+    // A bundle's files are not Python's modules.
+    ("echo 'open(\"ran\", \"w\")' >\"$OLDPWD/hashlib.py\"", WHOLE),
 ];
+const WHOLE: &str = "entries are as they were";
 
 #[test]
 fn readme_txts_check_names_every_fault() {
@@ -242,25 +245,77 @@ fn readme_txts_check_names_every_fault() {
         let inside = trial.inside.display();
         let made = trial.run(&format!("cd '{inside}' && {fault} && cd - && {}", trial.check), &copy);
         assert!(describe(&made).contains(said), "{fault}: {}", describe(&made));
-        assert_eq!(made.status.code(), Some(i32::from(number > 0)), "{fault}: {}", describe(&made));
+        assert_eq!(made.status.code(), Some(i32::from(said != WHOLE)), "{fault}: {}", describe(&made));
+        assert!(!copy.join("ran").exists(), "{fault}: it ran what the bundle has");
     }
 }
+
+/// What surrounds README.txt's check: Python that runs before it, and what it must say of an entry that the manifest has besides, which is no
+/// good or missing.
+const SURROUNDINGS: [(&str, &str, &str, &str); 7] = [
+    ("a locale that is ASCII", "", r#"{"path": "caf\u00e9"}"#, "caf\\xc3\\xa9: is missing"),
+    ("what a terminal minds", "", r#"{"path": "a\u001b[2J\u202e"}"#, "a\\x1b[2J\\xe2\\x80\\xae: is missing"),
+    ("a NUL", "", r#"{"path": "a\u0000b"}"#, "a\\x00b: is malformed in manifest.json"),
+    ("half a character", "", r#"{"path": "a\ud800"}"#, "a\\xed\\xa0\\x80: is malformed in manifest.json"),
+    (
+        "a link to no entry",
+        "",
+        r#"{"path": "README.txt", "type": "hardlink", "link": "b"}"#,
+        "README.txt: is malformed",
+    ),
+    ("a path that is none", "", r#"{"path": 5}"#, "5: is malformed in manifest.json"),
+    // Stands for a file system that has no notion of holes.
+    ("EINVAL", EINVAL, r#"{"path": "last"}"#, "last: is missing"),
+];
+const EINVAL: &str = "
+import errno, os
+seek = os.lseek
+def lseek(file, at, how):
+    if how in (os.SEEK_DATA, os.SEEK_HOLE):
+        raise OSError(errno.EINVAL, 'no')
+    return seek(file, at, how)
+os.lseek = lseek
+";
+
+#[test]
+fn readme_txts_check_goes_on_whatever_surrounds_it() {
+    let trial = Trial::new();
+    let (_, top, _) = trial.unpack("tar xpzf $BUNDLE", Gives::Tree, "GNU tar");
+    let whole = fs::read_to_string(top.join("manifest.json")).expect("the manifest");
+    let manifest: serde_json::Value = serde_json::from_str(&whole).expect("JSON");
+    let count = manifest["entries"].as_array().expect("entries").len() + 1;
+    for (what, before, entry, said) in SURROUNDINGS {
+        // The last entry of a path counts.
+        let bent = whole.rfind(']').map(|end| format!("{}, {entry}{}", &whole[..end], &whole[end..])).expect("entries");
+        fs::write(top.join("manifest.json"), bent).expect("written");
+        fs::write(top.join("before.py"), before).expect("written");
+        let check = trial.check.replace("| python3 -I -", "| cat before.py - | LC_ALL=C python3 -I -X utf8=0 -");
+        let made = trial.run(&check, &top);
+        let count = if entry.contains("README.txt") { count - 1 } else { count };
+        let told = describe(&made);
+        assert!(told.contains(said) && told.contains(&format!("1 of {count} entries")), "{what}: {told}");
+        assert_eq!(made.status.code(), Some(1), "{what}: {told}");
+    }
+}
+
+/// The table's first lines.
+const HEADER: [&str; 2] = ["| reader | version | what came out | exit code | line to use |", "|---|---|---|---|---|"];
 
 /// `make test-readers`
 #[test]
 #[ignore = "deploy/setup-readers.sh installs what it needs"]
 fn all_readers_bring_out_all_or_readme_txt_tells() {
-    println!("\n| reader | version | what came out | exit code | line to use |\n|---|---|---|---|---|");
+    println!("\n{}", HEADER.join("\n"));
     let rows = try_all(&Trial::new(), READERS.iter());
     // Other versions may do the same.
-    let without_version = |row: &str| {
+    let without_version = |row: &str| -> Vec<String> {
         row.splitn(4, " | ").enumerate().filter(|(at, _)| *at != 1).map(|(_, cell)| cell.to_owned()).collect()
     };
-    let documented: Vec<Vec<String>> =
-        include_str!("../../docs/bundle-format.md").lines().map(without_version).collect();
-    for row in &rows {
-        assert!(documented.contains(&without_version(row)), "docs/bundle-format.md says otherwise: {row}");
-    }
+    let page = include_str!("../../docs/bundle-format.md").lines();
+    let documented = page.skip_while(|line| !line.starts_with("| reader |")).take_while(|line| line.starts_with('|'));
+    let said = documented.map(without_version).collect::<Vec<_>>();
+    let made = HEADER.into_iter().chain(rows.iter().map(String::as_str)).map(without_version).collect::<Vec<_>>();
+    assert_eq!(said, made, "docs/bundle-format.md says otherwise");
 }
 
 /// `make test-readers`: too much for a disk to unpack, so that names alone are listed.

@@ -18,7 +18,7 @@ use super::manifest::{self, Entry, FileType};
 use super::name::BundleName;
 use super::path;
 use super::reader::{Bundle, EntryReader, ReadAt};
-use super::sparse::Expander;
+use super::sparse::{Expander, Trust};
 use crate::accounts::Accounts;
 use crate::context::Context;
 use crate::event::Meter;
@@ -239,8 +239,9 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
 
     fn fill(&self, reader: &mut EntryReader<'_, R>, head: &Head, mut file: File) -> Result<()> {
         let write = |error: io::Error| Error::new(Kind::Failed, "write the file").because(error);
+        // Where its pieces must be in order the reader has seen to that.
         let mut sparse = match head.kind {
-            EntryKind::Sparse(size) => Some((Expander::new(size), size)),
+            EntryKind::Sparse(size) => Some((Expander::new(size, Trust::AnyOrder), size)),
             _ => None,
         };
         while let Some(content) = reader.next()? {

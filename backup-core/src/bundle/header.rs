@@ -180,7 +180,7 @@ impl Head {
         header.set_mode(self.mode & 0o7777);
         // With another size a reader would take content for headers: GNU's binary numbers, which many know, say it whole.
         header.set_size(number("size", self.size, OCTAL_11, self.size));
-        // Nobody has the largest number, and root has zero: a setuid file must not become root's.
+        // Hardly anybody has the largest number, and root has zero: a setuid file must not become root's.
         header.set_uid(number("uid", self.uid, OCTAL_7, OCTAL_7));
         header.set_gid(number("gid", self.gid, OCTAL_7, OCTAL_7));
         let (seconds, nanos) = self.modified;
@@ -301,7 +301,7 @@ fn aside(path: &[u8]) -> Vec<u8> {
     if whole.len() <= NAME || directories.is_empty() {
         return whole;
     }
-    // Below the bundle's directory in any case; its end is cut off.
+    // Below the bundle's directory in any case; its end is cut off, so that others of the same name may come to the same.
     [directories[0], ASIDE, base].concat()
 }
 

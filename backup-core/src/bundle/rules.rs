@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::manifest::{Entry, FileType, Manifest, PATH};
-use super::path;
+use super::{FORMAT_OF_HEADERS, path};
 use crate::{Error, Kind, Result};
 
 /// A manifest is refused when its JSON is larger; 64 MiB describe some terabytes of rows.
@@ -42,6 +42,12 @@ impl Manifest {
                 return Err(refused("the same path twice".into()));
             }
             self.check_link(entry, &bytes, &paths).map_err(refused)?;
+            let has_holes = entry.kind == FileType::Sparse;
+            if entry.expanded.is_some() != (has_holes && self.format >= FORMAT_OF_HEADERS) {
+                return Err(refused(
+                    "what it comes out as is said of files with holes from format 3 on, and of no others".into(),
+                ));
+            }
             if entry.kind == FileType::Symlink {
                 links.insert(&entry.path);
             }

@@ -1,10 +1,12 @@
 //! One entry, read block by block and held against all that the manifest says of it.
 
+use std::ops::Range;
+
 use sha2::{Digest, Sha256};
 
 use super::super::block::{self, Decoder};
 use super::super::digest::Sha256Digest;
-use super::super::expanded::Expanding;
+use super::super::expanded::{Expanding, STEP};
 use super::super::header::{EntryKind, Form, Head};
 use super::super::manifest::{Entry, described};
 use super::super::path;
@@ -21,6 +23,9 @@ pub struct EntryReader<'b, R> {
     used: usize,
     at: u64,
     content: Vec<u8>,
+    /// What of `content` was given, and how much of it there is to give.
+    given: usize,
+    length: usize,
     seen: u64,
     digest: Sha256,
     stored: Sha256,
@@ -39,6 +44,8 @@ impl<'b, R: ReadAt> EntryReader<'b, R> {
             used: 0,
             at: entry.offset,
             content: Vec::new(),
+            given: 0,
+            length: 0,
             seen: 0,
             digest: Sha256::new(),
             stored: Sha256::new(),
@@ -67,13 +74,27 @@ impl<'b, R: ReadAt> EntryReader<'b, R> {
     #[allow(clippy::should_implement_trait, reason = "it lends its buffer, which an Iterator can't")]
     pub fn next(&mut self) -> Result<Option<&[u8]>> {
         let entry = self.entry;
-        let end = self.advance().context(|| format!("entry {}", entry.path))?;
-        Ok(end.map(|length| &self.content[..length]))
+        let part = self.advance().context(|| format!("entry {}", entry.path))?;
+        Ok(part.map(|part| &self.content[part]))
     }
 
-    fn advance(&mut self) -> Result<Option<usize>> {
+    fn advance(&mut self) -> Result<Option<Range<usize>>> {
+        if self.given == self.length && !self.next_block()? {
+            return Ok(None);
+        }
+        let step = if self.expanding.is_some() { STEP } else { self.length };
+        let part = self.given..self.length.min(self.given + step);
+        self.given = part.end;
+        if let Some(expanding) = &mut self.expanding {
+            expanding.take(&self.content[part.clone()])?;
+        }
+        Ok(Some(part))
+    }
+
+    /// Reads a block of content, of which nothing is given yet; `false` once there is none left and all was found right.
+    fn next_block(&mut self) -> Result<bool> {
         if Some(self.at) == self.entry.end() {
-            return self.check_whole().map(|()| None);
+            return self.check_whole().map(|()| false);
         }
         self.decode_block()?;
         let left = self.entry.size - self.seen;
@@ -84,11 +105,9 @@ impl<'b, R: ReadAt> EntryReader<'b, R> {
             return Err(Error::new(Kind::Damaged, "its blocks don't hold what its header says"));
         }
         self.seen += length;
-        self.digest.update(&self.content[..length as usize]);
-        if let Some(expanding) = &mut self.expanding {
-            expanding.take(&self.content[..length as usize])?;
-        }
-        Ok(Some(length as usize))
+        (self.given, self.length) = (0, length as usize);
+        self.digest.update(&self.content[..self.length]);
+        Ok(true)
     }
 
     fn check_whole(&mut self) -> Result<()> {

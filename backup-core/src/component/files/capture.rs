@@ -190,7 +190,7 @@ impl Capture<'_> {
         if metadata.nlink() > 1 {
             self.linked.insert(identity, head.path.clone());
         }
-        let map = holes(&file, &before);
+        let map = holes(&file, &before, MOST_PIECES);
         let content = self.content(&file, head, before.len(), map).await;
         let gap = content.context(|| format!("capture {}", path.display()))?;
         let after = file.metadata().context(|| format!("read {}", path.display()))?;
@@ -288,8 +288,8 @@ fn read_full(file: &File, mut at: u64, mut slice: &mut [u8]) -> Option<Gap> {
     None
 }
 
-/// Where a file holds data, if it has holes worth keeping.
-fn holes(file: &File, metadata: &Metadata) -> Option<Map> {
+/// Where a file holds data, in at most so many pieces, if it has holes worth keeping.
+fn holes(file: &File, metadata: &Metadata, most: usize) -> Option<Map> {
     if metadata.blocks() * 512 >= metadata.len() {
         return None;
     }
@@ -300,8 +300,11 @@ fn holes(file: &File, metadata: &Metadata) -> Option<Map> {
     while let Some(data) = seek(file, SeekFrom::Data(at)).ok().filter(|data| *data < metadata.len()) {
         let hole = seek(file, SeekFrom::Hole(data)).ok()?.min(metadata.len());
         // What lies behind so many holes is stored as it is, zeros too.
-        let hole = if map.len() < MOST_PIECES { hole } else { metadata.len() };
-        map.push_back((data, hole - data));
+        let hole = if map.len() + 1 < most { hole } else { metadata.len() };
+        // A hole may have come there meanwhile.
+        if hole > data {
+            map.push_back((data, hole - data));
+        }
         at = hole;
     }
     if map == [(0, metadata.len())] {
@@ -319,4 +322,33 @@ fn attributes(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let names = xattr::list(path).map(Iterator::collect::<Vec<_>>).unwrap_or_default();
     let values = names.into_iter().filter_map(|name| Some((name.as_bytes().to_vec(), xattr::get(path, &name).ok()??)));
     values.filter(|(name, _)| !name.contains(&b'=')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_more_pieces_than_a_map_has_keeps_its_content() {
+        const STRIDE: usize = 1 << 20;
+        let file = tempfile::tempfile().expect("a file");
+        let mut content = vec![0; 10 * STRIDE];
+        for begin in (0..content.len()).step_by(STRIDE) {
+            content[begin..begin + 4].copy_from_slice(b"data");
+            file.write_all_at(b"data", begin as u64).expect("written");
+        }
+        file.set_len(content.len() as u64).expect("a length");
+        let metadata = file.metadata().expect("there");
+        for (most, pieces) in [(4, 4), (10, 10), (11, 11)] {
+            let map = holes(&file, &metadata, most).expect("holes");
+            // Where all pieces have room, an empty one says where the file ends.
+            assert_eq!(map.len(), pieces, "{map:?}");
+            let mut back = vec![0; content.len()];
+            for (offset, length) in map {
+                let piece = &mut back[offset as usize..(offset + length) as usize];
+                assert!(read_full(&file, offset, piece).is_none());
+            }
+            assert!(back == content, "{most}");
+        }
+    }
 }

@@ -8,11 +8,15 @@ const WHICH_READERS: &str = "\
 Which programs bring out all of it:
 
   GNU tar and bsdtar do, also behind gunzip, pigz or zstd. GNU tar needs --xattrs --xattrs-include='*' for extended attributes;
-  that it ignores `hdrcharset` does no harm. Python's tarfile.open(NAME, \"r:gz\") brings out all but extended attributes.
+  that it ignores `hdrcharset` does no harm. bsdtar needs a locale with UTF-8: under LC_ALL=C it ends with 1, though all content is right.
+  Python's tarfile.open(NAME, \"r:gz\").extractall(filter=\"fully_trusted\") brings out all but extended attributes. Without this filter
+  Python 3.14 and newer stops at the first link to an absolute path; one that has no filters yet, of before 2023, takes none.
+  Use it for bundles that you trust.
 
   These don't, mostly without a word. Use GNU tar or bsdtar instead, and check as above:
   - busybox tar, 7-Zip and cpio don't know files with holes: maps and data of these lie in directories called GNUSparseFile.0,
-    and no file is where it was; with a second name such a file fails busybox, which then makes no hard links at all.
+    and no file is where it was; where paths are long, one may replace another of the same name. With a second name such a file
+    fails busybox, which then makes no hard links at all, and no links to absolute paths. 7-Zip leaves these out.
     busybox and cpio know no fractions of seconds, and give owners above 2097151 that number. cpio cuts names off after
     100 bytes, and can't read files of 8 GiB and more.
   - ratarmount has other names for files whose names are not UTF-8, fills holes with zeros, and has copies in place of hard links.
@@ -111,9 +115,10 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, beside:
          that begin with \\restrict and \\unrestrict from the files in databases/, and it goes on.\n   \
          A script that stopped half way leaves a half-filled database: drop that one, then run the script again.\n\n\
          {rest}\n\n\
-         5. Check that all of it came out, if python3 is there. This runs what stands at the end of README.txt. It says\n   \
+         5. Check that all of it came out, if python3 is there. This runs what stands at the end of README.txt, which is the\n   \
+         bundle's own code, as its scripts are for psql: run that of a bundle that you trust. It says\n   \
          `all … entries are as they were`, or names each that is missing or otherwise, files with holes and links too:\n\n       \
-         sed '1,/^-----$/d' README.txt | python3 -\n\n\
+         sed '1,/^-----$/d' README.txt | python3 -I -\n\n\
          {WHICH_READERS}\n\
          What is here:\n\n  \
          databases/NAME.sql              runs all of the scripts below for one database\n  \
