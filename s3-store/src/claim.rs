@@ -1,18 +1,13 @@
 //! Claims: small objects that are never overwritten, on servers that heed conditions and on others.
 
-use std::time::Duration;
-
-use backon::{ConstantBuilder, Retryable};
 use backup_core::finding::Finding;
 use backup_core::store::{CLAIMS, ClaimName, claims, is_taken, overwrites};
 use backup_core::{Error, Kind, Result};
 
 use crate::bucket::Bucket;
+use crate::error::Refused;
 use crate::object::whole;
-use crate::trial::Condition;
-
-/// Times that a claim is looked for which the server says is there, or is being written.
-const LOOKS: usize = 5;
+use crate::trial::{Condition, looked_for};
 
 impl Bucket {
     pub(crate) async fn claims(&self) -> Result<Vec<ClaimName>> {
@@ -20,9 +15,9 @@ impl Bucket {
         Ok(claims(files.iter().map(|(name, _)| name.as_str())))
     }
 
-    pub(crate) async fn read_claim(&self, file: &str) -> Result<Vec<u8>> {
-        let read = whole(|| self.get(file)).await?;
-        read.map(Vec::from).ok_or_else(|| Error::new(Kind::NotFound, format!("read {}", self.shown(file))))
+    pub(crate) async fn read_claim(&self, file: &str) -> Result<Vec<u8>, Refused> {
+        let missing = || Refused::missing(Error::new(Kind::NotFound, format!("read {}", self.shown(file))));
+        whole(|| self.get(file)).await?.map(Vec::from).ok_or_else(missing)
     }
 
     /// Writes a claim. Whether the server heeds the condition shows when the same is written once more; it changes nothing where
@@ -46,9 +41,8 @@ impl Bucket {
     }
 
     async fn check_ours(&self, file: &str, content: &[u8]) -> Result<()> {
-        let backoff = ConstantBuilder::default().with_delay(Duration::from_millis(200)).with_max_times(LOOKS - 1);
-        let missing = |error: &Error| error.kind() == Kind::NotFound;
-        let there = (|| self.read_claim(file)).retry(backoff).when(missing).await?;
+        // The server has said that it is there, or is being written.
+        let there = looked_for(|| self.read_claim(file)).await?;
         if there == content { Ok(()) } else { Err(is_taken(&self.shown(file))) }
     }
 }

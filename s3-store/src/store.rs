@@ -17,7 +17,7 @@ use crate::bucket::{BUNDLE, Bucket, upload_of};
 use crate::client;
 use crate::object::{Object, whole};
 use crate::runtime::Own;
-use crate::trial::{Condition, Shown};
+use crate::trial::{Condition, Tried};
 use crate::upload::Multipart;
 
 /// Bundles in a bucket.
@@ -33,7 +33,7 @@ pub struct S3 {
     /// Whether the bucket has Object Lock, as far as we may know.
     locks: OnceLock<bool>,
     /// What the server has shown when it was tried, once for all that follows.
-    shown: Mutex<Option<Arc<Shown>>>,
+    tried: Mutex<Option<Arc<Tried>>>,
 }
 
 /// How long it may take to take the trial away when the program was asked to stop.
@@ -55,7 +55,7 @@ impl S3 {
             own: Arc::new(Own::start(context.cancel.clone())?),
             bucket: OnceLock::new(),
             locks: OnceLock::new(),
-            shown: Mutex::default(),
+            tried: Mutex::default(),
         })
     }
 
@@ -86,10 +86,10 @@ impl S3 {
     }
 
     /// What the server shows, when each thing is tried that a bundle will need.
-    fn shown(&self) -> Result<Arc<Shown>> {
-        let mut known = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shown) = &*known {
-            return Ok(shown.clone());
+    fn tried(&self) -> Result<Arc<Tried>> {
+        let mut known = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tried) = &*known {
+            return Ok(tried.clone());
         }
         let (bucket, hasty) = (self.bucket()?, self.bucket()?.hasty());
         let (run, now, own) = (unique(), self.context.now(), bucket.clone());
@@ -109,12 +109,12 @@ impl S3 {
                 let deleted = tokio::time::timeout(FAREWELL, bucket.delete(&name)).await;
                 Ok(deleted.is_ok_and(|deleted| deleted.is_ok()))
             })?;
-        let mut shown = tried?;
-        if shown.written && !gone {
+        let mut tried = tried?;
+        if tried.written && !gone {
             let message = format!("what was tried can't be deleted again: {file}, a few bytes, stays");
-            shown.findings.push(Finding::info("trial-stays", self.location(), message));
+            tried.findings.push(Finding::info("trial-stays", self.location(), message));
         }
-        Ok(known.insert(Arc::new(shown)).clone())
+        Ok(known.insert(Arc::new(tried)).clone())
     }
 }
 
@@ -149,11 +149,11 @@ impl Store for S3 {
             let error = Error::new(Kind::Refused, format!("write to {place}: the bucket has no Object Lock"));
             return Err(error.hint("make a bucket with Object Lock, or leave retention and legal_hold out"));
         }
-        let shown = self.shown()?;
-        if shown.completes != Condition::Heeded && (uploads.is_err() || !shown.reads) {
+        let tried = self.tried()?;
+        if tried.completes != Condition::Heeded && (uploads.is_err() || !tried.reads) {
             return Err(self.bucket()?.shared_name());
         }
-        findings.extend(shown.findings.iter().cloned());
+        findings.extend(tried.findings.iter().cloned());
         if let Err(error) = uploads {
             let finding = Finding::from_error("uploads-not-listed", &place, &error);
             findings.push(finding.at_most(Severity::Info).unseen().hint(LIFECYCLE));
@@ -166,7 +166,7 @@ impl Store for S3 {
     }
 
     fn begin(&self, name: &FileName) -> Result<Box<dyn Upload>> {
-        let (file, now, completes) = (name.to_string(), self.context.now(), self.shown()?.completes);
+        let (file, now, completes) = (name.to_string(), self.context.now(), self.tried()?.completes);
         let bucket = self.bucket()?;
         let begun = self.ask(|bucket| async move { bucket.reserve(&file, completes, now).await })?;
         let (own, context) = (self.own.clone(), self.context.clone());
@@ -233,11 +233,11 @@ impl Store for S3 {
 
     fn read_claim(&self, name: &ClaimName) -> Result<Vec<u8>> {
         let file = name.to_string();
-        self.ask(|bucket| async move { bucket.read_claim(&file).await })
+        self.ask(|bucket| async move { Ok(bucket.read_claim(&file).await?) })
     }
 
     fn claim(&self, name: &ClaimName, content: &[u8]) -> Result<Vec<Finding>> {
-        let (file, content, puts) = (name.to_string(), content.to_vec(), self.shown()?.puts);
+        let (file, content, puts) = (name.to_string(), content.to_vec(), self.tried()?.puts);
         self.ask(|bucket| async move { bucket.claim(&file, content, puts).await })
     }
 }

@@ -59,9 +59,9 @@ impl Condition {
     }
 }
 
-/// What a server has shown.
+/// What a server has shown when it was tried.
 #[derive(Debug)]
-pub(crate) struct Shown {
+pub(crate) struct Tried {
     /// Conditions when something small is written.
     pub(crate) puts: Condition,
     /// Conditions when an upload is completed.
@@ -93,7 +93,7 @@ impl Bucket {
     ///
     /// # Errors
     /// [`Kind::Refused`] where the server lacks what a bundle needs.
-    pub(crate) async fn try_out(&self, file: &str) -> Result<Shown, Refused> {
+    pub(crate) async fn try_out(&self, file: &str) -> Result<Tried, Refused> {
         let mut findings = Vec::new();
         let mut unseen = |code, refused: &Refused| {
             let finding = Finding::from_error(code, self.address.to_string(), &refused.error);
@@ -103,7 +103,7 @@ impl Bucket {
         let first = match self.put_under(file, CONTENT.into(), Condition::Heeded).await {
             Err(refused) if refused.is_forbidden() => {
                 unseen("not-tried", &refused);
-                return Ok(Shown { puts, completes, reads: true, written: false, findings });
+                return Ok(Tried { puts, completes, reads: true, written: false, findings });
             }
             // One that another run has left, or a server that wants no condition.
             Err(refused) if refused.is_lasting() && !refused.is_refused_condition() => {
@@ -138,7 +138,7 @@ impl Bucket {
             Some(false) => Condition::Heeded,
             _ => Condition::shown_by(&self.put_under(file, CONTENT.into(), Condition::Heeded).await),
         };
-        Ok(Shown { puts, completes, reads, written: true, findings })
+        Ok(Tried { puts, completes, reads, written: true, findings })
     }
 
     /// Opens it as a bundle is opened, and reads a part of it, as a reader does.

@@ -1,6 +1,5 @@
-//! Every command against every server that keeps bundles: a new server is one more line of [`servers`].
+//! Every command against every SFTP server: a new one is one more line of the fixtures' table.
 
-use std::any::Any;
 use std::fs;
 use std::process::{Command, Output};
 
@@ -12,13 +11,7 @@ struct Server {
     name: &'static str,
     place: Workplace,
     address: String,
-    variables: Vec<(String, String)>,
-    _keeps: Box<dyn Any + Send>,
-}
-
-/// All of them.
-fn servers() -> Vec<Server> {
-    SFTP_SERVERS.iter().map(sftp).collect()
+    _sshd: Sshd,
 }
 
 /// A directory of a server that lets the place's user in, and that the place knows.
@@ -26,14 +19,13 @@ fn sftp(kind: &SftpServer) -> Server {
     let sshd = Sshd::of(kind);
     let place = at_home(&sshd);
     let address = sshd.address(&place.path("away"));
-    Server { name: kind.name, place, address, variables: Vec::new(), _keeps: Box::new(sshd) }
+    Server { name: kind.name, place, address, _sshd: sshd }
 }
 
 impl Server {
     fn command(&self, arguments: &[&str], postgres: &Postgres) -> Command {
         let mut command = self.place.cli(arguments);
         command.args(["--config", "o.toml"]).envs(postgres.variables());
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -105,7 +97,7 @@ fn every_command_works_on_every_server() {
     // More than fits into any server's window at once.
     source.sql("orchestrator", "CREATE TABLE noise AS SELECT md5(i::text) FROM generate_series(1, 60000) AS i");
     std::thread::scope(|scope| {
-        for server in servers() {
+        for server in SFTP_SERVERS.iter().map(sftp) {
             let source = &source;
             scope.spawn(move || try_all(&server, source));
         }

@@ -119,7 +119,7 @@ impl<W: Write> Tail<W> {
         let head = head.below(&self.prefix);
         let header = head.encode(Form::Nearest);
         // Without pax records there is no room for a difference.
-        if header.len() > RECORD && !head.is_same_in_all_forms() {
+        if self.format < FORMAT_OF_HEADERS && header.len() > RECORD && header != head.encode(Form::Zeros) {
             self.format = FORMAT_OF_HEADERS;
         }
         if header.len() > CONTENT {

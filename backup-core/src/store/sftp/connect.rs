@@ -66,9 +66,12 @@ impl Connection {
         Ok(Self { sftp, session, directory, line, answer })
     }
 
-    /// Lets each answer take as long as `time` says.
-    pub(super) fn wait_at_most(&self, time: Duration) {
+    /// Does something for which each answer may take as long as `time` says.
+    pub(super) fn within<T>(&self, time: Duration, work: impl FnOnce() -> T) -> T {
         self.session.set_timeout(milliseconds(time));
+        let done = work();
+        self.session.set_timeout(milliseconds(self.answer));
+        done
     }
 
     /// Asks the server something. Where it does not answer the line is ended.

@@ -103,9 +103,7 @@ impl Sftp {
 
     /// Removes what is given up, in a few seconds, or leaves it to a later run.
     fn give_up(&self, connection: &Connection, path: &Path) {
-        connection.wait_at_most(FAREWELL);
-        let removed = connection.remove(path);
-        connection.wait_at_most(connection.answer);
+        let removed = connection.within(FAREWELL, || connection.remove(path));
         if removed.is_err_and(|cause| !is_answer(&cause)) {
             self.anew(|connection| connection.remove(path));
         }

@@ -53,9 +53,8 @@ impl Sftp {
 impl Drop for Object {
     fn drop(&mut self) {
         for Opened { mut file, connection } in std::mem::take(&mut *self.idle()) {
-            connection.wait_at_most(FAREWELL);
-            let closed = file.close().inspect_err(|cause| connection.line.hang_up_unless_answered(cause));
-            connection.wait_at_most(connection.answer);
+            let closed = connection.within(FAREWELL, || file.close());
+            let closed = closed.inspect_err(|cause| connection.line.hang_up_unless_answered(cause));
             if closed.is_ok() {
                 self.store.keep(connection);
             }

@@ -49,9 +49,7 @@ impl Part {
         let Some(mut file) = self.file.take() else { return Ok(None) };
         file.flush().map_err(|cause| Error::new(Kind::Failed, format!("write {shown}")).because(cause))?;
         // All of a long bundle may have to go to a slow disk.
-        self.connection.wait_at_most(SYNC);
-        let synced = file.sync();
-        self.connection.wait_at_most(self.connection.answer);
+        let synced = self.connection.within(SYNC, || file.sync());
         let closed = file.close();
         let name = self.name.to_string();
         match (synced, closed) {
@@ -129,8 +127,8 @@ impl Upload for Part {
 impl Drop for Part {
     fn drop(&mut self) {
         if !self.over {
-            self.connection.wait_at_most(FAREWELL);
-            let _ = self.file.take().map(Outgoing::close);
+            let file = self.file.take();
+            let _ = self.connection.within(FAREWELL, || file.map(Outgoing::close));
             self.store.give_up(&self.connection, &self.path);
         }
     }
