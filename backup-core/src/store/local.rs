@@ -240,10 +240,9 @@ impl Store for Directory {
 
     fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
         let path = self.beside(name, suffix);
-        let doing = || format!("write {}", path.display());
-        let mut file = part(&self.0, &name.to_string()).context(doing)?;
-        file.write_all(content).and_then(|()| file.as_file().sync_all()).context(doing)?;
-        file.persist(&path).context(doing)?;
+        let replace = |part: NamedTempFile| part.persist(&path).map(drop).map_err(|error| error.error);
+        put_small(&self.0, (&name.to_string(), 0o600), content, replace)
+            .context(|| format!("write {}", path.display()))?;
         sync_directory(&self.0)
     }
 
@@ -292,17 +291,15 @@ impl Store for Directory {
     fn claim(&self, name: &ClaimName, content: &[u8]) -> Result<Vec<Finding>> {
         self.make()?;
         let path = self.0.join(name.to_string());
-        let doing = || format!("write {}", path.display());
+        let place = |part: NamedTempFile| part.persist_noclobber(&path).map(drop).map_err(|error| error.error);
         // Whoever else backs up into it must see it; nothing in it is secret.
-        let mut file = part_with_mode(&self.0, CLAIM, 0o644).map_err(|cause| self.unwritable(cause))?;
-        file.write_all(content).and_then(|()| file.as_file().sync_all()).context(doing)?;
-        match file.persist_noclobber(&path) {
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+        match put_small(&self.0, (CLAIM, 0o644), content, place) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
                 if self.read_claim(name)? != content {
                     return Err(is_taken(&path.display().to_string()));
                 }
             }
-            written => written.map(drop).map_err(|error| error.error).context(doing)?,
+            written => written.map_err(|cause| self.unwritable(cause))?,
         }
         sync_directory(&self.0)?;
         Ok(Vec::new())
@@ -374,6 +371,27 @@ impl Upload for Part {
     }
 }
 
+/// Writes a small file beside its place, syncs it and puts it there.
+///
+/// It is written without the lock, so a backup that begins meanwhile may take it for what a killed run has left, and remove it:
+/// then it is written again.
+fn put_small(
+    directory: &Path,
+    (name, mode): (&str, u32),
+    content: &[u8],
+    place: impl Fn(NamedTempFile) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut attempt = 1;
+    loop {
+        let mut part = part_with_mode(directory, name, mode)?;
+        part.write_all(content).and_then(|()| part.as_file().sync_all())?;
+        match place(part) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && attempt < trial::ATTEMPTS => attempt += 1,
+            placed => return placed,
+        }
+    }
+}
+
 /// A temporary file, of which a run that is killed leaves what the next one removes.
 fn part(directory: &Path, name: &str) -> io::Result<NamedTempFile> {
     part_with_mode(directory, name, 0o600)
@@ -395,4 +413,27 @@ fn digest_file(directory: &Path, name: &FileName, digest: &Sha256Digest) -> io::
 /// A rename is durable only once its directory is.
 fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory).and_then(|file| file.sync_all()).context(|| format!("sync {}", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_small_file_that_a_backup_took_for_a_leftover_is_written_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (store, target) = (Directory::new(directory.path()), directory.path().join("claim"));
+        let name = "orchestrator_backup_20260101T000000Z.tgz".parse().expect("a name");
+        let cleared = Cell::new(0);
+        let place = |part: NamedTempFile| {
+            if cleared.replace(cleared.get() + 1) < 2 {
+                drop(store.begin(&name).expect("a backup begins"));
+            }
+            part.persist_noclobber(&target).map(drop).map_err(|error| error.error)
+        };
+        put_small(directory.path(), (CLAIM, 0o644), b"mine", place).expect("it is written");
+        assert_eq!((fs::read(&target).expect("it is there"), cleared.get()), (b"mine".to_vec(), 3));
+    }
 }
