@@ -122,9 +122,6 @@ fn shake_hands(address: &SftpAddress, algorithms: &str, answer: Duration) -> Res
         session.set_timeout(milliseconds(answer));
         session.set_tcp_stream(own);
         session.method_pref(MethodType::HostKey, algorithms)?;
-        for direction in [MethodType::CryptCs, MethodType::CryptSc] {
-            session.method_pref(direction, &ciphers(&session)?)?;
-        }
         session.handshake()?;
         Ok(session)
     };
@@ -143,15 +140,6 @@ fn is_of(session: &Session, algorithms: &str) -> bool {
     HOST_KEYS
         .iter()
         .any(|(kind, own)| *own == algorithms && key.get(4..).is_some_and(|key| key.starts_with(kind.as_bytes())))
-}
-
-/// All ciphers, those first that processors have instructions for: what libssh2 likes best costs it twice the time.
-fn ciphers(session: &Session) -> Result<String, ssh2::Error> {
-    let (first, last): (Vec<_>, Vec<_>) = session
-        .supported_algs(MethodType::CryptCs)?
-        .into_iter()
-        .partition(|cipher| cipher.ends_with("gcm@openssh.com"));
-    Ok([first, last].concat().join(","))
 }
 
 /// A time as libssh2 takes it, where 0 would be for ever.
