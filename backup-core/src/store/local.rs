@@ -1,20 +1,21 @@
 //! A directory of this machine as a store.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Write};
+mod part;
+
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::iter;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statvfs, statx};
 use rustix::io::Errno;
-use tempfile::NamedTempFile;
 
-use super::{BESIDE, ClaimName, DIGEST, Leftover, PART, Published, Store, Stored, Upload};
-use super::{astray, bundles, claims, digest_line, exists, is_part, is_taken, may_be_renamed, open_file};
+use self::part::{OWN, Part, put_small, sync_directory};
+use super::{BESIDE, ClaimName, Leftover, Store, Stored, Upload};
+use super::{astray, bundles, claims, exists, is_part, is_taken, may_be_renamed, open_file};
 use super::{read_small_file, trial};
-use crate::bundle::digest::Sha256Digest;
 use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::cluster::agent::quoted;
@@ -213,8 +214,8 @@ impl Store for Directory {
         if target.symlink_metadata().is_ok() {
             return Err(exists(&target.display().to_string()));
         }
-        let part = part(&self.0, &name.to_string()).map_err(|cause| self.unwritable(cause))?;
-        Ok(Box::new(Part { part, name: name.clone(), directory: self.0.clone(), _lock: lock }))
+        let part = Part::new(&self.0, name, lock).map_err(|cause| self.unwritable(cause))?;
+        Ok(Box::new(part))
     }
 
     fn list(&self) -> Result<Vec<Stored>> {
@@ -240,8 +241,7 @@ impl Store for Directory {
 
     fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()> {
         let path = self.beside(name, suffix);
-        let replace = |part: NamedTempFile| part.persist(&path).map(drop).map_err(|error| error.error);
-        put_small(&self.0, (&name.to_string(), 0o600), content, replace)
+        put_small(&self.0, (&name.to_string(), OWN), content, |part| part.persist(&path))
             .context(|| format!("write {}", path.display()))?;
         sync_directory(&self.0)
     }
@@ -291,9 +291,8 @@ impl Store for Directory {
     fn claim(&self, name: &ClaimName, content: &[u8]) -> Result<Vec<Finding>> {
         self.make()?;
         let path = self.0.join(name.to_string());
-        let place = |part: NamedTempFile| part.persist_noclobber(&path).map(drop).map_err(|error| error.error);
         // Whoever else backs up into it must see it; nothing in it is secret.
-        match put_small(&self.0, (CLAIM, 0o644), content, place) {
+        match put_small(&self.0, (CLAIM, 0o644), content, |part| part.persist_noclobber(&path)) {
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
                 if self.read_claim(name)? != content {
                     return Err(is_taken(&path.display().to_string()));
@@ -323,117 +322,5 @@ pub(super) fn able(location: String, new: bool, free: Option<u64>) -> Finding {
     match new {
         false => Finding::ok("destination", location, format!("can be written{free}")),
         true => Finding::info(NEW, location, format!("it does not exist and will be made{free}")),
-    }
-}
-
-/// A bundle under a temporary name in its directory. Dropping it removes the file and then the lock.
-struct Part {
-    part: NamedTempFile,
-    name: FileName,
-    directory: PathBuf,
-    _lock: Lock,
-}
-
-impl Write for Part {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.part.as_file_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.part.as_file_mut().flush()
-    }
-}
-
-impl Upload for Part {
-    fn abandon(&self) -> Box<dyn FnOnce() + Send> {
-        let path = self.part.path().to_owned();
-        // Where it is gone already, there is nothing to do.
-        Box::new(move || drop(fs::remove_file(path)))
-    }
-
-    fn publish(self: Box<Self>, digest: &Sha256Digest) -> Result<Published> {
-        let Self { part, name, directory, _lock } = *self;
-        let target = directory.join(name.to_string());
-        let shown = target.display().to_string();
-        part.as_file().sync_all().context(|| format!("sync {shown}"))?;
-        // Written before the bundle appears, so that a disk that is full by now leaves neither.
-        let sum = digest_file(&directory, &name, digest).context(|| format!("write the digest of {shown}"))?;
-        part.persist_noclobber(&target).map_err(|error| {
-            if error.error.kind() == io::ErrorKind::AlreadyExists {
-                return exists(&target.display().to_string());
-            }
-            Error::new(Kind::Failed, format!("publish {shown}")).because(error.error)
-        })?;
-        let beside = directory.join(format!("{name}{DIGEST}"));
-        sum.persist(beside).context(|| format!("publish the digest of {shown}"))?;
-        sync_directory(&directory)?;
-        Ok(shown.into())
-    }
-}
-
-/// Writes a small file beside its place, syncs it and puts it there.
-///
-/// It is written without the lock, so a backup that begins meanwhile may take it for what a killed run has left, and remove it:
-/// then it is written again.
-fn put_small(
-    directory: &Path,
-    (name, mode): (&str, u32),
-    content: &[u8],
-    place: impl Fn(NamedTempFile) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut attempt = 1;
-    loop {
-        let mut part = part_with_mode(directory, name, mode)?;
-        part.write_all(content).and_then(|()| part.as_file().sync_all())?;
-        match place(part) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound && attempt < trial::ATTEMPTS => attempt += 1,
-            placed => return placed,
-        }
-    }
-}
-
-/// A temporary file, of which a run that is killed leaves what the next one removes.
-fn part(directory: &Path, name: &str) -> io::Result<NamedTempFile> {
-    part_with_mode(directory, name, 0o600)
-}
-
-fn part_with_mode(directory: &Path, name: &str, mode: u32) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.permissions(Permissions::from_mode(mode)).prefix(&format!(".{name}.")).suffix(PART).tempfile_in(directory)
-}
-
-/// The digest as `sha256sum -c` reads it, synced.
-fn digest_file(directory: &Path, name: &FileName, digest: &Sha256Digest) -> io::Result<NamedTempFile> {
-    let mut file = part(directory, &name.to_string())?;
-    file.write_all(digest_line(digest, name).as_bytes())?;
-    file.as_file().sync_all()?;
-    Ok(file)
-}
-
-/// A rename is durable only once its directory is.
-fn sync_directory(directory: &Path) -> Result<()> {
-    File::open(directory).and_then(|file| file.sync_all()).context(|| format!("sync {}", directory.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-
-    #[test]
-    fn a_small_file_that_a_backup_took_for_a_leftover_is_written_again() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (store, target) = (Directory::new(directory.path()), directory.path().join("claim"));
-        let name = "orchestrator_backup_20260101T000000Z.tgz".parse().expect("a name");
-        let cleared = Cell::new(0);
-        let place = |part: NamedTempFile| {
-            if cleared.replace(cleared.get() + 1) < 2 {
-                drop(store.begin(&name).expect("a backup begins"));
-            }
-            part.persist_noclobber(&target).map(drop).map_err(|error| error.error)
-        };
-        put_small(directory.path(), (CLAIM, 0o644), b"mine", place).expect("it is written");
-        assert_eq!((fs::read(&target).expect("it is there"), cleared.get()), (b"mine".to_vec(), 3));
     }
 }
