@@ -24,7 +24,7 @@ test-live: setup
 # Readers of bundles that people have; installs them, some below target/readers. It prints the table of docs/bundle-format.md.
 test-readers: setup
 	deploy/setup-readers.sh
-	cargo test --workspace --locked --test readers -- --include-ignored --nocapture --test-threads 1
+	cargo test --workspace --locked --test system readers:: -- --include-ignored --nocapture --test-threads 1
 
 # The Debian package, below target/package.
 package: setup

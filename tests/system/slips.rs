@@ -1,9 +1,7 @@
 //! What a new user's fingers type, and what is said to it: exit code, the message's first line, its hint. Every command that is
 //! printed on the way is one that can be typed.
 
-#[path = "slips/named.rs"]
 mod named;
-#[path = "slips/table.rs"]
 mod table;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! S3 servers that others have written: `make test-live` installs them and runs these.
 
-#[path = "s3_servers/site.rs"]
+#[path = "../system/s3_servers/site.rs"]
 mod site;
 
 use std::io::Write;

@@ -1,8 +1,8 @@
 //! Files that are named by mistake, and flags that only look.
 
-use crate::table::Slip;
+use super::table::Slip;
 
-/// As [`crate::table::SLIPS`]; `cut.tgz` is half a bundle, `o.sql` a script of the live database.
+/// As [`super::table::SLIPS`]; `cut.tgz` is half a bundle, `o.sql` a script of the live database.
 pub const NAMED: &[Slip] = &[
     (
         "restore --file others/missing.tgz -c o.toml --dry-run",

@@ -1,9 +1,7 @@
 //! Readers that people have, on a bundle with all that is hard: {reader × what came out}. Each brings out all content, or fails, or
 //! README.txt warns of it; and README.txt's check tells every tree that is not whole.
 
-#[path = "readers/table.rs"]
 mod table;
-#[path = "readers/tree.rs"]
 mod tree;
 
 use std::collections::BTreeSet;

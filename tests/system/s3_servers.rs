@@ -1,6 +1,5 @@
 //! Servers that are not Amazon's: everything comes out right there, or they are refused before anything is sent, with what they lack.
 
-#[path = "s3_servers/site.rs"]
 mod site;
 
 use fixtures::Postgres;

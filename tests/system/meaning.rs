@@ -1,9 +1,7 @@
 //! What comes back means what it meant: the same answers under the database's own settings, restored by us, by hand and in
 //! a drill.
 
-#[path = "meaning/cases.rs"]
 mod cases;
-#[path = "meaning/everything.rs"]
 mod everything;
 
 use std::fs;

@@ -157,7 +157,7 @@ fn a_standbys_dump_that_its_masters_changes_cut_off_begins_anew_and_says_why_it_
     assert!(files(&place.path("own"), ".tgz").iter().all(|name| !name.starts_with("monitoring")));
     // The other components have no database here, which is said of each.
     let output = back_up(&place, &standby, HOSTS[0], &[]).output().expect("it runs");
-    assert_eq!(states(&crate::done(&output)), ["failed", "failed", "made"], "{}", describe(&output));
+    assert_eq!(states(&self::done(&output)), ["failed", "failed", "made"], "{}", describe(&output));
 }
 
 #[test]
@@ -219,6 +219,6 @@ fn from_the_orchestrator_every_machine_is_asked_over_ssh_and_needs_no_settings_o
     another_second();
     let output = cluster.run(&["databases", "backup", "--config", "orchestrator.toml", "--all", "--json"]);
     assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
-    let states = states(&done(&output));
+    let states = states(&self::done(&output));
     assert_eq!(states, ["failed", "failed", "failed", "made", "made", "made"], "{}", describe(&output));
 }

@@ -25,7 +25,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The names of all tests in the sources below a directory, each after the name of its file where it is one of `tests`.
+/// The names of all tests in the sources below a directory, each after the name of its file where it is one of `system`.
 fn tests_below(directory: &Path, named: &dyn Fn(&Path) -> String, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).expect("a directory").flatten() {
         let path = entry.path();
@@ -49,7 +49,7 @@ fn tests_below(directory: &Path, named: &dyn Fn(&Path) -> String, found: &mut BT
 fn everybody_and_everything_of_the_table_is_held_by_a_test_that_there_is() {
     let mut tests = BTreeSet::new();
     let file = |path: &Path| path.file_stem().expect("a name").to_string_lossy().into_owned();
-    tests_below(&root().join("tests/tests"), &file, &mut tests);
+    tests_below(&root().join("tests/system"), &file, &mut tests);
     tests_below(&root().join("backup-core/src"), &|_| "lib".into(), &mut tests);
     let text = fs::read_to_string(root().join("docs/security.md")).expect("the page");
     let (_, table) = text.split_once("| who | must not | held by |").expect("the table");
