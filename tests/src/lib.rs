@@ -300,20 +300,27 @@ pub fn inside(network: &Network, command: &Command, pings: bool) -> Command {
     inside
 }
 
-/// The command under test, built once by the same cargo that runs the tests.
+/// The command under test: cargo has put it beside the test program. It is refused where a source is newer than it.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-        // As `cargo test --workspace` builds it: with other features, half of all libraries would be compiled once more.
-        build.args(["build", "--locked", "--workspace", "--bin", "orchestrator-cli", "--message-format=json"]);
-        let output = build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).output().expect("cargo runs");
-        assert!(output.status.success(), "{}", describe(&output));
-        let messages = String::from_utf8(output.stdout).expect("UTF-8");
-        let executable = messages.lines().rev().find_map(|line| {
-            let message: serde_json::Value = serde_json::from_str(line).ok()?;
-            message.get("executable")?.as_str().map(PathBuf::from)
-        });
-        executable.expect("cargo names the executable")
+        let own = std::env::current_exe().expect("the test program's path");
+        let built = own.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("a folder");
+        let program = built.join("orchestrator-cli");
+        if let Some(reason) = not_current(&program) {
+            panic!("{reason}: cargo build --workspace --bins --locked");
+        }
+        program
     })
+}
+
+/// Why `program` is not what its sources say, by the list of them that cargo has written beside it.
+fn not_current(program: &Path) -> Option<String> {
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let Some(built) = changed(program) else { return Some(format!("{} is not there", program.display())) };
+    let sources = std::fs::read_to_string(program.with_extension("d")).expect("cargo's list of sources");
+    let (_, sources) = sources.split_once(": ").expect("a rule of make");
+    let newer =
+        sources.split_whitespace().find(|source| changed(Path::new(source)).is_none_or(|changed| changed > built))?;
+    Some(format!("{newer} is newer than {}", program.display()))
 }

@@ -19,7 +19,7 @@ pub fn answer(server: &Postgres) -> String {
 }
 
 fn run(server: &Postgres, database: &str, script: &str) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/meaning").join(script);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("system/meaning").join(script);
     let mut psql = server.command("psql");
     let output = psql.args(["-X", "-q", "-A", "-d", database, "-f"]).arg(script).output().expect("psql runs");
     assert!(output.status.success(), "{}", describe(&output));
