@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The crates depend on one another in one direction: orchestrator-cli → s3-store → backup-core. One TLS provider.
+# The crates depend on one another in one direction: orchestrator-cli → s3-store → backup-core. One TLS provider. Rooms within a
+# crate import downwards only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,3 +18,4 @@ refuse() { # CRATE FORBIDDEN…
 refuse backup-core orchestrator-cli s3-store fixtures clap indicatif ring
 refuse s3-store orchestrator-cli fixtures ring
 refuse orchestrator-cli fixtures ring
+python3 deploy/check-rooms.py

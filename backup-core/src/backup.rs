@@ -1,7 +1,11 @@
 //! A backup from beginning to end: preflight, capture, seal, publish.
 
 mod described;
+mod destinations;
 mod machines;
+mod preflight;
+mod prune;
+mod settings;
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -11,29 +15,31 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::authenticity::Signing;
-use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::{Entry, Host, Manifest, number_chunks};
-use crate::bundle::name::{BundleName, FileName};
 use crate::bundle::pack::cores;
 use crate::bundle::writer::{Tail, Writer};
-use crate::catalog::Series;
 use crate::component::files;
 use crate::component::postgres::{self, Beside, Capture, Captured};
 use crate::context::Context;
-pub use crate::destinations::Destination;
-use crate::destinations::{Abandon, Delivered, Destinations, full_disk};
+use crate::digest::Sha256Digest;
 use crate::encryption::{Envelope, Recipients};
 use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
-use crate::preflight::{DOING, Ready, preflight};
-use crate::retention::{Pruned, prune_after};
-use crate::runs::{Job, Part, Report, Run, record};
-use crate::settings::Settings;
+use crate::names::Series;
+use crate::names::{BundleName, FileName};
+use crate::runs::{Part, Report, Run, record};
+use crate::schedule::Job;
+use crate::signing::Signing;
 use crate::store::{Address, NEW, blocking, leave_out};
 use crate::{Error, Kind, Result, TOOL};
 use described::{Beginning, format, json, source};
+pub use destinations::Destination;
+use destinations::{Abandon, Delivered, Destinations, full_disk};
 use machines::{look_at_hosts, record_hosts};
+use preflight::DOING;
+pub use preflight::{Preflight, Ready, ReadyOrchestrator, preflight};
+pub use prune::{Pruned, prune_after};
+pub use settings::{DEFAULT_LEVEL, Settings, check_level};
 
 /// What is asked for beside the settings.
 #[derive(Debug, Clone, Default)]
@@ -129,8 +135,9 @@ pub fn destinations(
         address => address.to_string().into(),
     };
     let once = named.into_iter().filter(|store| seen.insert(real(&store.address)));
-    let connected =
-        once.map(|store| Ok(Destination { store: (context.connect)(&store, context)?, address: store.address }));
+    let connected = once.map(|store| {
+        Ok(Destination { store: settings.access.connector.connect(&store, context)?, address: store.address })
+    });
     let mut all = connected.collect::<Result<Vec<_>>>()?;
     if request.without.is_empty() {
         return Ok(all);
@@ -240,7 +247,7 @@ async fn fill(
     context: &Context,
 ) -> Result<Complete> {
     let level = request.level.unwrap_or(settings.level);
-    crate::settings::check_level(level)?;
+    check_level(level)?;
     let destinations = destinations(settings, request, stream.is_some(), context)?;
     let recipients = recipients(settings, request)?;
     context.phase("check");
@@ -278,7 +285,7 @@ async fn fill(
     let sink = Envelope::new(sink, &recipients)?;
     let meter = Arc::new(Meter::default());
     meter.total.store(ready.postgres.databases.iter().map(|database| database.size).sum(), Relaxed);
-    let ticker = Ticker::start(meter.clone(), context.clone());
+    let ticker = Ticker::start(meter.clone(), context.observer.clone());
     let (writer, closing) = Writer::start(name.clone(), level, sink, meter.clone());
     let captured = capture(settings, request, &ready, &name, &writer, &meter, context).await;
     // A failure to write comes first: the capture's error then only says that there was one.
@@ -301,7 +308,7 @@ async fn fill(
         warnings.extend(foreign.inspect(|finding| context.observer.event(&Event::Finding(finding.clone()))));
         standing.refuse(DOING, context)?;
     }
-    let needs = ready.needs.iter().cloned().chain(crate::sealed::of_hosts(&hosts)).collect();
+    let needs = ready.needs.iter().cloned().chain(machines::needs(&hosts)).collect();
     number_chunks(&mut tail.entries);
     let manifest = Manifest {
         format: format(&ready.postgres.databases).max(tail.oldest_format()),

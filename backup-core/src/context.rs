@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, Observer, Silent};
-use crate::store::{self, Store, StoreSettings};
 use crate::{Error, Kind, Result};
 
 /// What the process was started with, captured once in `main`.
@@ -31,9 +30,6 @@ impl Environment {
     }
 }
 
-/// What makes a store of its settings.
-pub type Connect = dyn Fn(&StoreSettings, &Context) -> Result<Arc<dyn Store>> + Send + Sync;
-
 /// Effects that the core uses. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -43,8 +39,6 @@ pub struct Context {
     pub clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     /// Where progress goes.
     pub observer: Arc<dyn Observer>,
-    /// Makes the store that settings name. The core has those that need no other crate; the command knows them all.
-    pub connect: Arc<Connect>,
     /// Cancelled when the operator or the system asks us to stop.
     pub cancel: CancellationToken,
 }
@@ -56,7 +50,6 @@ impl Context {
             environment: Arc::new(environment),
             clock: Arc::new(Utc::now),
             observer: Arc::new(Silent),
-            connect: Arc::new(store::connect),
             cancel: CancellationToken::new(),
         }
     }

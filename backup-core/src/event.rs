@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::Context;
 use crate::finding::Finding;
-use crate::plan::{Mark, StepId};
+use crate::names::StepId;
 
 /// One thing that happened during a run.
 #[derive(Debug, Clone, Serialize)]
@@ -45,6 +44,25 @@ pub enum Event {
     },
     /// Something worth saying that did not stop the work.
     Finding(Finding),
+}
+
+/// What a journal notes of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mark {
+    /// It is about to be applied, perhaps again.
+    Begin,
+    /// It is applied.
+    Done,
+    /// It is about to be undone, perhaps again.
+    Undo,
+    /// It is undone.
+    Undone,
+}
+
+impl Mark {
+    /// Every mark.
+    pub const ALL: [Self; 4] = [Self::Begin, Self::Done, Self::Undo, Self::Undone];
 }
 
 /// Receives events. Called from many threads; must not block.
@@ -90,12 +108,12 @@ impl Meter {
 pub(crate) struct Ticker(tokio::task::JoinHandle<()>);
 
 impl Ticker {
-    pub(crate) fn start(meter: Arc<Meter>, context: Context) -> Self {
+    pub(crate) fn start(meter: Arc<Meter>, observer: Arc<dyn Observer>) -> Self {
         Self(tokio::spawn(async move {
             let mut interval = tokio::time::interval(Duration::from_millis(200));
             loop {
                 interval.tick().await;
-                context.observer.event(&meter.progress());
+                observer.event(&meter.progress());
             }
         }))
     }

@@ -13,8 +13,7 @@ use crate::context::Environment;
 use crate::lock::Lock;
 use crate::{Context, Error, ErrorContext, Kind, Result, lock, trusted};
 
-/// Root's usual place; the jobs of other users have directories of theirs in it.
-pub const MACHINE: &str = "/var/lib/orchestrator-cli";
+pub use crate::trusted::MACHINE;
 
 /// What to do where nothing can be kept.
 pub(crate) const UNWRITABLE: &str = "see to its owner and its room, or name another place with STATE_DIRECTORY; until then no run and no restore is noted";

@@ -10,6 +10,9 @@ use std::path::{Component, Path, PathBuf};
 use crate::accounts::Accounts;
 use crate::{Error, ErrorContext, Kind, Result, shell};
 
+/// Where root keeps what a machine must remember; the jobs of other users have directories of theirs in it.
+pub const MACHINE: &str = "/var/lib/orchestrator-cli";
+
 /// Links that are followed one after the other, as the kernel has it.
 const LINKS: usize = 40;
 /// That group or others may write.
@@ -57,7 +60,7 @@ impl Stranger {
                 let why =
                     format!("{} belongs to {user}, and root acts on nothing that others can write", path.display());
                 let word = shell::path(path);
-                let hint = if path == Path::new(crate::state::MACHINE) {
+                let hint = if path == Path::new(MACHINE) {
                     format!(
                         "as root: `schedule prepare --user {}` gives each user a directory of its own",
                         shell::word(&user)

@@ -13,6 +13,7 @@ mod picture;
 mod progress;
 mod report;
 mod routine;
+mod stores;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -20,10 +21,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backup_core::store::{self, Address, Store, StoreSettings};
-use backup_core::{Context, Result};
+use backup_core::Context;
 use clap::{CommandFactory as _, FromArgMatches as _};
-use s3_store::S3;
 use tokio::signal::unix::{SignalKind, signal};
 
 use arguments::{Arguments, hosts_apart};
@@ -80,20 +79,11 @@ fn refuse(error: &clap::Error, words: &[PathBuf]) -> ! {
 async fn run(arguments: Arguments, output: &Output, progress: Arc<Progress>) -> ExitCode {
     let mut context = Context::new(environment::capture());
     context.observer = progress;
-    context.connect = Arc::new(connect);
     cancel_on_signals(&context);
     let result = commands::run(arguments.command, output, &context).await;
     match result {
         Ok(code) => code,
         Err(error) => output.fail(&error),
-    }
-}
-
-/// Every kind of store that there is.
-fn connect(settings: &StoreSettings, context: &Context) -> Result<Arc<dyn Store>> {
-    match &settings.address {
-        Address::S3(address) => Ok(Arc::new(S3::new(address, &settings.s3, context)?)),
-        _ => store::connect(settings, context),
     }
 }
 

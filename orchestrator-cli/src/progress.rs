@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use backup_core::event::Mark;
 use backup_core::event::{Event, Observer};
 use backup_core::finding::{Finding, Severity};
-use backup_core::plan::Mark;
 use backup_core::text;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 

@@ -12,8 +12,8 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, MultipartUpload, ObjectLockEnabled,
 };
 use backup_core::Result;
-use backup_core::bundle::digest::Sha256Digest;
-use backup_core::bundle::name::FileName;
+use backup_core::digest::Sha256Digest;
+use backup_core::names::FileName;
 use backup_core::store::{Leftover, S3Address, S3Options, SMALL, Stored, bundles};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -1,9 +1,9 @@
 //! The end of an upload: the bundle appears, unless its name was taken, and is held against what was sent and asked for.
 
-use backup_core::bundle::digest::Sha256Digest;
 use backup_core::bundle::footer;
-use backup_core::bundle::name::FileName;
+use backup_core::digest::Sha256Digest;
 use backup_core::finding::Finding;
+use backup_core::names::FileName;
 use backup_core::store::{DIGEST, Published, digest_line, exists};
 use backup_core::{Error, Kind, Result};
 use base64::Engine as _;

@@ -5,7 +5,7 @@ use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
-use backup_core::bundle::digest::Sha256Digest;
+use backup_core::digest::Sha256Digest;
 
 /// Signs a request whose body has this digest.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use backup_core::bundle::name::FileName;
 use backup_core::bundle::reader::ReadAt;
 use backup_core::finding::{Finding, Severity};
+use backup_core::names::FileName;
 use backup_core::store::{BESIDE, ClaimName, Leftover, S3Address, S3Options, Store, Stored, Upload};
 use backup_core::{Context, Error, Kind, Result};
 use chrono::{DateTime, Utc};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::types::CompletedPart;
 use backon::{ConstantBuilder, Retryable};
-use backup_core::bundle::digest::Sha256Digest;
+use backup_core::digest::Sha256Digest;
 use backup_core::finding::{Finding, Severity};
 use backup_core::{Error, Kind, Result};
 use bytes::Bytes;

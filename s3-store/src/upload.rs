@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_s3::types::CompletedPart;
-use backup_core::bundle::digest::Sha256Digest;
-use backup_core::bundle::name::FileName;
+use backup_core::digest::Sha256Digest;
+use backup_core::names::FileName;
 use backup_core::store::{Published, Upload};
 use backup_core::{Context, Error, Kind, Result};
 use base64::Engine as _;

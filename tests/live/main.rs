@@ -6,11 +6,11 @@ mod site;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use backup_core::bundle::digest::Sha256Digest;
-use backup_core::bundle::name::FileName;
 use backup_core::cluster::secret::Secret;
 use backup_core::context::Environment;
+use backup_core::digest::Sha256Digest;
 use backup_core::finding::Severity;
+use backup_core::names::FileName;
 use backup_core::store::{ClaimName, Published, Retention, RetentionMode, S3Address, S3Options, Store, Stored};
 use backup_core::{Context, Kind, Result};
 use chrono::{TimeDelta, Utc};

@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use backup_core::bundle::digest::Sha256Digest;
 use backup_core::bundle::manifest::{Manifest, Source};
-use backup_core::bundle::name::BundleName;
 use backup_core::bundle::writer::Writer;
-use backup_core::catalog::Series;
 use backup_core::context::Environment;
+use backup_core::digest::Sha256Digest;
+use backup_core::drill::Drill;
 use backup_core::finding::Finding;
-use backup_core::restore::Drill;
-use backup_core::runs::{Job, Part, Run, Runs, State};
+use backup_core::names::BundleName;
+use backup_core::names::Series;
+use backup_core::runs::{Part, Run, Runs, State};
+use backup_core::schedule::Job;
 use backup_core::{Context, authenticity};
 use chrono::{DateTime, Utc};
 

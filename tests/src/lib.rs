@@ -16,8 +16,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use backup_core::bundle::manifest::{Entry, Manifest, Source};
-use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
+use backup_core::names::BundleName;
 pub use cluster::Cluster;
 pub use crafted::{Crafted, craft, forge_drill, of_cluster};
 pub use far::{Reached, at_home};

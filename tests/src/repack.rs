@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use backup_core::bundle::header::Head;
 use backup_core::bundle::manifest::{Chunk, number_chunks};
-use backup_core::bundle::name::BundleName;
 use backup_core::bundle::writer::Writer;
+use backup_core::names::BundleName;
 
 use crate::open;
 

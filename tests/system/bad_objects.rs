@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use backup_core::bundle::name::BundleName;
+use backup_core::names::BundleName;
 use backup_core::ownership::Cluster;
 use chrono::{TimeDelta, Utc};
 use fixtures::Postgres;
@@ -44,7 +44,7 @@ impl Stores {
         let entries = fs::read_dir(self.place.path(store)).expect("a store").flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<String> =
-            names.filter(|name| name.parse::<backup_core::bundle::name::FileName>().is_ok()).collect();
+            names.filter(|name| name.parse::<backup_core::names::FileName>().is_ok()).collect();
         names.sort();
         names
     }

@@ -8,13 +8,13 @@ use backup_core::bundle::extract::extract;
 use backup_core::bundle::footer;
 use backup_core::bundle::header::{EntryKind, Head};
 use backup_core::bundle::manifest::{Entry, Expanded, Manifest};
-use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
 use backup_core::bundle::sparse::encode_map;
 use backup_core::bundle::verify::{verify, verify_stored};
 use backup_core::bundle::writer::Writer;
 use backup_core::context::Environment;
 use backup_core::event::Meter;
+use backup_core::names::BundleName;
 use fixtures::Postgres;
 use system_tests::{Workplace, describe, manifest_of};
 

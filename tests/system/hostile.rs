@@ -7,9 +7,9 @@ use backup_core::bundle::block::{Decoder, Encoder};
 use backup_core::bundle::footer::{self, Footer};
 use backup_core::bundle::header::{EntryKind, Form, Head};
 use backup_core::bundle::manifest::{Chunk, Database, Expanded, FileType, Manifest, number_chunks};
-use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::Bundle;
 use backup_core::bundle::writer::Writer;
+use backup_core::names::BundleName;
 use sha2::Digest as _;
 use system_tests::{Workplace, describe, manifest_of};
 

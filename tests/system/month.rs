@@ -9,10 +9,11 @@ use std::time::Duration;
 use backup_core::backup::{self, run_and_prune};
 use backup_core::context::Environment;
 use backup_core::databases::{self, Fate, Server};
-use backup_core::runs::{Job, Run, Runs};
+use backup_core::runs::{Run, Runs};
+use backup_core::schedule::Job;
 use backup_core::schedule::{Calendar, Due, due};
 use backup_core::settings::{self, Settings};
-use backup_core::store::{self, Address, Memory, Store};
+use backup_core::store::{self, Address, Connector, Memory, Store};
 use backup_core::{Context, status};
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use fixtures::Postgres;
@@ -97,13 +98,13 @@ impl World {
         let mut context = Context::new(Environment { variables, home, host: name.into(), ..Environment::default() });
         let (clock, stores) = (self.clock.clone(), self.stores.clone());
         context.clock = Arc::new(move || DateTime::from_timestamp(clock.load(Relaxed), 0).expect("a time"));
-        context.connect = Arc::new(move |settings, context| match &settings.address {
+        let connector = Connector::new(move |settings, context| match &settings.address {
             Address::S3(address) => Ok(Arc::new(stores[address.to_string().as_str()].clone()) as Arc<dyn Store>),
             _ => store::connect(settings, context),
         });
-        let mut settings = settings::load(&self.place.path("o.toml")).expect("settings");
+        let mut settings = settings::load(&self.place.path("o.toml"), &connector).expect("settings");
         // Whoever else is on the simulated machine's disk is not meant.
-        settings.component_databases.directory = self.place.path(&format!("own-{name}"));
+        settings.databases.directory = self.place.path(&format!("own-{name}"));
         (context, settings)
     }
 
@@ -111,7 +112,7 @@ impl World {
     async fn back_up(&self, postgres: &std::path::Path) -> String {
         let (context, settings) = self.machine("orchestrator", postgres);
         let request = backup::Request { hosts: Some(Vec::new()), ..backup::Request::default() };
-        let _ = run_and_prune(&settings, &request, None, false, &context).await;
+        let _ = run_and_prune(&settings.backup, &request, None, false, &context).await;
         let run = Runs::of(&context).expect("a place").last(Job::Backup).expect("runs").expect("a run");
         // That bundles leave unencrypted is said of each.
         let mut codes: Vec<&str> = run.findings.iter().map(|finding| finding.code.as_str()).collect();
@@ -123,10 +124,12 @@ impl World {
     /// The daily run on a database server; what became of its one component.
     async fn back_up_databases(&self, server: usize) -> Fate {
         let (context, settings) = self.machine(HOSTS[server], self.servers[server].host());
-        let all: Vec<Server> = databases::servers(&settings);
+        let all: Vec<Server> = databases::servers(settings.for_databases());
         let this = all.iter().find(|one| one.host == HOSTS[server]).expect("a server");
         // It is two databases, and a lone component has them both.
-        let done = databases::back_up(Some(this), &all, &settings, &databases::Request::default(), &context).await;
+        let done =
+            databases::back_up(Some(this), &all, settings.for_databases(), &databases::Request::default(), &context)
+                .await;
         done.expect("it runs").remove(0).fate
     }
 
@@ -222,11 +225,11 @@ async fn a_month_of_daily_runs_ends_with_exactly_the_bundles_that_the_rules_prom
     assert_eq!(world.days("s3://data", "monitoring"), EXPECTED_OF_TWO);
     let (context, settings) = world.machine("orchestrator", world.servers[0].host());
     world.set(end + TimeDelta::hours(6));
-    let seen = status::look(&settings, &Job::ALL, &context).await.expect("a status");
+    let seen = status::look(settings.for_status(), &Job::ALL, &context).await.expect("a status");
     let codes: Vec<&str> = seen.findings.iter().map(|finding| finding.code.as_str()).collect();
     assert_eq!(codes, ["never-drilled"; 3]);
     world.set(end + TimeDelta::hours(27));
-    let seen = status::look(&settings, &Job::ALL, &context).await.expect("a status");
+    let seen = status::look(settings.for_status(), &Job::ALL, &context).await.expect("a status");
     assert!(seen.findings.iter().any(|finding| finding.code == "bundle-old"));
     let kept: Vec<Run> = Runs::of(&context).expect("a place").all().expect("runs");
     assert_eq!(kept.len(), ran.len());

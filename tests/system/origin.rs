@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use backup_core::authenticity::{self, Signing};
+use backup_core::signing;
+use backup_core::signing::Signing;
 use chrono::{DateTime, TimeDelta, Utc};
 use fixtures::Postgres;
 use fixtures::s3::{Fault, Operation, S3Server, Trouble};
@@ -105,14 +106,14 @@ impl Attack {
             }
             Self::UnknownKey => {
                 let key = store.place.path("theirs");
-                authenticity::generate(&key, "elsewhere").expect("a key");
+                signing::generate(&key, "elsewhere").expect("a key");
                 let signing = Signing { key: Some(key), ..Signing::default() };
                 for count in 1..=3 {
                     let junk = store.junk(minutes(count), "example").await;
                     let signature = signing.sign_bundle(&junk.manifest_sha256).expect("signed").expect("a key");
                     fs::write(format!("{}.sig", junk.path.display()), signature).expect("written");
                 }
-                let ours = authenticity::generate(&store.place.path("ours"), "vm").expect("a key");
+                let ours = signing::generate(&store.place.path("ours"), "vm").expect("a key");
                 let path = store.place.path("o.toml");
                 let text = fs::read_to_string(&path).expect("settings");
                 fs::write(path, format!("{text}[signing.trusted]\nops = '{ours}'\n")).expect("written");
@@ -121,7 +122,7 @@ impl Attack {
             Self::Copies => {
                 for count in 1..=3 {
                     let newer = store.now + minutes(count);
-                    let name = backup_core::bundle::name::BundleName::at(newer);
+                    let name = backup_core::names::BundleName::at(newer);
                     fs::copy(&store.good[0].path, store.directory.join(format!("{name}.tgz"))).expect("copied");
                 }
                 0

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Output, Stdio};
 
-use backup_core::bundle::name::BundleName;
+use backup_core::names::BundleName;
 use chrono::Utc;
 use serde_json::Value;
 use system_tests::{Cluster, describe};

@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 use backup_core::bundle::header::Head;
 use backup_core::bundle::manifest::Manifest;
-use backup_core::bundle::name::BundleName;
 use backup_core::bundle::path::from_text;
 use backup_core::bundle::writer::Writer;
+use backup_core::names::BundleName;
 use fixtures::Postgres;
 use system_tests::{Workplace, describe, manifest_of, open};
 use table::{Gives, LISTERS, READERS, Reader};

@@ -11,9 +11,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use backup_core::bundle::FORMAT_OF_HEADERS;
 use backup_core::bundle::footer::{self, Footer};
 use backup_core::bundle::header::Head;
-use backup_core::bundle::name::BundleName;
 use backup_core::bundle::reader::{Bundle, ReadAt};
 use backup_core::bundle::writer::Writer;
+use backup_core::names::BundleName;
 use fixtures::Postgres;
 use system_tests::{Workplace, describe, manifest_of, open};
 

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use backup_core::bundle::digest::Sha256Digest;
-use backup_core::bundle::name::FileName;
 use backup_core::cluster::secret::Secret;
 use backup_core::context::Environment;
+use backup_core::digest::Sha256Digest;
+use backup_core::names::FileName;
 use backup_core::store::{S3Address, S3Options, Store};
 use backup_core::{Context, Error, Kind, Result};
 use fixtures::s3::{BUCKET, Fault, KEYS, Operation, S3Server, Trouble};

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use backup_core::bundle::digest::Sha256Digest;
-use backup_core::bundle::name::FileName;
 use backup_core::cluster::secret::Secret;
 use backup_core::context::Environment;
+use backup_core::digest::Sha256Digest;
+use backup_core::names::FileName;
 use backup_core::store::{Published, S3Address, S3Options, Store};
 use backup_core::{Context, Error, Kind, Result};
 use chrono::{TimeDelta, Utc};

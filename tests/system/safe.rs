@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use backup_core::finding::Finding;
-use backup_core::runs::{Job, Run, Runs, State};
+use backup_core::runs::{Run, Runs, State};
+use backup_core::schedule::Job;
 use backup_core::{Context, context::Environment};
 use chrono::Utc;
 use fixtures::Postgres;

@@ -10,7 +10,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use backup_core::finding::Finding;
-use backup_core::runs::{Job, Run, Runs, State};
+use backup_core::runs::{Run, Runs, State};
+use backup_core::schedule::Job;
 use backup_core::{Context, context::Environment};
 use chrono::{TimeDelta, Utc};
 use fixtures::Postgres;

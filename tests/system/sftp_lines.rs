@@ -7,8 +7,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use backup_core::Kind;
-use backup_core::bundle::digest::Sha256Digest;
-use backup_core::bundle::name::FileName;
+use backup_core::digest::Sha256Digest;
+use backup_core::names::FileName;
 use backup_core::store::{Sftp, Store, Upload};
 use chrono::{TimeDelta, Utc};
 use fixtures::{Relay, SFTP_SERVERS, SftpServer, Sshd};

@@ -2,10 +2,10 @@
 
 use std::io::{ErrorKind, Write};
 
-use backup_core::bundle::digest::Sha256Digest;
-use backup_core::bundle::name::FileName;
 use backup_core::cluster::secret::Secret;
 use backup_core::context::Environment;
+use backup_core::digest::Sha256Digest;
+use backup_core::names::FileName;
 use backup_core::store::{ClaimName, Directory, Memory, S3Address, S3Options, Store, Upload};
 use backup_core::{Context, Kind};
 use fixtures::s3::{Abilities, BUCKET, KEYS, S3Server};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use backup_core::Context;
 use backup_core::component::release::Origin;
 use backup_core::context::Environment;
+use backup_core::restore::Settings;
 use backup_core::restore::{self, Request};
-use backup_core::settings::RestoreSettings;
 use chrono::DateTime;
 use fixtures::{Postgres, forget_libpq};
 use system_tests::{Workplace, describe, last_line};
@@ -195,7 +195,7 @@ async fn restores_of_one_moment_set_aside_what_is_there_under_names_of_their_own
             allow_old_clients: true,
             ..Request::default()
         };
-        let prepared = restore::prepare(&request, &RestoreSettings::default(), &context).await.expect("no other one");
+        let prepared = restore::prepare(&request, &Settings::default(), &context).await.expect("no other one");
         prepared.apply(&context).await.expect("a restore");
     }
     let aside =

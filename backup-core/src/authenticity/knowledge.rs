@@ -7,11 +7,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::verified::{self, Verified};
-use super::{Origin, Signing};
-use crate::bundle::digest::Sha256Digest;
+use crate::digest::Sha256Digest;
+use crate::drill::Drill;
 use crate::finding::Finding;
-use crate::restore::Drill;
-use crate::runs::{Job, Run, Runs};
+use crate::runs::{Run, Runs};
+use crate::schedule::Job;
+use crate::signing::{Origin, Signing};
 use crate::{Context, state};
 
 /// All of it, read once. Cheap to clone.

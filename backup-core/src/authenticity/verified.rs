@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::digest::Sha256Digest;
+use crate::digest::Sha256Digest;
 use crate::{Context, ErrorContext, Result, state};
 
 const FILE: &str = "verified.json";

@@ -2,14 +2,12 @@
 
 use serde::Serialize;
 
-use super::Request;
+use super::{Ready, Request, Settings};
 use crate::bundle::manifest::{Lying, Server, Source};
 use crate::bundle::{FORMAT, FORMAT_OF_MONEY};
 use crate::cluster::hosts::own_addresses;
 use crate::component::postgres::DatabaseFacts;
 use crate::context::Context;
-use crate::preflight::Ready;
-use crate::settings::Settings;
 use crate::{ErrorContext, Result};
 
 pub(super) fn source(settings: &Settings, request: &Request, ready: &Ready, context: &Context) -> Source {

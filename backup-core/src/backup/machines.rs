@@ -43,3 +43,13 @@ pub(super) async fn record_hosts(
         }
     }
 }
+
+/// What a restore needs that no bundle holds: keys that could not be recorded, so that a restore can't tell whether they are the same.
+pub(super) fn needs(hosts: &[Host]) -> Vec<Finding> {
+    let need = |host: &Host| {
+        let why = if host.reachable { "showed no SSH key" } else { "did not answer" };
+        let message = format!("it {why}: a restore will want --accept-host-key for it");
+        Finding::info("needs-host-key", format!("host {}", host.host), message)
+    };
+    hosts.iter().filter(|host| host.keys.is_empty()).map(need).collect()
+}

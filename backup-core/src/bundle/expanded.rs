@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::digest::Sha256Digest;
 use super::header::EntryKind;
 use super::sparse::{Expander, Trust};
 use crate::Result;
+use crate::digest::Sha256Digest;
 
 /// The file is looked at in parts of this length, counted from its beginning: a block of most file systems, so that a small piece of data
 /// among holes costs what it is.

@@ -15,7 +15,6 @@ use rustix::io::Errno;
 
 use super::header::{EntryKind, Head};
 use super::manifest::{self, Entry, FileType};
-use super::name::BundleName;
 use super::path;
 use super::reader::{Bundle, EntryReader, ReadAt};
 use super::sparse::{Expander, Trust};
@@ -23,6 +22,7 @@ use crate::accounts::Accounts;
 use crate::context::Context;
 use crate::event::Meter;
 use crate::finding::Finding;
+use crate::names::BundleName;
 use crate::{Error, ErrorContext, Kind, Result};
 
 const SET_USER: u32 = 0o4000;

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::digest::Sha256Digest;
 pub use super::expanded::Expanded;
 use super::header::EntryKind;
-use super::name::BundleName;
 pub use super::origin::{Attributes, Lying, Ownership};
 use super::path;
+use crate::digest::Sha256Digest;
 use crate::finding::Finding;
+use crate::names::BundleName;
 
 /// Path of the manifest inside the bundle's directory.
 pub const PATH: &str = "manifest.json";

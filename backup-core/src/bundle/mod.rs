@@ -1,15 +1,13 @@
-//! The bundle's file format alone: names, blocks, tar headers, manifest, footer, writer, reader.
+//! The bundle's file format alone: blocks, tar headers, manifest, footer, writer, reader.
 //!
 //! `docs/bundle-format.md` is the specification; these modules follow it section by section.
 
 pub mod block;
-pub mod digest;
 pub mod expanded;
 pub mod extract;
 pub mod footer;
 pub mod header;
 pub mod manifest;
-pub mod name;
 mod origin;
 pub mod pack;
 pub mod path;

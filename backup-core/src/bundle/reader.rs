@@ -12,9 +12,9 @@ use super::block::{self, BlockError, Decoder};
 use super::footer::{self, Footer};
 use super::header::{EntryKind, Form, Head, RECORD};
 use super::manifest::{self, Entry, Manifest};
-use super::name::BundleName;
 use super::pack::cores;
 use super::{FORMAT, FORMAT_OF_HEADERS, path, rules};
+use crate::names::BundleName;
 use crate::{Error, ErrorContext, Kind, Result};
 
 pub use entry::EntryReader;

@@ -6,7 +6,6 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::block::{self, Decoder};
-use super::digest::Sha256Digest;
 use super::footer;
 use super::header::{Form, Head, RECORD};
 use super::manifest::{self, Chunk, Entry, Manifest};
@@ -14,6 +13,7 @@ use super::path;
 use super::reader::{Bundle, ReadAt, read_manifest};
 use super::writer::END_OF_ARCHIVE;
 use crate::context::Context;
+use crate::digest::Sha256Digest;
 use crate::event::Meter;
 use crate::finding::Finding;
 use crate::{Error, ErrorContext, Kind, Result};

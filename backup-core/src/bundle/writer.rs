@@ -14,9 +14,9 @@ use super::block::{CONTENT, Encoder};
 use super::expanded::{Expanded, Expanding};
 use super::header::{Head, RECORD};
 use super::manifest::Chunk;
-use super::name::BundleName;
 use super::pack::{Packed, Packer};
 use crate::event::Meter;
+use crate::names::BundleName;
 use crate::{Error, Kind, Result};
 
 pub(super) use tail::END_OF_ARCHIVE;

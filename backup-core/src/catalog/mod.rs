@@ -2,7 +2,6 @@
 
 mod cache;
 
-use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,12 +10,13 @@ use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
 
-use crate::authenticity::{Knowledge, Origin, Signing};
-use crate::bundle::digest::Sha256Digest;
-use crate::bundle::name::{BundleName, FileName, ORCHESTRATOR};
+use crate::authenticity::Knowledge;
 use crate::bundle::reader::{Bundle, OpenBundle};
+use crate::digest::Sha256Digest;
+use crate::drill::Drill;
 use crate::encryption::{Decrypted, Identities, is_encrypted};
-use crate::restore::Drill;
+use crate::names::{BundleName, FileName, Series};
+use crate::signing::{Origin, Signing};
 use crate::store::{DRILL, DRILL_SIGNATURE, SIGNATURE, Store, Stored, open_stored};
 use crate::{Error, ErrorContext, Kind, Result};
 
@@ -90,43 +90,6 @@ pub struct Listed {
     pub problem: Option<String>,
     /// Whether that is damage; else it may only be closed to us, or of a newer format.
     pub damaged: bool,
-}
-
-/// What a bundle is one of: all bundles of one component, and of one server group where the cluster has several.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Series {
-    /// The component.
-    pub component: String,
-    /// The server group; none for the orchestrator.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-}
-
-impl Series {
-    /// The orchestrator's own.
-    pub fn orchestrator() -> Self {
-        Self { component: ORCHESTRATOR.into(), group: None }
-    }
-
-    /// Whether it is the orchestrator's own.
-    pub fn is_orchestrators(&self) -> bool {
-        self.component == ORCHESTRATOR
-    }
-}
-
-impl Default for Series {
-    fn default() -> Self {
-        Self::orchestrator()
-    }
-}
-
-impl fmt::Display for Series {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.group {
-            None => f.write_str(&self.component),
-            Some(group) => write!(f, "{} of {group}", self.component),
-        }
-    }
 }
 
 impl Listed {

@@ -3,3 +3,6 @@
 pub mod files;
 pub mod postgres;
 pub mod release;
+mod staying;
+
+pub(crate) use staying::Staying;

@@ -2,15 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Done, Fate, Request, Role, Server, rule};
-use crate::backup::{self, Outcome};
-use crate::catalog::Series;
+use super::{Done, Fate, Request, Role, Server, Told, rule};
+use crate::backup::{self, Outcome, prune_after};
+use crate::component::postgres;
 use crate::encryption::Identities;
 use crate::event::Event;
 use crate::finding::Finding;
-use crate::preflight::find_postgres;
-use crate::retention::prune_after;
-use crate::settings::Settings;
+use crate::names::Series;
 use crate::store::{Address, Store, blocking, open_stored};
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
@@ -23,17 +21,18 @@ const ATTEMPTS: usize = 3;
 /// Where PostgreSQL can't be looked at; [`Kind::Interrupted`].
 pub(super) async fn back_up(
     server: &Server,
-    settings: &Settings,
+    told: Told<'_>,
     request: &Request,
     context: &Context,
 ) -> Result<Vec<Done>> {
-    let settings = of_server(settings);
+    let backup = of_server(told);
+    let told = Told { backup: &backup, ..told };
     context.phase(format!("look at the databases of {}", server.host));
-    let found = find_postgres(&settings, context).await;
+    let found = postgres::find(&backup.postgres(&[]), context).await;
     let found = found.context(|| format!("back up the databases of {}", server.host))?;
     let role = if found.server.standby { Role::Standby } else { Role::Master };
     let names: Vec<String> = found.databases.iter().map(|facts| facts.name.clone()).collect();
-    let (assigned, findings) = settings.component_databases.owners.assign(&server.components, &names);
+    let (assigned, findings) = told.own.owners.assign(&server.components, &names);
     // Its connection is not needed while others read.
     drop(found);
     findings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
@@ -49,15 +48,15 @@ pub(super) async fn back_up(
             warnings: if all.is_empty() { findings.clone() } else { Vec::new() },
             pruned: Vec::new(),
         };
-        done.fate = match one(&done.series, role, &done.databases, &settings, request, context).await {
+        done.fate = match one(&done.series, role, &done.databases, told, request, context).await {
             Ok(fate) => fate,
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => Fate::failed(&error),
         };
         if let (Fate::Made(outcome), false) = (&done.fate, request.keep_all) {
-            let mut to = rule::places(role, settings.bucket.as_ref(), &directory(&settings), false);
+            let mut to = rule::places(role, told.own.bucket.as_ref(), &directory(told), false);
             to.retain(|place| !request.without.contains(&place.to_string()));
-            let (pruned, warnings) = prune_after(&done.series, outcome, &to, &settings, context).await;
+            let (pruned, warnings) = prune_after(&done.series, outcome, &to, told.backup, context).await;
             done.pruned = pruned;
             done.warnings.extend(warnings);
         }
@@ -67,24 +66,24 @@ pub(super) async fn back_up(
 }
 
 /// The settings for databases that are not the orchestrator's own.
-fn of_server(settings: &Settings) -> Settings {
-    Settings {
-        connection: settings.component_databases.connection.clone(),
+fn of_server(told: Told<'_>) -> backup::Settings {
+    backup::Settings {
+        connection: told.own.connection.clone(),
         databases: Vec::new(),
         files: Vec::new(),
-        ..settings.clone()
+        ..told.backup.clone()
     }
 }
 
-fn directory(settings: &Settings) -> Address {
-    Address::Directory(settings.component_databases.directory.clone())
+fn directory(told: Told<'_>) -> Address {
+    Address::Directory(told.own.directory.clone())
 }
 
 async fn one(
     series: &Series,
     role: Role,
     databases: &[String],
-    settings: &Settings,
+    told: Told<'_>,
     request: &Request,
     context: &Context,
 ) -> Result<Fate> {
@@ -92,12 +91,12 @@ async fn one(
         let error = Error::new(Kind::NotFound, format!("back up {series}: no database of it is on this server"));
         return Err(error.hint("say in [databases.components] of the settings what its databases are called"));
     }
-    let directory = directory(settings);
+    let directory = directory(told);
     let left_out = |place: &Address| request.without.contains(&place.to_string());
-    let bucket = settings.bucket.as_ref().filter(|bucket| !left_out(bucket));
+    let bucket = told.own.bucket.as_ref().filter(|bucket| !left_out(bucket));
     let mut covered = false;
     if let (Role::Standby, Some(bucket)) = (role, bucket) {
-        covered = is_covered(series, bucket, settings, context).await?;
+        covered = is_covered(series, bucket, told, context).await?;
     }
     let mut to = rule::places(role, bucket, &directory, covered);
     if to.is_empty() {
@@ -118,14 +117,14 @@ async fn one(
         databases: databases.to_vec(),
         ..backup::Request::default()
     };
-    dump(&wanted, role, settings, context).await.map(Fate::Made)
+    dump(&wanted, role, told, context).await.map(Fate::Made)
 }
 
 /// Makes the bundle. What a standby ends, because its master's changes can't wait, shows in many ways; so what fails there is tried again.
-async fn dump(wanted: &backup::Request, role: Role, settings: &Settings, context: &Context) -> Result<Outcome> {
+async fn dump(wanted: &backup::Request, role: Role, told: Told<'_>, context: &Context) -> Result<Outcome> {
     let again = |error: &Error| role == Role::Standby && error.kind() == Kind::Failed && !error.is_full_disk();
     // Large futures go onto the heap: of several one would hold all.
-    let run = || Box::pin(backup::run(settings, wanted, None, context));
+    let run = || Box::pin(backup::run(told.backup, wanted, None, context));
     for attempt in 1..ATTEMPTS {
         match run().await {
             Err(error) if again(&error) => {
@@ -150,10 +149,10 @@ async fn dump(wanted: &backup::Request, role: Role, settings: &Settings, context
 
 /// Whether the bucket has a bundle of the series that was made today (UTC). One that can't be opened counts for nothing: whose
 /// it is can't be seen.
-async fn is_covered(series: &Series, bucket: &Address, settings: &Settings, context: &Context) -> Result<bool> {
-    let store = settings.access.store(bucket.clone(), context)?;
-    let identities = Identities::read(&settings.access.identities).unwrap_or_default();
-    let (series, cluster, now) = (series.clone(), settings.cluster.cluster_name.clone(), context.now());
+async fn is_covered(series: &Series, bucket: &Address, told: Told<'_>, context: &Context) -> Result<bool> {
+    let store = told.backup.access.store(bucket.clone(), context)?;
+    let identities = Identities::read(&told.backup.access.identities).unwrap_or_default();
+    let (series, cluster, now) = (series.clone(), told.backup.cluster.cluster_name.clone(), context.now());
     let look = blocking(move || has_todays(&*store, &series, cluster.as_deref(), now, &identities));
     context.until_cancelled(look).await.context(|| "look whether the master has backed up today".into())
 }

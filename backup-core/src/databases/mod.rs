@@ -15,32 +15,52 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use assign::Owners;
+pub(crate) use remote::TAKEN;
 pub use remote::{ERRAND, Errand};
 pub use rule::Role;
 
 use crate::backup::Outcome;
-use crate::catalog::Series;
+use crate::backup::{self, Pruned};
+use crate::cluster::secret::Secret;
+use crate::component::postgres::connection::ConnectionString;
+use crate::deploy::Components;
 use crate::deploy::machines;
 use crate::event::Event;
 use crate::finding::{Finding, Severity};
-use crate::retention::Pruned;
-use crate::runs::{Job, Part, Report, Run, record};
-use crate::settings::{Connection, Settings};
+use crate::names::Series;
+use crate::runs::{Part, Report, Run, record};
+use crate::schedule::Job;
+use crate::store::Address;
 use crate::{Context, Result};
 
 /// How component databases are backed up.
 #[derive(Debug, Clone)]
-pub struct DatabaseSettings {
+pub struct Settings {
     /// Where a server keeps its own bundles.
     pub directory: PathBuf,
     /// How a server is reached from itself.
-    pub connection: Connection,
+    pub connection: ConnectionString,
     /// Which databases are which component's.
     pub owners: Owners,
     /// Who backs up on a server that is logged in to; none for who logs in.
     pub user: Option<String>,
     /// What is run there.
     pub command: Vec<String>,
+    /// The bucket of `cluster.conf`, where it names one.
+    pub bucket: Option<Address>,
+    /// The text of the settings, for other machines. It may hold a password.
+    pub written: Option<Secret>,
+}
+
+/// All that the settings tell.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'t> {
+    /// As a backup is told.
+    pub backup: &'t backup::Settings,
+    /// Of components' databases.
+    pub own: &'t Settings,
+    /// The components that there are: the platform's, and those of the settings.
+    pub components: &'t Components,
 }
 
 /// A machine with components that keep databases.
@@ -141,17 +161,17 @@ impl Fate {
 pub async fn back_up(
     here: Option<&Server>,
     servers: &[Server],
-    settings: &Settings,
+    told: Told<'_>,
     request: &Request,
     context: &Context,
 ) -> Result<Vec<Done>> {
     let work = async {
         let mut done = match here {
-            Some(server) => here::back_up(server, settings, request, context).await,
-            None => remote::back_up(servers, settings, request, context).await,
+            Some(server) => here::back_up(server, told, request, context).await,
+            None => remote::back_up(servers, told, request, context).await,
         }?;
         if let Some(first) = done.first_mut().filter(|_| !request.by_errand) {
-            let wrong = strange_tags(settings);
+            let wrong = strange_tags(told);
             wrong.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
             first.warnings.extend(wrong);
         }
@@ -165,8 +185,8 @@ pub async fn back_up(
 }
 
 /// Tags that no component has: a slip of the fingers there leaves databases without a backup, or with another component's name.
-fn strange_tags(settings: &Settings) -> Vec<Finding> {
-    let (_, wrong) = machines(&settings.cluster, &settings.components);
+fn strange_tags(told: Told<'_>) -> Vec<Finding> {
+    let (_, wrong) = machines(&told.backup.cluster, told.components);
     let wrong = wrong.into_iter().filter(|finding| finding.code == "tag-unknown");
     wrong.map(|finding| finding.at_most(Severity::Warning)).collect()
 }
@@ -192,11 +212,11 @@ fn report(done: &[Done]) -> Report {
 }
 
 /// The machines of a cluster that keep databases of components, by their tags.
-pub fn servers(settings: &Settings) -> Vec<Server> {
-    let (machines, _) = machines(&settings.cluster, &settings.components);
+pub fn servers(told: Told<'_>) -> Vec<Server> {
+    let (machines, _) = machines(&told.backup.cluster, told.components);
     let mut servers: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for machine in machines {
-        let owning = machine.components.into_iter().filter(|tag| settings.component_databases.owners.has(tag));
+        let owning = machine.components.into_iter().filter(|tag| told.own.owners.has(tag));
         servers.entry((machine.zone, machine.host)).or_default().extend(owning);
     }
     let servers = servers.into_iter().filter(|(_, components)| !components.is_empty());

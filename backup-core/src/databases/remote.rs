@@ -7,13 +7,12 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Done, Fate, Request, Role, Server};
+use super::{Done, Fate, Request, Role, Server, Told};
 use crate::cluster::agent;
 use crate::cluster::hosts::{self, Record, Seen, known_hosts};
 use crate::encryption::Recipients;
 use crate::event::Event;
 use crate::finding::Finding;
-use crate::settings::{Settings, TAKEN};
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
 /// The arguments with which the program is run on another machine. The sample for sudo allows these alone.
@@ -22,6 +21,9 @@ pub const ERRAND: &str = "--json --quiet databases backup --errand";
 const LONGEST: u64 = 16 << 20;
 /// Characters of a complaint that go into an error.
 const SHOWN: usize = 500;
+
+/// What an errand's settings may say.
+pub(crate) const TAKEN: [&str; 6] = ["cluster_conf", "stores", "encryption", "backup", "retention", "databases"];
 
 /// All that a machine is told, by its standard input: it need have no settings of its own, and secrets stand in no argument.
 #[derive(Serialize, Deserialize)]
@@ -42,17 +44,17 @@ pub struct Errand {
 /// Where the hosts can't be looked at; [`Kind::Interrupted`]. What becomes of each is in its answer.
 pub(super) async fn back_up(
     servers: &[Server],
-    settings: &Settings,
+    told: Told<'_>,
     request: &Request,
     context: &Context,
 ) -> Result<Vec<Done>> {
     let names: Vec<String> = servers.iter().map(|server| server.host.clone()).collect();
     context.phase(hosts::looking_at(&names));
     let work = async {
-        let seen = hosts::look(&names, settings.remote.login.port, context).await?;
-        let over = Over { settings, record: Record::load(context)?, context };
+        let seen = hosts::look(&names, told.backup.remote.login.port, context).await?;
+        let over = Over { told, record: Record::load(context)?, context };
         let all: Vec<(&Server, &Seen)> = servers.iter().zip(&seen).collect();
-        if request.dry_run || settings.bucket.is_none() {
+        if request.dry_run || told.own.bucket.is_none() {
             return Ok(over.each(&all, request).await);
         }
         context.phase("ask who is the master");
@@ -74,7 +76,7 @@ pub(super) async fn back_up(
 }
 
 struct Over<'o> {
-    settings: &'o Settings,
+    told: Told<'o>,
     record: Option<Record>,
     context: &'o Context,
 }
@@ -82,7 +84,7 @@ struct Over<'o> {
 impl Over<'_> {
     async fn each(&self, servers: &[(&Server, &Seen)], request: &Request) -> Vec<Done> {
         let asked: Vec<_> = servers.iter().map(|(server, seen)| self.one(server, seen, request)).collect();
-        stream::iter(asked).buffered(self.settings.remote.at_once).concat().await
+        stream::iter(asked).buffered(self.told.backup.remote.at_once).concat().await
     }
 
     async fn one(&self, server: &Server, seen: &Seen, request: &Request) -> Vec<Done> {
@@ -96,17 +98,17 @@ impl Over<'_> {
     async fn send(&self, server: &Server, seen: &Seen, request: &Request) -> Result<Vec<Done>> {
         let recipients = self.recipients(request)?;
         // No identity goes along, and without one nothing can be judged there.
-        let unjudged = self.settings.retention.is_some() && !recipients.is_empty();
+        let unjudged = self.told.backup.retention.is_some() && !recipients.is_empty();
         let errand = Errand {
             host: server.host.clone(),
-            cluster_conf: String::from_utf8_lossy(&self.settings.cluster_conf_bytes).into_owned(),
-            settings: self.settings.written.as_ref().map(|text| needed(text.expose())).transpose()?,
+            cluster_conf: String::from_utf8_lossy(&self.told.backup.cluster_conf_bytes).into_owned(),
+            settings: self.told.own.written.as_ref().map(|text| needed(text.expose())).transpose()?,
             request: Request { recipients, keep_all: request.keep_all || unjudged, ..request.clone() },
         };
         let errand = serde_json::to_vec(&errand).context(|| "write JSON".into())?;
         let doing = || format!("back up the databases of {}", server.host);
         let known = known_hosts(seen, self.record.as_ref(), self.context)?;
-        let mut command = self.settings.remote.login.batch(&server.host, known.as_deref());
+        let mut command = self.told.backup.remote.login.batch(&server.host, known.as_deref());
         command.arg(self.program()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context(doing)?;
         let (Some(mut input), Some(output), Some(errors)) =
@@ -143,7 +145,7 @@ impl Over<'_> {
 
     /// The program as a shell there runs it.
     fn program(&self) -> String {
-        let databases = &self.settings.component_databases;
+        let databases = self.told.own;
         let program = agent::command(&databases.command);
         let become_user =
             databases.user.as_ref().map_or_else(String::new, |user| format!("sudo -n -u {} ", agent::quoted(user)));
@@ -152,7 +154,7 @@ impl Over<'_> {
     }
 
     fn recipients(&self, request: &Request) -> Result<Vec<String>> {
-        let all = [&*self.settings.recipients, &*request.recipients].concat();
+        let all = [&*self.told.backup.recipients, &*request.recipients].concat();
         Ok(Recipients::parse(&all)?.texts())
     }
 

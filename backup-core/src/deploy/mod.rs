@@ -22,6 +22,15 @@ pub use run::{Fate, Outcome, Prepared, Request, State, prepare, resume};
 use crate::cluster::ClusterConf;
 use crate::finding::Finding;
 
+/// What a deploy is told by the settings, beside what a backup is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The components that there are: the platform's, and those of the settings.
+    pub components: Components,
+    /// The release's assets, where a deploy is to have some.
+    pub assets: Option<Assets>,
+}
+
 /// The machines of a cluster in the order in which they are to be deployed.
 ///
 /// # Errors

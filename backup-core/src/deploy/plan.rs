@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{Graph, Requirement};
 use crate::cluster::agent::Remote;
 use crate::lock::Lock;
+use crate::names::StepId;
 use crate::ownership::Claim;
-use crate::plan::{Head, Journal, Progress, Recipe, StepId};
+use crate::plan::{Head, Journal, Progress, Recipe};
 use crate::{Context, Error, ErrorContext, Kind, Result, state};
 
 /// The kind of plan, as its journal names it.

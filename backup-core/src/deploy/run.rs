@@ -9,13 +9,13 @@ use super::inspect::inspect;
 use super::plan::{Deploys, FIRST, KIND, Plan, log};
 use super::steps::Work;
 use super::{Graph, matching};
+use crate::backup;
 use crate::bundle::manifest::Host;
 use crate::cluster::hosts::{self, Allowed, Record, Seen, compare};
 use crate::component::release;
 use crate::finding::{Finding, Findings};
 use crate::ownership::{self, Cluster, Met, Standing, all_asked, not_asked, refuse_if_overtaken, without_store};
 use crate::plan::{Ended, Head, Journal, Recipe, Step, apply_in_levels};
-use crate::settings::Settings;
 use crate::{Context, Error, Kind, Result};
 
 /// What is asked for beside the settings.
@@ -91,9 +91,14 @@ pub struct Outcome {
 /// # Errors
 /// [`Kind::Locked`]; [`Kind::Usage`] where the release is unknown; [`Kind::NotFound`] where `only` means no machine;
 /// [`Kind::Refused`] where another machine has taken the cluster over. What else forbids the deploy is among the findings.
-pub async fn prepare(request: &Request, settings: &Settings, graph: Graph, context: &Context) -> Result<Prepared> {
+pub async fn prepare(
+    request: &Request,
+    settings: &backup::Settings,
+    graph: Graph,
+    context: &Context,
+) -> Result<Prepared> {
     let deploys = Deploys::open(context)?;
-    let stores = ownership::stores(settings, &request.without, context)?;
+    let stores = ownership::stores(&settings.access, &request.without, context)?;
     let standing =
         Standing::noted(Cluster::of(&settings.cluster), &settings.access.signing, context)?.without(&request.without);
     let (mut standing, unasked) = refuse_if_overtaken(DOING, standing, &stores, context).await?;
@@ -152,7 +157,7 @@ impl Prepared {
     /// # Errors
     /// What a finding refuses; a backup that failed; [`Kind::Unfinished`] where it was interrupted. What becomes of machines is in
     /// the outcome.
-    pub async fn apply(self, settings: &Settings, context: &Context) -> Result<Outcome> {
+    pub async fn apply(self, settings: &backup::Settings, context: &Context) -> Result<Outcome> {
         let mut findings = Findings { all: self.findings, first: None };
         if let Some(refusal) = findings.refusal() {
             return Err(refusal);
@@ -170,7 +175,7 @@ impl Prepared {
 ///
 /// # Errors
 /// [`Kind::NotFound`] where nothing is left of one; else as [`Prepared::apply`].
-pub async fn resume(request: &Request, settings: &Settings, context: &Context) -> Result<Outcome> {
+pub async fn resume(request: &Request, settings: &backup::Settings, context: &Context) -> Result<Outcome> {
     let deploys = Deploys::open(context)?;
     let (journal, head) = deploys.unfinished()?;
     let without = [&*head.plan.without, &*request.without].concat();
@@ -187,8 +192,8 @@ pub async fn resume(request: &Request, settings: &Settings, context: &Context) -
 }
 
 /// Makes sure that the claim of a deploy which stopped half way is still this machine's, or its to take.
-async fn may_go_on(plan: &Plan, without: &[String], settings: &Settings, context: &Context) -> Result<()> {
-    let stores = ownership::stores(settings, without, context)?;
+async fn may_go_on(plan: &Plan, without: &[String], settings: &backup::Settings, context: &Context) -> Result<()> {
+    let stores = ownership::stores(&settings.access, without, context)?;
     let standing = Standing::noted(Cluster::of(&settings.cluster), &settings.access.signing, context)?.without(without);
     let (standing, failed) = refuse_if_overtaken(DOING, standing, &stores, context).await?;
     all_asked(failed, without_store)?;
@@ -224,7 +229,7 @@ async fn go_on(
     plan: &Plan,
     mut journal: Journal,
     hosts: Option<Vec<Host>>,
-    settings: &Settings,
+    settings: &backup::Settings,
     context: &Context,
 ) -> Result<Outcome> {
     let (ids, titles) = (plan.step_ids(), plan.titles());

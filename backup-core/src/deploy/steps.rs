@@ -12,16 +12,16 @@ use crate::backup;
 use crate::bundle::manifest::Host;
 use crate::event::Event;
 use crate::finding::Finding;
+use crate::names::StepId;
 use crate::ownership::{self, Cluster};
-use crate::plan::{Step, StepId};
-use crate::settings::Settings;
+use crate::plan::Step;
 use crate::{Context, Error, Kind, Result};
 
 /// What all steps work with.
 #[derive(Clone, Copy)]
 pub(super) struct Work<'d> {
     pub(super) plan: &'d Plan,
-    pub(super) settings: &'d Settings,
+    pub(super) settings: &'d backup::Settings,
     /// The cluster's hosts, where they were just looked at.
     pub(super) hosts: Option<&'d [Host]>,
     pub(super) warnings: &'d Mutex<Vec<Finding>>,
@@ -109,7 +109,7 @@ impl Step for TakeOver<'_> {
         let Work { plan, settings, context, .. } = self.work;
         async move {
             let (cluster, stores) =
-                (Cluster::of(&settings.cluster), ownership::stores(settings, &plan.without, context)?);
+                (Cluster::of(&settings.cluster), ownership::stores(&settings.access, &plan.without, context)?);
             self.work.warn(ownership::take(&plan.claim, &cluster, &stores, &settings.access.signing, context).await?);
             Ok(())
         }

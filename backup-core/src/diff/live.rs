@@ -11,15 +11,15 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::rows::{self, Pair, Rows, Side};
 use super::{Area, HOLES, Picture};
+use crate::backup::Settings;
 use crate::bundle::manifest::Table;
 use crate::bundle::pack::cores;
 use crate::bundle::path;
 use crate::bundle::reader::OpenBundle;
 use crate::component::files::Tree;
+use crate::component::postgres::ReadyPostgres;
 use crate::component::postgres::{self, Content, DatabaseFacts, Live};
 use crate::component::release;
-use crate::preflight::{ReadyPostgres, find_postgres};
-use crate::settings::Settings;
 use crate::{Context, ErrorContext, Result};
 
 /// The picture of this machine, as a backup with these settings would see it; with a bundle, what its rows differ in, too.
@@ -36,7 +36,7 @@ pub async fn of_live(
     if let Some(origin) = &settings.release {
         picture.note(Area::Release, "release", release::find(Some(origin)).await?.version);
     }
-    let server = find_postgres(settings, context).await?;
+    let server = postgres::find(&settings.postgres(&settings.databases), context).await?;
     let jobs = settings.jobs.unwrap_or_else(cores);
     let mut rows = bundle.map(|_| Rows::default());
     for facts in &server.databases {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
+use crate::finding::Finding;
 use crate::{Error, ErrorContext, Kind, Result};
 
 const KINDS: &str = "a recipient is age1…, ssh-ed25519 …, ssh-rsa …, or a file with such lines; `key generate orchestrator.key` makes one";
@@ -18,6 +19,14 @@ pub struct Recipients {
 }
 
 impl Recipients {
+    /// What a restore needs then and no bundle holds: an identity, without which a bundle is of no use to anybody.
+    pub(crate) fn need(&self) -> Option<Finding> {
+        let message = format!("a restore needs the identity of one of: {}", self.names().join(", "));
+        let finding = Finding::info("needs-identity", "encryption", message);
+        let hint = "keep it where the loss of this machine does not take it along; no one reads the bundle without";
+        (!self.is_empty()).then(|| finding.hint(hint))
+    }
+
     /// Reads recipients, each a text or the path of a file with one a line.
     ///
     /// # Errors

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Cluster, machine};
-use crate::authenticity::Signing;
 use crate::cluster::hosts::own_addresses;
+use crate::signing::Signing;
 use crate::store::{ClaimName, LAST_EPOCH};
 use crate::text::is_unseen;
 use crate::{Context, Error, Kind, Result, random};

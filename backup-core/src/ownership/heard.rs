@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::machine;
 use crate::encryption::Identities;
 use crate::store::{Store, blocking, open_stored};
-use crate::{Result, bundle::name::FileName};
+use crate::{Result, names::FileName};
 
 /// Bundles that are looked into, at most: the newest may be another cluster's.
 const LOOKED_AT: usize = 8;

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use super::stores::{Ours, in_stores};
 use super::{Claim, Cluster, Notes};
-use crate::authenticity::Signing;
 use crate::bundle::manifest::Ownership;
 use crate::finding::Finding;
-use crate::settings::Settings;
-use crate::store::{Store, leave_out};
+use crate::signing::Signing;
+use crate::store::{Access, Store, leave_out};
 use crate::{Context, Error, Kind, Result};
 
 /// The most epochs that may have passed unseen: each is one takeover. What claims more is not believed.
@@ -20,8 +19,8 @@ const NOTED: &str = "this machine's notes";
 ///
 /// # Errors
 /// [`Kind::Usage`] where there is none of that location.
-pub fn stores(settings: &Settings, without: &[String], context: &Context) -> Result<Vec<Arc<dyn Store>>> {
-    leave_out(settings.access.connect_all([], context)?, without)
+pub fn stores(access: &Access, without: &[String], context: &Context) -> Result<Vec<Arc<dyn Store>>> {
+    leave_out(access.connect_all([], context)?, without)
 }
 
 /// A claim, and where it was met.

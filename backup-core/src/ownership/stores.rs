@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Claim, Cluster, Notes};
-use crate::authenticity::Signing;
+use crate::signing::Signing;
 use crate::store::{ClaimName, Store, blocking};
 use crate::{Error, Kind, Result};
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Claim, Cluster, Notes, Standing};
-use crate::authenticity::Signing;
 use crate::finding::Finding;
+use crate::signing::Signing;
 use crate::store::{Store, blocking};
 use crate::{Context, Error, Kind, Result};
 

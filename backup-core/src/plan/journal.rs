@@ -21,9 +21,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::status::{Mark, Progress, Status};
-use super::step::StepId;
+use super::status::{Progress, Status};
+use crate::event::Mark;
 use crate::finding::Finding;
+use crate::names::StepId;
 use crate::{Error, ErrorContext, Kind, Result, TOOL, shell, trusted};
 
 /// The format that is written. Journals of [`TITLES`] are read and gone on with.

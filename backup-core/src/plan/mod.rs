@@ -16,5 +16,5 @@ pub(crate) use journal::golden;
 pub use journal::{Head, Journal, Recipe};
 pub use levels::{Ended, apply_in_levels};
 pub use runner::{apply, undo};
-pub use status::{Mark, Progress, Status};
-pub use step::{Step, StepId};
+pub use status::{Progress, Status};
+pub use step::Step;

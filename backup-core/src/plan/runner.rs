@@ -3,10 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::journal::Journal;
-use super::status::{Mark, Progress, Status};
-use super::step::{Step, StepId};
-use crate::event::Event;
+use super::status::{Progress, Status};
+use super::step::Step;
+use crate::event::{Event, Mark};
 use crate::finding::Finding;
+use crate::names::StepId;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
 /// Applies every step that isn't applied, in order. What a crash has left half done is found in the journal and done.

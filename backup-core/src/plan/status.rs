@@ -2,24 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a journal notes of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mark {
-    /// It is about to be applied, perhaps again.
-    Begin,
-    /// It is applied.
-    Done,
-    /// It is about to be undone, perhaps again.
-    Undo,
-    /// It is undone.
-    Undone,
-}
-
-impl Mark {
-    /// Every mark.
-    pub const ALL: [Self; 4] = [Self::Begin, Self::Done, Self::Undo, Self::Undone];
-}
+use crate::event::Mark;
 
 /// How far a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::Settings;
 use super::ownership::{self, Shown};
 use super::source::Source;
 use super::{Plan, Request};
@@ -10,7 +11,6 @@ use crate::cluster::ClusterConf;
 use crate::cluster::agent::Remote;
 use crate::cluster::hosts::{self, Record, SSH_PORT, Seen, ask_if_let_in, compare, own_addresses};
 use crate::finding::{Finding, Findings, Severity};
-use crate::settings::RestoreSettings;
 use crate::{Context, ErrorContext, Kind, Result};
 
 /// What a plan keeps of the hosts.
@@ -28,7 +28,7 @@ pub(super) struct Hosts {
 pub(super) async fn look(
     source: &Source,
     request: &Request,
-    settings: &RestoreSettings,
+    settings: &Settings,
     context: &Context,
     findings: &mut Findings,
 ) -> Hosts {
@@ -62,7 +62,7 @@ pub(super) async fn look(
 }
 
 /// How the hosts are reached: by the port that is asked for, that of the settings, or the one that the bundle has.
-pub(super) fn reach(manifest: &Manifest, request: &Request, settings: &RestoreSettings) -> Remote {
+pub(super) fn reach(manifest: &Manifest, request: &Request, settings: &Settings) -> Remote {
     let mut remote = settings.remote.clone();
     let said = request.ssh_port.or(settings.ssh_port).or(manifest.source.ssh_port);
     remote.login.port = said.unwrap_or(SSH_PORT);

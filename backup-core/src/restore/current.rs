@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::Settings;
 use super::journals::{Journals, has_ended};
 use super::ownership;
 use super::plan::Plan;
@@ -14,8 +15,8 @@ use super::{Outcome, go_on, reach, work};
 use crate::component::postgres::{self, Sessions, Target};
 use crate::event::Event;
 use crate::finding::Finding;
-use crate::plan::{Head, Journal, Progress, Status, StepId, undo};
-use crate::settings::RestoreSettings;
+use crate::names::StepId;
+use crate::plan::{Head, Journal, Progress, Status, undo};
 use crate::{Context, Error, Kind, Result, shell};
 
 /// The last restore that is not rolled back. No other one runs on this machine meanwhile.
@@ -104,7 +105,7 @@ impl Current {
     ///
     /// # Errors
     /// [`Kind::Unfinished`], to be called again.
-    pub async fn resume(self, moved: Moved<'_>, settings: &RestoreSettings, context: &Context) -> Result<Outcome> {
+    pub async fn resume(self, moved: Moved<'_>, settings: &Settings, context: &Context) -> Result<Outcome> {
         if matches!(self.progress(), Progress::Undoing | Progress::Undone) {
             let error = Error::new(Kind::Unfinished, "resume the restore: its rollback has begun");
             return Err(error.hint("end it with `restore --rollback`"));
@@ -124,7 +125,7 @@ impl Current {
     ///
     /// # Errors
     /// Those that the rollback would stop at before it changes anything.
-    pub async fn look_back(&self, settings: &RestoreSettings, context: &Context) -> Result<WayBack> {
+    pub async fn look_back(&self, settings: &Settings, context: &Context) -> Result<WayBack> {
         let plan = &self.head.plan;
         let looked = async {
             let target = reach(plan, 0, settings, context).await?;
@@ -169,7 +170,7 @@ impl Current {
     ///
     /// # Errors
     /// [`Kind::Unfinished`] where a step can't be taken back; to be called again.
-    pub async fn rollback(mut self, settings: &RestoreSettings, context: &Context) -> Result<Plan> {
+    pub async fn rollback(mut self, settings: &Settings, context: &Context) -> Result<Plan> {
         let plan = self.head.plan.clone();
         let journal = &mut self.journal;
         let undone = async {
@@ -233,7 +234,7 @@ fn failed(error: Error, doing: String, progress: Progress) -> Error {
 }
 
 /// All that is needed to go on with a plan.
-async fn reopen(plan: Plan, moved: Moved<'_>, settings: &RestoreSettings, context: &Context) -> Result<Arc<Work>> {
+async fn reopen(plan: Plan, moved: Moved<'_>, settings: &Settings, context: &Context) -> Result<Arc<Work>> {
     let path = moved.file.unwrap_or(&plan.file);
     let named = named(&plan);
     let lost = |error: Error| {

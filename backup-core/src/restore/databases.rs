@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use rustix::fs::statvfs;
 
 use super::Request;
+use super::Settings;
 use super::plan::{Planned, beside};
 use super::roles;
 use super::source::{Pair, Source};
@@ -14,7 +15,6 @@ use crate::bundle::reader::OpenBundle;
 use crate::component::postgres::connection::connect_first;
 use crate::component::postgres::{self, Names, Target, older_than_pg_dump, server_findings};
 use crate::finding::{Finding, Findings, Severity, bytes};
-use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
 
 /// Connections for each core: while one waits for the server, another decompresses.
@@ -26,7 +26,7 @@ const ROOM: u64 = 2;
 /// this user builds.
 pub(super) async fn look_at_server(
     request: &Request,
-    settings: &RestoreSettings,
+    settings: &Settings,
     manifest: Option<&Manifest>,
     own: &[String],
     context: &Context,

@@ -4,71 +4,30 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
+use super::Settings;
 use super::databases::{self, administrative, default_jobs};
 use super::plan::Plan;
 use super::source::{Source, look_at_bundle};
 use super::steps::{self, steps};
 use super::{KIND, Request, work};
-use crate::authenticity::Origin;
-use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::Server;
-use crate::bundle::name::timestamp;
 use crate::component::postgres::{self, DrillLimits, Target, Throwaway, Tools};
+use crate::drill::Drill;
 use crate::event::Ticker;
 use crate::finding::{Finding, Findings, Severity};
+use crate::names::timestamp;
 use crate::plan::{Head, Journal, apply};
-use crate::settings::RestoreSettings;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
 /// What is to be done where the server refuses something for good.
 const WOULD_STOP: &str = "a restore of it would stop there too: mend it in the source and back up anew; or restore without what is \
     named, with --accept-missing";
 
-/// What a drill has shown of a bundle.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Drill {
-    /// The bundle's name.
-    pub bundle: String,
-    /// Digest of its manifest, which tells it from another one of this name.
-    pub manifest_sha256: Sha256Digest,
-    /// Who made the bundle, as far as could be told; no record says it, which anybody could have written.
-    #[serde(skip)]
-    pub origin: Origin,
-    /// When the drill began.
-    pub time: DateTime<Utc>,
-    /// From the first look at the bundle until the databases had their names.
-    pub seconds: f64,
-    /// The PostgreSQL that it was restored into.
-    pub postgres: String,
-    /// Rows that came back.
-    pub rows: u64,
-    /// What was not as it should be; nothing where the bundle is proved.
-    pub problems: Vec<Finding>,
-    /// What this server could not show, whatever the bundle is like.
-    #[serde(default)]
-    pub unproved: Vec<Finding>,
-    /// What functions of the bundle could reach, where this machine gave them fewer walls than there are.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub not_walled_off: Vec<Finding>,
-}
-
 impl Drill {
-    /// Whether the bundle is proved.
-    pub fn passed(&self) -> bool {
-        self.problems.is_empty()
-    }
-
     /// Takes what the steps `found`, and looks at what they made.
-    async fn look_around(
-        &mut self,
-        work: &Arc<steps::Work>,
-        settings: &RestoreSettings,
-        found: &[Finding],
-    ) -> Result<()> {
+    async fn look_around(&mut self, work: &Arc<steps::Work>, settings: &Settings, found: &[Finding]) -> Result<()> {
         let is_version = |finding: &Finding| finding.code == postgres::EXTENSION_VERSION;
         let (versions, problems): (Vec<Finding>, Vec<Finding>) =
             look(work, settings).await?.into_iter().partition(is_version);
@@ -110,7 +69,7 @@ const LACKING: [&str; 2] = ["money-locale", "setting-not-taken"];
 ///
 /// # Errors
 /// Where there can be no drill: no bundle, no server programs, no place. What is wrong with the bundle is in the result.
-pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, context: &Context) -> Result<Drill> {
+pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Context) -> Result<Drill> {
     let begun = context.now();
     let mut findings = Findings::default();
     let bundle = look_at_bundle(file, &settings.access, &mut findings, context).await;
@@ -179,7 +138,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &RestoreSettings, contex
     let head = Head::new(KIND, begun, plan.clone());
     let mut journal = Journal::create(&throwaway.path().join("journal"), &head)?;
     let work = work(plan, Some(target), Some(source.clone()), context);
-    let ticker = Ticker::start(work.meter.clone(), context.clone());
+    let ticker = Ticker::start(work.meter.clone(), context.observer.clone());
     let until = Instant::now() + settings.drill.time;
     let applied = timeout_at(until, apply(&steps(&work), &mut journal, context)).await;
     drop(ticker);
@@ -231,7 +190,7 @@ async fn make_tablespaces(target: &Target, throwaway: &Throwaway, names: &[Strin
 }
 
 /// The confirmations of every restore, and the operator's own questions.
-async fn look(work: &Arc<steps::Work>, settings: &RestoreSettings) -> Result<Vec<Finding>> {
+async fn look(work: &Arc<steps::Work>, settings: &Settings) -> Result<Vec<Finding>> {
     let (target, mut problems) = (work.target()?, Vec::new());
     for planned in &work.plan.databases {
         let expected = &work.source()?.manifest().databases[planned.index];

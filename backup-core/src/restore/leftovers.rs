@@ -1,5 +1,6 @@
 //! What restores leave: databases and files that stepped aside, and journals of servers that are gone.
 
+use super::Settings;
 use super::current::check_ways_back;
 use super::journals::{Journals, is_current};
 use super::plan::Plan;
@@ -7,14 +8,13 @@ use super::reach;
 use crate::component::files::Placement;
 use crate::component::postgres::{self, Target};
 use crate::plan::{Head, Journal, Progress};
-use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
 
 /// What earlier restores have left on the server that is connected to: databases and files that stepped aside.
 ///
 /// # Errors
 /// [`Kind::Unfinished`] where a restore is; [`Kind::Locked`], [`Kind::Damaged`]; where the server can't be reached.
-pub async fn leftovers(settings: &RestoreSettings, context: &Context) -> Result<Leftovers> {
+pub async fn leftovers(settings: &Settings, context: &Context) -> Result<Leftovers> {
     let journals = Journals::open(context)?;
     if let Some((_, head)) = journals.unfinished()? {
         let error = Error::new(Kind::Unfinished, format!("clean up: a restore of {} is unfinished", head.plan.bundle));
@@ -104,7 +104,7 @@ pub struct Gone {
 ///
 /// # Errors
 /// [`Kind::NotFound`] where there is none.
-pub async fn gone(settings: &RestoreSettings, context: &Context) -> Result<Gone> {
+pub async fn gone(settings: &Settings, context: &Context) -> Result<Gone> {
     let journals = Journals::open(context)?;
     let mut gone = Gone { _journals: journals, restores: Vec::new() };
     for (journal, head) in gone._journals.all()? {

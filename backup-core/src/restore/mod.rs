@@ -15,6 +15,7 @@ mod preflight;
 mod release;
 mod request;
 mod roles;
+mod settings;
 mod source;
 mod stays;
 mod steps;
@@ -29,13 +30,14 @@ use serde::Serialize;
 use tokio::sync::OnceCell;
 
 pub use current::{Current, Moved, WayBack, current, unfinished};
-pub use drill::{Drill, drill};
+pub use drill::drill;
 pub use journals::needed;
 pub use leftovers::{Gone, Leftovers, gone, leftovers};
 pub use ownership::Shown;
 pub use plan::{Plan, Planned};
 pub use preflight::Preflight;
 pub use request::{Component, Request};
+pub use settings::{Assertion, ReleaseRule, Settings};
 pub use swap::Swap;
 
 use crate::component::files::Placement;
@@ -44,7 +46,6 @@ use crate::component::postgres::{self, Target};
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Severity};
 use crate::plan::{Head, Journal, Status, Step, apply};
-use crate::settings::RestoreSettings;
 use crate::{Context, Error, Kind, Result};
 use databases::administrative;
 use journals::Journals;
@@ -92,7 +93,7 @@ pub struct Restored {
 }
 
 /// Looks at everything that a restore needs and changes nothing.
-pub async fn look(request: &Request, settings: &RestoreSettings, context: &Context) -> Preflight {
+pub async fn look(request: &Request, settings: &Settings, context: &Context) -> Preflight {
     match Journals::look(context) {
         Ok(journals) => preflight(request, settings, journals.as_ref().map(Ok), context).await,
         Err(error) => preflight(request, settings, Some(Err(error)), context).await,
@@ -110,7 +111,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// [`Kind::Locked`] where another one runs.
-pub async fn prepare(request: &Request, settings: &RestoreSettings, context: &Context) -> Result<Prepared> {
+pub async fn prepare(request: &Request, settings: &Settings, context: &Context) -> Result<Prepared> {
     let journals = Journals::open(context)?;
     let preflight = preflight(request, settings, Some(Ok(&journals)), context).await;
     Ok(Prepared { journals, preflight })
@@ -154,7 +155,7 @@ fn work(plan: Plan, target: Option<Target>, source: Option<Source>, context: &Co
 
 /// The server that a plan was made for, where it has databases; `written_by` is the major version that programs must
 /// have to read the bundle's schema.
-async fn reach(plan: &Plan, written_by: u32, settings: &RestoreSettings, context: &Context) -> Result<Option<Target>> {
+async fn reach(plan: &Plan, written_by: u32, settings: &Settings, context: &Context) -> Result<Option<Target>> {
     let Some(server) = &plan.server else { return Ok(None) };
     let parameters = settings.connection.parameters(&context.environment)?;
     let restored = plan.databases.iter().map(|planned| planned.names.name.as_str());
@@ -182,7 +183,7 @@ async fn go_on(
     created: DateTime<Utc>,
 ) -> Result<Outcome> {
     let context = &work.context;
-    let ticker = Ticker::start(work.meter.clone(), context.clone());
+    let ticker = Ticker::start(work.meter.clone(), context.observer.clone());
     let applied = apply(steps, &mut journal, context).await;
     drop(ticker);
     applied.map_err(|error| {

@@ -7,10 +7,10 @@ use chrono::TimeDelta;
 use super::Request;
 use crate::Context;
 use crate::bundle::manifest::Manifest;
-use crate::bundle::name::timestamp;
 use crate::component::files::placements;
 use crate::component::postgres::Target;
 use crate::finding::Findings;
+use crate::names::timestamp;
 
 /// Now, to the second; or the first second after it that nothing beside the databases and files is called by. Two restores
 /// of something small may begin in one second, and the clock may have been set back.

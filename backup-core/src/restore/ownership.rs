@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Request;
+use super::Settings;
 use super::source::Source;
 use crate::cluster::ClusterConf;
 use crate::encryption::Identities;
 use crate::finding::{Finding, Findings, Severity};
 use crate::ownership::{Cluster, Heard, Met, Notes, Standing, heard, not_asked};
-use crate::settings::RestoreSettings;
 use crate::store::Store;
 use crate::{Context, Error, Kind, Result};
 
@@ -31,7 +31,7 @@ pub(super) async fn look(
     (conf, source): (&ClusterConf, &Source),
     claims: &[(String, String)],
     request: &Request,
-    settings: &RestoreSettings,
+    settings: &Settings,
     context: &Context,
     findings: &mut Findings,
 ) -> Option<Shown> {
@@ -120,7 +120,7 @@ fn noted(shown: &Shown) -> Notes {
 }
 
 /// The store that the bundle is in, and those of the settings.
-pub(super) fn stores(request: &Request, settings: &RestoreSettings, context: &Context) -> Result<Vec<Arc<dyn Store>>> {
+pub(super) fn stores(request: &Request, settings: &Settings, context: &Context) -> Result<Vec<Arc<dyn Store>>> {
     let place = settings.access.place(&request.file, context)?;
     settings.access.connect_all(place.map(|(store, _)| store), context)
 }

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Shown, format_1, steps};
-use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::Host;
-use crate::bundle::name::{FileName, is_moment};
 use crate::component::files::{FORGED, Placement};
 use crate::component::postgres::Names;
-use crate::plan::{Recipe, StepId};
+use crate::digest::Sha256Digest;
+use crate::names::StepId;
+use crate::names::{FileName, is_moment};
+use crate::plan::Recipe;
 use crate::{Error, Kind, Result, shell};
 
 /// The longest name that PostgreSQL keeps.

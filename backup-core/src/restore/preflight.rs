@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
+use super::Settings;
 use super::cluster::Hosts;
 use super::journals::Journals;
 use super::plan::{Plan, Planned};
 use super::source::{self, Source};
 use super::{Component, Request, Swap, cluster, databases, files, moment, release, stays, steps, whose};
-use crate::authenticity::Origin;
 use crate::component::postgres::Target;
 use crate::finding::{Finding, Findings, Severity};
-use crate::settings::RestoreSettings;
+use crate::signing::Origin;
 use crate::{Context, Error, Kind, Result};
 
 /// Everything that a restore goes on with.
@@ -48,7 +48,7 @@ impl Preflight {
 /// Looks at everything.
 pub(super) async fn preflight(
     request: &Request,
-    settings: &RestoreSettings,
+    settings: &Settings,
     journals: Option<Result<&Journals>>,
     context: &Context,
 ) -> Preflight {
@@ -150,7 +150,7 @@ fn takes_place(planned: Option<&[Planned]>, request: &Request) -> bool {
 async fn look_at_cluster(
     (source, lives): (&Source, bool),
     request: &Request,
-    settings: &RestoreSettings,
+    settings: &Settings,
     context: &Context,
     findings: &mut Findings,
 ) -> Hosts {

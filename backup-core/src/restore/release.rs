@@ -1,17 +1,17 @@
 //! Which releases a bundle may be restored on.
 
 use super::Request;
+use super::{ReleaseRule, Settings};
 use crate::bundle::manifest::Manifest;
 use crate::component::release::{self, Release};
 use crate::finding::{Finding, Findings};
-use crate::settings::{ReleaseRule, RestoreSettings};
 use crate::{Error, Kind};
 
 /// The first release that an automated restore works with: before it, agents can't be told of a new orchestrator.
 const FIRST: [u64; 3] = [2, 4, 0];
 
 /// Holds the bundle's release against the oldest that can be restored, and this machine's against the bundle's.
-pub(super) async fn look(manifest: &Manifest, request: &Request, settings: &RestoreSettings, findings: &mut Findings) {
+pub(super) async fn look(manifest: &Manifest, request: &Request, settings: &Settings, findings: &mut Findings) {
     let Some(of_bundle) = &manifest.source.release else {
         if request.cluster_conf.is_some() {
             let message = "a script does not say which release it is of: see that this machine has it, or a later one";

@@ -10,19 +10,22 @@ use std::sync::atomic::Ordering::Relaxed;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
+use super::Settings;
 use super::{Component, Request};
-use crate::authenticity::{self, Origin};
-use crate::bundle::digest::Sha256Digest;
+use crate::authenticity;
 use crate::bundle::manifest::{Database, Extension, Locale, Manifest, Server, Snapshot, Source as From, major};
-use crate::bundle::name::renamed;
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
-use crate::component::postgres::plain::{self, Contents, ScriptFile, Seen};
+use crate::component::postgres::plain::{self, Contents, ScriptFile};
 use crate::component::postgres::{self, Globals};
+use crate::digest::Sha256Digest;
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Findings};
-use crate::settings::{RestoreSettings, refuse_other};
-use crate::store::{Access, blocking, list_beside, open_file};
+use crate::given::refuse_other;
+use crate::given::{Seen, open_file};
+use crate::names::renamed;
+use crate::signing::Origin;
+use crate::store::{Access, blocking, list_beside};
 use crate::{Context, Error, ErrorContext, Kind, Result, TOOL, shell};
 
 /// More than that is no `cluster.conf`.
@@ -191,7 +194,7 @@ fn read_conf(path: &Path) -> Result<(Vec<u8>, u32)> {
 /// Looks at what is to be restored: every byte of a bundle, or a script to its end.
 pub(super) async fn look(
     request: &Request,
-    settings: &RestoreSettings,
+    settings: &Settings,
     findings: &mut Findings,
     context: &Context,
 ) -> Option<(Source, Origin)> {
@@ -211,7 +214,7 @@ pub(super) async fn look(
         bin_dir: settings.bin_dir.clone(),
     };
     let meter = Arc::new(Meter::default());
-    let ticker = Ticker::start(meter.clone(), context.clone());
+    let ticker = Ticker::start(meter.clone(), context.observer.clone());
     let read = files.read(context, meter).await;
     drop(ticker);
     let pair = findings.keep("script", &shown, read)?;
@@ -220,12 +223,7 @@ pub(super) async fn look(
 }
 
 /// Where a pair's `cluster.conf` goes; one that lies there already need not be put there.
-fn place_of(
-    cluster_conf: &Path,
-    request: &Request,
-    settings: &RestoreSettings,
-    findings: &mut Findings,
-) -> Option<PathBuf> {
+fn place_of(cluster_conf: &Path, request: &Request, settings: &Settings, findings: &mut Findings) -> Option<PathBuf> {
     if request.only == Some(Component::Databases) {
         return None;
     }
@@ -289,7 +287,7 @@ pub(super) async fn look_at_bundle(
     let meter = Arc::new(Meter::default());
     let stored = bundle.manifest().entries.iter().map(|entry| entry.stored);
     meter.total.store(stored.sum(), Relaxed);
-    let ticker = Ticker::start(meter.clone(), context.clone());
+    let ticker = Ticker::start(meter.clone(), context.observer.clone());
     let work = {
         let (bundle, context) = (bundle.clone(), context.clone());
         tokio::task::spawn_blocking(move || verify_stored(bundle.source(), &context, &meter))

@@ -1,12 +1,13 @@
 //! What must stay where it is while files are put back: a place that steps aside would take it along.
 
 use super::Request;
+use super::Settings;
 use super::databases::administrative;
-use crate::component::files::{Placement, Staying};
+use crate::component::Staying;
+use crate::component::files::Placement;
 use crate::component::postgres::connection::{Connection, connect, connect_first};
 use crate::component::postgres::{Target, directories};
 use crate::finding::{Finding, Findings};
-use crate::settings::RestoreSettings;
 use crate::store::Address;
 use crate::{Context, Error, Kind, Result, state};
 
@@ -14,7 +15,7 @@ use crate::{Context, Error, Kind, Result, state};
 pub(super) async fn look(
     files: &[Placement],
     request: &Request,
-    settings: &RestoreSettings,
+    settings: &Settings,
     target: Option<&Target>,
     context: &Context,
     findings: &mut Findings,
@@ -55,7 +56,7 @@ const ELSEWHERE: &str = "move it out of there; or name another place with --root
     databases alone with --only databases";
 
 /// The state directory, what is restored, and the stores of this machine.
-fn ours(request: &Request, settings: &RestoreSettings, context: &Context) -> Vec<Staying> {
+fn ours(request: &Request, settings: &Settings, context: &Context) -> Vec<Staying> {
     let state = state::directory(context).ok().map(|path| Staying::new(path, STATE));
     let given = [Some(&request.file), request.cluster_conf.as_ref()].into_iter().flatten();
     let given = given.map(|path| Staying::new(path, "what is restored"));
@@ -67,7 +68,7 @@ fn ours(request: &Request, settings: &RestoreSettings, context: &Context) -> Vec
 }
 
 /// What the server needs that the databases are restored into, or that the settings name.
-async fn servers(settings: &RestoreSettings, target: Option<&Target>, context: &Context) -> Result<Vec<Staying>> {
+async fn servers(settings: &Settings, target: Option<&Target>, context: &Context) -> Result<Vec<Staying>> {
     let connection: Connection = match target {
         Some(target) => connect(&target.parameters).await?,
         None => {

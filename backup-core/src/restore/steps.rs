@@ -13,7 +13,8 @@ use crate::component::files::Placement;
 use crate::component::postgres::{Load, Script, Target, drop_database, swap, swap_back, swapped};
 use crate::event::{Event, Meter};
 use crate::finding::Finding;
-use crate::plan::{Step, StepId};
+use crate::names::StepId;
+use crate::plan::Step;
 use crate::{Context, Error, Kind, Result};
 
 /// What all steps share.

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::Request;
+use super::Settings;
 use super::cluster::conf_of;
 use super::ownership::stores;
 use super::source::Source;
 use crate::finding::{Finding, Findings};
 use crate::ownership::{Cluster, Home, home_by_conf, homes_by_claims, homes_by_notes};
-use crate::settings::RestoreSettings;
 use crate::{Context, Error, shell};
 
 const CODE: &str = "cluster";
@@ -31,7 +31,7 @@ pub(super) fn cluster_of(source: &Source) -> Cluster {
 pub(super) async fn look(
     source: &Source,
     request: &Request,
-    settings: &RestoreSettings,
+    settings: &Settings,
     context: &Context,
     findings: &mut Findings,
 ) {
@@ -73,7 +73,7 @@ pub(super) async fn look(
 async fn homes(
     source: &Source,
     request: &Request,
-    settings: &RestoreSettings,
+    settings: &Settings,
     context: &Context,
     findings: &mut Findings,
 ) -> Vec<Vec<Home>> {

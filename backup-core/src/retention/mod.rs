@@ -6,20 +6,18 @@
 //! Whoever can write into a store can put bundles there, and records of drills. So only what a key or a journal of ours knows takes a
 //! place in a rule; every other bundle is judged as if it were the only one of its kind, beside those that are known.
 
-mod after;
 mod prune;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use after::{Pruned, prune_after};
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 pub use prune::Pruning;
 use serde::{Deserialize, Serialize};
 
-use crate::Context;
-use crate::catalog::Series;
+use crate::Result;
 use crate::finding::{Finding, bytes};
+use crate::names::Series;
 
 /// Clocks may differ by so much.
 const SKEW: TimeDelta = TimeDelta::minutes(10);
@@ -98,9 +96,9 @@ impl Default for Needed {
 }
 
 impl Needed {
-    /// Looks into the journals of restores.
-    pub fn of(context: &Context) -> Self {
-        match crate::restore::needed(context) {
+    /// What the journals of restores say.
+    pub fn of(journals: Result<Vec<String>>) -> Self {
+        match journals {
             Ok(names) => Self::Names(names),
             Err(error) => Self::Unseen(Finding::warning_from_error("restores-unseen", "restores", &error)),
         }

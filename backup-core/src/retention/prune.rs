@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::{Candidate, Known, NOT_NOW, Policy, Verdict};
-use crate::authenticity::{Knowledge, Origin};
-use crate::bundle::digest::Sha256Digest;
-use crate::bundle::name::FileName;
-use crate::catalog::{self, Cache, Listed, Series};
+use crate::authenticity::Knowledge;
+use crate::catalog::{self, Cache, Listed};
+use crate::digest::Sha256Digest;
+use crate::drill::Drill;
 use crate::encryption::Identities;
 use crate::finding::Finding;
+use crate::names::FileName;
+use crate::names::Series;
+use crate::signing::Origin;
 use crate::store::{Store, open_stored};
 use crate::{Error, Kind, Result};
 
@@ -107,7 +110,7 @@ impl Pruning {
             created: listed.created,
             length: listed.length,
             foreign,
-            proved: listed.drill_known && listed.drill.as_ref().is_some_and(crate::restore::Drill::passed),
+            proved: listed.drill_known && listed.drill.as_ref().is_some_and(Drill::passed),
             unknown: unknown(listed, seen),
             verified: listed.verified,
             locked_until: listed.locked_until,

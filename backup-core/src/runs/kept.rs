@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::{Job, Run, State};
-use crate::catalog::Series;
 use crate::finding::Finding;
+use crate::names::Series;
 use crate::{Context, Error, ErrorContext, Kind, Result, state, trusted};
 
 /// Runs that are kept: some years of several a day.

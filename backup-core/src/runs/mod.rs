@@ -9,38 +9,13 @@ use serde::{Deserialize, Serialize};
 
 pub use kept::Runs;
 
-use crate::bundle::digest::Sha256Digest;
-use crate::catalog::Series;
+use crate::digest::Sha256Digest;
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::lock::Lock;
+use crate::names::Series;
+use crate::schedule::Job;
 use crate::{Context, Error, ErrorContext, Kind, Result, lock, state};
-
-/// What is done again and again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Job {
-    /// A backup of the orchestrator.
-    Backup,
-    /// A backup of components' databases.
-    Databases,
-    /// A drill.
-    Drill,
-}
-
-impl Job {
-    /// Every job.
-    pub const ALL: [Self; 3] = [Self::Backup, Self::Databases, Self::Drill];
-
-    /// Its name in settings, units and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Backup => "backup",
-            Self::Databases => "databases",
-            Self::Drill => "drill",
-        }
-    }
-}
 
 /// How a run stands, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

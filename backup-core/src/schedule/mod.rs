@@ -9,8 +9,33 @@ pub use calendar::Calendar;
 use chrono::{DateTime, Local, Utc};
 use due::missed;
 pub use due::{Due, due};
+use serde::{Deserialize, Serialize};
 
-use crate::runs::Job;
+/// What is done again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Job {
+    /// A backup of the orchestrator.
+    Backup,
+    /// A backup of components' databases.
+    Databases,
+    /// A drill.
+    Drill,
+}
+
+impl Job {
+    /// Every job.
+    pub const ALL: [Self; 3] = [Self::Backup, Self::Databases, Self::Drill];
+
+    /// Its name in settings, units and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Databases => "databases",
+            Self::Drill => "drill",
+        }
+    }
+}
 
 /// When each job runs.
 #[derive(Debug, Clone)]

@@ -11,9 +11,11 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistaken::{refuse_cluster_conf, refuse_unlike};
-use super::{Connection, DEFAULT_PATH};
+use super::DEFAULT_PATH;
+use crate::component::postgres::connection::ConnectionString;
+use crate::given::{refuse_cluster_conf, refuse_unlike};
 use crate::nearest::nearest;
+use crate::restore::{Assertion, ReleaseRule};
 use crate::retention::Policy;
 use crate::store::{S3Options, SftpOptions};
 use crate::{Error, Kind, Result};
@@ -80,7 +82,7 @@ pub(super) struct DatabasesTable {
     pub(super) directory: Option<PathBuf>,
     connection: Option<Spanned<String>>,
     #[serde(skip)]
-    pub(super) said: Connection,
+    pub(super) said: ConnectionString,
     pub(super) user: Option<String>,
     pub(super) command: Option<Vec<String>>,
     pub(super) components: BTreeMap<String, Vec<String>>,
@@ -91,7 +93,7 @@ pub(super) struct DatabasesTable {
 pub(super) struct PostgresTable {
     connection: Option<Spanned<String>>,
     #[serde(skip)]
-    pub(super) said: Connection,
+    pub(super) said: ConnectionString,
     pub(super) databases: Vec<String>,
     pub(super) bin_dir: Option<PathBuf>,
     pub(super) role_passwords: bool,
@@ -182,37 +184,11 @@ pub(super) struct DrillTable {
     pub(super) assert: Vec<Assertion>,
 }
 
-/// A question that a restored database must answer with true.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Assertion {
-    /// The database.
-    pub database: String,
-    /// A query of one row and one column.
-    pub sql: String,
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct HostsTable {
     pub(super) ssh_port: Option<NonZeroU16>,
     pub(super) ssh_user: Option<String>,
-}
-
-/// Which releases a machine may have that a bundle is restored on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReleaseRule {
-    /// The bundle's, or a later one.
-    #[default]
-    AtLeast,
-    /// The bundle's alone.
-    Equal,
-}
-
-/// Whether a file is settings, and not a `cluster.conf`.
-pub(super) fn is_settings(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "toml")
 }
 
 /// Reads settings and their text.
@@ -228,8 +204,8 @@ pub(super) fn parse(path: &Path) -> Result<(Document, String)> {
 pub(super) fn parse_text(path: &Path, text: &str) -> Result<Document> {
     let mut document: Document = toml::from_str(text).map_err(|error| refused(path, text, &error))?;
     let (postgres, databases) = (&mut document.postgres, &mut document.databases);
-    postgres.said = Connection::read(postgres.connection.as_ref(), "[postgres] connection", path, text);
-    databases.said = Connection::read(databases.connection.as_ref(), "[databases] connection", path, text);
+    postgres.said = ConnectionString::read(postgres.connection.as_ref(), "[postgres] connection", path, text);
+    databases.said = ConnectionString::read(databases.connection.as_ref(), "[databases] connection", path, text);
     Ok(document)
 }
 
@@ -338,6 +314,7 @@ fn suggestion(message: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::given::SECTIONS;
 
     #[test]
     fn a_value_of_another_kind_is_named_by_its_key_and_not_shown() {
@@ -360,5 +337,15 @@ mod tests {
             assert!(error.chain().join(": ").contains(expected), "{toml}: {error:?}");
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
+    }
+
+    #[test]
+    fn settings_are_told_by_all_the_sections_that_they_may_have() {
+        let Err(error) = toml::from_str::<Document>("[other]") else { panic!("no such section") };
+        let error = error.to_string();
+        let sections: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        let mut expected = SECTIONS.to_vec();
+        expected.sort_by_key(|name| sections.iter().position(|other| other == name));
+        assert_eq!(sections, expected, "{error}");
     }
 }

@@ -13,7 +13,7 @@ impl Settings {
     /// restore here has left.
     pub fn reached_by(mut self, asked: Option<u16>, context: &Context) -> Self {
         let left = || Record::load(context).ok().flatten()?.ssh_port;
-        self.remote.login.port = asked.or(self.ssh_port).or_else(left).unwrap_or(SSH_PORT);
+        self.backup.remote.login.port = asked.or(self.ssh_port).or_else(left).unwrap_or(SSH_PORT);
         self
     }
 }

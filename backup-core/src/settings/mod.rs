@@ -1,9 +1,7 @@
 //! Settings in TOML, and `--config FILE`, which names either such a file or a `cluster.conf`.
 
-mod connection;
 mod document;
 mod machines;
-mod mistaken;
 mod received;
 mod routine;
 mod stores;
@@ -13,27 +11,20 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::{Glob, GlobSetBuilder};
 
-use crate::bundle::block::LEVELS;
+use crate::backup::{DEFAULT_LEVEL, check_level};
 use crate::cluster::ClusterConf;
-use crate::cluster::agent::{Agent, Remote};
-use crate::cluster::secret::Secret;
+use crate::cluster::agent::Agent;
 use crate::component::files::Tree;
-use crate::component::postgres::DrillLimits;
 use crate::component::release::Origin;
-use crate::databases::DatabaseSettings;
 use crate::deploy::{Assets, Components};
-use crate::retention::Policy;
+use crate::given::{is_settings, refuse_other};
 use crate::schedule::Schedule;
 use crate::status::Limits;
-use crate::store::{Access, Address, StoreSettings};
-use crate::{Error, ErrorContext, Kind, Result};
-pub use connection::Connection;
+use crate::store::{Address, Connector};
+use crate::{Error, ErrorContext, Kind, Result, backup, databases, deploy, restore, status};
 use document::{AgentTable, DeployTable, Document, FilesTable, ReleaseTable};
-pub use document::{Assertion, ReleaseRule};
-use document::{is_settings, parse, read};
+use document::{parse, read};
 use machines::remote;
-pub(crate) use mistaken::refuse_other;
-pub(crate) use received::TAKEN;
 pub use received::received;
 pub use routine::Notify;
 pub use written::{load, load_as_far_as_there};
@@ -42,93 +33,45 @@ pub use written::{load, load_as_far_as_there};
 pub const DEFAULT_PATH: &str = "/etc/orchestrator/orchestrator.toml";
 /// Where bundles are kept unless something else is said.
 pub const DEFAULT_STORE: &str = "/var/lib/postgresql/backups";
-/// The level of compression unless something else is said: within some percent of the size of `gzip -6`, and several
-/// times faster.
-pub const DEFAULT_LEVEL: u32 = 3;
 
 /// Where a release's assets are unpacked unless something else is said.
 pub const DEFAULT_ASSETS: &str = "/tmp/orchestrator-assets";
 
-/// What a restore is told by the settings; a machine that is to be brought back need not have any.
-#[derive(Debug, Default)]
-pub struct RestoreSettings {
-    /// Where the `cluster.conf` belongs, if it is said.
-    pub cluster_conf: Option<PathBuf>,
-    /// How PostgreSQL is reached.
-    pub connection: Connection,
-    /// Directory of `psql` and `pg_restore`.
-    pub bin_dir: Option<PathBuf>,
-    /// Where the release of this machine comes from.
-    pub release: Option<Origin>,
-    /// Which releases it may have.
-    pub release_rule: ReleaseRule,
-    /// How the cluster's machines are logged in to, and what is done there.
-    pub remote: Remote,
-    /// The port that machines take SSH connections on, if it is said.
-    pub ssh_port: Option<u16>,
-    /// Connections that load rows at once, if it is said.
-    pub jobs: Option<usize>,
-    /// What a drill asks of the restored databases.
-    pub assertions: Vec<Assertion>,
-    /// What a drill may take.
-    pub drill: DrillLimits,
-    /// How bundles are reached.
-    pub access: Access,
-}
-
 /// Everything that a run is told by its configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Path of the `cluster.conf`.
-    pub cluster_conf: PathBuf,
-    /// Its bytes.
-    pub cluster_conf_bytes: Vec<u8>,
-    /// What it says.
-    pub cluster: ClusterConf,
-    /// How PostgreSQL is reached.
-    pub connection: Connection,
-    /// Databases to capture; empty for all that count.
-    pub databases: Vec<String>,
-    /// Directory of `pg_dump` and `pg_restore`.
-    pub bin_dir: Option<PathBuf>,
-    /// Whether roles' passwords are captured.
-    pub role_passwords: bool,
-    /// Where the release's version comes from.
-    pub release: Option<Origin>,
-    /// Files to capture.
-    pub files: Vec<Tree>,
-    /// Stores that get bundles unless others are named.
-    pub stores: Vec<StoreSettings>,
-    /// The store among them that is the bucket of `cluster.conf`, where it names one.
-    pub bucket: Option<Address>,
-    /// How components' databases are backed up.
-    pub component_databases: DatabaseSettings,
-    /// The text of the settings, for other machines. It may hold a password.
-    pub written: Option<Secret>,
+    /// Of backups.
+    pub backup: backup::Settings,
+    /// Of components' databases.
+    pub databases: databases::Settings,
+    /// Of deploys.
+    pub deploy: deploy::Settings,
     /// When jobs run by themselves, if it is said.
     pub schedule: Option<Schedule>,
     /// What is still well.
     pub limits: Limits,
     /// Who is told of runs.
     pub notify: Notify,
-    /// Who can read bundles, where they are encrypted.
-    pub recipients: Vec<String>,
-    /// How bundles are reached.
-    pub access: Access,
-    /// Which bundles are kept, where any are to be deleted.
-    pub retention: Option<Policy>,
-    /// Compression level.
-    pub level: u32,
-    /// Connections that read rows at once, if it is said.
-    pub jobs: Option<usize>,
-    /// How the cluster's machines are logged in to, and what is done there.
-    pub remote: Remote,
     /// The port that machines take SSH connections on, if it is said.
     pub ssh_port: Option<u16>,
-    /// The components that there are: the platform's, and those of the settings.
-    pub components: Components,
-    /// The release's assets, where a deploy is to have some.
-    pub assets: Option<Assets>,
+}
+
+impl Settings {
+    /// What a backup of components' databases is told.
+    pub fn for_databases(&self) -> databases::Told<'_> {
+        databases::Told { backup: &self.backup, own: &self.databases, components: &self.deploy.components }
+    }
+
+    /// What a look at how things are is told.
+    pub fn for_status(&self) -> status::Told<'_> {
+        status::Told {
+            backup: &self.backup,
+            databases: &self.databases,
+            components: &self.deploy.components,
+            schedule: self.schedule.as_ref(),
+            limits: &self.limits,
+        }
+    }
 }
 
 /// A relative path counts from the file that names it, whatever the working directory is.
@@ -143,20 +86,20 @@ fn count_from(directory: &Path, document: &mut Document) {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
+pub fn load_restore(path: Option<&Path>, connector: &Connector) -> Result<restore::Settings> {
     let usual = Path::new(DEFAULT_PATH);
     let path = match path {
         Some(path) => path,
         None if usual.exists() => usual,
         None => {
-            let access = stores::of_restore(&Document::default(), None)?;
-            return Ok(RestoreSettings { access, ..RestoreSettings::default() });
+            let access = stores::of_restore(&Document::default(), None, connector)?;
+            return Ok(restore::Settings { access, ..restore::Settings::default() });
         }
     };
     if !is_settings(path) {
         refuse_other(path, &read(path, "read the cluster.conf")?)?;
-        let access = stores::of_restore(&Document::default(), Some(path))?;
-        return Ok(RestoreSettings { cluster_conf: Some(plain(path)), access, ..RestoreSettings::default() });
+        let access = stores::of_restore(&Document::default(), Some(path), connector)?;
+        return Ok(restore::Settings { cluster_conf: Some(plain(path)), access, ..restore::Settings::default() });
     }
     let (mut document, _) = parse(path)?;
     let directory = path.parent().unwrap_or(Path::new(""));
@@ -164,10 +107,10 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
     stores::count_from(directory, &mut document);
     let cluster_conf = document.cluster_conf.take().map(beside);
     let doing = || format!("read the settings {}", path.display());
-    let access = stores::of_restore(&document, cluster_conf.as_deref()).context(doing)?;
+    let access = stores::of_restore(&document, cluster_conf.as_deref(), connector).context(doing)?;
     let mut table = document.release;
     table.file = table.file.map(beside);
-    Ok(RestoreSettings {
+    Ok(restore::Settings {
         cluster_conf: cluster_conf.map(|path| plain(&path)),
         connection: document.postgres.said,
         bin_dir: document.postgres.bin_dir.map(beside),
@@ -182,41 +125,48 @@ pub fn load_restore(path: Option<&Path>) -> Result<RestoreSettings> {
     })
 }
 
-fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>) -> Result<Settings> {
+fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>, connector: &Connector) -> Result<Settings> {
     let doing = || format!("read the cluster.conf {}", cluster_conf.display());
     refuse_other(&cluster_conf, &bytes)?;
     let cluster = ClusterConf::read(&bytes).context(doing)?;
     let level = document.backup.level.unwrap_or(DEFAULT_LEVEL);
     check_level(level)?;
-    let (stores, access) = stores::of_backup(&document, &cluster)?;
+    let (stores, access) = stores::of_backup(&document, &cluster, connector)?;
     let bucket = stores::bucket(&cluster, &stores)?;
     let files = document.files.into_iter().map(tree).collect::<Result<_>>()?;
+    let ssh_port = document.hosts.ssh_port.map(Into::into);
+    let databases = routine::databases(document.databases, bucket)?;
+    let own = Address::Directory(databases.directory.clone());
+    let places = stores.iter().map(|store| store.address.clone()).chain([own]).collect();
     Ok(Settings {
-        cluster,
-        cluster_conf_bytes: bytes,
-        connection: document.postgres.said,
-        databases: document.postgres.databases,
-        bin_dir: document.postgres.bin_dir,
-        role_passwords: document.postgres.role_passwords,
-        release: release(document.release)?,
-        files,
-        stores,
-        bucket,
-        component_databases: routine::databases(document.databases)?,
-        written: None,
+        backup: backup::Settings {
+            cluster,
+            cluster_conf_bytes: bytes,
+            connection: document.postgres.said,
+            databases: document.postgres.databases,
+            bin_dir: document.postgres.bin_dir,
+            role_passwords: document.postgres.role_passwords,
+            release: release(document.release)?,
+            files,
+            stores,
+            places,
+            recipients: document.encryption.recipients,
+            access,
+            retention: routine::retention(document.retention)?,
+            level,
+            jobs: check_jobs(document.backup.jobs)?,
+            remote: remote(document.hosts, document.agent, &document.deploy)?,
+            cluster_conf,
+        },
+        databases,
         schedule: document.schedule.map(routine::schedule).transpose()?,
         limits: routine::limits(&document.status),
         notify: routine::notify(document.notify)?,
-        recipients: document.encryption.recipients,
-        access,
-        retention: routine::retention(document.retention)?,
-        level,
-        jobs: check_jobs(document.backup.jobs)?,
-        ssh_port: document.hosts.ssh_port.map(Into::into),
-        remote: remote(document.hosts, document.agent, &document.deploy)?,
-        components: Components::with(&document.deploy.components),
-        assets: assets(document.deploy)?,
-        cluster_conf,
+        ssh_port,
+        deploy: deploy::Settings {
+            components: Components::with(&document.deploy.components),
+            assets: assets(document.deploy)?,
+        },
     })
 }
 
@@ -232,21 +182,6 @@ fn plain(path: &Path) -> PathBuf {
         }
     }
     plain
-}
-
-/// Refuses levels that don't exist.
-///
-/// # Errors
-/// [`Kind::Usage`].
-pub fn check_level(level: u32) -> Result<()> {
-    if LEVELS.contains(&level) {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Usage, format!("compression level {level} does not exist")).hint(format!(
-        "{} is fastest, {} smallest, {DEFAULT_LEVEL} the default",
-        LEVELS.start(),
-        LEVELS.end()
-    )))
 }
 
 /// Connections at once, as `--jobs` takes them.
@@ -331,7 +266,7 @@ mod tests {
         fs::write(dir.path().join("cluster.conf"), "chef { continuum { cluster_name: example } }").expect("written");
         let path = dir.path().join("orchestrator.toml");
         fs::write(&path, toml).expect("written");
-        load(&path)
+        load(&path, &Connector::default())
     }
 
     #[test]
@@ -339,8 +274,8 @@ mod tests {
         let sample = include_str!("../../../deploy/orchestrator.toml");
         let beside = sample.replace("/home/orchestrator/cluster.conf", "cluster.conf");
         let settings = load_text(&beside).expect("the sample");
-        assert_eq!(settings.cluster.cluster_name.as_deref(), Some("example"));
-        assert_eq!(settings.files.len(), 1);
+        assert_eq!(settings.backup.cluster.cluster_name.as_deref(), Some("example"));
+        assert_eq!(settings.backup.files.len(), 1);
     }
 
     #[test]

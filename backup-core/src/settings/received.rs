@@ -5,18 +5,22 @@ use std::path::Path;
 
 use super::document::{Document, StoreTable, parse, parse_text};
 use super::{DEFAULT_PATH, DEFAULT_STORE, Settings, assemble, count_from};
+use crate::databases::TAKEN;
 use crate::finding::Finding;
+use crate::store::Connector;
 use crate::{Error, ErrorContext, Kind, Result};
-
-/// What an errand's settings may say.
-pub(crate) const TAKEN: [&str; 6] = ["cluster_conf", "stores", "encryption", "backup", "retention", "databases"];
 
 /// Settings that another machine has sent, with the `cluster.conf` that they go with; `own` are this machine's, if they are there. Returns,
 /// too, what was not taken.
 ///
 /// # Errors
 /// As [`super::load`]; [`Kind::Refused`] where they say what is not theirs to say.
-pub fn received(text: Option<&str>, cluster_conf: &str, own: &Path) -> Result<(Settings, Vec<Finding>)> {
+pub fn received(
+    text: Option<&str>,
+    cluster_conf: &str,
+    own: &Path,
+    connector: &Connector,
+) -> Result<(Settings, Vec<Finding>)> {
     let usual = Path::new(DEFAULT_PATH);
     let mut document = text.map(|text| parse_sent(usual, text)).transpose()?.unwrap_or_default();
     let from = document.cluster_conf.take().unwrap_or_else(|| "cluster.conf".into());
@@ -27,7 +31,7 @@ pub fn received(text: Option<&str>, cluster_conf: &str, own: &Path) -> Result<(S
     document.encryption.recipients.clear();
     document.encryption.identities.clear();
     let directory = usual.parent().unwrap_or(Path::new(""));
-    Ok((assemble(document, directory.join(from), cluster_conf.into())?, found))
+    Ok((assemble(document, directory.join(from), cluster_conf.into(), connector)?, found))
 }
 
 fn parse_sent(path: &Path, text: &str) -> Result<Document> {
@@ -103,7 +107,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("own.toml");
         fs::write(&path, own).expect("written");
-        received(Some(sent), "chef { continuum { cluster_name: example } }", &path)
+        received(Some(sent), "chef { continuum { cluster_name: example } }", &path, &Connector::default())
     }
 
     #[test]
@@ -134,10 +138,10 @@ mod tests {
             [[stores]]\naddress = 's3://one'\ns3 = { ca_file = '/tmp/evil', profile = 'evil', region = 'here' }\n\
             [[stores]]\naddress = 'sftp://u@h/x'\nsftp = { identity_file = '/root/key', known_hosts = '/tmp/evil' }\n[retention]\nlast = 3";
         let (settings, found) = taken(sent, "").expect("settings");
-        assert_eq!(settings.component_databases.directory, Path::new(DEFAULT_STORE));
+        assert_eq!(settings.databases.directory, Path::new(DEFAULT_STORE));
         let shown = format!("{settings:?}");
         assert!(!shown.contains("evil") && !shown.contains("/root/key") && !shown.contains("shadow"), "{shown}");
-        assert!(shown.contains("here") && settings.retention.is_some());
+        assert!(shown.contains("here") && settings.backup.retention.is_some());
         let keys: Vec<&str> = found.iter().map(|finding| finding.subject.as_str()).collect();
         assert_eq!(keys, ["databases.directory", "s3.ca_file", "s3.profile"]);
 

@@ -7,11 +7,12 @@ use super::DEFAULT_STORE;
 use super::document::{DatabasesTable, DrillTable, NotifyTable, ScheduleTable, StatusTable};
 use crate::cluster::secret::Secret;
 use crate::component::postgres::DrillLimits;
-use crate::databases::{DatabaseSettings, Owners};
+use crate::databases::{self, Owners};
 use crate::retention::Policy;
-use crate::runs::Job;
+use crate::schedule::Job;
 use crate::schedule::Schedule;
 use crate::status::Limits;
+use crate::store::Address;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// What runs are spread over unless something else is said.
@@ -138,7 +139,7 @@ pub(super) fn notify(table: NotifyTable) -> Result<Notify> {
     })
 }
 
-pub(super) fn databases(table: DatabasesTable) -> Result<DatabaseSettings> {
+pub(super) fn databases(table: DatabasesTable, bucket: Option<Address>) -> Result<databases::Settings> {
     let directory = table.directory.unwrap_or_else(|| DEFAULT_STORE.into());
     if !directory.is_absolute() {
         let shown = directory.display();
@@ -148,12 +149,14 @@ pub(super) fn databases(table: DatabasesTable) -> Result<DatabaseSettings> {
     if command.first().is_none_or(String::is_empty) {
         return Err(Error::new(Kind::Usage, "databases.command is empty"));
     }
-    Ok(DatabaseSettings {
+    Ok(databases::Settings {
         directory,
         connection: table.said,
         owners: Owners::with(&table.components)?,
         user: Some(table.user.unwrap_or_else(|| "orchestrator-cli".into())).filter(|user| !user.is_empty()),
         command,
+        bucket,
+        written: None,
     })
 }
 

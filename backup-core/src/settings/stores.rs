@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::DEFAULT_STORE;
 use super::document::{Document, SigningTable, StoreTable, read};
-use crate::authenticity::{Signer, Signing};
 use crate::cluster::{ClusterConf, DatabaseBackups};
-use crate::store::{Access, Address, S3Options, ServerEncryption, StoreSettings};
+use crate::signing::{Signer, Signing};
+use crate::store::{Access, Address, Connector, S3Options, ServerEncryption, StoreSettings};
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// Amazon's own endpoints need no other word than their region.
@@ -35,7 +35,11 @@ pub(super) fn count_from(directory: &Path, document: &mut Document) {
 }
 
 /// The stores that a backup is written to, and how bundles are reached.
-pub(super) fn of_backup(document: &Document, cluster: &ClusterConf) -> Result<(Vec<StoreSettings>, Access)> {
+pub(super) fn of_backup(
+    document: &Document,
+    cluster: &ClusterConf,
+    connector: &Connector,
+) -> Result<(Vec<StoreSettings>, Access)> {
     let mut stores = document.stores.iter().map(store).collect::<Result<Vec<_>>>()?;
     if stores.is_empty() {
         stores.push(StoreSettings::new(Address::Directory(DEFAULT_STORE.into())));
@@ -57,7 +61,12 @@ pub(super) fn of_backup(document: &Document, cluster: &ClusterConf) -> Result<(V
         }
     }
     let signing = signing(&document.signing)?;
-    let access = Access { stores: stores.clone(), identities: document.encryption.identities.clone(), signing };
+    let access = Access {
+        stores: stores.clone(),
+        identities: document.encryption.identities.clone(),
+        signing,
+        connector: connector.clone(),
+    };
     Ok((stores, access))
 }
 
@@ -90,12 +99,12 @@ fn bucket_of(store: &StoreSettings) -> Option<&str> {
 }
 
 /// How bundles are reached where there may be no `cluster.conf` yet.
-pub(super) fn of_restore(document: &Document, cluster_conf: Option<&Path>) -> Result<Access> {
+pub(super) fn of_restore(document: &Document, cluster_conf: Option<&Path>, connector: &Connector) -> Result<Access> {
     let read = cluster_conf.filter(|path| path.exists()).map(|path| read(path, "read the cluster.conf")).transpose()?;
     // One that can't be understood is about to be replaced.
     let cluster = read.and_then(|bytes| ClusterConf::read(&bytes).ok());
     let none = ClusterConf::parse("")?;
-    of_backup(document, &cluster.unwrap_or(none)).map(|(_, access)| access)
+    of_backup(document, &cluster.unwrap_or(none), connector).map(|(_, access)| access)
 }
 
 fn store(table: &StoreTable) -> Result<StoreSettings> {
@@ -185,7 +194,7 @@ mod tests {
         let stores = |section: &str| {
             let text = format!("chef {{ continuum {{ database_backups {{ {section} }} }} }}");
             let cluster = ClusterConf::parse(&text).expect("a cluster.conf");
-            of_backup(&Document::default(), &cluster).expect("stores").0
+            of_backup(&Document::default(), &cluster, &Connector::default()).expect("stores").0
         };
         for none in ["", "access_key: \"\", secret_key: \"\", endpoint: \"\", bucket: \"\"", "endpoint: \"eu-west-1\""]
         {

@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Local, TimeDelta, Utc};
 use rustix::fs::statvfs;
 
-use super::{Good, InStore, JobState, LastDrill, Status, StoreState, judge};
-use crate::authenticity::{Knowledge, Origin};
-use crate::bundle::name::BundleName;
-use crate::catalog::{self, Cache, Listed, Series};
+use super::{Good, InStore, JobState, LastDrill, Status, StoreState, Told, judge};
+use crate::authenticity::Knowledge;
+use crate::catalog::{self, Cache, Listed};
 use crate::cluster::hosts::own_addresses;
 use crate::databases::{self, Server};
 use crate::encryption::Identities;
+use crate::names::BundleName;
+use crate::names::Series;
 use crate::restore;
-use crate::runs::{Job, Run, Runs, State};
+use crate::runs::{Run, Runs, State};
+use crate::schedule::Job;
 use crate::schedule::Schedule;
-use crate::settings::Settings;
+use crate::signing::Origin;
 use crate::store::{Address, blocking};
 use crate::{Context, Error, Kind, Result, state};
 
@@ -29,11 +31,11 @@ const RECORDS: usize = 3;
 ///
 /// # Errors
 /// [`Kind::Interrupted`].
-pub async fn look(settings: &Settings, begun: &[Job], context: &Context) -> Result<Status> {
-    let identities = Identities::read(&settings.access.identities).unwrap_or_default();
-    let servers = Servers::of(settings, context);
-    let wanted = expected(settings, &servers);
-    let cluster = settings.cluster.cluster_name.clone().unwrap_or_default();
+pub async fn look(told: Told<'_>, begun: &[Job], context: &Context) -> Result<Status> {
+    let identities = Identities::read(&told.backup.access.identities).unwrap_or_default();
+    let servers = Servers::of(told, context);
+    let wanted = expected(told, &servers);
+    let cluster = told.backup.cluster.cluster_name.clone().unwrap_or_default();
     let now = context.now();
     let (runs, runs_unseen) = match Runs::shown(context) {
         Ok(runs) => (runs, None),
@@ -41,11 +43,11 @@ pub async fn look(settings: &Settings, begun: &[Job], context: &Context) -> Resu
     };
     // What begins jobs goes by the usual times where the settings say none.
     let usual = || (!begun.is_empty() || runs.iter().any(|run| run.scheduled)).then(Schedule::default);
-    let schedule = settings.schedule.clone().or_else(usual);
+    let schedule = told.schedule.cloned().or_else(usual);
     let partial = partial(&runs);
     // Where there is no cluster.conf yet, every bundle is worth knowing of.
-    let of_cluster = (!settings.cluster_conf_bytes.is_empty()).then_some(cluster.as_str());
-    let knowledge = Knowledge::of(&settings.access.signing, context);
+    let of_cluster = (!told.backup.cluster_conf_bytes.is_empty()).then_some(cluster.as_str());
+    let knowledge = Knowledge::of(&told.backup.access.signing, context);
     let known = Known {
         cluster: of_cluster,
         identities: &identities,
@@ -53,14 +55,14 @@ pub async fn look(settings: &Settings, begun: &[Job], context: &Context) -> Resu
         partial: &partial,
         servers: &servers,
     };
-    let looked = wanted.iter().map(|(address, series)| one(address, series, &known, settings, context));
+    let looked = wanted.iter().map(|(address, series)| one(address, series, &known, told, context));
     let looked = context.until_cancelled(async { Ok(futures_util::future::join_all(looked).await) }).await?;
     let (mut series, mut stores) = (Vec::new(), Vec::new());
     for (state, found) in looked {
         stores.push(state);
         series.extend(found);
     }
-    series.extend(on_their_servers(settings, &servers, &runs));
+    series.extend(on_their_servers(told, &servers, &runs));
     let unfinished = match restore::unfinished(context) {
         Ok(progress) => progress.map(|_| "a restore is unfinished".to_owned()),
         Err(error) if error.kind() == Kind::Locked => Some("a restore is running".to_owned()),
@@ -78,7 +80,7 @@ pub async fn look(settings: &Settings, begun: &[Job], context: &Context) -> Resu
         unfinished,
         findings: Vec::new(),
     };
-    status.findings = judge(&status, &settings.limits);
+    status.findings = judge(&status, told.limits);
     Ok(status)
 }
 
@@ -89,9 +91,9 @@ struct Servers {
 }
 
 impl Servers {
-    fn of(settings: &Settings, context: &Context) -> Self {
-        let scheduled = settings.schedule.as_ref().is_some_and(|schedule| schedule.of(Job::Databases).is_some());
-        let all = if scheduled { databases::servers(settings) } else { Vec::new() };
+    fn of(told: Told<'_>, context: &Context) -> Self {
+        let scheduled = told.schedule.is_some_and(|schedule| schedule.of(Job::Databases).is_some());
+        let all = if scheduled { databases::servers(told.of_databases()) } else { Vec::new() };
         let here = databases::this_one(&all, &own_addresses(), &context.environment.host).cloned();
         Self { all, here }
     }
@@ -109,32 +111,32 @@ impl Servers {
 }
 
 /// The stores that are looked at, and the series that each should have.
-fn expected(settings: &Settings, servers: &Servers) -> Vec<(Address, BTreeSet<Series>)> {
+fn expected(told: Told<'_>, servers: &Servers) -> Vec<(Address, BTreeSet<Series>)> {
     let mut wanted: Vec<(Address, BTreeSet<Series>)> = Vec::new();
     let mut want = |address: &Address, series: Vec<Series>| match wanted.iter_mut().find(|(other, _)| other == address)
     {
         Some((_, there)) => there.extend(series),
         None => wanted.push((address.clone(), series.into_iter().collect())),
     };
-    let whole = settings.schedule.as_ref().is_none_or(|schedule| schedule.of(Job::Backup).is_some());
+    let whole = told.schedule.is_none_or(|schedule| schedule.of(Job::Backup).is_some());
     let own = if whole { vec![Series::orchestrator()] } else { Vec::new() };
-    for store in &settings.stores {
+    for store in &told.backup.stores {
         want(&store.address, own.clone());
     }
-    if let Some(bucket) = settings.bucket.as_ref().filter(|_| !servers.all.is_empty()) {
+    if let Some(bucket) = told.databases.bucket.as_ref().filter(|_| !servers.all.is_empty()) {
         want(bucket, servers.all.iter().flat_map(Server::all_series).collect());
     }
     if let Some(here) = &servers.here {
-        let directory = Address::Directory(settings.component_databases.directory.clone());
+        let directory = Address::Directory(told.databases.directory.clone());
         // Where a bucket has them all, whether there must be a copy is the master's matter.
-        want(&directory, if settings.bucket.is_some() { Vec::new() } else { here.all_series().collect() });
+        want(&directory, if told.databases.bucket.is_some() { Vec::new() } else { here.all_series().collect() });
     }
     wanted
 }
 
 /// The series that lie on other machines alone, as far as the runs from here know of them.
-fn on_their_servers(settings: &Settings, servers: &Servers, runs: &[Run]) -> Vec<InStore> {
-    if servers.here.is_some() || settings.bucket.is_some() {
+fn on_their_servers(told: Told<'_>, servers: &Servers, runs: &[Run]) -> Vec<InStore> {
+    if servers.here.is_some() || told.databases.bucket.is_some() {
         return Vec::new();
     }
     let unseen = |series: Series| InStore {
@@ -186,10 +188,10 @@ async fn one(
     address: &Address,
     expected: &BTreeSet<Series>,
     known: &Known<'_>,
-    settings: &Settings,
+    told: Told<'_>,
     context: &Context,
 ) -> (StoreState, Vec<InStore>) {
-    let store = settings.access.store(address.clone(), context);
+    let store = told.backup.access.store(address.clone(), context);
     let (identities, knowledge) = (known.identities.clone(), known.knowledge.clone());
     let cache = Cache::of(address, context);
     let listed = blocking(move || catalog::list(&*store?, &identities, &knowledge, cache)).await;
@@ -210,7 +212,7 @@ async fn one(
     let records = listed.iter().rev().filter_map(|one| one.record_problem.clone()).take(RECORDS).collect();
     let state = StoreState { store: place.clone(), problem, free, records, daily: recent / DAYS.unsigned_abs() };
     let mut found = by_series(&listed, expected, known, &place);
-    let outlives = settings.access.settings(address.clone()).outlives_this_machine(&context.environment);
+    let outlives = told.backup.access.settings(address.clone()).outlives_this_machine(&context.environment);
     found.iter_mut().for_each(|one| one.outlives |= outlives);
     (state, found)
 }

@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 
 use super::{InStore, JobState, Status, StoreState};
-use crate::authenticity::UNKNOWN;
 use crate::finding::{Finding, age};
-use crate::runs::Job;
+use crate::schedule::Job;
+use crate::signing::UNKNOWN;
 
 /// What is still well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,9 +247,9 @@ mod tests {
 
     use super::super::{Good, LastDrill};
     use super::*;
-    use crate::authenticity::Origin;
-    use crate::catalog::Series;
+    use crate::names::Series;
     use crate::runs::{Run, State};
+    use crate::signing::Origin;
 
     fn at(hours: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000, 0).expect("a time") + TimeDelta::hours(hours)

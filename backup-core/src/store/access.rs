@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::file::open_bundle;
-use super::{Address, Store, StoreSettings};
-use crate::authenticity::Signing;
-use crate::bundle::name::FileName;
+use super::{Address, Connector, Store, StoreSettings};
 use crate::bundle::reader::{Bundle, OpenBundle, ReadAt};
 use crate::encryption::{Decrypted, Identities, is_encrypted};
+use crate::given::open_bundle;
+use crate::names::FileName;
+use crate::signing::Signing;
 use crate::{Context, Error, ErrorContext, Kind, Result, shell};
 
 /// What the settings say of stores, for addresses that a command is given.
@@ -21,6 +21,8 @@ pub struct Access {
     pub identities: Vec<PathBuf>,
     /// Whose signatures are trusted, and who signs.
     pub signing: Signing,
+    /// The kinds of stores that there are.
+    pub connector: Connector,
 }
 
 impl Access {
@@ -38,7 +40,7 @@ impl Access {
     /// # Errors
     /// Where the settings make no sense.
     pub fn store(&self, address: Address, context: &Context) -> Result<Arc<dyn Store>> {
-        (context.connect)(&self.settings(address), context)
+        self.connector.connect(&self.settings(address), context)
     }
 
     /// Connects to all stores that are known, and to those `first`, each once.
@@ -50,7 +52,7 @@ impl Access {
         first: impl IntoIterator<Item = Arc<dyn Store>>,
         context: &Context,
     ) -> Result<Vec<Arc<dyn Store>>> {
-        let known = self.stores.iter().map(|known| (context.connect)(known, context));
+        let known = self.stores.iter().map(|known| self.connector.connect(known, context));
         let mut stores = first.into_iter().map(Ok).chain(known).collect::<Result<Vec<_>>>()?;
         let mut seen = HashSet::new();
         stores.retain(|store| seen.insert(store.location()));

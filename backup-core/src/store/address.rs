@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::bundle::name::FileName;
+use crate::names::FileName;
 use crate::{Error, Kind, Result};
 
 const KINDS: &str = "name a directory, s3://bucket/prefix or sftp://user@host/path";

@@ -14,13 +14,14 @@ use rustix::io::Errno;
 
 use self::part::{OWN, Part, put_small, sync_directory};
 use super::{BESIDE, ClaimName, Leftover, Store, Stored, Upload};
-use super::{astray, bundles, claims, exists, is_part, is_taken, may_be_renamed, open_file};
+use super::{astray, bundles, claims, exists, is_part, is_taken, may_be_renamed};
 use super::{read_small_file, trial};
-use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::cluster::agent::quoted;
 use crate::finding::{Finding, bytes};
+use crate::given::open_file;
 use crate::lock::{self, Lock, lock};
+use crate::names::FileName;
 use crate::{Error, ErrorContext, Kind, Result};
 
 const DIRECTORY: &str = "name the directory that keeps the bundles; the command show takes a single one";

@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use super::{
     BESIDE, ClaimName, DIGEST, Leftover, Published, Store, Stored, Upload, bundles, digest_line, exists, is_taken,
 };
-use crate::bundle::digest::Sha256Digest;
-use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
+use crate::digest::Sha256Digest;
 use crate::finding::Finding;
+use crate::names::FileName;
 use crate::{Error, Kind, Result};
 
 /// A store that lives as long as its last clone.

@@ -3,7 +3,7 @@
 mod access;
 mod address;
 mod claims;
-mod file;
+mod connector;
 mod local;
 mod memory;
 mod options;
@@ -15,7 +15,6 @@ mod trial;
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -23,7 +22,7 @@ pub(crate) use access::open_stored;
 pub use access::{Access, blocking, leave_out, list_beside};
 pub use address::{Address, S3Address, SftpAddress};
 pub use claims::{CLAIMS, ClaimName, LAST_EPOCH, claims, is_taken};
-pub use file::open_file;
+pub use connector::{Connector, connect};
 pub use local::Directory;
 pub(crate) use local::NEW;
 use local::able;
@@ -33,15 +32,14 @@ pub use sftp::Sftp;
 pub use small::SMALL;
 use small::{read_small, read_small_file};
 
-use crate::bundle::digest::Sha256Digest;
-use crate::bundle::name::{FileName, begins_with_name};
 use crate::bundle::reader::ReadAt;
 use crate::cluster::agent::quoted;
+use crate::digest::Sha256Digest;
 use crate::finding::Finding;
-use crate::{Context, Error, Kind, Result};
+pub use crate::names::DIGEST;
+use crate::names::{FileName, begins_with_name};
+use crate::{Error, Kind, Result};
 
-/// What the digest's file beside a bundle adds to its name; `sha256sum -c` reads it.
-pub const DIGEST: &str = ".sha256";
 /// What a drill's record beside a bundle adds to its name.
 pub const DRILL: &str = ".drill.json";
 /// What a bundle's signature adds to its name.
@@ -268,18 +266,6 @@ pub struct Published {
 impl From<String> for Published {
     fn from(place: String) -> Self {
         Self { place, warnings: Vec::new() }
-    }
-}
-
-/// The store that settings name, of the kinds that need no other crate.
-///
-/// # Errors
-/// [`Kind::Unsupported`] for another kind.
-pub fn connect(settings: &StoreSettings, context: &Context) -> Result<Arc<dyn Store>> {
-    match &settings.address {
-        Address::Directory(path) => Ok(Arc::new(Directory::new(path).on(settings.require_mount.clone()))),
-        Address::Sftp(address) => Ok(Arc::new(Sftp::new(address, &settings.sftp, context))),
-        address => Err(Error::new(Kind::Unsupported, format!("open {address}: this program has no such store"))),
     }
 }
 

@@ -86,7 +86,7 @@ pub(crate) enum Job {
     Drill,
 }
 
-impl From<Job> for backup_core::runs::Job {
+impl From<Job> for backup_core::schedule::Job {
     fn from(job: Job) -> Self {
         match job {
             Job::Backup => Self::Backup,

@@ -8,10 +8,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use backup_core::backup::{self, Made, Request, destinations, recipients};
-use backup_core::catalog::Series;
+use backup_core::backup::{Preflight, Pruned, preflight};
 use backup_core::finding::Finding;
-use backup_core::preflight::{Preflight, preflight};
-use backup_core::retention::Pruned;
+use backup_core::names::Series;
 use backup_core::runs;
 use backup_core::settings::{self, Settings};
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
@@ -20,6 +19,7 @@ use serde::Serialize;
 use super::addresses;
 use crate::arguments::Backup;
 use crate::output::Output;
+use crate::stores;
 use crate::{exit, findings, human};
 
 pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -> Result<ExitCode> {
@@ -45,7 +45,8 @@ fn ending(error: &Error, streams: bool) -> (&'static str, String) {
 }
 
 async fn run_with(arguments: Backup, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&arguments.config.config)?.reached_by(arguments.reach.ssh_port, context);
+    let settings =
+        settings::load(&arguments.config.config, &stores::every_kind())?.reached_by(arguments.reach.ssh_port, context);
     let (streams, to): (Vec<PathBuf>, Vec<PathBuf>) = arguments.to.into_iter().partition(|to| to.as_os_str() == "-");
     let request = Request {
         series: Series::orchestrator(),
@@ -65,7 +66,7 @@ async fn run_with(arguments: Backup, output: &Output, context: &Context) -> Resu
     let _lock = if streams.is_empty() { None } else { runs::hold_stream(context)? };
     let stream = if streams.is_empty() { None } else { Some(standard_output()?) };
     let begun = Instant::now();
-    let made = backup::run_and_prune(&settings, &request, stream, arguments.no_prune, context).await?;
+    let made = backup::run_and_prune(&settings.backup, &request, stream, arguments.no_prune, context).await?;
     if let Err(error) = output.result("backup", &made, &text(&made, begun)) {
         return Ok(output.fail_in_state(&error, "made", "the bundle was written all the same"));
     }
@@ -144,15 +145,15 @@ async fn plan(
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
-    let to = destinations(settings, request, stream, context)?;
-    let recipients = recipients(settings, request)?;
-    let Preflight { ready, findings } = preflight(settings, request, &to, &recipients, context).await;
+    let to = destinations(&settings.backup, request, stream, context)?;
+    let recipients = recipients(&settings.backup, request)?;
+    let Preflight { ready, findings } = preflight(&settings.backup, request, &to, &recipients, context).await;
     let ready = ready?;
     let plan = Plan {
         databases: ready.postgres.databases.iter().map(|database| database.name.clone()).collect(),
         bytes_on_disk: ready.postgres.databases.iter().map(|database| database.size).sum(),
         release: ready.orchestrator.map(|orchestrator| orchestrator.release.version).unwrap_or_default(),
-        files: settings.files.iter().map(|tree| tree.path.clone()).collect(),
+        files: settings.backup.files.iter().map(|tree| tree.path.clone()).collect(),
         to: to.iter().map(|destination| destination.address.to_string()).collect(),
         findings,
     };

@@ -3,24 +3,25 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use backup_core::backup::preflight;
 use backup_core::backup::{Request, destinations, recipients};
 use backup_core::component::postgres::CLIENTS_UNSAFE;
 use backup_core::encryption::Identities;
 use backup_core::finding::{Finding, Severity, worst};
-use backup_core::preflight::preflight;
 use backup_core::settings::{self, Notify, Settings};
 use backup_core::{Context, Result};
 use serde_json::json;
 
 use crate::human::shell_word;
 use crate::output::Output;
+use crate::stores;
 use crate::{exit, findings};
 
 pub(crate) async fn run(config: &Path, request: &Request, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(config)?;
-    let destinations = destinations(&settings, request, false, context)?;
-    let recipients = recipients(&settings, request)?;
-    let mut findings = preflight(&settings, request, &destinations, &recipients, context).await.findings;
+    let settings = settings::load(config, &stores::every_kind())?;
+    let destinations = destinations(&settings.backup, request, false, context)?;
+    let recipients = recipients(&settings.backup, request)?;
+    let mut findings = preflight(&settings.backup, request, &destinations, &recipients, context).await.findings;
     // A backup does as well with them; a bundle from elsewhere does not.
     findings.iter_mut().filter(|one| one.code == CLIENTS_UNSAFE).for_each(|one| one.severity = Severity::Warning);
     findings.extend(lacking(&settings));
@@ -34,7 +35,7 @@ pub(crate) async fn run(config: &Path, request: &Request, output: &Output, conte
 
 /// What a backup does without, and what comes after it does not.
 fn lacking(settings: &Settings) -> Vec<Finding> {
-    let identities = Identities::read(&settings.access.identities).err();
+    let identities = Identities::read(&settings.backup.access.identities).err();
     let identities =
         identities.iter().map(|error| Finding::warning_from_error("no-identity", "encryption.identities", error));
     let Notify { mail, sendmail, metrics, .. } = &settings.notify;

@@ -16,6 +16,7 @@ use serde_json::json;
 use super::backup::pruned;
 use crate::arguments::{Databases, DatabasesBackup};
 use crate::output::{Output, flush_left, table};
+use crate::stores;
 use crate::{exit, findings, human};
 
 /// More than that is no errand.
@@ -24,9 +25,9 @@ const LONGEST: u64 = 16 << 20;
 pub(crate) async fn run(databases: Databases, output: &Output, context: &Context) -> Result<ExitCode> {
     let Databases::Backup(arguments) = databases;
     let (settings, host, all, request, not_taken) = asked(arguments, context).await?;
-    let servers = servers(&settings);
+    let servers = servers(settings.for_databases());
     let here = here(&servers, host.as_deref(), all, &settings, context)?;
-    let mut done = back_up(here, &servers, &settings, &request, context).await?;
+    let mut done = back_up(here, &servers, settings.for_databases(), &request, context).await?;
     // It is for the orchestrator to say.
     done.first_mut().into_iter().for_each(|first| first.warnings.extend(not_taken.iter().cloned()));
     let mut text = text(&done);
@@ -48,7 +49,8 @@ type Asked = (Settings, Option<String>, bool, Request, Vec<Finding>);
 /// What is asked for: by arguments, or by an orchestrator.
 async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<Asked> {
     if !arguments.errand {
-        let settings = settings::load(&arguments.config.config)?.reached_by(arguments.reach.ssh_port, context);
+        let settings = settings::load(&arguments.config.config, &stores::every_kind())?
+            .reached_by(arguments.reach.ssh_port, context);
         let request = Request {
             recipients: arguments.recipient,
             dry_run: arguments.dry_run,
@@ -67,7 +69,8 @@ async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<Asked> {
     let errand = context.until_cancelled(read).await?;
     Recipients::refuse_files(&errand.request.recipients)?;
     let own = &arguments.config.config;
-    let (settings, not_taken) = settings::received(errand.settings.as_deref(), &errand.cluster_conf, own)?;
+    let (settings, not_taken) =
+        settings::received(errand.settings.as_deref(), &errand.cluster_conf, own, &stores::every_kind())?;
     Ok((settings, Some(errand.host), false, Request { by_errand: true, ..errand.request }, not_taken))
 }
 
@@ -91,7 +94,7 @@ fn here<'s>(
         return Ok(one.filter(|_| !all));
     };
     servers.iter().find(|server| server.host == host).map(Some).ok_or_else(|| {
-        let (machines, _) = machines(&settings.cluster, &settings.components);
+        let (machines, _) = machines(&settings.backup.cluster, &settings.deploy.components);
         let why = match machines.iter().any(|machine| machine.host == host) {
             true => "it has no component that keeps any",
             false => "cluster.conf has no such host",

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::access;
 use crate::arguments::{Identities, Reading};
 use crate::output::{self, Output};
+use crate::stores;
 use crate::{exit, human};
 
 /// What is compared.
@@ -43,8 +44,8 @@ pub(crate) async fn run(between: Between, output: &Output, context: &Context) ->
             (other.display().to_string(), (of_bundle(&there)?, rows))
         }
         (None, config) => {
-            let settings = settings::load(&config.unwrap_or_default())?;
-            ("live".into(), of_live(&settings, rows.then_some(&opened), context).await?)
+            let settings = settings::load(&config.unwrap_or_default(), &stores::every_kind())?;
+            ("live".into(), of_live(&settings.backup, rows.then_some(&opened), context).await?)
         }
     };
     let mut differences = diff(&picture, &other);

@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use backup_core::authenticity::note_verified;
-use backup_core::bundle::name::{FileName, ORCHESTRATOR};
-use backup_core::catalog::Series;
+use backup_core::drill::Drill;
 use backup_core::finding::{Finding, Severity};
-use backup_core::restore::{self, Drill};
-use backup_core::runs::{Job, Part, Report, Run, record as record_run};
-use backup_core::settings::{DEFAULT_PATH, RestoreSettings};
+use backup_core::names::Series;
+use backup_core::names::{FileName, ORCHESTRATOR};
+use backup_core::restore;
+use backup_core::runs::{Part, Report, Run, record as record_run};
+use backup_core::schedule::Job;
+use backup_core::settings::DEFAULT_PATH;
 use backup_core::store::{Access, blocking};
 use backup_core::{Context, Error, ErrorContext, Kind, Result, catalog, settings, status};
 use chrono::{DateTime, Utc};
@@ -20,11 +22,12 @@ use serde_json::{Value, json};
 use super::with;
 use crate::arguments;
 use crate::output::Output;
+use crate::stores;
 use crate::{exit, findings, human};
 
 pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &Context) -> Result<ExitCode> {
     let place = arguments.place.unwrap_or_else(std::env::temp_dir);
-    let mut settings = settings::load_restore(arguments.config.as_deref())?;
+    let mut settings = settings::load_restore(arguments.config.as_deref(), &stores::every_kind())?;
     settings.access = with(settings.access, arguments.identities, context);
     let all = arguments.bundle.is_none();
     if let Some(bundle) = &arguments.bundle {
@@ -136,7 +139,7 @@ fn report(drilled: &[Drilled]) -> Report {
 async fn one(
     path: PathBuf,
     place: &Path,
-    settings: &RestoreSettings,
+    settings: &restore::Settings,
     go_on: bool,
     context: &Context,
 ) -> Result<Drilled> {
@@ -165,9 +168,9 @@ struct Newest {
 
 /// The newest good bundle of every series, wherever the settings say that some are; and what can't be drilled, for there is none.
 async fn newest(config: Option<&Path>, access: &Access, context: &Context) -> Result<(Vec<PathBuf>, Vec<Drilled>)> {
-    let mut settings = settings::load(config.unwrap_or(Path::new(DEFAULT_PATH)))?;
-    settings.access.identities.clone_from(&access.identities);
-    let status = status::look(&settings, &[], context).await?;
+    let mut settings = settings::load(config.unwrap_or(Path::new(DEFAULT_PATH)), &stores::every_kind())?;
+    settings.backup.access.identities.clone_from(&access.identities);
+    let status = status::look(settings.for_status(), &[], context).await?;
     let mut newest: BTreeMap<&Series, Option<Newest>> = BTreeMap::new();
     for there in status.series.iter().filter(|there| !there.elsewhere) {
         let best = newest.entry(&there.series).or_default();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use backup_core::bundle::extract::{Pattern, extract};
-use backup_core::bundle::name::FileName;
 use backup_core::event::Meter;
+use backup_core::names::FileName;
 use backup_core::store::Access;
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
 use serde_json::json;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use backup_core::{Context, Result, authenticity, encryption};
+use backup_core::{Context, Result, encryption, signing};
 use serde_json::json;
 
 use crate::exit;
@@ -24,7 +24,7 @@ pub(crate) fn generate(file: &Path, signing: bool, output: &Output, context: &Co
 
 fn generate_signing(file: &Path, output: &Output, context: &Context) -> Result<ExitCode> {
     let host = &context.environment.host;
-    let public = authenticity::generate(file, host)?;
+    let public = signing::generate(file, host)?;
     output.note(&format!(
         "{}: the key, which signs bundles: key of [signing] in the settings; who has it can sign, so keep it on this machine alone; where another user makes the backups, chown it to that user\n\
          what is printed is its public half: each machine that is to know its bundles has it in [signing.trusted], as NAME = \"ssh-ed25519 …\"\n",

@@ -33,6 +33,7 @@ use backup_core::{Context, Result, settings};
 
 use crate::arguments::{Command, Identities, Key, Reading};
 use crate::output::Output;
+use crate::stores;
 
 /// Runs a command to its exit code.
 pub(crate) async fn run(command: Command, output: &Output, context: &Context) -> Result<ExitCode> {
@@ -46,7 +47,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         }
         Command::Drill(drill) => drill::run(drill, output, context).await,
         Command::Nodes { query, config, reach } => {
-            let settings = settings::load(&config.config)?.reached_by(reach.ssh_port, context);
+            let settings = settings::load(&config.config, &stores::every_kind())?.reached_by(reach.ssh_port, context);
             context.until_cancelled(nodes::run(query.as_deref(), &settings, output, context)).await
         }
         Command::Ownership(ownership) => ownership::run(ownership, output, context).await,
@@ -88,9 +89,11 @@ fn addresses(texts: &[PathBuf]) -> Result<Vec<Address>> {
 /// whatever is wrong with them.
 fn access(reading: Reading, named: &[&Path], context: &Context) -> Result<Access> {
     let here = named.iter().all(|path| !path.to_string_lossy().contains("://"));
-    let access = match settings::load_restore(reading.config.as_deref()) {
+    let access = match settings::load_restore(reading.config.as_deref(), &stores::every_kind()) {
         Ok(settings) => settings.access,
-        Err(_) if here && reading.config.is_none() && !named.is_empty() => Access::default(),
+        Err(_) if here && reading.config.is_none() && !named.is_empty() => {
+            Access { connector: stores::every_kind(), ..Access::default() }
+        }
         Err(error) => return Err(error),
     };
     Ok(with(access, reading.identities, context))

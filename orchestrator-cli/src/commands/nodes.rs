@@ -19,11 +19,11 @@ pub(crate) async fn run(
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
-    let (all, wrong) = deploy::machines(&settings.cluster, &settings.components);
+    let (all, wrong) = deploy::machines(&settings.backup.cluster, &settings.deploy.components);
     let machines = matching(all, query)?;
     let names: Vec<String> = machines.iter().map(|machine| machine.host.clone()).collect();
     context.phase(hosts::looking_at(&names));
-    let seen = hosts::look(&names, settings.remote.login.port, context).await?;
+    let seen = hosts::look(&names, settings.backup.remote.login.port, context).await?;
     let record = Record::load(context)?.unwrap_or_default();
     let rows = || machines.iter().zip(&seen);
     let header = ["NAME", "IP", "ZONE", "TAGS", "IDENTITY", "ANSWERS"];

@@ -20,12 +20,13 @@ use crate::arguments::{Claiming, Ownership};
 use crate::exit;
 use crate::human::plain;
 use crate::output::{Output, table};
+use crate::stores;
 
 pub(crate) async fn run(ownership: Ownership, output: &Output, context: &Context) -> Result<ExitCode> {
     match ownership {
         Ownership::Show { config, identities, reach } => {
-            let settings = settings::load(&config.config)?.reached_by(reach.ssh_port, context);
-            let access = with(settings.access.clone(), identities, context);
+            let settings = settings::load(&config.config, &stores::every_kind())?.reached_by(reach.ssh_port, context);
+            let access = with(settings.backup.access.clone(), identities, context);
             let identities = Identities::read(&access.identities)?;
             context.until_cancelled(show(&settings, &identities, output, context)).await
         }
@@ -40,15 +41,16 @@ async fn look(
     stores: &[Arc<dyn Store>],
     context: &Context,
 ) -> Result<(Standing, Vec<(String, Error)>)> {
-    let mut standing = Standing::noted(Cluster::of(&settings.cluster), &settings.access.signing, context)?;
+    let mut standing =
+        Standing::noted(Cluster::of(&settings.backup.cluster), &settings.backup.access.signing, context)?;
     let failed = standing.look_in_stores(stores).await;
-    let names: Vec<String> = settings.cluster.hosts().into_iter().map(Into::into).collect();
+    let names: Vec<String> = settings.backup.cluster.hosts().into_iter().map(Into::into).collect();
     if !names.is_empty() {
         context.phase(hosts::looking_at(&names));
     }
-    let seen = hosts::look(&names, settings.remote.login.port, context).await?;
+    let seen = hosts::look(&names, settings.backup.remote.login.port, context).await?;
     let record = Record::load(context)?;
-    let answered = ask_if_let_in(&seen, &settings.remote, record.as_ref(), context).await;
+    let answered = ask_if_let_in(&seen, &settings.backup.remote, record.as_ref(), context).await;
     let asked = answered.iter().filter(|(_, said)| said.is_ok()).count();
     if asked < names.len() {
         let message = format!("{asked} of {} could be asked", names.len());
@@ -65,7 +67,7 @@ async fn look(
 }
 
 async fn show(settings: &Settings, identities: &Identities, output: &Output, context: &Context) -> Result<ExitCode> {
-    let mut stores = ownership::stores(settings, &[], context)?;
+    let mut stores = ownership::stores(&settings.backup.access, &[], context)?;
     let (standing, failed) = look(settings, &stores, context).await?;
     stores.retain(|store| !failed.iter().any(|(location, _)| *location == store.location()));
     let heard = ownership::heard(&stores, &standing.cluster.name, identities).await;
@@ -131,8 +133,9 @@ enum Change {
 }
 
 async fn change(change: Change, claiming: Claiming, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&claiming.config.config)?.reached_by(claiming.reach.ssh_port, context);
-    let stores = ownership::stores(&settings, &claiming.without_store, context)?;
+    let settings =
+        settings::load(&claiming.config.config, &stores::every_kind())?.reached_by(claiming.reach.ssh_port, context);
+    let stores = ownership::stores(&settings.backup.access, &claiming.without_store, context)?;
     let (standing, failed) = context.until_cancelled(look(&settings, &stores, context)).await?;
     all_asked(failed, without_store)?;
     let missing = standing.without_claims(&stores);
@@ -145,7 +148,8 @@ async fn change(change: Change, claiming: Claiming, output: &Output, context: &C
     if changes && !agreed(&plain(&question(change, &claim, &standing)), claiming.yes, output, context).await? {
         return output.stopped();
     }
-    let warnings = ownership::take(&claim, &standing.cluster, &stores, &settings.access.signing, context).await?;
+    let warnings =
+        ownership::take(&claim, &standing.cluster, &stores, &settings.backup.access.signing, context).await?;
     warnings.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     let (state, then) = match change {
         Change::Claim => ("claimed", "belongs to this machine; those of the cluster learn of it with the next deploy"),

@@ -10,9 +10,9 @@ use backup_core::finding::{Finding, Severity};
 use backup_core::ownership::{Cluster, Standing, all_asked, not_asked, refuse_if_overtaken};
 use backup_core::retention::{Decision, Known, Needed, Pruning, Verdict};
 use backup_core::runs::Runs;
-use backup_core::settings;
 use backup_core::store::{Store, blocking};
 use backup_core::{Context, Error, Kind, Result};
+use backup_core::{restore, settings};
 use serde_json::{Value, json};
 
 use super::confirm::agreed;
@@ -21,23 +21,24 @@ use crate::arguments::Prune;
 use crate::exit;
 use crate::human::{counted, plain};
 use crate::output::{Output, flush_left, table};
+use crate::stores;
 
 /// A store and what becomes of its bundles.
 type Judged = (Arc<dyn Store>, Verdict);
 
 pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&prune.config.config)?;
-    let Some(policy) = settings.retention.clone() else {
+    let settings = settings::load(&prune.config.config, &stores::every_kind())?;
+    let Some(policy) = settings.backup.retention.clone() else {
         let error = Error::new(Kind::Usage, "prune: nothing says what is kept");
         return Err(error.hint("say it in [retention] of the settings, such as daily = 7"));
     };
-    let access = with(settings.access.clone(), prune.identities, context);
+    let access = with(settings.backup.access.clone(), prune.identities, context);
     let mut places = addresses(&prune.addresses)?;
     if places.is_empty() {
         places.extend(access.stores.iter().map(|store| store.address.clone()));
     }
     let mut stores = places.iter().map(|address| access.store(address.clone(), context)).collect::<Result<Vec<_>>>()?;
-    let cluster = Cluster::of(&settings.cluster);
+    let cluster = Cluster::of(&settings.backup.cluster);
     let pruning = Pruning {
         policy,
         cluster: cluster.name.clone(),
@@ -47,7 +48,7 @@ pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Res
         known: Known {
             accepted: prune.accept,
             failed: if prune.after_failure { Vec::new() } else { Runs::failed(context)? },
-            needed: Needed::of(context),
+            needed: Needed::of(restore::needed(context)),
         },
     };
     let standing = Standing::noted(cluster, &access.signing, context)?;

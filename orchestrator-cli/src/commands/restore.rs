@@ -11,14 +11,16 @@ use backup_core::component::release::Origin;
 use backup_core::event::Event;
 use backup_core::finding::{Finding, Severity};
 use backup_core::plan::Progress;
+use backup_core::restore::Settings;
 use backup_core::restore::{self, Moved, Request};
-use backup_core::settings::{self, RestoreSettings};
+use backup_core::settings;
 use backup_core::{Context, Error, Kind, Result};
 
 use super::confirm::agreed;
 use super::with;
 use crate::arguments::{Restore, RestoreCommand};
 use crate::output::Output;
+use crate::stores;
 
 pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) -> Result<ExitCode> {
     let config = match &arguments.command {
@@ -26,9 +28,8 @@ pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) 
         None => &arguments.config,
     };
     let identities = arguments.identities.clone();
-    let settings = settings::load_restore(config.as_deref());
-    let reached =
-        |settings: RestoreSettings| RestoreSettings { access: with(settings.access, identities, context), ..settings };
+    let settings = settings::load_restore(config.as_deref(), &stores::every_kind());
+    let reached = |settings: Settings| Settings { access: with(settings.access, identities, context), ..settings };
     let done = match settings.map(reached) {
         Ok(settings) => run_with(&arguments, &settings, output, context).await,
         Err(error) => Err(error),
@@ -39,12 +40,7 @@ pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) 
     }))
 }
 
-async fn run_with(
-    arguments: &Restore,
-    settings: &RestoreSettings,
-    output: &Output,
-    context: &Context,
-) -> Result<ExitCode> {
+async fn run_with(arguments: &Restore, settings: &Settings, output: &Output, context: &Context) -> Result<ExitCode> {
     match &arguments.command {
         Some(RestoreCommand::Cleanup(cleanup)) if cleanup.forget => {
             back::forget(cleanup, settings, output, context).await
@@ -81,12 +77,7 @@ pub(super) fn ending(kind: Kind, lasting: bool, context: &Context) -> (&'static 
     }
 }
 
-async fn begin(
-    arguments: &Restore,
-    settings: &RestoreSettings,
-    output: &Output,
-    context: &Context,
-) -> Result<ExitCode> {
+async fn begin(arguments: &Restore, settings: &Settings, output: &Output, context: &Context) -> Result<ExitCode> {
     let Some(file) = named(arguments).map(Into::into) else {
         let error = Error::new(Kind::Usage, "restore: no bundle is named");
         return Err(error.hint("name one with --file; `list` shows those that there are"));
@@ -145,12 +136,7 @@ async fn begin(
     Ok(said::finished(&prepared.apply(context).await?, arguments, output))
 }
 
-async fn resume(
-    arguments: &Restore,
-    settings: &RestoreSettings,
-    output: &Output,
-    context: &Context,
-) -> Result<ExitCode> {
+async fn resume(arguments: &Restore, settings: &Settings, output: &Output, context: &Context) -> Result<ExitCode> {
     let current = restore::current(context)?;
     current.check_unfinished()?;
     let complete = if current.progress() == Progress::Applied { "; it was complete already" } else { "" };

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use backup_core::finding::{Finding, Severity, worst};
-use backup_core::runs::{Job, Runs};
+use backup_core::runs::Runs;
+use backup_core::schedule::Job;
 use backup_core::schedule::Schedule;
 use backup_core::settings::{self, Settings};
 use backup_core::state::MACHINE;
@@ -21,6 +22,7 @@ use crate::output::{Output, flush_left, table};
 use crate::routine::{
     Begun, CRONTAB, Call, SYSTEMD, UNITS, Unit, crontab, forever, installed, is_ours, once, supervise, units, written,
 };
+use crate::stores;
 use crate::{exit, findings};
 
 /// Times that are shown of each job.
@@ -29,7 +31,7 @@ const SHOWN: usize = 3;
 pub(crate) async fn run(arguments: Arguments, output: &Output, context: &Context) -> Result<ExitCode> {
     match arguments {
         Arguments::Install(install) => self::install(&install, output),
-        Arguments::Show { config } => show(&settings::load(&config.config)?, output, context),
+        Arguments::Show { config } => show(&settings::load(&config.config, &stores::every_kind())?, output, context),
         Arguments::Prepare { user } => prepare(&user, output),
         Arguments::Remove { directory } => remove(directory.as_deref(), output),
         Arguments::Run(run) => run_jobs(run, output, context).await,
@@ -38,7 +40,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output, context: &Context
 
 async fn run_jobs(arguments: RunJob, output: &Output, context: &Context) -> Result<ExitCode> {
     let config = std::path::absolute(&arguments.config.config).context(|| "find the settings".into())?;
-    let settings = settings::load(&config)?;
+    let settings = settings::load(&config, &stores::every_kind())?;
     let schedule = schedule(&settings);
     let settings = Settings { schedule: Some(schedule.clone()), ..settings };
     let both = (&settings, &schedule);
@@ -63,7 +65,7 @@ fn schedule(settings: &Settings) -> Schedule {
 
 fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
     let config = std::path::absolute(&arguments.config.config).context(|| "find the settings".into())?;
-    let settings = settings::load(&config)?;
+    let settings = settings::load(&config, &stores::every_kind())?;
     let (schedule, directory) = (schedule(&settings), arguments.directory.as_deref());
     let live = directory.is_none();
     let mut findings = Vec::new();

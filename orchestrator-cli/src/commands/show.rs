@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use backup_core::bundle::manifest::{Database, Entry, Manifest};
-use backup_core::bundle::name::renamed;
 use backup_core::finding::Finding;
+use backup_core::names::renamed;
 use backup_core::store::{Access, Address};
 use backup_core::{Context, Result};
 use serde::Serialize;

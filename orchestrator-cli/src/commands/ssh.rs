@@ -15,11 +15,12 @@ use crate::arguments::Ssh;
 use crate::exit;
 use crate::human::plain;
 use crate::output::Output;
+use crate::stores;
 
 pub(crate) async fn run(ssh: Ssh, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&ssh.config.config)?.reached_by(ssh.reach.ssh_port, context);
+    let settings = settings::load(&ssh.config.config, &stores::every_kind())?.reached_by(ssh.reach.ssh_port, context);
     // What is wrong with others of them is no concern of a login.
-    let (all, _) = deploy::machines(&settings.cluster, &settings.components);
+    let (all, _) = deploy::machines(&settings.backup.cluster, &settings.deploy.components);
     let found = matching(all, ssh.query.as_deref())?;
     let Some(machine) = choose(&found, output, context).await? else {
         let node =
@@ -28,12 +29,12 @@ pub(crate) async fn run(ssh: Ssh, output: &Output, context: &Context) -> Result<
         output.result("ssh", &json!({ "nodes": nodes }), &list(&found))?;
         return Ok(ExitCode::from(exit::of(Kind::Usage)));
     };
-    let seen = hosts::look(std::slice::from_ref(&machine.host), settings.remote.login.port, context).await?;
+    let seen = hosts::look(std::slice::from_ref(&machine.host), settings.backup.remote.login.port, context).await?;
     let known = match seen.first().filter(|_| !ssh.accept_host_key) {
         Some(seen) => hosts::known_hosts(seen, Record::load(context)?.as_ref(), context)?,
         None => None,
     };
-    let login = Login { port: settings.remote.login.port, user: ssh.user.or(settings.remote.login.user) };
+    let login = Login { port: settings.backup.remote.login.port, user: ssh.user.or(settings.backup.remote.login.user) };
     let mut command = Command::new("ssh");
     let cause = command.args(login.arguments(&machine.host, known.as_deref())).args(&ssh.command).exec();
     Err(Error::new(Kind::Failed, "run ssh").because(cause).hint("install the package openssh-client"))

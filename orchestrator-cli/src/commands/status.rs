@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::arguments::Status;
 use crate::output::Output;
+use crate::stores;
 use crate::{exit, report, routine};
 
 pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -> Result<ExitCode> {
@@ -18,8 +19,8 @@ pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -
         output.result("history", &json!({ "runs": runs }), &report::history(&runs, journal.path()))?;
         return Ok(exit::done(false));
     }
-    let (settings, unread) = settings::load_as_far_as_there(&arguments.config.config)?;
-    let mut status = status::look(&settings, &routine::begun(), context).await?;
+    let (settings, unread) = settings::load_as_far_as_there(&arguments.config.config, &stores::every_kind())?;
+    let mut status = status::look(settings.for_status(), &routine::begun(), context).await?;
     if let Some(error) = unread {
         // Whoever looks here may be about to restore it.
         let finding = Finding::from_error("no-cluster-conf", "cluster.conf", &error);

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backup_core::authenticity::{self, Origin, note_verified};
-use backup_core::bundle::digest::Sha256Digest;
-use backup_core::bundle::name::renamed;
+use backup_core::authenticity::{self, note_verified};
 use backup_core::bundle::verify::{Verification, verify};
+use backup_core::digest::Sha256Digest;
 use backup_core::event::Meter;
+use backup_core::names::renamed;
+use backup_core::signing::Origin;
 use backup_core::store::{Access, blocking, list_beside};
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
 use serde_json::json;

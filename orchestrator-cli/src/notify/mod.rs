@@ -23,7 +23,7 @@ pub(crate) async fn begun(settings: &Settings, context: &Context) -> Vec<Finding
 /// Says how a run ended, and what of the whole is not as it should be.
 pub(crate) async fn ended(run: &Run, findings: &[Finding], settings: &Settings, context: &Context) -> Vec<Finding> {
     let Notify { ping, webhook, mail, sendmail, .. } = &settings.notify;
-    let cluster = settings.cluster.cluster_name.clone().unwrap_or_default();
+    let cluster = settings.backup.cluster.cluster_name.clone().unwrap_or_default();
     let told = Told { run, findings, cluster: &cluster, host: &context.environment.host };
     let pinged = async {
         let Some(url) = ping else { return Ok(()) };

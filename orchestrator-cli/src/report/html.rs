@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use backup_core::finding::{Finding, News, Severity, age, worst};
-use backup_core::runs::{Job, Run, State};
+use backup_core::runs::{Run, State};
+use backup_core::schedule::Job;
 use backup_core::status::{InStore, JobState, Status};
 use backup_core::text::is_unseen;
 use chrono::{DateTime, TimeDelta, Utc};

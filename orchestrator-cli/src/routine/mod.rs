@@ -12,7 +12,7 @@ pub(crate) use units::{Unit, units};
 
 use std::path::{Path, PathBuf};
 
-use backup_core::runs::Job;
+use backup_core::schedule::Job;
 use backup_core::schedule::Schedule;
 use backup_core::settings::Settings;
 use backup_core::store::Address;
@@ -37,12 +37,12 @@ pub(crate) struct Begun<'b> {
 
 /// Directories that the jobs of a schedule write to.
 pub(crate) fn written<'s>(schedule: &Schedule, settings: &'s Settings) -> Vec<&'s Path> {
-    let stores = settings.stores.iter().filter_map(|store| match &store.address {
+    let stores = settings.backup.stores.iter().filter_map(|store| match &store.address {
         Address::Directory(path) => Some(path.as_path()),
         _ => None,
     });
     let metrics = settings.notify.metrics.as_deref().and_then(Path::parent);
-    let databases = schedule.of(Job::Databases).map(|_| settings.component_databases.directory.as_path());
+    let databases = schedule.of(Job::Databases).map(|_| settings.databases.directory.as_path());
     let mut paths: Vec<&Path> = stores.chain(databases).chain(metrics).collect();
     paths.sort_unstable();
     paths.dedup();

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use backup_core::finding::Finding;
-use backup_core::runs::{Job, Run, Runs, State, hold};
+use backup_core::runs::{Run, Runs, State, hold};
+use backup_core::schedule::Job;
 use backup_core::schedule::Schedule;
 use backup_core::settings::Settings;
 use backup_core::{Context, Error, ErrorContext, Kind, Result, status, written};
@@ -190,7 +191,7 @@ async fn end(mut run: Run, settings: &Settings, output: &Output, context: &Conte
         // What began this run begins the next one.
         begun.push(run.job);
     }
-    let looked = status::look(settings, &begun, context).await;
+    let looked = status::look(settings.for_status(), &begun, context).await;
     let mut trouble: Vec<Finding> = kept.err().iter().map(|error| trouble_of("journal", error)).collect();
     let whole = match &looked {
         // Of this run all has been said.

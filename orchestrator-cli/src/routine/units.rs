@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use backup_core::runs::Job;
+use backup_core::schedule::Job;
 use backup_core::schedule::{Calendar, Schedule};
 use backup_core::settings::Settings;
 use backup_core::state::MACHINE;

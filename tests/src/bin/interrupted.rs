@@ -11,7 +11,8 @@ use backup_core::context::Environment;
 use backup_core::deploy;
 use backup_core::event::{Event, Observer};
 use backup_core::restore::{self, Moved, Request};
-use backup_core::settings::{self, RestoreSettings};
+use backup_core::settings;
+use backup_core::store::Connector;
 use backup_core::{Context, Error, Kind, Result};
 
 /// Kills the process at a mark, as a power cut would.
@@ -40,7 +41,7 @@ async fn main() -> Result<()> {
     let mut context = Context::new(Environment { variables, ..Environment::default() });
     let mark = words.first().and_then(|number| number.parse().ok()).unwrap_or(0);
     context.observer = Arc::new(KillAt { mark, seen: AtomicUsize::new(0) });
-    let mut settings = RestoreSettings::default();
+    let mut settings = restore::Settings::default();
     match words.get(1..).unwrap_or_default() {
         ["restore", file, pair @ ..] => {
             let release = Some(Origin::Given("2.6.3".into()));
@@ -63,15 +64,15 @@ async fn main() -> Result<()> {
         }
         ["rollback"] => restore::current(&context)?.rollback(&settings, &context).await.map(drop),
         ["deploy", config] => {
-            let settings = settings::load(config.as_ref())?;
-            let graph = deploy::graph(&settings.cluster, &settings.components)
+            let settings = settings::load(config.as_ref(), &Connector::default())?;
+            let graph = deploy::graph(&settings.backup.cluster, &settings.deploy.components)
                 .map_err(|_| Error::new(Kind::Usage, "a bad cluster.conf"))?;
-            let prepared = deploy::prepare(&deploy::Request::default(), &settings, graph, &context).await?;
-            all_deployed(&prepared.apply(&settings, &context).await?)
+            let prepared = deploy::prepare(&deploy::Request::default(), &settings.backup, graph, &context).await?;
+            all_deployed(&prepared.apply(&settings.backup, &context).await?)
         }
         ["resume-deploy", config] => {
-            let settings = settings::load(config.as_ref())?;
-            all_deployed(&deploy::resume(&deploy::Request::default(), &settings, &context).await?)
+            let settings = settings::load(config.as_ref(), &Connector::default())?;
+            all_deployed(&deploy::resume(&deploy::Request::default(), &settings.backup, &context).await?)
         }
         ["cleanup"] => restore::leftovers(&settings, &context).await?.drop_all(&context).await,
         _ => Err(Error::new(

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use backup_core::bundle::manifest::Manifest;
-use backup_core::bundle::name::BundleName;
 use backup_core::bundle::writer::Writer;
+use backup_core::names::BundleName;
 use chrono::{DateTime, TimeDelta, Utc};
 use system_tests::manifest_of;
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use backup_core::bundle::digest::Sha256Digest;
-use backup_core::bundle::name::FileName;
+use backup_core::digest::Sha256Digest;
+use backup_core::names::FileName;
 use backup_core::store::{Sftp, Store};
 use fixtures::{SFTP_SERVERS, Sshd};
 use system_tests::Reached;

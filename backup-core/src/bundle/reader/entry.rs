@@ -5,12 +5,12 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 
 use super::super::block::{self, Decoder};
-use super::super::digest::Sha256Digest;
 use super::super::expanded::{Expanding, STEP};
 use super::super::header::{EntryKind, Form, Head};
 use super::super::manifest::{Entry, described};
 use super::super::path;
 use super::{Bundle, ReadAt, WINDOW, check_padding, other_bytes, read_blocks};
+use crate::digest::Sha256Digest;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// Reads one entry block by block, checking everything that the manifest says of it.

@@ -8,15 +8,15 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::super::block::{CONTENT, Encoder};
-use super::super::digest::Sha256Digest;
 use super::super::footer::{self, Footer};
 use super::super::header::{Form, Head, RECORD};
 use super::super::manifest::{self, Entry, Manifest, described};
-use super::super::name::BundleName;
 use super::super::pack::Packed;
 use super::super::{FORMAT, FORMAT_OF_HEADERS, path, rules};
 use super::{End, Message};
+use crate::digest::Sha256Digest;
 use crate::event::Meter;
+use crate::names::BundleName;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// The block that ends the tar archive, two records of zeros, as it stands in every bundle.

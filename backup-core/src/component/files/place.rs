@@ -15,12 +15,12 @@ use super::staging::Staging;
 use super::system::{move_there, remove, rename};
 use crate::bundle::extract::{Pattern, extract};
 use crate::bundle::manifest::{Entry, Manifest};
-use crate::bundle::name::is_moment;
 use crate::bundle::path;
 use crate::bundle::reader::{Bundle, ReadAt};
 use crate::event::Meter;
 use crate::finding::Finding;
 use crate::held::{At, Held};
+use crate::names::is_moment;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
 /// The entry that holds the cluster's configuration.

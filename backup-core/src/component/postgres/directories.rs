@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::query_failed;
 use crate::Result;
-use crate::component::files::Staying;
+use crate::component::Staying;
 
 /// What of it exists on this machine: of another machine's server that is nothing, unless something here is called as it is there. Where its data lies, a server says to few.
 ///

@@ -9,10 +9,9 @@ use super::head::{Head, Keys};
 use super::rows::{self, Sink, Source, Task};
 use super::snapshot::{self, Rows, Snapshot};
 use super::tables::USER_SCHEMA;
-use super::{discover, query_failed};
+use super::{ReadyPostgres, discover, query_failed};
 use crate::bundle::manifest::{Database, Extension, Setting};
 use crate::event::Meter;
-use crate::preflight::ReadyPostgres;
 use crate::{Error, Kind, Result};
 
 /// Takes rows from several readers at once, each in pieces of its own.

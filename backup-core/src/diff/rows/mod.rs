@@ -129,7 +129,7 @@ impl Pair<'_> {
             [sides[0].keys().await?, sides[1].keys().await?],
         ));
         let reading = Reading { sides: &sides, jobs: self.jobs, meter: Arc::default(), context: self.context };
-        let ticker = Ticker::start(reading.meter.clone(), self.context.clone());
+        let ticker = Ticker::start(reading.meter.clone(), self.context.observer.clone());
         let digests = [0, 1].map(|side| Arc::new(Digests::new(plan.clone(), side)));
         reading.read([plan.every(0), plan.every(1)], digests.clone()).await?;
         let mut found = Digests::compare(&digests);

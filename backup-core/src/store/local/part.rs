@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, PersistError};
 
-use crate::bundle::digest::Sha256Digest;
-use crate::bundle::name::FileName;
+use crate::digest::Sha256Digest;
 use crate::lock::Lock;
+use crate::names::FileName;
 use crate::store::{DIGEST, PART, Published, Upload, digest_line, exists, trial};
 use crate::{Error, ErrorContext, Kind, Result};
 

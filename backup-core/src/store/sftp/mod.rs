@@ -25,9 +25,9 @@ use self::outgoing::Outgoing;
 use self::upload::Part;
 use super::{BESIDE, ClaimName, Leftover, PART, SftpAddress, SftpOptions, Store, Stored, Upload};
 use super::{able, astray, bundles, exists, is_part, may_be_renamed, read_small};
-use crate::bundle::name::FileName;
 use crate::bundle::reader::ReadAt;
 use crate::finding::{Finding, bytes};
+use crate::names::FileName;
 use crate::{Context, Error, Kind, Result};
 
 /// What begins the names of files that are soon to have another one, where it isn't a bundle's.

@@ -10,9 +10,9 @@ use super::connect::{Connection, FAREWELL};
 use super::line::is_answer;
 use super::outgoing::Outgoing;
 use super::trial::{cannot_sync, not_synced};
-use crate::bundle::digest::Sha256Digest;
-use crate::bundle::name::FileName;
+use crate::digest::Sha256Digest;
 use crate::finding::Finding;
+use crate::names::FileName;
 use crate::store::{DIGEST, Published, Upload, digest_line, exists};
 use crate::{Error, Kind, Result};
 

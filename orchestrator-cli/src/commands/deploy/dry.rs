@@ -25,16 +25,16 @@ pub(super) async fn run(
 ) -> Result<ExitCode> {
     let file = deploy.graph.unwrap_or_else(|| "graph.png".into());
     let form = Form::of(&file)?;
-    let release = match deploy.release.clone().map(Origin::Given).or_else(|| settings.release.clone()) {
+    let release = match deploy.release.clone().map(Origin::Given).or_else(|| settings.backup.release.clone()) {
         Some(origin) => Some(release::find(Some(&origin)).await?.version),
         None => None,
     };
-    if let (Some(assets), Some(release)) = (&settings.assets, &release) {
+    if let (Some(assets), Some(release)) = (&settings.deploy.assets, &release) {
         refresh(assets, release, output, context).await?;
     }
     let silent = silent(graph, settings, context).await?;
     let subject = Subject {
-        cluster: settings.cluster.cluster_name.as_deref().unwrap_or("an unnamed cluster"),
+        cluster: settings.backup.cluster.cluster_name.as_deref().unwrap_or("an unnamed cluster"),
         release: release.as_deref(),
         graph,
         down: silent.iter().map(|finding| finding.subject.clone()).collect(),
@@ -66,7 +66,7 @@ pub(super) async fn refresh(assets: &Assets, release: &str, output: &Output, con
 async fn silent(graph: &Graph, settings: &Settings, context: &Context) -> Result<Vec<Finding>> {
     let hosts: Vec<String> = graph.machines.iter().map(|machine| machine.host.clone()).collect();
     context.phase(hosts::looking_at(&hosts));
-    let seen = hosts::look(&hosts, settings.remote.login.port, context).await?;
+    let seen = hosts::look(&hosts, settings.backup.remote.login.port, context).await?;
     let warning = |host| {
         Finding::warning("host-unreachable", host, "does not answer")
             .hint("see to it before the deploy: it would not be reached, and nothing that needs it")

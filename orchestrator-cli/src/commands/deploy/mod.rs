@@ -19,6 +19,7 @@ use crate::exit;
 use crate::findings::{GREEN, RED, YELLOW};
 use crate::human::{counted, indented, plain};
 use crate::output::Output;
+use crate::stores;
 
 pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -> Result<ExitCode> {
     let resumes = arguments.resume;
@@ -40,14 +41,15 @@ fn ending(kind: Kind, resumes: bool) -> (&'static str, String) {
 }
 
 async fn run_with(arguments: Deploy, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&arguments.config.config)?.reached_by(arguments.reach.ssh_port, context);
+    let settings =
+        settings::load(&arguments.config.config, &stores::every_kind())?.reached_by(arguments.reach.ssh_port, context);
     let allowed =
         Allowed { unreachable: arguments.allow_unreachable.clone(), host_key: arguments.accept_host_key.clone() };
     if arguments.resume {
         let request = Request { allowed, without: arguments.without_store, ..Request::default() };
-        return done(&deploy::resume(&request, &settings, context).await?, output);
+        return done(&deploy::resume(&request, &settings.backup, context).await?, output);
     }
-    let graph = match deploy::graph(&settings.cluster, &settings.components) {
+    let graph = match deploy::graph(&settings.backup.cluster, &settings.deploy.components) {
         Ok(graph) => graph,
         Err(findings) => {
             let line = "refused: no machine was told anything";
@@ -63,17 +65,17 @@ async fn run_with(arguments: Deploy, output: &Output, context: &Context) -> Resu
         allowed,
         without: arguments.without_store,
     };
-    let prepared = context.until_cancelled(deploy::prepare(&request, &settings, graph, context)).await?;
+    let prepared = context.until_cancelled(deploy::prepare(&request, &settings.backup, graph, context)).await?;
     let worrying = prepared.findings.iter().filter(|finding| finding.severity != Severity::Info);
     worrying.for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     let refused = prepared.findings.iter().any(|finding| finding.severity == Severity::Error);
     if !refused && !agreed(&question(&prepared), arguments.yes, output, context).await? {
         return output.stopped();
     }
-    if let Some(assets) = &settings.assets {
+    if let Some(assets) = &settings.deploy.assets {
         context.until_cancelled(dry::refresh(assets, &prepared.plan.release, output, context)).await?;
     }
-    done(&prepared.apply(&settings, context).await?, output)
+    done(&prepared.apply(&settings.backup, context).await?, output)
 }
 
 fn question(prepared: &Prepared) -> String {

@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use backup_core::plan::Progress;
+use backup_core::restore::Settings;
 use backup_core::restore::{self, Current, WayBack};
-use backup_core::settings::RestoreSettings;
 use backup_core::{Context, Error, Kind, Result};
 use serde_json::json;
 
@@ -18,7 +18,7 @@ use crate::output::Output;
 
 pub(super) async fn rollback(
     arguments: &Restore,
-    settings: &RestoreSettings,
+    settings: &Settings,
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
@@ -94,7 +94,7 @@ fn would(current: &Current, back: &WayBack, output: &Output) -> Result<ExitCode>
 
 pub(super) async fn cleanup(
     arguments: &RestoreCleanup,
-    settings: &RestoreSettings,
+    settings: &Settings,
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {
@@ -139,7 +139,7 @@ pub(super) async fn cleanup(
 /// Forgets restores whose server is gone.
 pub(super) async fn forget(
     arguments: &RestoreCleanup,
-    settings: &RestoreSettings,
+    settings: &Settings,
     output: &Output,
     context: &Context,
 ) -> Result<ExitCode> {

@@ -39,10 +39,10 @@ fn trees_are_what_no_other_is_above_of() {
         kind: Default::default(),
         link: None,
         size: 0,
-        sha256: crate::bundle::digest::Sha256Digest([0; 32]),
+        sha256: crate::digest::Sha256Digest([0; 32]),
         offset: 0,
         stored: 0,
-        stored_sha256: crate::bundle::digest::Sha256Digest([0; 32]),
+        stored_sha256: crate::digest::Sha256Digest([0; 32]),
         expanded: None,
         chunk: None,
     };

@@ -11,12 +11,14 @@ mod parameters;
 mod passfile;
 mod query;
 mod service;
+mod string;
 mod tls;
 
 pub use connect::{Connection, connect, connect_first, try_admission};
 pub(crate) use conninfo::names_file;
 pub use parameters::Parameters;
 pub(crate) use query::is_no_text;
+pub use string::ConnectionString;
 
 use super::words;
 

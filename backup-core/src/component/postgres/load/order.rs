@@ -75,7 +75,7 @@ fn interleaved(entries: &[Entry], tasks: Vec<usize>) -> impl Iterator<Item = Tas
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::digest::Sha256Digest;
+    use crate::digest::Sha256Digest;
 
     #[test]
     fn every_table_comes_to_its_end_with_the_others() {

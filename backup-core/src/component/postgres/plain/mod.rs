@@ -6,7 +6,6 @@ pub(crate) mod fuzzing;
 mod later;
 mod lexer;
 mod reading;
-mod seen;
 mod statement;
 mod stream;
 
@@ -17,15 +16,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use sha2::{Digest, Sha256};
 
-use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::Table;
+use crate::digest::Sha256Digest;
 use crate::event::Meter;
 use crate::finding::bytes;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 pub(crate) use later::{Later, described};
 use lexer::Lexer;
 use reading::Reading;
-pub(crate) use seen::{START, Seen};
 use statement::{NOT_PG_DUMPS, SET_TABLESPACE, is_copy, tablespace};
 pub(crate) use stream::ScriptFile;
 

@@ -10,8 +10,8 @@ use super::statement::{
     roles_of, tablespace,
 };
 use super::{Contents, LeftOut, ScriptFile, not_pg_dumps};
-use crate::bundle::digest::Sha256Digest;
 use crate::bundle::manifest::{Table, major};
+use crate::digest::Sha256Digest;
 use crate::{Error, Kind, Result};
 
 /// What ends a table's rows, as psql sees it.

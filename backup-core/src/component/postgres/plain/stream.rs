@@ -10,12 +10,12 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::runtime::Handle;
 
-use super::seen::Seen;
-use crate::bundle::digest::Sha256Digest;
 use crate::component::postgres::command::{Running, start};
 use crate::component::postgres::tools::{self, Tools, know_restrict};
 use crate::context::Environment;
-use crate::{Error, ErrorContext, Kind, Result, store};
+use crate::digest::Sha256Digest;
+use crate::given::{Seen, open_file};
+use crate::{Error, ErrorContext, Kind, Result};
 
 /// The key that `pg_restore` is given for its `\restrict` lines, so that it always writes the same.
 const KEY: &str = "orchestrator";
@@ -82,8 +82,8 @@ impl ScriptFile {
     /// Where it can't be read. What reading comes to say is [`Kind::Damaged`] where that is the file's fault.
     pub(crate) fn open(&self) -> Result<Box<dyn Read + Send>> {
         Ok(match &self.form {
-            Form::Text => Box::new(store::open_file(&self.path)?),
-            Form::Gzip => Box::new(Gunzip(MultiGzDecoder::new(store::open_file(&self.path)?))),
+            Form::Text => Box::new(open_file(&self.path)?),
+            Form::Gzip => Box::new(Gunzip(MultiGzDecoder::new(open_file(&self.path)?))),
             Form::Archive(tools) => Box::new(Archive::open(tools, &self.path)?),
         })
     }

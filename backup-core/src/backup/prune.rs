@@ -3,17 +3,17 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, Known, Needed, Pruning};
+use super::{Outcome, Settings};
 use crate::authenticity::Knowledge;
-use crate::backup::Outcome;
-use crate::bundle::name::FileName;
-use crate::catalog::{Cache, Series};
+use crate::catalog::Cache;
 use crate::encryption::Identities;
 use crate::event::Event;
 use crate::finding::Finding;
-use crate::settings::Settings;
+use crate::names::FileName;
+use crate::names::Series;
+use crate::retention::{Decision, Known, Needed, Pruning};
 use crate::store::{Address, Store, blocking};
-use crate::{Context, Result};
+use crate::{Context, Result, restore};
 
 /// A bundle that was deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub async fn prune_after(
         identities,
         knowledge: Knowledge::of(&settings.access.signing, context).with_made(made.manifest_sha256),
         only: Some(series.clone()),
-        known: Known { needed: Needed::of(context), ..Known::default() },
+        known: Known { needed: Needed::of(restore::needed(context)), ..Known::default() },
     };
     for place in places {
         let work = {

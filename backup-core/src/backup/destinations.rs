@@ -7,9 +7,9 @@ use std::time::Duration;
 use rustix::fs::statvfs;
 use sha2::{Digest, Sha256};
 
-use crate::bundle::digest::Sha256Digest;
-use crate::bundle::name::FileName;
+use crate::digest::Sha256Digest;
 use crate::finding::{Finding, bytes};
+use crate::names::FileName;
 use crate::store::{Address, SIGNATURE, Store, Upload};
 use crate::{Error, Kind, Result};
 

@@ -1,11 +1,12 @@
 //! The server and its databases, looked at before a backup.
 
-use crate::component::postgres::connection::{Connection, Parameters, connect, connect_first};
-use crate::component::postgres::{self, DatabaseFacts, ServerFacts, Sign, Tools, bound};
+use std::path::Path;
+
+use super::connection::{Connection, ConnectionString, Parameters, connect, connect_first};
+use super::{DatabaseFacts, ServerFacts, Sign, Tools, bound, needs};
 use crate::context::Context;
 use crate::finding::{Finding, Findings, Severity, bytes};
-use crate::settings::Settings;
-use crate::{Error, Kind, Result, sealed};
+use crate::{Error, Kind, Result};
 
 /// A server that can be captured.
 pub struct ReadyPostgres {
@@ -20,26 +21,35 @@ pub struct ReadyPostgres {
     /// Databases to capture.
     pub databases: Vec<DatabaseFacts>,
     /// What they need of another server.
-    pub(super) needs: Vec<Finding>,
+    pub(crate) needs: Vec<Finding>,
 }
 
-/// The server and the databases that a backup with these settings would capture, or why there is none.
-pub(crate) async fn find_postgres(settings: &Settings, context: &Context) -> Result<ReadyPostgres> {
+/// What is wanted of a server.
+pub(crate) struct Wanted<'w> {
+    /// How it is reached.
+    pub(crate) connection: &'w ConnectionString,
+    /// Databases; empty for all that count.
+    pub(crate) databases: &'w [String],
+    /// Directory of its programs, if it is said.
+    pub(crate) bin_dir: Option<&'w Path>,
+    /// Whether roles' passwords are captured.
+    pub(crate) role_passwords: bool,
+}
+
+/// The server and the databases that are wanted, or why there is none.
+pub(crate) async fn find(wanted: &Wanted<'_>, context: &Context) -> Result<ReadyPostgres> {
     let mut findings = Findings::default();
-    let found = look_at_postgres(settings, &settings.databases, context, &mut findings).await;
+    let found = look(wanted, context, &mut findings).await;
     match (findings.refusal(), found) {
         (None, Some(found)) => Ok(found),
         (error, _) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at PostgreSQL"))),
     }
 }
 
-pub(super) async fn look_at_postgres(
-    settings: &Settings,
-    wanted: &[String],
-    context: &Context,
-    findings: &mut Findings,
-) -> Option<ReadyPostgres> {
-    let parameters = settings.connection.parameters(&context.environment);
+/// The same; what is wrong goes to the findings.
+pub(crate) async fn look(asked: &Wanted<'_>, context: &Context, findings: &mut Findings) -> Option<ReadyPostgres> {
+    let wanted = asked.databases;
+    let parameters = asked.connection.parameters(&context.environment);
     let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
     // A database that surely exists lets the others be found; the one that was named may be among the missing.
     let first = match parameters.get("dbname") {
@@ -48,17 +58,17 @@ pub(super) async fn look_at_postgres(
     };
     let answered = findings.keep("postgres-connection", &parameters.place(), connect_first(&parameters, &first).await);
     let (connection, parameters) = answered?;
-    let server = findings.keep("postgres-server", &parameters.place(), postgres::server(&connection).await)?;
+    let server = findings.keep("postgres-server", &parameters.place(), super::server(&connection).await)?;
     findings.all.push(Finding::ok("postgres-server", parameters.place(), format!("PostgreSQL {}", server.version)));
-    let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, server.major()).await;
+    let tools = super::find_tools(asked.bin_dir, &context.environment, server.major()).await;
     let tools = findings.keep("pg-dump", "pg_dump", tools);
     if let Some(tools) = &tools {
         let place = tools.directory.display().to_string();
         findings.all.push(Finding::ok("pg-dump", &place, format!("pg_dump {}", tools.version)));
         findings.all.extend(newer_pg_dump(tools, &server, &place));
-        findings.all.extend(postgres::unsafe_tools(tools, Severity::Info));
+        findings.all.extend(super::unsafe_tools(tools, Severity::Info));
     }
-    let listed = postgres::databases(&connection, &server, wanted).await;
+    let listed = super::databases(&connection, &server, wanted).await;
     let (mut databases, closed) = findings.keep("database", "PostgreSQL", listed)?;
     findings.all.extend(closed);
     let mut needs = Vec::new();
@@ -68,7 +78,7 @@ pub(super) async fn look_at_postgres(
         let looked = look_at_database(facts, (&parameters, &server), wanted.is_empty(), &mut found).await;
         if found.first.is_some()
             && wanted.is_empty()
-            && let Some(finding) = postgres::gone(&parameters, &connection, facts).await
+            && let Some(finding) = super::gone(&parameters, &connection, facts).await
         {
             findings.all.push(finding);
             left.push(facts.oid);
@@ -84,7 +94,7 @@ pub(super) async fn look_at_postgres(
     if databases.is_empty() {
         findings.all.push(Finding::warning("no-database", parameters.place(), "the server has no database to capture"));
     }
-    let roles = sealed::of_roles(&connection, &server, &databases, settings.role_passwords && server.superuser).await;
+    let roles = needs::of_roles(&connection, &server, &databases, asked.role_passwords && server.superuser).await;
     needs.extend(findings.keep("roles", "roles", roles).unwrap_or_default());
     Some(ReadyPostgres { parameters, connection, server, tools: tools?, databases, needs })
 }
@@ -107,30 +117,30 @@ async fn look_at_database(
     let name = facts.name.clone();
     let connected = connect(&parameters.with_database(&name)).await;
     let Some(connection) = findings.keep("database", &name, connected) else { return Looked::Needs(Vec::new()) };
-    if may_leave_out && name == "postgres" && postgres::is_untouched(&connection).await.unwrap_or(false) {
+    if may_leave_out && name == "postgres" && super::is_untouched(&connection).await.unwrap_or(false) {
         return Looked::Empty;
     }
-    let problems = findings.keep("database", &name, postgres::access_problems(&connection, &name).await);
+    let problems = findings.keep("database", &name, super::access_problems(&connection, &name).await);
     let problems = problems.unwrap_or_default();
     if problems.is_empty() {
         let message = format!("may be read, {} on disk", bytes(facts.size));
         findings.all.push(Finding::ok("database", &name, message));
     }
     findings.all.extend(problems);
-    let pitfalls = postgres::pitfalls(&connection, &name, server.number).await;
+    let pitfalls = super::pitfalls(&connection, &name, server.number).await;
     let pitfalls = findings.keep("database", &name, pitfalls);
     findings.all.extend(pitfalls.unwrap_or_default());
-    let elsewhere = findings.keep("database", &name, postgres::elsewhere(&connection).await);
-    findings.all.extend(elsewhere.iter().flatten().map(|one| postgres::before_restore(&name, one)));
-    let session = findings.keep("database", &name, postgres::session_of(&connection).await);
+    let elsewhere = findings.keep("database", &name, super::elsewhere(&connection).await);
+    findings.all.extend(elsewhere.iter().flatten().map(|one| super::before_restore(&name, one)));
+    let session = findings.keep("database", &name, super::session_of(&connection).await);
     facts.session = session.unwrap_or_default();
-    facts.money = findings.keep("database", &name, postgres::has_money(&connection).await).unwrap_or_default();
-    let become_roles = findings.keep("database", &name, postgres::roles_of_functions(&connection).await);
+    facts.money = findings.keep("database", &name, super::has_money(&connection).await).unwrap_or_default();
+    let become_roles = findings.keep("database", &name, super::roles_of_functions(&connection).await);
     facts.become_roles = become_roles.unwrap_or_default();
-    let extensions = findings.keep("database", &name, postgres::extensions(&connection).await);
+    let extensions = findings.keep("database", &name, super::extensions(&connection).await);
     let extensions = extensions.unwrap_or_default();
     let bound = findings.keep("database", &name, bound(&connection, &extensions, Sign::Asks).await);
-    Looked::Needs(sealed::of_database(facts, &extensions, &bound.unwrap_or_default()))
+    Looked::Needs(needs::of_database(facts, &extensions, &bound.unwrap_or_default()))
 }
 
 /// The version of pg_dump decides what a bundle can be restored into, not the server's.

@@ -10,6 +10,8 @@ use crate::finding::Finding;
 
 /// The component whose bundles hold the orchestrator itself.
 pub const ORCHESTRATOR: &str = "orchestrator";
+/// What the digest's file beside a bundle adds to its name; `sha256sum -c` reads it.
+pub const DIGEST: &str = ".sha256";
 /// The longest name of a component.
 const LONGEST: usize = 64;
 const INFIX: &str = "_backup_";

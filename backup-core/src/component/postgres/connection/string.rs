@@ -1,29 +1,31 @@
-//! Connection strings of the settings.
+//! Connection strings that settings say.
+
+use std::path::Path;
 
 use toml::Spanned;
 
+use super::{Parameters, names_file};
 use crate::cluster::secret::Secret;
-use crate::component::postgres::connection::{Parameters, names_file};
 use crate::context::Environment;
 use crate::{Error, Result};
 
 /// A PostgreSQL connection string, which may hold a password, and where it stands; empty for what the environment says.
 #[derive(Debug, Clone, Default)]
-pub struct Connection {
+pub struct ConnectionString {
     text: Secret,
     place: Option<String>,
 }
 
-impl Connection {
+impl ConnectionString {
     /// What stands under `key` in the file at `path`, whose content is `text`.
-    pub(super) fn read(found: Option<&Spanned<String>>, key: &str, path: &std::path::Path, text: &str) -> Self {
+    pub(crate) fn read(found: Option<&Spanned<String>>, key: &str, path: &Path, text: &str) -> Self {
         let Some(found) = found.filter(|found| !found.get_ref().is_empty()) else { return Self::default() };
         let line = text.get(..found.span().start).map_or(1, |before| before.matches('\n').count() + 1);
         Self { text: Secret::new(found.get_ref()), place: Some(format!("{key} in {}, line {line}", path.display())) }
     }
 
     /// Whether there is one.
-    pub(super) fn is_said(&self) -> bool {
+    pub(crate) fn is_said(&self) -> bool {
         self.place.is_some()
     }
 
@@ -31,7 +33,7 @@ impl Connection {
     ///
     /// # Errors
     /// A malformed string.
-    pub(super) fn names_file(&self) -> Result<Option<&'static str>> {
+    pub(crate) fn names_file(&self) -> Result<Option<&'static str>> {
         names_file(self.text.expose())
     }
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::DIGEST;
+use super::Seen;
 use crate::accounts::Accounts;
-use crate::component::postgres::plain::Seen;
 use crate::encryption::is_encrypted;
+use crate::names::DIGEST;
 use crate::{Error, ErrorContext, Kind, Result, shell};
 
 /// Opens a file that is read.
@@ -18,7 +18,7 @@ use crate::{Error, ErrorContext, Kind, Result, shell};
 /// # Errors
 /// [`Kind::NotFound`], with the name that is there, if one is nearly the same; [`Kind::Failed`], with the owner of a file that
 /// may not be read; [`Kind::Damaged`] where it is no regular file.
-pub fn open_file(path: &Path) -> Result<File> {
+pub(crate) fn open_file(path: &Path) -> Result<File> {
     // To open a pipe would wait for a writer.
     let nonblock = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(|cause| {
@@ -38,7 +38,7 @@ pub fn open_file(path: &Path) -> Result<File> {
 }
 
 /// Opens a bundle's file, unless it is plainly something else.
-pub(super) fn open_bundle(path: &Path) -> Result<File> {
+pub(crate) fn open_bundle(path: &Path) -> Result<File> {
     let refused = |what: String, hint: String| {
         Err(Error::new(Kind::Damaged, format!("open {}: it is {what}, and no bundle", path.display())).hint(hint))
     };

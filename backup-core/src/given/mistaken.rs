@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::document::{Document, is_settings};
+use super::{START, Seen};
 use crate::cluster::ClusterConf;
-use crate::component::postgres::plain::{START, Seen};
 use crate::{Error, Kind, Result, shell};
 
 /// What files begin with that nobody takes for a text but by mistake.
@@ -17,6 +16,33 @@ const OTHERS: [(&[u8], &str); 6] = [
     (b"-----BEGIN ", "a key or a certificate"),
 ];
 
+/// What settings may have at their top.
+pub(crate) const SECTIONS: [&str; 18] = [
+    "agent",
+    "backup",
+    "cluster_conf",
+    "databases",
+    "deploy",
+    "drill",
+    "encryption",
+    "files",
+    "hosts",
+    "notify",
+    "postgres",
+    "release",
+    "restore",
+    "retention",
+    "schedule",
+    "signing",
+    "status",
+    "stores",
+];
+
+/// Whether a file is settings by its name, and not a `cluster.conf`.
+pub(crate) fn is_settings(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
 /// Refuses what was named as a `cluster.conf` and is something else: one would be put in the place of the other.
 ///
 /// # Errors
@@ -27,7 +53,7 @@ pub(crate) fn refuse_other(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// Refuses what can't be a `cluster.conf` of any kind. One that has a mistake in it is one all the same: a restore brings a better one.
-pub(super) fn refuse_unlike(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn refuse_unlike(path: &Path, content: &[u8]) -> Result<()> {
     let refused = |what: &str| {
         let error = Error::new(Kind::Usage, format!("read the cluster.conf {}: it looks like {what}", path.display()));
         Err(error.hint("name a cluster.conf, or settings whose name ends in .toml"))
@@ -49,7 +75,7 @@ pub(super) fn refuse_unlike(path: &Path, content: &[u8]) -> Result<()> {
 fn refuse_settings(path: &Path, content: &[u8]) -> Result<()> {
     let text = std::str::from_utf8(content).unwrap_or_default();
     let Ok(table) = text.parse::<toml::Table>() else { return Ok(()) };
-    let is_whole = !table.is_empty() && toml::from_str::<Document>(text).is_ok();
+    let is_whole = !table.is_empty() && table.keys().all(|key| SECTIONS.contains(&key.as_str()));
     if !is_whole && !table.contains_key("cluster_conf") {
         return Ok(());
     }
@@ -64,7 +90,7 @@ fn refuse_settings(path: &Path, content: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// [`Kind::Usage`] with the command that gives it its right name.
-pub(super) fn refuse_cluster_conf(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn refuse_cluster_conf(path: &Path, text: &str) -> Result<()> {
     let is_toml = text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("cluster_conf"));
     let is_cluster = |cluster: ClusterConf| cluster.cluster_name.is_some() || !cluster.zones.is_empty();
     if is_toml || !ClusterConf::parse(text).is_ok_and(is_cluster) {

@@ -1,26 +1,22 @@
 //! Everything that a backup needs, looked at before anything starts; all findings at once.
 
 mod nesting;
-mod postgres;
 
 use std::path::Path;
 
-pub use postgres::ReadyPostgres;
-pub(crate) use postgres::find_postgres;
-use postgres::look_at_postgres;
 use rustix::fs::{Access, access};
 
-use crate::backup::Request;
+use super::{Destination, Request, Settings};
+use crate::component::files;
+use crate::component::postgres::{self, ReadyPostgres};
 use crate::component::release::{self, Origin, Release};
 use crate::context::Context;
-use crate::destinations::Destination;
 use crate::encryption::{Recipients, open_to_others};
 use crate::finding::{Finding, Findings, Severity};
 use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
 use crate::runs::Runs;
-use crate::settings::Settings;
 use crate::store::{Address, Directory, blocking};
-use crate::{Error, Kind, Result, sealed, state};
+use crate::{Error, Kind, Result, state};
 
 /// Bundles have been seen at a fifth to a tenth of a database's size on disk; a third leaves room.
 const SHARE_OF_SIZE: u64 = 3;
@@ -73,7 +69,7 @@ pub async fn preflight(
         (orchestrator, unasked) = look_at_orchestrator(settings, request, destinations, context, &mut findings).await;
     }
     let wanted = if request.databases.is_empty() { &settings.databases } else { &request.databases };
-    let postgres = look_at_postgres(settings, wanted, context, &mut findings).await;
+    let postgres = postgres::look(&settings.postgres(wanted), context, &mut findings).await;
     let databases = postgres.iter().flat_map(|postgres| &postgres.databases);
     let size = databases.map(|database| database.size).sum();
     findings
@@ -97,9 +93,9 @@ pub async fn preflight(
     }
     let mut needs = postgres.as_ref().map_or_else(Vec::new, |postgres| postgres.needs.clone());
     if whole {
-        needs.extend(sealed::of_files(&settings.cluster, &settings.files));
+        needs.extend(files::needs(&settings.cluster, &settings.files));
     }
-    needs.extend(sealed::of_encryption(recipients));
+    needs.extend(recipients.need());
     findings.all.extend(needs.iter().cloned());
     let signing = &settings.access.signing;
     if findings.keep("signing-key", "signing key", signing.check()) == Some(false) && signing.required {
@@ -238,8 +234,7 @@ async fn look_at_destinations(
 /// A directory of the settings that is gone, or is not the one that bundles were put into, may be that of a disk which is not mounted.
 fn vanished(address: &Address, settings: &Settings, context: &Context) -> Option<Finding> {
     let Address::Directory(directory) = address else { return None };
-    let usual = settings.stores.iter().any(|store| store.address == *address)
-        || settings.component_databases.directory == *directory;
+    let usual = settings.places.contains(address);
     if !usual || Directory::was_used(directory) {
         return None;
     }

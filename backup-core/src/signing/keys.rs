@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
-use crate::bundle::digest::Sha256Digest;
+use crate::digest::Sha256Digest;
 use crate::{Error, ErrorContext, Kind, Result, shell, written};
 
 /// What a signature of a bundle is for, so that it can't pass for another one of the same key.
@@ -151,7 +151,7 @@ fn read(path: &Path) -> Result<PrivateKey> {
 }
 
 /// The content of a file that is small.
-pub(super) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     File::open(path)?.take(LONGEST).read_to_end(&mut content)?;
     Ok(content)

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::component::files::{Staying, Tree};
+use crate::component::Staying;
+use crate::component::files::Tree;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::directories;
 use crate::finding::{Finding, Findings};

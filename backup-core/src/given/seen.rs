@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
+use super::open_file;
 use crate::bundle::reader::Bundle;
-use crate::component::postgres::OLDEST;
-use crate::{ErrorContext, Result, shell, store};
+use crate::{ErrorContext, Result, shell};
 
 /// As much of a file as shows what it is.
 pub(crate) const START: usize = 4 << 10;
@@ -87,7 +87,7 @@ impl Seen {
             return if toc.is_file() { Self::at(&toc) } else { Ok(Self::Directory) };
         }
         let mut start = Vec::new();
-        let read = store::open_file(path)?.take(START as u64).read_to_end(&mut start);
+        let read = open_file(path)?.take(START as u64).read_to_end(&mut start);
         read.context(|| format!("read {}", path.display()))?;
         Ok(Self::of_start(&start))
     }
@@ -162,7 +162,7 @@ impl Seen {
         match self {
             Self::Other(other) => first(other.undo),
             Self::Gzip(inner) if matches!(**inner, Self::Tar) => {
-                let is_bundle = store::open_file(path).and_then(Bundle::open).is_ok();
+                let is_bundle = open_file(path).and_then(Bundle::open).is_ok();
                 match is_bundle {
                     true => format!("it is a bundle: `… --file {from}`"),
                     false => format!("unpack it first, then name what comes out: tar -xvzf {from}"),
@@ -186,10 +186,13 @@ impl Seen {
     }
 }
 
+/// As far back as anybody has a `pg_restore` to choose.
+const READ_BY_ALL: u32 = 12;
+
 /// The oldest major version whose `pg_restore` reads archives of a version: two bytes, and more.
 fn reader_of(version: &[u8]) -> u32 {
     match version {
-        [1, ..=14, ..] => OLDEST,
+        [1, ..=14, ..] => READ_BY_ALL,
         [1, 15, ..] => 16,
         [1, 16, ..] => 17,
         _ => 19,

@@ -1,0 +1,10 @@
+//! Names that are stored: of bundles, of what they are kept as, of the steps of plans.
+
+mod bundle;
+mod series;
+mod step;
+
+pub use bundle::{BundleName, DIGEST, FileName, NotAName, ORCHESTRATOR, renamed, timestamp};
+pub(crate) use bundle::{begins_with_name, is_moment};
+pub use series::Series;
+pub use step::StepId;
