@@ -7,7 +7,6 @@ mod preflight;
 mod prune;
 mod settings;
 
-use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,7 +21,7 @@ use crate::component::files;
 use crate::component::postgres::{self, Beside, Capture, Captured};
 use crate::context::Context;
 use crate::digest::Sha256Digest;
-use crate::encryption::{Envelope, Recipients};
+use crate::encryption::Envelope;
 use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
 use crate::names::Series;
@@ -30,11 +29,11 @@ use crate::names::{BundleName, FileName};
 use crate::runs::{Part, Report, Run, record};
 use crate::schedule::Job;
 use crate::signing::Signing;
-use crate::store::{Address, NEW, blocking, leave_out};
+use crate::store::{Address, NEW, blocking};
 use crate::{Error, Kind, Result, TOOL};
 use described::{Beginning, format, json, source};
-pub use destinations::Destination;
 use destinations::{Abandon, Delivered, Destinations, full_disk};
+pub use destinations::{Destination, destinations, recipients};
 use machines::{look_at_hosts, record_hosts};
 use preflight::DOING;
 pub use preflight::{Preflight, Ready, ReadyOrchestrator, preflight};
@@ -112,52 +111,6 @@ impl Outcome {
         let manifest_sha256 = self.manifest_sha256;
         Part { bundle, length, manifest_sha256, published: self.published.clone(), ..Part::of(series) }
     }
-}
-
-/// The stores that a backup would be written to, each once, whatever it is called.
-///
-/// # Errors
-/// Where what the settings say of one makes no sense; [`Kind::Usage`] where one is left out that is none, or all are.
-pub fn destinations(
-    settings: &Settings,
-    request: &Request,
-    stream: bool,
-    context: &Context,
-) -> Result<Vec<Destination>> {
-    let named = if request.to.is_empty() && !stream {
-        settings.stores.clone()
-    } else {
-        request.to.iter().map(|address| settings.access.settings(address.clone())).collect()
-    };
-    let mut seen = HashSet::new();
-    let real = |address: &Address| match address {
-        Address::Directory(path) => path.canonicalize().unwrap_or_else(|_| path.components().collect()),
-        address => address.to_string().into(),
-    };
-    let once = named.into_iter().filter(|store| seen.insert(real(&store.address)));
-    let connected = once.map(|store| {
-        Ok(Destination { store: settings.access.connector.connect(&store, context)?, address: store.address })
-    });
-    let mut all = connected.collect::<Result<Vec<_>>>()?;
-    if request.without.is_empty() {
-        return Ok(all);
-    }
-    let written = all.iter().map(|destination| destination.store.clone());
-    leave_out(settings.access.connect_all(written, context)?, &request.without)?;
-    all.retain(|destination| !request.without.contains(&destination.store.location()));
-    if all.is_empty() && !stream {
-        let error = Error::new(Kind::Usage, format!("{DOING}: --without-store leaves none of the stores"));
-        return Err(error.hint("name another place with --to"));
-    }
-    Ok(all)
-}
-
-/// Who can read the bundle.
-///
-/// # Errors
-/// [`Kind::Usage`] where one is no recipient.
-pub fn recipients(settings: &Settings, request: &Request) -> Result<Recipients> {
-    Recipients::parse(&[&*settings.recipients, &*request.recipients].concat())
 }
 
 /// Makes a bundle. `stream` takes its bytes as they come, beside the stores.

@@ -1,5 +1,6 @@
 //! Where one bundle goes: every store and the stream that it is written to at once.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,14 @@ use std::time::Duration;
 use rustix::fs::statvfs;
 use sha2::{Digest, Sha256};
 
+use super::preflight::DOING;
+use super::{Request, Settings};
 use crate::digest::Sha256Digest;
+use crate::encryption::Recipients;
 use crate::finding::{Finding, bytes};
 use crate::names::FileName;
-use crate::store::{Address, SIGNATURE, Store, Upload};
-use crate::{Error, Kind, Result};
+use crate::store::{Address, SIGNATURE, Store, Upload, leave_out};
+use crate::{Context, Error, Kind, Result};
 
 /// A store that is to get a bundle.
 #[derive(Clone)]
@@ -20,6 +24,52 @@ pub struct Destination {
     pub address: Address,
     /// The store there.
     pub store: Arc<dyn Store>,
+}
+
+/// The stores that a backup would be written to, each once, whatever it is called.
+///
+/// # Errors
+/// Where what the settings say of one makes no sense; [`Kind::Usage`] where one is left out that is none, or all are.
+pub fn destinations(
+    settings: &Settings,
+    request: &Request,
+    stream: bool,
+    context: &Context,
+) -> Result<Vec<Destination>> {
+    let named = if request.to.is_empty() && !stream {
+        settings.stores.clone()
+    } else {
+        request.to.iter().map(|address| settings.access.settings(address.clone())).collect()
+    };
+    let mut seen = HashSet::new();
+    let real = |address: &Address| match address {
+        Address::Directory(path) => path.canonicalize().unwrap_or_else(|_| path.components().collect()),
+        address => address.to_string().into(),
+    };
+    let once = named.into_iter().filter(|store| seen.insert(real(&store.address)));
+    let connected = once.map(|store| {
+        Ok(Destination { store: settings.access.connector.connect(&store, context)?, address: store.address })
+    });
+    let mut all = connected.collect::<Result<Vec<_>>>()?;
+    if request.without.is_empty() {
+        return Ok(all);
+    }
+    let written = all.iter().map(|destination| destination.store.clone());
+    leave_out(settings.access.connect_all(written, context)?, &request.without)?;
+    all.retain(|destination| !request.without.contains(&destination.store.location()));
+    if all.is_empty() && !stream {
+        let error = Error::new(Kind::Usage, format!("{DOING}: --without-store leaves none of the stores"));
+        return Err(error.hint("name another place with --to"));
+    }
+    Ok(all)
+}
+
+/// Who can read the bundle.
+///
+/// # Errors
+/// [`Kind::Usage`] where one is no recipient.
+pub fn recipients(settings: &Settings, request: &Request) -> Result<Recipients> {
+    Recipients::parse(&[&*settings.recipients, &*request.recipients].concat())
 }
 
 /// All destinations of one bundle. One that fails is given up while another is left.
