@@ -14,17 +14,20 @@ test: setup
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
 	deploy/check-dependencies.sh
-	cargo test --workspace --locked
+	cargo build --workspace --bins --locked
+	deploy/run-tests.sh
 
 # Tests against S3 servers that are not Amazon's; installs them below target/live, which takes a while the first time.
 test-live: setup
 	deploy/setup-live.sh
-	cargo test --locked --package system-tests --test live -- --ignored --test-threads 1
+	cargo build --workspace --bins --locked
+	cargo nextest run --workspace --locked --run-ignored only --filterset 'binary(live)' --test-threads 1
 
 # Readers of bundles that people have; installs them, some below target/readers. It prints the table of docs/bundle-format.md.
 test-readers: setup
 	deploy/setup-readers.sh
-	cargo test --workspace --locked --test system readers:: -- --include-ignored --nocapture --test-threads 1
+	cargo build --workspace --bins --locked
+	cargo nextest run --workspace --locked --run-ignored all --filterset 'test(/^readers::/)' --no-capture
 
 # The Debian package, below target/package.
 package: setup

@@ -45,6 +45,11 @@ if [ "$(printf '%s\n%s\n' "$rust_wanted" "$rust_found" | sort -V | head -n1)" !=
     exit 1
 fi
 
+if ! cargo nextest --version >/dev/null 2>&1; then
+    echo "setup: installing cargo-nextest, which runs the tests"
+    cargo install --quiet --locked cargo-nextest@0.9.143
+fi
+
 others=/opt/orchestrator-cli-tests
 if ! python3 -m pip --version >/dev/null 2>&1; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip >/dev/null
