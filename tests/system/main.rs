@@ -20,6 +20,7 @@ mod encryption;
 mod faults;
 mod files;
 mod gates;
+mod golden;
 mod hostile;
 mod hosts;
 mod interface;
