@@ -36,7 +36,7 @@ use destinations::{Abandon, Delivered, Destinations, full_disk};
 pub use destinations::{Destination, destinations, recipients};
 use machines::{look_at_hosts, record_hosts};
 use preflight::DOING;
-pub use preflight::{Preflight, Ready, ReadyOrchestrator, preflight};
+pub use preflight::{Preflight, Ready, ReadyOrchestrator, Refused, preflight};
 pub use prune::{Pruned, prune_after};
 pub use settings::{DEFAULT_LEVEL, Settings, check_level};
 
@@ -231,7 +231,8 @@ async fn fill(
     let file = FileName { bundle: name.clone(), encrypted: !recipients.is_empty() };
     let sink = {
         let name = file.clone();
-        let (destinations, refused) = (ready.destinations.clone(), ready.refused.clone());
+        let (destinations, refused) =
+            (ready.destinations.clone(), ready.refused.iter().map(|refused| refused.why.clone()).collect());
         blocking(move || Destinations::begin(&destinations, refused, stream, &name)).await?
     };
     let abandon = Abandon::of(&sink);

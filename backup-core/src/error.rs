@@ -26,6 +26,19 @@ pub enum Kind {
     Interrupted,
 }
 
+/// What an error came of, where code goes by it and not people alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A disk is full, here or at a server.
+    DiskFull,
+    /// The server ended the session before the work was done, as a standby does whose master's changes can't wait.
+    CutOff,
+    /// Nothing answers where the server should.
+    Unanswered,
+    /// A row has no text that a server could send.
+    TooLong,
+}
+
 /// An error with its chain of causes.
 ///
 /// `Display` prints this layer alone; walk [`StdError::source`] for the causes, or use [`Error::chain`].
@@ -41,6 +54,7 @@ struct Layer {
     /// How many there were, of which this is the first.
     of: usize,
     unsure: bool,
+    cause: Option<Cause>,
 }
 
 /// A result with this crate's [`Error`].
@@ -50,7 +64,8 @@ impl Error {
     /// An error without a deeper cause. The message names the operation and the subject.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(Box::new(Layer { kind, message, hint: None, lasting: false, source: None, of: 1, unsure: false }))
+        let (hint, source, cause) = (None, None, None);
+        Self(Box::new(Layer { kind, message, hint, lasting: false, source, of: 1, unsure: false, cause }))
     }
 
     /// The same error with what the operator can do about it.
@@ -63,6 +78,21 @@ impl Error {
     pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(cause.into());
         self
+    }
+
+    /// The same error, known to come of this, or of what is known already.
+    pub fn of(mut self, cause: Option<Cause>) -> Self {
+        self.0.cause = cause.or(self.0.cause);
+        self
+    }
+
+    /// Whether it came of that.
+    pub fn came_of(&self, cause: Cause) -> bool {
+        let full = |error: &io::Error| cause == Cause::DiskFull && error.kind() == io::ErrorKind::StorageFull;
+        self.layers().any(|error| {
+            own(error).is_some_and(|error| error.0.cause == Some(cause))
+                || error.downcast_ref::<io::Error>().is_some_and(full)
+        })
     }
 
     /// The same error, known to come again however often the same thing is tried: the server refused what it was told.
@@ -116,25 +146,13 @@ impl Error {
 
     /// Whether it came of a disk that is full, here or at the server.
     pub fn is_full_disk(&self) -> bool {
-        self.chain().iter().any(|cause| cause.contains("No space left on device"))
+        self.came_of(Cause::DiskFull)
     }
 
     /// Whether it came of a file or a directory that this user may not use.
     pub fn is_denied(&self) -> bool {
         let denied = |cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied;
         self.layers().any(|error| error.downcast_ref::<io::Error>().is_some_and(denied))
-    }
-
-    /// Whether a standby may have ended the work because its master's changes could not wait: it says so, or cuts a connection that
-    /// was just idle without a word.
-    pub fn is_recovery_conflict(&self) -> bool {
-        let marks = [
-            "conflict with recovery",
-            "connection closed",
-            "closed the connection unexpectedly",
-            "invalid snapshot identifier",
-        ];
-        self.chain().iter().any(|cause| marks.iter().any(|mark| cause.contains(mark)))
     }
 
     /// Every layer's message, outermost first. A layer that only repeats the end of the one before is left out.
@@ -203,6 +221,17 @@ mod tests {
         assert_eq!(outer.first_hint(), Some("wait for it"));
         assert_eq!(outer.chain(), ["back up to /x", "lock /x"]);
         assert_eq!((outer.errors(), Error::new(Kind::Failed, "x").because(outer.first_of(3)).errors()), (1, 3));
+    }
+
+    #[test]
+    fn what_an_error_came_of_is_known_through_all_its_layers() {
+        let known = Error::new(Kind::Failed, "load rows").of(Some(Cause::CutOff)).of(None);
+        let outer = Err::<(), _>(io::Error::other(known)).context(|| "restore".into()).expect_err("still an error");
+        assert!(outer.came_of(Cause::CutOff) && !outer.came_of(Cause::DiskFull));
+        let full = Err::<(), _>(io::Error::from(io::ErrorKind::StorageFull)).context(|| "write /x".into());
+        assert!(full.expect_err("still an error").is_full_disk());
+        // Words alone say nothing: a database may be called so.
+        assert!(!Error::new(Kind::Failed, "No space left on device").is_full_disk());
     }
 
     #[test]

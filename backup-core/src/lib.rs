@@ -47,7 +47,7 @@ pub mod trusted;
 pub mod written;
 
 pub use context::Context;
-pub use error::{Error, ErrorContext, Kind, Result};
+pub use error::{Cause, Error, ErrorContext, Kind, Result};
 
 /// Name and version of this tool, as recorded in every bundle.
 pub const TOOL: &str = concat!("orchestrator-cli ", env!("CARGO_PKG_VERSION"));

@@ -31,11 +31,20 @@ pub struct Ready {
     /// The destinations that can be written, as far as that was seen.
     pub destinations: Vec<Destination>,
     /// The others, each with its reason.
-    pub refused: Vec<String>,
+    pub refused: Vec<Refused>,
     /// What the orchestrator's own backup has beside databases; none where a component's are backed up.
     pub orchestrator: Option<ReadyOrchestrator>,
     /// What a restore will need beside the bundle; among the findings, too.
     pub needs: Vec<Finding>,
+}
+
+/// A destination that can't be written.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Where it is.
+    pub location: String,
+    /// Why it can't, with its address.
+    pub why: String,
 }
 
 /// What the orchestrator's own backup has beside databases.
@@ -149,10 +158,10 @@ fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
 }
 
 /// That a store could not be asked who owns the cluster matters where the bundle goes. Of one that can't be written more is said.
-fn unseen(location: &str, error: &Error, sound: &[Destination], refused: &[String]) -> Option<Finding> {
+fn unseen(location: &str, error: &Error, sound: &[Destination], refused: &[Refused]) -> Option<Finding> {
     let written = sound.iter().any(|destination| destination.store.location() == location);
     let severity = if written { Severity::Warning } else { Severity::Info };
-    let said = refused.iter().any(|why| why.starts_with(location));
+    let said = refused.iter().any(|refused| refused.location == location);
     (!said).then(|| not_asked(location, error).at_most(severity))
 }
 
@@ -208,7 +217,7 @@ async fn look_at_destinations(
     destinations: &[Destination],
     size: u64,
     findings: &mut Findings,
-) -> (Vec<Destination>, Vec<String>) {
+) -> (Vec<Destination>, Vec<Refused>) {
     let mut found = Findings::default();
     let (mut sound, mut refused) = (Vec::new(), Vec::new());
     for destination in destinations {
@@ -216,7 +225,10 @@ async fn look_at_destinations(
         let checked = blocking(move || store.check(size / SHARE_OF_SIZE)).await;
         match &checked {
             Ok(_) => sound.push(destination.clone()),
-            Err(error) => refused.push(format!("{}: {}", destination.address, error.chain().join(": "))),
+            Err(error) => refused.push(Refused {
+                location: destination.store.location(),
+                why: format!("{}: {}", destination.address, error.chain().join(": ")),
+            }),
         }
         let kept = found.keep("destination", &destination.address.to_string(), checked);
         found.all.extend(kept.unwrap_or_default());

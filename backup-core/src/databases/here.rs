@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::finding::Finding;
 use crate::names::Series;
 use crate::store::{Address, Store, blocking, open_stored};
-use crate::{Context, Error, ErrorContext, Kind, Result};
+use crate::{Cause, Context, Error, ErrorContext, Kind, Result};
 
 /// Attempts at a dump that a standby's master gets in the way of.
 const ATTEMPTS: usize = 3;
@@ -137,7 +137,7 @@ async fn dump(wanted: &backup::Request, role: Role, told: Told<'_>, context: &Co
         }
     }
     run().await.map_err(|error| {
-        if !again(&error) || !error.is_recovery_conflict() {
+        if !again(&error) || !error.came_of(Cause::CutOff) {
             return error;
         }
         let doing = format!("dump the standby: it ended each of {ATTEMPTS} attempts");

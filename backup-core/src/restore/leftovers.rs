@@ -8,7 +8,7 @@ use super::reach;
 use crate::component::files::Placement;
 use crate::component::postgres::{self, Target};
 use crate::plan::{Head, Journal, Progress};
-use crate::{Context, Error, Kind, Result};
+use crate::{Cause, Context, Error, Kind, Result};
 
 /// What earlier restores have left on the server that is connected to: databases and files that stepped aside.
 ///
@@ -118,7 +118,7 @@ pub async fn gone(settings: &Settings, context: &Context) -> Result<Gone> {
         match reached.await {
             Ok(()) => {}
             // Another server answers, or the way back is gone; or none answers.
-            Err(error) if error.kind() == Kind::Refused || is_unanswered(&error) => {
+            Err(error) if error.kind() == Kind::Refused || error.came_of(Cause::Unanswered) => {
                 let why = error.chain().pop().unwrap_or_default();
                 gone.restores.push((journal, format!("{}: {why}", described(&head))));
             }
@@ -148,12 +148,6 @@ impl Gone {
     pub fn forget(self) -> Result<()> {
         self.restores.into_iter().try_for_each(|(journal, _)| journal.remove())
     }
-}
-
-/// Whether nothing listens where the server should: anything else that goes wrong may pass.
-fn is_unanswered(error: &Error) -> bool {
-    let words = ["error connecting to server", "connection refused", "no such file"];
-    error.chain().iter().map(|cause| cause.to_lowercase()).any(|cause| words.iter().any(|word| cause.contains(word)))
 }
 
 /// A restore, for people.

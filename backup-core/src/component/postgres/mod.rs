@@ -84,7 +84,7 @@ const NO_TEXT: &str = "a role, a database, a tablespace, or a setting or comment
 fn query_failed(doing: impl Into<String>, error: &tokio_postgres::Error) -> Error {
     let no_text = connection::is_no_text(error);
     let cause = if no_text { "the server sent a text that is not UTF-8".into() } else { connection::describe(error) };
-    let failure = Error::new(Kind::Failed, doing).because(cause);
+    let failure = Error::new(Kind::Failed, doing).because(cause).of(words::cause(error));
     let code = error.code().map(tokio_postgres::error::SqlState::code);
     let failure = if code.is_some_and(|code| !words::code_may_pass(code)) { failure.lasting() } else { failure };
     match code {

@@ -16,7 +16,7 @@ use super::{query_failed, sql, words};
 use crate::bundle::manifest::Chunk;
 use crate::bundle::writer::{Growing, Writer};
 use crate::event::Meter;
-use crate::{Error, Kind, Result};
+use crate::{Cause, Error, Kind, Result};
 
 /// A chunk is closed after the row that brings it to this size.
 const CHUNK: u64 = 16 << 20;
@@ -232,7 +232,7 @@ async fn lock<S>(shared: &Shared<S>, connection: &Connection, task: &Task) -> Re
 fn finish<S>(shared: &Shared<S>, task: &Task, result: Result<()>) -> Result<()> {
     let table = &shared.tables[task.table];
     result.map_err(|error| {
-        let long = words::is_too_long(&error);
+        let long = error.came_of(Cause::TooLong);
         let error = Error::new(error.kind(), format!("read table {}", table.shown())).because(error);
         if long { error.hint(words::too_long(&table.shown())) } else { error }
     })?;

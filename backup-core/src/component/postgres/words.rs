@@ -1,8 +1,8 @@
 //! What servers and their programs say of a failure: without rows of tables, which may be secret, and whether it may pass.
 
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, SqlState};
 
-use crate::Error;
+use crate::Cause;
 
 /// Labels of what follows a message and may show rows, or the statement, which may hold a password. A hint is the server's
 /// own, or a function's, which may say in it what it likes.
@@ -28,6 +28,19 @@ const PASSING: [&str; 15] = [
     "out of memory",
     "out of shared memory",
     "read-only transaction",
+];
+
+/// Parts of messages that have no code, and what they come of. That a row is too long the server says in several ways, in the
+/// major versions to 18; that its snapshot is gone, where the session that took it was ended.
+const CAUSES: [(&str, Cause); 8] = [
+    ("No space left on device", Cause::DiskFull),
+    ("conflict with recovery", Cause::CutOff),
+    ("connection closed", Cause::CutOff),
+    ("closed the connection unexpectedly", Cause::CutOff),
+    ("invalid snapshot identifier", Cause::CutOff),
+    ("invalid memory alloc request size", Cause::TooLong),
+    ("Cannot enlarge string buffer", Cause::TooLong),
+    ("string buffer exceeds maximum", Cause::TooLong),
 ];
 
 /// What a program wrote to its standard error, without statements and values.
@@ -94,10 +107,21 @@ pub(super) fn code_may_pass(code: &str) -> bool {
 pub(super) const PASSING_CONDITIONS: &str = "connection_exception OR read_only_sql_transaction OR transaction_rollback OR \
     insufficient_resources OR operator_intervention OR lock_not_available OR object_in_use OR io_error";
 
-/// Whether a row has no text that the server could send. It says so in several ways, in the major versions to 18.
-pub(super) fn is_too_long(error: &Error) -> bool {
-    let words = ["invalid memory alloc request size", "Cannot enlarge string buffer", "string buffer exceeds maximum"];
-    error.chain().iter().any(|cause| words.iter().any(|word| cause.contains(word)))
+/// What an error of a server came of, by its code; by its words where it has none of its own for that.
+pub(super) fn cause(error: &tokio_postgres::Error) -> Option<Cause> {
+    let server = error.as_db_error();
+    match server.map(|server| server.code()) {
+        Some(&SqlState::DISK_FULL) => Some(Cause::DiskFull),
+        // A session that reads alone is stopped so by a standby.
+        Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::DATABASE_DROPPED) => Some(Cause::CutOff),
+        None if error.is_closed() => Some(Cause::CutOff),
+        _ => server.and_then(|server| cause_in(server.message())),
+    }
+}
+
+/// What a program's standard error speaks of: programs have no codes.
+pub(super) fn cause_in(said: &str) -> Option<Cause> {
+    CAUSES.iter().find(|(mark, _)| said.contains(mark)).map(|(_, cause)| *cause)
 }
 
 /// What can be done about a table with such a row.
@@ -112,7 +136,6 @@ pub(super) fn too_long(table: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
 
     #[test]
     fn neither_statements_nor_rows_are_shown() {
@@ -162,9 +185,9 @@ mod tests {
             "ERROR: invalid memory alloc request size 1200000003",
             "ERROR: out of memory (Cannot enlarge string buffer containing 1073741822 bytes by 1 more bytes.)",
         ] {
-            assert!(is_too_long(&Error::new(Kind::Failed, "COPY").because(said)), "{said}");
+            assert_eq!(cause_in(said), Some(Cause::TooLong), "{said}");
         }
-        assert!(!is_too_long(&Error::new(Kind::Failed, "COPY").because("ERROR: out of memory")));
+        assert_eq!(cause_in("ERROR: out of memory"), None);
         assert!(too_long("s.t").contains("FROM s.t t"));
     }
 }

@@ -1,5 +1,6 @@
 //! Opens connections with the driver.
 
+use std::io::{self, ErrorKind};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::super::{query_failed, session};
+use super::super::{query_failed, session, words};
 use super::parameters::{Host, Parameters};
 use super::{describe, tls};
 use crate::finding::Finding;
-use crate::{Error, Kind, Result};
+use crate::{Cause, Error, Kind, Result};
 
 /// An open connection; it closes when dropped.
 pub struct Connection {
@@ -323,7 +324,16 @@ fn failure(parameters: &Parameters, host: &Host, error: &tokio_postgres::Error, 
             "check that the server runs and listens there (`pg_lsclusters`, `pg_isready`), and PGHOST and PGPORT".into()
         }
     };
-    Error::new(Kind::Failed, message).because(cause).hint(said(parameters, hint))
+    let error = Error::new(Kind::Failed, message).because(cause).of(unanswered(error).or(words::cause(error)));
+    error.hint(said(parameters, hint))
+}
+
+/// Whether nothing answers there: it never came to a session that could be cut off.
+fn unanswered(error: &tokio_postgres::Error) -> Option<Cause> {
+    let source = std::error::Error::source(error)?.downcast_ref::<io::Error>()?;
+    let cut =
+        [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::BrokenPipe, ErrorKind::UnexpectedEof];
+    (!cut.contains(&source.kind())).then_some(Cause::Unanswered)
 }
 
 /// A hint, and where the connection is said.
