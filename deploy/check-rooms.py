@@ -14,7 +14,7 @@ CRATES = ["backup-core", "orchestrator-cli"]
 # Each use case is one; they know the rest of the house, and nothing of that knows them.
 JOBS = {"backup", "databases", "deploy", "diff", "restore", "status"}
 # These name what the modules of a crate's root are called outside: `crate::Context` is of the room `context`.
-ROOT = {"Context": "context", "Error": "error", "ErrorContext": "error", "Kind": "error", "Result": "error"}
+ROOT = {"Cause": "error", "Context": "context", "Error": "error", "ErrorContext": "error", "Kind": "error", "Result": "error"}
 COMPONENTS = {"files", "postgres", "release"}
 
 

@@ -6,5 +6,5 @@ status=0
 cargo nextest run --workspace --locked ${1:+--filterset "$1"} || status=$?
 echo "The slowest tests, in seconds:"
 grep -o '<testcase name="[^"]*"[^>]* time="[^"]*"' "${CARGO_TARGET_DIR:-target}/nextest/default/tests.xml" |
-    sed 's/<testcase name="\([^"]*\)".* time="\([^"]*\)"/\2 \1/' | sort --general-numeric-sort --reverse | sed 10q
+    sed 's/<testcase name="\([^"]*\)".* time="\([^"]*\)"/\2 \1/' | sort --general-numeric-sort --reverse | sed -n 1,10p
 exit "$status"

@@ -154,6 +154,6 @@ fn failed(doing: &str, status: ExitStatus, said: &[u8]) -> Error {
     let skipped = shown.char_indices().rev().nth(SHOWN).map_or(0, |(at, _)| at);
     let cause = if shown.is_empty() { "it wrote no message".into() } else { shown[skipped..].to_owned() };
     let error = Error::new(Kind::Failed, format!("{doing}: the program ended with {status}"));
-    let error = error.because(cause).of(words::cause_in(&said));
+    let error = error.because(cause).of(words::cause_in(&words::of_program(&said)));
     if lasting { error.lasting() } else { error }
 }

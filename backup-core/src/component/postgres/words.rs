@@ -115,11 +115,12 @@ pub(super) fn cause(error: &tokio_postgres::Error) -> Option<Cause> {
         // A session that reads alone is stopped so by a standby.
         Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::DATABASE_DROPPED) => Some(Cause::CutOff),
         None if error.is_closed() => Some(Cause::CutOff),
-        _ => server.and_then(|server| cause_in(server.message())),
+        // That a row's text is too long stands in the detail of some.
+        _ => server.and_then(|server| cause_in(server.message()).or_else(|| cause_in(server.detail()?))),
     }
 }
 
-/// What a program's standard error speaks of: programs have no codes.
+/// What a message speaks of, of a server or a program. It must be one without rows and statements: those may say anything.
 pub(super) fn cause_in(said: &str) -> Option<Cause> {
     CAUSES.iter().find(|(mark, _)| said.contains(mark)).map(|(_, cause)| *cause)
 }
