@@ -334,3 +334,11 @@ const UNANSWERED: &str = "error connecting to server";
 fn unanswered(error: &tokio_postgres::Error) -> Option<Cause> {
     error.to_string().starts_with(UNANSWERED).then_some(Cause::Unanswered)
 }
+
+/// A hint, and where the connection is said.
+fn said(parameters: &Parameters, hint: String) -> String {
+    match parameters.said_in() {
+        Some(place) if !hint.contains(place) => format!("{hint}; the connection is that of {place}"),
+        _ => hint,
+    }
+}
