@@ -15,14 +15,14 @@ CRATES = ["backup-core", "orchestrator-cli"]
 JOBS = {"backup", "databases", "deploy", "diff", "restore", "status"}
 # These name what the modules of a crate's root are called outside: `crate::Context` is of the room `context`.
 ROOT = {"Cause": "error", "Context": "context", "Error": "error", "ErrorContext": "error", "Kind": "error", "Result": "error"}
-COMPONENTS = {"files", "postgres", "release"}
 
 
-def imports(text):
-    """Every path that begins with `crate::`, braces written out."""
-    text = re.sub(r"//.*", "", text.split("#[cfg(test)]\nmod tests {")[0])
-    for found in re.finditer(r"\bcrate::", text):
-        yield from paths(text, found.end(), [])
+def imports(text, module):
+    """Every path that begins with `crate::` or leads upwards from a module, from the crate's root and with braces written out."""
+    text = re.sub(r"(?<!:)//.*", "", text.split("#[cfg(test)]\nmod tests {")[0])
+    for found in re.finditer(r"\b(crate::|(super::)+)", text):
+        above = 0 if found.group() == "crate::" else len(module) - found.group().count("super::")
+        yield from paths(text, found.end(), list(module[:above]))
 
 
 def paths(text, at, before):
@@ -67,9 +67,9 @@ def closing(text, at):
             return at
 
 
-def room_of(path, rooms):
+def room_of(path, rooms, components):
     name = ROOT.get(path[0], path[0])
-    if name == "component" and len(path) > 1 and path[1] in COMPONENTS:
+    if name == "component" and len(path) > 1 and path[1] in components:
         return f"component/{path[1]}"
     return name if name in rooms else None
 
@@ -77,13 +77,16 @@ def room_of(path, rooms):
 def arrows(source):
     files = {file: file.relative_to(source).with_suffix("").parts for file in sorted(source.rglob("*.rs"))}
     rooms = {parts[0] for parts in files.values()} - {"lib", "main"}
+    # Whatever is a folder, and the release, which is a file.
+    components = {path.name for path in source.glob("component/*/")} | {"release"}
     known = {}
     for file, parts in files.items():
-        own = room_of(parts, rooms)
+        own = room_of(parts, rooms, components)
         if own is None or {"tests", "fuzzing"} & set(parts):
             continue
-        for path in imports(file.read_text()):
-            room = room_of(path, rooms)
+        module = parts[:-1] if parts[-1] == "mod" else parts
+        for path in imports(file.read_text(), module):
+            room = room_of(path, rooms, components)
             # The folder of components only lists them.
             if room not in (None, own) and not (own == "component" and room.startswith("component/")):
                 known.setdefault(own, {}).setdefault(room, file)

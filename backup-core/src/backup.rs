@@ -30,7 +30,7 @@ use crate::runs::{Part, Report, Run, record};
 use crate::schedule::Job;
 use crate::signing::Signing;
 use crate::store::{Address, NEW, blocking};
-use crate::{Error, Kind, Result, TOOL};
+use crate::{Cause, Error, Kind, Result, TOOL};
 use described::{Beginning, format, json, source};
 use destinations::{Abandon, Delivered, Destinations, full_disk};
 pub use destinations::{Destination, destinations, recipients};
@@ -129,7 +129,7 @@ pub async fn run(
         Ok(complete) => complete.publish(context).await,
         Err(error) => Err(error),
     };
-    published.map_err(|error| match error.is_full_disk() && error.first_hint().is_none() {
+    published.map_err(|error| match error.came_of(Cause::DiskFull) && error.first_hint().is_none() {
         true => error.hint("make room: `prune --after-failure` deletes what no rule keeps"),
         false => error,
     })
@@ -243,7 +243,7 @@ async fn fill(
     let (writer, closing) = Writer::start(name.clone(), level, sink, meter.clone());
     let captured = capture(settings, request, &ready, &name, &writer, &meter, context).await;
     // A failure to write comes first: the capture's error then only says that there was one.
-    let tail = closing.close(writer).await.map_err(|error| match error.is_full_disk() {
+    let tail = closing.close(writer).await.map_err(|error| match error.came_of(Cause::DiskFull) {
         true => full_disk(error, &ready.destinations, meter.written.load(Relaxed), meter.total.load(Relaxed)),
         false => error,
     })?;

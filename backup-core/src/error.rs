@@ -144,11 +144,6 @@ impl Error {
         std::iter::successors(Some(self as &(dyn StdError + 'static)), |&error| error.source())
     }
 
-    /// Whether it came of a disk that is full, here or at the server.
-    pub fn is_full_disk(&self) -> bool {
-        self.came_of(Cause::DiskFull)
-    }
-
     /// Whether it came of a file or a directory that this user may not use.
     pub fn is_denied(&self) -> bool {
         let denied = |cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied;
@@ -229,9 +224,9 @@ mod tests {
         let outer = Err::<(), _>(io::Error::other(known)).context(|| "restore".into()).expect_err("still an error");
         assert!(outer.came_of(Cause::CutOff) && !outer.came_of(Cause::DiskFull));
         let full = Err::<(), _>(io::Error::from(io::ErrorKind::StorageFull)).context(|| "write /x".into());
-        assert!(full.expect_err("still an error").is_full_disk());
+        assert!(full.expect_err("still an error").came_of(Cause::DiskFull));
         // Words alone say nothing: a database may be called so.
-        assert!(!Error::new(Kind::Failed, "No space left on device").is_full_disk());
+        assert!(!Error::new(Kind::Failed, "No space left on device").came_of(Cause::DiskFull));
     }
 
     #[test]

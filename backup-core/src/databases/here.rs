@@ -122,7 +122,8 @@ async fn one(
 
 /// Makes the bundle. What a standby ends, because its master's changes can't wait, shows in many ways; so what fails there is tried again.
 async fn dump(wanted: &backup::Request, role: Role, told: Told<'_>, context: &Context) -> Result<Outcome> {
-    let again = |error: &Error| role == Role::Standby && error.kind() == Kind::Failed && !error.is_full_disk();
+    let again =
+        |error: &Error| role == Role::Standby && error.kind() == Kind::Failed && !error.came_of(Cause::DiskFull);
     // Large futures go onto the heap: of several one would hold all.
     let run = || Box::pin(backup::run(told.backup, wanted, None, context));
     for attempt in 1..ATTEMPTS {

@@ -19,7 +19,7 @@ use crate::event::Ticker;
 use crate::finding::{Finding, Findings, Severity};
 use crate::names::timestamp;
 use crate::plan::{Head, Journal, apply};
-use crate::{Context, Error, ErrorContext, Kind, Result};
+use crate::{Cause, Context, Error, ErrorContext, Kind, Result};
 
 /// What is to be done where the server refuses something for good.
 const WOULD_STOP: &str = "a restore of it would stop there too: mend it in the source and back up anew; or restore without what is \
@@ -47,7 +47,7 @@ impl Drill {
     /// source preloads and this machine can't.
     fn not_restored(&mut self, error: Error, missing: &[String]) -> Result<()> {
         // A full disk is not the bundle's fault.
-        if error.kind() == Kind::Interrupted || error.is_full_disk() {
+        if error.kind() == Kind::Interrupted || error.came_of(Cause::DiskFull) {
             return Err(error);
         }
         if !missing.is_empty() {

@@ -46,7 +46,7 @@ use crate::component::postgres::{self, Target};
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Severity};
 use crate::plan::{Head, Journal, Status, Step, apply};
-use crate::{Context, Error, Kind, Result};
+use crate::{Cause, Context, Error, Kind, Result};
 use databases::administrative;
 use journals::Journals;
 use preflight::{Ready, preflight};
@@ -190,7 +190,7 @@ async fn go_on(
         // Some can't be resumed from, and say so.
         let hint = error.first_hint().map(Into::into);
         let full =
-            error.is_full_disk().then(|| String::from("make room first, then `restore --resume` goes on from there"));
+            error.came_of(Cause::DiskFull).then(|| String::from("make room first, then `restore --resume` goes on from there"));
         let hint = full.or(hint).unwrap_or_else(|| match error.is_lasting() {
             true => format!(
                 "it will fail again: `restore --rollback {}` returns to what was there; mend what stands above, then restore anew",

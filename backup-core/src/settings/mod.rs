@@ -64,13 +64,7 @@ impl Settings {
 
     /// What a look at how things are is told.
     pub fn for_status(&self) -> status::Told<'_> {
-        status::Told {
-            backup: &self.backup,
-            databases: &self.databases,
-            components: &self.deploy.components,
-            schedule: self.schedule.as_ref(),
-            limits: &self.limits,
-        }
+        status::Told { databases: self.for_databases(), schedule: self.schedule.as_ref(), limits: &self.limits }
     }
 }
 

@@ -32,10 +32,10 @@ const RECORDS: usize = 3;
 /// # Errors
 /// [`Kind::Interrupted`].
 pub async fn look(told: Told<'_>, begun: &[Job], context: &Context) -> Result<Status> {
-    let identities = Identities::read(&told.backup.access.identities).unwrap_or_default();
+    let identities = Identities::read(&told.databases.backup.access.identities).unwrap_or_default();
     let servers = Servers::of(told, context);
     let wanted = expected(told, &servers);
-    let cluster = told.backup.cluster.cluster_name.clone().unwrap_or_default();
+    let cluster = told.databases.backup.cluster.cluster_name.clone().unwrap_or_default();
     let now = context.now();
     let (runs, runs_unseen) = match Runs::shown(context) {
         Ok(runs) => (runs, None),
@@ -46,8 +46,8 @@ pub async fn look(told: Told<'_>, begun: &[Job], context: &Context) -> Result<St
     let schedule = told.schedule.cloned().or_else(usual);
     let partial = partial(&runs);
     // Where there is no cluster.conf yet, every bundle is worth knowing of.
-    let of_cluster = (!told.backup.cluster_conf_bytes.is_empty()).then_some(cluster.as_str());
-    let knowledge = Knowledge::of(&told.backup.access.signing, context);
+    let of_cluster = (!told.databases.backup.cluster_conf_bytes.is_empty()).then_some(cluster.as_str());
+    let knowledge = Knowledge::of(&told.databases.backup.access.signing, context);
     let known = Known {
         cluster: of_cluster,
         identities: &identities,
@@ -93,7 +93,7 @@ struct Servers {
 impl Servers {
     fn of(told: Told<'_>, context: &Context) -> Self {
         let scheduled = told.schedule.is_some_and(|schedule| schedule.of(Job::Databases).is_some());
-        let all = if scheduled { databases::servers(told.of_databases()) } else { Vec::new() };
+        let all = if scheduled { databases::servers(told.databases) } else { Vec::new() };
         let here = databases::this_one(&all, &own_addresses(), &context.environment.host).cloned();
         Self { all, here }
     }
@@ -120,23 +120,23 @@ fn expected(told: Told<'_>, servers: &Servers) -> Vec<(Address, BTreeSet<Series>
     };
     let whole = told.schedule.is_none_or(|schedule| schedule.of(Job::Backup).is_some());
     let own = if whole { vec![Series::orchestrator()] } else { Vec::new() };
-    for store in &told.backup.stores {
+    for store in &told.databases.backup.stores {
         want(&store.address, own.clone());
     }
-    if let Some(bucket) = told.databases.bucket.as_ref().filter(|_| !servers.all.is_empty()) {
+    if let Some(bucket) = told.databases.own.bucket.as_ref().filter(|_| !servers.all.is_empty()) {
         want(bucket, servers.all.iter().flat_map(Server::all_series).collect());
     }
     if let Some(here) = &servers.here {
-        let directory = Address::Directory(told.databases.directory.clone());
+        let directory = Address::Directory(told.databases.own.directory.clone());
         // Where a bucket has them all, whether there must be a copy is the master's matter.
-        want(&directory, if told.databases.bucket.is_some() { Vec::new() } else { here.all_series().collect() });
+        want(&directory, if told.databases.own.bucket.is_some() { Vec::new() } else { here.all_series().collect() });
     }
     wanted
 }
 
 /// The series that lie on other machines alone, as far as the runs from here know of them.
 fn on_their_servers(told: Told<'_>, servers: &Servers, runs: &[Run]) -> Vec<InStore> {
-    if servers.here.is_some() || told.databases.bucket.is_some() {
+    if servers.here.is_some() || told.databases.own.bucket.is_some() {
         return Vec::new();
     }
     let unseen = |series: Series| InStore {
@@ -191,7 +191,7 @@ async fn one(
     told: Told<'_>,
     context: &Context,
 ) -> (StoreState, Vec<InStore>) {
-    let store = told.backup.access.store(address.clone(), context);
+    let store = told.databases.backup.access.store(address.clone(), context);
     let (identities, knowledge) = (known.identities.clone(), known.knowledge.clone());
     let cache = Cache::of(address, context);
     let listed = blocking(move || catalog::list(&*store?, &identities, &knowledge, cache)).await;
@@ -212,7 +212,7 @@ async fn one(
     let records = listed.iter().rev().filter_map(|one| one.record_problem.clone()).take(RECORDS).collect();
     let state = StoreState { store: place.clone(), problem, free, records, daily: recent / DAYS.unsigned_abs() };
     let mut found = by_series(&listed, expected, known, &place);
-    let outlives = told.backup.access.settings(address.clone()).outlives_this_machine(&context.environment);
+    let outlives = told.databases.backup.access.settings(address.clone()).outlives_this_machine(&context.environment);
     found.iter_mut().for_each(|one| one.outlives |= outlives);
     (state, found)
 }

@@ -9,34 +9,23 @@ use serde::Serialize;
 pub use gather::look;
 pub use judge::{Limits, judge};
 
-use crate::deploy::Components;
+use crate::databases;
 use crate::finding::Finding;
 use crate::names::Series;
 use crate::runs::Run;
 use crate::schedule::Job;
 use crate::schedule::Schedule;
 use crate::signing::Origin;
-use crate::{backup, databases};
 
 /// All that the settings tell.
 #[derive(Debug, Clone, Copy)]
 pub struct Told<'t> {
-    /// As a backup is told.
-    pub backup: &'t backup::Settings,
-    /// Of components' databases.
-    pub databases: &'t databases::Settings,
-    /// The components that there are.
-    pub components: &'t Components,
+    /// As backups are told, of components' databases too.
+    pub databases: databases::Told<'t>,
     /// When jobs run by themselves, if it is said.
     pub schedule: Option<&'t Schedule>,
     /// What is still well.
     pub limits: &'t Limits,
-}
-
-impl<'t> Told<'t> {
-    fn of_databases(self) -> databases::Told<'t> {
-        databases::Told { backup: self.backup, own: self.databases, components: self.components }
-    }
 }
 
 /// Everything at one moment.

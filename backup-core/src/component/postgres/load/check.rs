@@ -17,7 +17,7 @@ use crate::component::postgres::tables::{self, TableFacts, USER_SCHEMA};
 use crate::component::postgres::{discover, large_objects, query_failed, sql};
 use crate::event::Meter;
 use crate::finding::Finding;
-use crate::{Error, Kind, Result};
+use crate::{Cause, Error, Kind, Result};
 
 impl Load {
     /// Counts every table's rows, looks for every extension and large object, and gathers statistics.
@@ -158,7 +158,7 @@ impl Comparison<'_> {
     /// Gathers statistics of a table alone; that they can't be had is no reason to stop.
     async fn analyze(&self, connection: &Connection, psql: &Psql, name: &[u8]) -> Result<Option<Finding>> {
         let Err(error) = analyze(connection, psql, name).await else { return Ok(None) };
-        if connection.is_closed() || error.is_full_disk() {
+        if connection.is_closed() || error.came_of(Cause::DiskFull) {
             return Err(error);
         }
         let table = sql::text(name.to_vec());

@@ -20,7 +20,7 @@ use crate::component::postgres::{command, know_restrict, query_failed, schema, s
 use crate::digest::Sha256Digest;
 use crate::event::Meter;
 use crate::finding::Finding;
-use crate::{Error, ErrorContext, Kind, Result, shell};
+use crate::{Cause, Error, ErrorContext, Kind, Result, shell};
 
 /// What the database's comment says between its building and its properties. A note in the database would wake its event
 /// triggers.
@@ -250,7 +250,7 @@ impl Script {
     /// Names the statement at which psql stopped; `before` are the lines that it read before the script's.
     async fn explain(&self, error: Error, before: usize) -> Error {
         // Not where the server went away, or its disk is full.
-        let Some((line, why)) = stopped_at(&error).filter(|_| !error.is_full_disk()) else { return error };
+        let Some((line, why)) = stopped_at(&error).filter(|_| !error.came_of(Cause::DiskFull)) else { return error };
         let line = line.saturating_sub(before as u64);
         let file = self.file.clone();
         let found = tokio::task::spawn_blocking(move || statement_at(&file, line)).await;
