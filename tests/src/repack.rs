@@ -25,7 +25,7 @@ pub fn repack(bundle: &Path, to: &Path, mut bend: impl FnMut(&str, &mut Vec<u8>,
             let mut chunk = entry.chunk.clone();
             bend(&entry.path, &mut content, &mut chunk);
             chunks.push(chunk);
-            let fill = async |buffer: &mut Vec<u8>, _: usize| {
+            let fill = |buffer: &mut Vec<u8>, _: usize| {
                 buffer.extend_from_slice(&content);
                 Ok(())
             };

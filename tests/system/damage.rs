@@ -192,7 +192,7 @@ async fn small_bundle() -> Vec<u8> {
         writer.add(path, text.as_bytes()).await.expect("written");
     }
     let link = Head { kind: EntryKind::Symlink("plain".into()), ..Head::private("files/link", 0, 0) };
-    writer.stream(link, async |_, _| Ok(())).await.expect("written");
+    writer.stream(link, |_, _| Ok(())).await.expect("written");
     let mut tail = closing.close(writer).await.expect("closed").expect("complete");
     let manifest = manifest_of(&name, std::mem::take(&mut tail.entries));
     tail.seal(&manifest).expect("sealed").sink
@@ -209,7 +209,7 @@ async fn a_file_with_holes_is_held_against_what_it_comes_out_as() {
         let (writer, closing) = Writer::start(name.clone(), 6, Vec::new(), Arc::default());
         let stored = [encode_map(&[(1 << 20, 4)].into()), b"data".to_vec()].concat();
         let head = Head { kind: EntryKind::Sparse(1 << 30), ..Head::private("files/holes", stored.len() as u64, 0) };
-        let fill = async |buffer: &mut Vec<u8>, _: usize| {
+        let fill = |buffer: &mut Vec<u8>, _: usize| {
             buffer.extend_from_slice(&stored);
             Ok(())
         };
@@ -233,7 +233,7 @@ async fn a_bundle_is_not_sealed_in_a_format_that_has_other_headers() {
     let name: BundleName = "orchestrator_backup_20261120T191500Z".parse().expect("a name");
     let (writer, closing) = Writer::start(name.clone(), 6, Vec::new(), Arc::default());
     let head = Head { modified: (5, 1), ..Head::private("files/plain", 0, 0) };
-    writer.stream(head, async |_, _| Ok(())).await.expect("written");
+    writer.stream(head, |_, _| Ok(())).await.expect("written");
     let mut tail = closing.close(writer).await.expect("closed").expect("complete");
     let manifest = manifest_of(&name, std::mem::take(&mut tail.entries));
     assert!(tail.seal(&manifest).is_err());

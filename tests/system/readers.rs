@@ -336,7 +336,7 @@ fn above_8_gib() -> Vec<u8> {
     let name: BundleName = "orchestrator_backup_20261120T191500Z".parse().expect("a name");
     tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
         let (writer, closing) = Writer::start(name.clone(), 1, Vec::new(), Arc::default());
-        let fill = async |buffer: &mut Vec<u8>, wanted: usize| {
+        let fill = |buffer: &mut Vec<u8>, wanted: usize| {
             buffer.resize(wanted, 0);
             Ok(())
         };

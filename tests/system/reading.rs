@@ -165,7 +165,7 @@ async fn to_open_a_bundle_reads_its_end_alone() {
     let mut noise = 1u64;
     for number in 0..20 {
         let head = Head::private(format!("noise/{number}"), 2 << 20, 0);
-        let fill = async |buffer: &mut Vec<u8>, wanted: usize| {
+        let fill = |buffer: &mut Vec<u8>, wanted: usize| {
             while buffer.len() < wanted {
                 noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 buffer.extend_from_slice(&noise.to_be_bytes()[..(wanted - buffer.len()).min(8)]);

@@ -100,7 +100,7 @@ impl Writer {
     /// What `fill` returns, a failure to write, or a file with holes whose content is not its map and data.
     pub async fn stream<F>(&self, head: Head, mut fill: F) -> Result<()>
     where
-        F: AsyncFnMut(&mut Vec<u8>, usize) -> Result<()>,
+        F: FnMut(&mut Vec<u8>, usize) -> Result<()>,
     {
         let (size, mut expanding) = (head.size, Expanding::of(&head.kind));
         let queue = self.queue.lock().await;
@@ -108,7 +108,7 @@ impl Writer {
         let mut content = Content::new(self);
         while content.size < size {
             let wanted = usize::try_from(size - content.size).unwrap_or(CONTENT).min(CONTENT);
-            fill(&mut content.buffer, wanted).await?;
+            fill(&mut content.buffer, wanted)?;
             content.digest.update(&content.buffer);
             if let Some(expanding) = &mut expanding {
                 expanding.take(&content.buffer)?;

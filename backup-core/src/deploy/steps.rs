@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::BoxFuture;
 
 use super::agent::Deployed;
 use super::plan::{FIRST, Plan};
@@ -58,11 +58,11 @@ impl Step for Backup<'_> {
         &self.named.1
     }
 
-    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>> {
-        async { Ok(false) }.boxed_local()
+    fn probe(&self) -> BoxFuture<'_, Result<bool>> {
+        async { Ok(false) }.boxed()
     }
 
-    fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
+    fn apply(&self) -> BoxFuture<'_, Result<()>> {
         let Work { plan, settings, hosts, context, .. } = self.work;
         let (release, hosts) = (Some(plan.release.clone()), hosts.map(<[Host]>::to_vec));
         let to = settings.stores.iter().map(|store| store.address.clone());
@@ -78,11 +78,11 @@ impl Step for Backup<'_> {
             self.work.warn(made.warnings.iter().cloned().chain(made.not_everywhere("backup")).collect());
             Ok(())
         }
-        .boxed_local()
+        .boxed()
     }
 
-    fn undo(&self) -> LocalBoxFuture<'_, Result<()>> {
-        async { Err(for_good()) }.boxed_local()
+    fn undo(&self) -> BoxFuture<'_, Result<()>> {
+        async { Err(for_good()) }.boxed()
     }
 }
 
@@ -101,11 +101,11 @@ impl Step for TakeOver<'_> {
     }
 
     /// Whoever owns the cluster already claims it in stores that are new.
-    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>> {
-        async { Ok(false) }.boxed_local()
+    fn probe(&self) -> BoxFuture<'_, Result<bool>> {
+        async { Ok(false) }.boxed()
     }
 
-    fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
+    fn apply(&self) -> BoxFuture<'_, Result<()>> {
         let Work { plan, settings, context, .. } = self.work;
         async move {
             let (cluster, stores) =
@@ -113,11 +113,11 @@ impl Step for TakeOver<'_> {
             self.work.warn(ownership::take(&plan.claim, &cluster, &stores, &settings.access.signing, context).await?);
             Ok(())
         }
-        .boxed_local()
+        .boxed()
     }
 
-    fn undo(&self) -> LocalBoxFuture<'_, Result<()>> {
-        async { Err(for_good()) }.boxed_local()
+    fn undo(&self) -> BoxFuture<'_, Result<()>> {
+        async { Err(for_good()) }.boxed()
     }
 }
 
@@ -139,19 +139,18 @@ impl Step for Deploy<'_> {
     }
 
     /// An agent that has run does no harm when it runs again, and only it knows whether it came to its end.
-    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>> {
-        async { Ok(false) }.boxed_local()
+    fn probe(&self) -> BoxFuture<'_, Result<bool>> {
+        async { Ok(false) }.boxed()
     }
 
-    fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
+    fn apply(&self) -> BoxFuture<'_, Result<()>> {
         let Work { plan: Plan { remote, claim, release, cluster, graph, .. }, context, .. } = self.work;
         let host = &graph.machines[self.machine].host;
-        async move { Deployed { host, remote, claim, release, cluster, log: &self.log }.run(context).await }
-            .boxed_local()
+        async move { Deployed { host, remote, claim, release, cluster, log: &self.log }.run(context).await }.boxed()
     }
 
-    fn undo(&self) -> LocalBoxFuture<'_, Result<()>> {
-        async { Err(for_good()) }.boxed_local()
+    fn undo(&self) -> BoxFuture<'_, Result<()>> {
+        async { Err(for_good()) }.boxed()
     }
 }
 

@@ -29,7 +29,7 @@ pub async fn apply_in_levels(
     steps: &[Box<dyn Step + '_>],
     levels: &[Vec<usize>],
     at_once: usize,
-    held: impl Fn(usize, &[Option<Ended>]) -> Option<String>,
+    held: impl Fn(usize, &[Option<Ended>]) -> Option<String> + Send + Sync,
     journal: &mut Journal,
     context: &Context,
 ) -> Result<Vec<Ended>> {

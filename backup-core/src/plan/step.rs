@@ -1,6 +1,6 @@
 //! One act of a plan.
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::BoxFuture;
 
 use crate::Result;
 use crate::finding::Finding;
@@ -23,13 +23,13 @@ pub trait Step: Send + Sync {
     ///
     /// # Errors
     /// Where that can't be known.
-    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>>;
+    fn probe(&self) -> BoxFuture<'_, Result<bool>>;
 
     /// Does it, or what is left of it.
     ///
     /// # Errors
     /// What stopped it. It is applied again when the plan is resumed.
-    fn apply(&self) -> LocalBoxFuture<'_, Result<()>>;
+    fn apply(&self) -> BoxFuture<'_, Result<()>>;
 
     /// What it found and did not stop at, since this was last asked. It is noted once the step is done.
     fn found(&self) -> Vec<Finding> {
@@ -40,5 +40,5 @@ pub trait Step: Send + Sync {
     ///
     /// # Errors
     /// What stopped that. It is undone again when the plan is.
-    fn undo(&self) -> LocalBoxFuture<'_, Result<()>>;
+    fn undo(&self) -> BoxFuture<'_, Result<()>>;
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use super::plan::Plan;
@@ -331,19 +331,19 @@ impl Step for RestoreStep {
         !matches!(self.act, Act::Swap)
     }
 
-    fn probe(&self) -> LocalBoxFuture<'_, Result<bool>> {
-        self.is_there().boxed_local()
+    fn probe(&self) -> BoxFuture<'_, Result<bool>> {
+        self.is_there().boxed()
     }
 
-    fn apply(&self) -> LocalBoxFuture<'_, Result<()>> {
-        self.do_it().boxed_local()
+    fn apply(&self) -> BoxFuture<'_, Result<()>> {
+        self.do_it().boxed()
     }
 
     fn found(&self) -> Vec<Finding> {
         std::mem::take(&mut self.work.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn undo(&self) -> LocalBoxFuture<'_, Result<()>> {
-        self.take_back().boxed_local()
+    fn undo(&self) -> BoxFuture<'_, Result<()>> {
+        self.take_back().boxed()
     }
 }

@@ -142,7 +142,7 @@ impl Capture<'_> {
             self.skipped(path, "special-file", "a socket, pipe or device is not in the backup");
             return Ok(());
         }
-        self.writer.stream(head, async |_, _| Ok(())).await
+        self.writer.stream(head, |_, _| Ok(())).await
     }
 
     fn head(&self, path: &Path, metadata: &Metadata) -> Head {
@@ -168,7 +168,7 @@ impl Capture<'_> {
         if let Some(first) = self.linked.get(&identity).filter(|_| metadata.nlink() > 1) {
             let head =
                 Head { kind: EntryKind::Hardlink(first.clone()), xattrs: BTreeMap::new(), ..self.head(path, metadata) };
-            return self.writer.stream(head, async |_, _| Ok(())).await;
+            return self.writer.stream(head, |_, _| Ok(())).await;
         }
         // The name may stand for a link or a pipe by now, which must not be followed or waited for.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -223,7 +223,7 @@ impl Capture<'_> {
         let mut pieces = pieces.into_iter();
         let (mut at, mut left) = (0, 0);
         let mut gap = None;
-        let fill = async |buffer: &mut Vec<u8>, wanted: usize| {
+        let fill = |buffer: &mut Vec<u8>, wanted: usize| {
             let from_prefix = prefix.len().min(wanted);
             buffer.extend(prefix.drain(..from_prefix));
             while buffer.len() < wanted {

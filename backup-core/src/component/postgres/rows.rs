@@ -215,7 +215,7 @@ const UNLOCK: &str = "ROLLBACK TO SAVEPOINT task; RELEASE SAVEPOINT task";
 ///
 /// Without waiting: the snapshot's owner holds the lock already, and behind a waiting exclusive lock, which waits for
 /// the owner, this reader would wait for ever.
-async fn lock<S>(shared: &Shared<S>, connection: &Connection, task: &Task) -> Result<bool> {
+async fn lock<S: Sink>(shared: &Shared<S>, connection: &Connection, task: &Task) -> Result<bool> {
     let table = shared.tables[task.table].shown();
     let lock = format!("SAVEPOINT task; LOCK TABLE ONLY {table} IN ACCESS SHARE MODE NOWAIT");
     match connection.batch_execute(&lock).await {
