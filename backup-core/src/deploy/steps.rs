@@ -14,8 +14,11 @@ use crate::event::Event;
 use crate::finding::Finding;
 use crate::names::StepId;
 use crate::ownership::{self, Cluster};
-use crate::plan::Step;
-use crate::{Context, Error, Kind, Result};
+use crate::plan::{At, Step};
+use crate::{Context, Result};
+
+/// Why no step is undone.
+const FOR_GOOD: &str = "what agents have done can't be taken back; deploy the release that was there before";
 
 /// What all steps work with.
 #[derive(Clone, Copy)]
@@ -58,11 +61,11 @@ impl Step for Backup<'_> {
         &self.named.1
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<bool>> {
-        async { Ok(false) }.boxed()
+    fn is_for_good(&self) -> Option<&str> {
+        Some(FOR_GOOD)
     }
 
-    fn apply(&self) -> BoxFuture<'_, Result<()>> {
+    fn apply<'a>(&'a self, _: &'a At<'_>) -> BoxFuture<'a, Result<()>> {
         let Work { plan, settings, hosts, context, .. } = self.work;
         let (release, hosts) = (Some(plan.release.clone()), hosts.map(<[Host]>::to_vec));
         let to = settings.stores.iter().map(|store| store.address.clone());
@@ -80,10 +83,6 @@ impl Step for Backup<'_> {
         }
         .boxed()
     }
-
-    fn undo(&self) -> BoxFuture<'_, Result<()>> {
-        async { Err(for_good()) }.boxed()
-    }
 }
 
 struct TakeOver<'d> {
@@ -100,12 +99,11 @@ impl Step for TakeOver<'_> {
         &self.named.1
     }
 
-    /// Whoever owns the cluster already claims it in stores that are new.
-    fn probe(&self) -> BoxFuture<'_, Result<bool>> {
-        async { Ok(false) }.boxed()
+    fn is_for_good(&self) -> Option<&str> {
+        Some(FOR_GOOD)
     }
 
-    fn apply(&self) -> BoxFuture<'_, Result<()>> {
+    fn apply<'a>(&'a self, _: &'a At<'_>) -> BoxFuture<'a, Result<()>> {
         let Work { plan, settings, context, .. } = self.work;
         async move {
             let (cluster, stores) =
@@ -114,10 +112,6 @@ impl Step for TakeOver<'_> {
             Ok(())
         }
         .boxed()
-    }
-
-    fn undo(&self) -> BoxFuture<'_, Result<()>> {
-        async { Err(for_good()) }.boxed()
     }
 }
 
@@ -138,23 +132,13 @@ impl Step for Deploy<'_> {
         &self.named.1
     }
 
-    /// An agent that has run does no harm when it runs again, and only it knows whether it came to its end.
-    fn probe(&self) -> BoxFuture<'_, Result<bool>> {
-        async { Ok(false) }.boxed()
+    fn is_for_good(&self) -> Option<&str> {
+        Some(FOR_GOOD)
     }
 
-    fn apply(&self) -> BoxFuture<'_, Result<()>> {
+    fn apply<'a>(&'a self, _: &'a At<'_>) -> BoxFuture<'a, Result<()>> {
         let Work { plan: Plan { remote, claim, release, cluster, graph, .. }, context, .. } = self.work;
         let host = &graph.machines[self.machine].host;
         async move { Deployed { host, remote, claim, release, cluster, log: &self.log }.run(context).await }.boxed()
     }
-
-    fn undo(&self) -> BoxFuture<'_, Result<()>> {
-        async { Err(for_good()) }.boxed()
-    }
-}
-
-fn for_good() -> Error {
-    Error::new(Kind::Refused, "undo a deploy: what agents have done can't be taken back")
-        .hint("deploy the release that was there before")
 }

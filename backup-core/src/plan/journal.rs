@@ -17,88 +17,16 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::head::{FORMAT, Head, Noted, Recipe, TITLES};
 use super::status::{Progress, Status};
 use crate::event::Mark;
 use crate::finding::Finding;
 use crate::names::StepId;
-use crate::{Error, ErrorContext, Kind, Result, TOOL, shell, trusted};
-
-/// The format that is written. Journals of [`TITLES`] are read and gone on with.
-const FORMAT: u32 = 2;
-/// The format that knew steps by their titles.
-const TITLES: u32 = 1;
-
-/// What a plan's steps are made of. It stands in a journal's head, so that the steps can be made again from that alone.
-pub trait Recipe: Serialize + DeserializeOwned {
-    /// The ids of its steps, in order.
-    fn step_ids(&self) -> Vec<StepId>;
-
-    /// The titles that journals of format 1 know these steps by, in the same order. They stay as they were then.
-    fn titles_in_format_1(&self) -> Vec<String>;
-
-    /// Makes sure that what it names is what such a plan names: a journal that somebody else has made must lead to nothing else.
-    ///
-    /// # Errors
-    /// [`Kind::Refused`] with the name that is none of such a plan's.
-    fn check_names(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// The first line: what the plan is and all that its steps are made of. Nothing in it is secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head<P> {
-    format: u32,
-    tool: String,
-    /// What kind of plan it is, such as `restore`.
-    pub kind: String,
-    /// When it was made.
-    pub created: DateTime<Utc>,
-    /// Its steps, in order; in format 1 they are titles.
-    steps: Vec<StepId>,
-    /// What its steps are made of.
-    pub plan: P,
-    /// What was found before it began, and did not stop it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    found: Vec<Finding>,
-}
-
-impl<P: Recipe> Head<P> {
-    /// A plan of this version's format.
-    pub fn new(kind: &str, created: DateTime<Utc>, plan: P) -> Self {
-        let steps = plan.step_ids();
-        Self { format: FORMAT, tool: TOOL.into(), kind: kind.into(), created, steps, plan, found: Vec::new() }
-    }
-
-    /// The same with what was found before it began.
-    pub fn with_found(self, found: Vec<Finding>) -> Self {
-        Self { found, ..self }
-    }
-
-    /// Its steps as a journal notes them. A title of format 1 that is none of this plan's stays what it is: nobody finds it.
-    fn noted(&self) -> Vec<Noted> {
-        let keys = self.steps.iter().map(|step| step.as_str().to_owned());
-        let titles = if self.format == TITLES { self.plan.titles_in_format_1() } else { Vec::new() };
-        let ids: Vec<StepId> = self.plan.step_ids();
-        let id = |key: &String| titles.iter().position(|title| title == key).and_then(|at| ids.get(at).cloned());
-        let noted =
-            |key: String| Noted { id: id(&key).unwrap_or_else(|| StepId::new(&*key)), key, status: Status::Waiting };
-        keys.map(noted).collect()
-    }
-}
-
-/// A step as a journal notes it.
-#[derive(Debug)]
-struct Noted {
-    id: StepId,
-    /// What its lines call it: the id, or the title in format 1.
-    key: String,
-    status: Status,
-}
+use crate::{Error, ErrorContext, Kind, Result, shell, trusted};
 
 /// Any further line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,6 +40,16 @@ struct Line {
     /// What the operator accepted when the plan was gone on with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     accepted: Vec<String>,
+    /// What the step's own work noted while it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<Value>,
+}
+
+impl Line {
+    /// A mark with nothing beside it; whoever writes the line says which step it is of.
+    fn of(mark: Mark, time: DateTime<Utc>) -> Self {
+        Self { time, step: String::new(), mark, found: Vec::new(), accepted: Vec::new(), note: None }
+    }
 }
 
 /// An open journal.
@@ -194,6 +132,7 @@ impl Journal {
         for (number, line) in lines.into_iter().enumerate() {
             journal
                 .follow(|step| step.key == line.step, &line.step, line.mark)
+                .map(|step| step.note = line.note.or(step.note.take()))
                 .context(|| format!("the journal {shown}, line {}", number + 2))?;
             journal.latest = line.time;
             journal.keep(line.found);
@@ -254,8 +193,7 @@ impl Journal {
         let new: Vec<String> = accepted.iter().filter(|name| !self.accepted.contains(name)).cloned().collect();
         let next = self.steps.iter().find(|step| step.status != Status::Applied).map(|step| step.id.clone());
         let Some(next) = next.filter(|_| !new.is_empty()) else { return Ok(()) };
-        let step = String::new();
-        self.write(&next, Line { time, step, mark: Mark::Begin, found: Vec::new(), accepted: new })
+        self.write(&next, Line { accepted: new, ..Line::of(Mark::Begin, time) })
     }
 
     /// What wrote it.
@@ -294,7 +232,21 @@ impl Journal {
     /// # Errors
     /// Where it can't be written, or can't follow what is noted.
     pub(super) fn note(&mut self, step: &StepId, mark: Mark, time: DateTime<Utc>, found: Vec<Finding>) -> Result<()> {
-        self.write(step, Line { time, step: String::new(), mark, found, accepted: Vec::new() })
+        self.write(step, Line { found, ..Line::of(mark, time) })
+    }
+
+    /// Notes what the work of a step that has begun must know if it is cut off, and syncs it.
+    ///
+    /// # Errors
+    /// Where it can't be written, or the step is not at work.
+    pub(super) fn note_beside(&mut self, step: &StepId, note: Value, time: DateTime<Utc>) -> Result<()> {
+        let mark = if self.status_of(step)? == Status::Undoing { Mark::Undo } else { Mark::Begin };
+        self.write(step, Line { note: Some(note), ..Line::of(mark, time) })
+    }
+
+    /// What a step's work noted last.
+    pub(super) fn noted(&self, step: &StepId) -> Option<&Value> {
+        self.steps.iter().find(|noted| noted.id == *step)?.note.as_ref()
     }
 
     /// Appends a line about a step, which it calls by what the journal calls it.
@@ -307,7 +259,8 @@ impl Journal {
             ));
         }
         // Before it is written: a mark that can't follow would make a damaged journal of a sound one.
-        line.step = self.follow(|noted| noted.id == *step, step.as_str(), line.mark)?.key.clone();
+        let noted = self.follow(|noted| noted.id == *step, step.as_str(), line.mark)?;
+        line.step.clone_from(&noted.key);
         let doing = || format!("write the journal {}", self.path.display());
         let (check, text) = line_after(&self.check, &line).context(doing)?;
         self.broken = true;
@@ -318,11 +271,14 @@ impl Journal {
         self.latest = line.time;
         self.keep(line.found);
         self.accepted.extend(line.accepted);
+        if let Some(noted) = self.steps.iter_mut().find(|noted| noted.id == *step) {
+            noted.note = line.note.or(noted.note.take());
+        }
         Ok(())
     }
 
     /// Moves the step that `is` it on, and returns it.
-    fn follow(&mut self, is: impl Fn(&Noted) -> bool, shown: &str, mark: Mark) -> Result<&Noted> {
+    fn follow(&mut self, is: impl Fn(&Noted) -> bool, shown: &str, mark: Mark) -> Result<&mut Noted> {
         let step = self.steps.iter_mut().find(|step| is(step));
         let moved = step.and_then(|step| Some((step.status.after(mark)?, step)));
         let (status, step) = moved.ok_or_else(|| {

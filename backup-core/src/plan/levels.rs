@@ -1,11 +1,9 @@
 //! Plans whose steps don't all need one another.
 
-use std::sync::Mutex;
-
 use futures_util::{StreamExt, stream};
 
 use super::journal::Journal;
-use super::runner::{apply_one, check_same};
+use super::runner::Run;
 use super::step::Step;
 use crate::{Context, Error, Kind, Result};
 
@@ -33,17 +31,14 @@ pub async fn apply_in_levels(
     journal: &mut Journal,
     context: &Context,
 ) -> Result<Vec<Ended>> {
-    check_same(steps, journal)?;
+    let run = Run::new(steps, journal, context)?;
     let mut ended: Vec<Option<Ended>> = steps.iter().map(|_| None).collect();
-    let journal = Mutex::new(journal);
     for level in levels {
-        let (held, all, journal) = (&held, &ended, &journal);
+        let (held, all, run) = (&held, &ended, &run);
         let work = level.iter().map(|index| async move {
             let end = match held(*index, all) {
                 Some(reason) => Ended::Held(reason),
-                None => {
-                    apply_one(steps, *index, journal, context).await.map_or_else(Ended::Failed, |()| Ended::Applied)
-                }
+                None => run.apply(*index).await.map_or_else(Ended::Failed, |()| Ended::Applied),
             };
             (*index, end)
         });

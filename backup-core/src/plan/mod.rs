@@ -3,18 +3,20 @@
 //! A plan knows nothing of what its steps do. Whoever makes one writes what its steps need into the head of its
 //! journal, so that the same steps can be made from the journal alone.
 
+mod head;
 mod journal;
 mod levels;
 mod runner;
 mod status;
 mod step;
 
+pub use head::{Head, Recipe};
+pub use journal::Journal;
 #[cfg(any(test, fuzzing))]
 pub(crate) use journal::fuzzing;
 #[cfg(test)]
 pub(crate) use journal::golden;
-pub use journal::{Head, Journal, Recipe};
 pub use levels::{Ended, apply_in_levels};
 pub use runner::{apply, undo};
 pub use status::{Progress, Status};
-pub use step::Step;
+pub use step::{At, Seen, Step};

@@ -14,7 +14,7 @@ use crate::component::postgres::{Load, Script, Target, drop_database, swap, swap
 use crate::event::{Event, Meter};
 use crate::finding::Finding;
 use crate::names::StepId;
-use crate::plan::Step;
+use crate::plan::{At, Seen, Step};
 use crate::{Context, Error, Kind, Result};
 
 /// What all steps share.
@@ -35,6 +35,10 @@ pub(super) struct Work {
 impl Work {
     fn keep(&self, found: Vec<Finding>) {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+    }
+
+    fn found(&self) -> Vec<Finding> {
+        std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn target(&self) -> Result<&Target> {
@@ -331,19 +335,25 @@ impl Step for RestoreStep {
         !matches!(self.act, Act::Swap)
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<bool>> {
-        self.is_there().boxed()
+    fn probe<'a>(&'a self, at: &'a At<'_>) -> BoxFuture<'a, Result<Seen>> {
+        async {
+            let seen = self.is_there().await?;
+            at.keep(self.work.found());
+            Ok(seen.into())
+        }
+        .boxed()
     }
 
-    fn apply(&self) -> BoxFuture<'_, Result<()>> {
-        self.do_it().boxed()
+    fn apply<'a>(&'a self, at: &'a At<'_>) -> BoxFuture<'a, Result<()>> {
+        async {
+            self.do_it().await?;
+            at.keep(self.work.found());
+            Ok(())
+        }
+        .boxed()
     }
 
-    fn found(&self) -> Vec<Finding> {
-        std::mem::take(&mut self.work.found.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn undo(&self) -> BoxFuture<'_, Result<()>> {
+    fn undo<'a>(&'a self, _: &'a At<'_>) -> BoxFuture<'a, Result<()>> {
         self.take_back().boxed()
     }
 }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Head, Recipe, StepId, line_after, read};
+use super::{line_after, read};
+use crate::names::StepId;
+use crate::plan::{Head, Recipe};
 
 /// A plan of steps by their names.
 #[derive(Serialize, Deserialize)]
