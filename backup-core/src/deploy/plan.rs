@@ -51,12 +51,8 @@ pub struct Plan {
 }
 
 impl Recipe for Plan {
-    fn step_ids(&self) -> Vec<StepId> {
-        self.named(IDS, "/").into_iter().map(StepId::new).collect()
-    }
-
-    fn titles_in_format_1(&self) -> Vec<String> {
-        self.named(TITLES_IN_FORMAT_1, " ")
+    fn titles_in_format_1(&self) -> Vec<(StepId, String)> {
+        self.ids().into_iter().zip(self.named(TITLES_IN_FORMAT_1, " ")).collect()
     }
 }
 
@@ -65,6 +61,11 @@ impl Plan {
     fn named(&self, [claim, backup, machine]: [&str; 3], joins: &str) -> Vec<String> {
         let machines = self.graph.machines.iter().map(|one| format!("{machine}{joins}{}", one.host));
         [claim.into(), backup.into()].into_iter().chain(machines).collect()
+    }
+
+    /// Ids of its steps, in order.
+    pub(super) fn ids(&self) -> Vec<StepId> {
+        self.named(IDS, "/").into_iter().map(StepId::new).collect()
     }
 
     /// Titles of its steps.

@@ -15,7 +15,7 @@ use crate::cluster::hosts::{self, Allowed, Record, Seen, compare};
 use crate::component::release;
 use crate::finding::{Finding, Findings};
 use crate::ownership::{self, Cluster, Met, Standing, all_asked, not_asked, refuse_if_overtaken, without_store};
-use crate::plan::{Ended, Head, Journal, Recipe, Step, apply_in_levels};
+use crate::plan::{Ended, Head, Journal, Step, apply_in_levels};
 use crate::{Context, Error, Kind, Result};
 
 /// What is asked for beside the settings.
@@ -165,7 +165,8 @@ impl Prepared {
         if let Some(record) = self.record {
             record.keep(context)?;
         }
-        let head = Head::new(KIND, context.now(), self.plan);
+        let steps = self.plan.ids();
+        let head = Head::new(KIND, context.now(), self.plan, steps);
         let journal = self.deploys.create(&head)?;
         go_on(&head.plan, journal, self.hosts, settings, context).await
     }
@@ -232,7 +233,7 @@ async fn go_on(
     settings: &backup::Settings,
     context: &Context,
 ) -> Result<Outcome> {
-    let (ids, titles) = (plan.step_ids(), plan.titles());
+    let (ids, titles) = (plan.ids(), plan.titles());
     let warnings = Mutex::new(Vec::new());
     let logs: Vec<PathBuf> = plan.graph.machines.iter().map(|machine| log(&journal, &machine.host)).collect();
     let work = Work { plan, settings, hosts: hosts.as_deref(), warnings: &warnings, context };

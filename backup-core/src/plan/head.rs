@@ -17,11 +17,11 @@ pub(super) const TITLES: u32 = 1;
 
 /// What a plan's steps are made of. It stands in a journal's head, so that the steps can be made again from that alone.
 pub trait Recipe: Serialize + DeserializeOwned {
-    /// The ids of its steps, in order.
-    fn step_ids(&self) -> Vec<StepId>;
-
-    /// The titles that journals of format 1 know these steps by, in the same order. They stay as they were then.
-    fn titles_in_format_1(&self) -> Vec<String>;
+    /// Its steps in order, each with the title that journals of format 1 know it by. They stay as they were then; a kind of plan that is
+    /// newer has none.
+    fn titles_in_format_1(&self) -> Vec<(StepId, String)> {
+        Vec::new()
+    }
 
     /// Makes sure that what it names is what such a plan names: a journal that somebody else has made must lead to nothing else.
     ///
@@ -51,9 +51,8 @@ pub struct Head<P> {
 }
 
 impl<P: Recipe> Head<P> {
-    /// A plan of this version's format.
-    pub fn new(kind: &str, created: DateTime<Utc>, plan: P) -> Self {
-        let steps = plan.step_ids();
+    /// A plan of this version's format, with these steps in this order.
+    pub fn new(kind: &str, created: DateTime<Utc>, plan: P, steps: Vec<StepId>) -> Self {
         Self { format: FORMAT, tool: TOOL.into(), kind: kind.into(), created, steps, plan, found: Vec::new() }
     }
 
@@ -66,8 +65,7 @@ impl<P: Recipe> Head<P> {
     pub(super) fn noted(&self) -> Vec<Noted> {
         let keys = self.steps.iter().map(|step| step.as_str().to_owned());
         let titles = if self.format == TITLES { self.plan.titles_in_format_1() } else { Vec::new() };
-        let ids: Vec<StepId> = self.plan.step_ids();
-        let id = |key: &String| titles.iter().position(|title| title == key).and_then(|at| ids.get(at).cloned());
+        let id = |key: &String| titles.iter().find(|(_, title)| title == key).map(|(id, _)| id.clone());
         let noted = |key: String| Noted {
             id: id(&key).unwrap_or_else(|| StepId::new(&*key)),
             key,

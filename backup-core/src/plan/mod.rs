@@ -6,6 +6,7 @@
 mod head;
 mod journal;
 mod levels;
+mod phase;
 mod runner;
 mod status;
 mod step;
@@ -17,6 +18,7 @@ pub(crate) use journal::fuzzing;
 #[cfg(test)]
 pub(crate) use journal::golden;
 pub use levels::{Ended, apply_in_levels};
+pub use phase::{Phase, Phased, in_phases};
 pub use runner::{apply, undo};
 pub use status::{Progress, Status};
 pub use step::{At, Seen, Step};

@@ -10,12 +10,10 @@ use super::journals::{Journals, has_ended};
 use super::ownership;
 use super::plan::Plan;
 use super::source::{PairFiles, Source};
-use super::steps::{self, Work, steps};
-use super::{Outcome, go_on, reach, work};
-use crate::component::postgres::{self, Sessions, Target};
+use super::work::Work;
+use super::{Outcome, go_on};
 use crate::event::Event;
 use crate::finding::Finding;
-use crate::names::StepId;
 use crate::plan::{Head, Journal, Progress, Status, undo};
 use crate::{Context, Error, Kind, Result, shell};
 
@@ -42,8 +40,8 @@ pub struct Moved<'p> {
 pub struct WayBack {
     /// One sentence for each thing that it drops, removes or puts back.
     pub steps: Vec<String>,
-    /// Whose sessions end.
-    pub sessions: Sessions,
+    /// Whose sessions end, if anybody's do.
+    pub sessions: Option<String>,
 }
 
 /// How far the restore is that is to be ended before another one begins, if there is one, and the argument that names it.
@@ -79,7 +77,7 @@ impl Current {
     /// Whether live databases or files may have been changed.
     pub fn has_swapped(&self) -> bool {
         let has_begun = |step| self.journal.status(&step).is_some_and(|status| status != Status::Waiting);
-        has_begun(steps::swap_id()) || has_begun(steps::place_id())
+        Plan::live_steps().into_iter().any(has_begun)
     }
 
     /// How far it is.
@@ -118,7 +116,7 @@ impl Current {
         journal.accept(moved.accept_missing, context.now()).map_err(failed)?;
         plan.accept_missing.extend_from_slice(journal.accepted());
         let work = reopen(plan, moved, settings, context).await.map_err(failed)?;
-        go_on(&work, &steps(&work), journal, created).await
+        go_on(&work, journal, created).await
     }
 
     /// Looks at what a rollback will do, and changes nothing.
@@ -128,42 +126,15 @@ impl Current {
     pub async fn look_back(&self, settings: &Settings, context: &Context) -> Result<WayBack> {
         let plan = &self.head.plan;
         let looked = async {
-            let target = reach(plan, 0, settings, context).await?;
-            check_ways_back(plan, target.as_ref(), &self.journal).await?;
-            let names = plan.databases.iter().flat_map(|planned| {
-                [Some(&planned.names.name), planned.names.before.as_ref()].into_iter().flatten().map(String::as_str)
-            });
-            let names: Vec<&str> = names.filter(|_| has_happened(&self.journal, &steps::swap_id())).collect();
-            let sessions = match &target {
-                Some(target) if !names.is_empty() => target.sessions(&names).await?,
-                _ => Sessions::default(),
-            };
-            Ok(WayBack { steps: self.steps_back(), sessions })
+            let work = Work::reach(plan.clone(), None, settings, context).await?;
+            work.check_ways_back(&self.journal).await?;
+            let sessions = work.ends(&self.journal).await?;
+            let nothing = self.progress() == Progress::Waiting;
+            let steps = if nothing { Vec::new() } else { work.way_back(&self.journal) };
+            Ok(WayBack { steps, sessions: (!sessions.is_empty()).then(|| sessions.join("; ")) })
         };
         let looked: Result<WayBack> = looked.await;
         looked.map_err(|error| failed(error, format!("roll back the restore of {}", plan.bundle), self.progress()))
-    }
-
-    fn steps_back(&self) -> Vec<String> {
-        let plan = &self.head.plan;
-        if self.progress() == Progress::Waiting {
-            return Vec::new();
-        }
-        let (swapped, placed) =
-            (has_happened(&self.journal, &steps::swap_id()), has_happened(&self.journal, &steps::place_id()));
-        let databases = plan.databases.iter().map(|planned| &planned.names).map(|names| match &names.before {
-            _ if !swapped => format!("drop database {}, as far as it is built", names.shadow),
-            Some(before) => format!("drop database {0}, and rename {before} to {0}", names.name),
-            None => format!("drop database {}", names.name),
-        });
-        let files =
-            plan.files.iter().map(|file| (file, file.place.display())).map(|(file, place)| match &file.before {
-                _ if !placed => format!("remove {}, as far as it is there", file.staging.display()),
-                Some(before) => format!("remove {place}, and rename {} to {place}", before.display()),
-                None => format!("remove {place}"),
-            });
-        let roles = (!plan.roles.is_empty()).then(|| format!("drop the roles that it made: {}", plan.roles.join(", ")));
-        databases.chain(files).chain(roles).collect()
     }
 
     /// Returns to what was there before.
@@ -174,10 +145,10 @@ impl Current {
         let plan = self.head.plan.clone();
         let journal = &mut self.journal;
         let undone = async {
-            let target = reach(&plan, 0, settings, context).await?;
-            end_remaining(&plan, target.as_ref()).await?;
-            check_ways_back(&plan, target.as_ref(), journal).await?;
-            undo(&steps(&work(plan.clone(), target, None, context)), journal, context).await
+            let work = Work::reach(plan.clone(), None, settings, context).await?;
+            work.settle().await?;
+            work.check_ways_back(journal).await?;
+            undo(&work.steps(), journal, context).await
         };
         let undone = undone.await;
         let progress = self.journal.progress();
@@ -202,29 +173,6 @@ impl Current {
     }
 }
 
-/// Nothing that was begun before may still come to light on the server once it is looked at.
-async fn end_remaining(plan: &Plan, target: Option<&Target>) -> Result<()> {
-    match target {
-        Some(target) => target.end_remaining(&plan.sessions()).await,
-        None => Ok(()),
-    }
-}
-
-fn has_happened(journal: &Journal, step: &StepId) -> bool {
-    matches!(journal.status(step), Some(Status::Applying | Status::Applied))
-}
-
-/// Makes sure, before anything is undone, that all that stepped aside is there to come back.
-pub(super) async fn check_ways_back(plan: &Plan, target: Option<&Target>, journal: &Journal) -> Result<()> {
-    if let Some(target) = target.filter(|_| has_happened(journal, &steps::swap_id())) {
-        postgres::check_ways_back(target, &plan.names()).await?;
-    }
-    if has_happened(journal, &steps::place_id()) {
-        plan.files.iter().try_for_each(|file| file.check_way_back(&plan.bundle))?;
-    }
-    Ok(())
-}
-
 /// An error that leaves a restore as it was: unfinished, or complete.
 fn failed(error: Error, doing: String, progress: Progress) -> Error {
     let hint = error.first_hint().map(Into::into);
@@ -234,7 +182,7 @@ fn failed(error: Error, doing: String, progress: Progress) -> Error {
 }
 
 /// All that is needed to go on with a plan.
-async fn reopen(plan: Plan, moved: Moved<'_>, settings: &Settings, context: &Context) -> Result<Arc<Work>> {
+async fn reopen(plan: Plan, moved: Moved<'_>, settings: &Settings, context: &Context) -> Result<Work> {
     let path = moved.file.unwrap_or(&plan.file);
     let named = named(&plan);
     let lost = |error: Error| {
@@ -266,10 +214,9 @@ async fn reopen(plan: Plan, moved: Moved<'_>, settings: &Settings, context: &Con
         let error = Error::new(Kind::Refused, format!("{} is another one than {}", path.display(), plan.bundle));
         return Err(error.hint(format!("say where the right one is: `restore --resume {named}`")));
     }
-    let written_by = source.archived_by();
-    let target = reach(&plan, written_by, settings, context).await?;
-    end_remaining(&plan, target.as_ref()).await?;
-    Ok(work(plan, target, Some(source), context))
+    let work = Work::reach(plan, Some(source), settings, context).await?;
+    work.settle().await?;
+    Ok(work)
 }
 
 /// The arguments that say where a restore's source lies, by the names that it had.

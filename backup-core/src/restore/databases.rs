@@ -6,14 +6,14 @@ use rustix::fs::statvfs;
 
 use super::Request;
 use super::Settings;
-use super::plan::{Planned, beside};
+use super::plan::beside;
 use super::roles;
 use super::source::{Pair, Source};
 use crate::bundle::manifest::{Database, Manifest, Server};
 use crate::bundle::pack::cores;
 use crate::bundle::reader::OpenBundle;
 use crate::component::postgres::connection::connect_first;
-use crate::component::postgres::{self, Names, Target, older_than_pg_dump, server_findings};
+use crate::component::postgres::{self, Names, Planned, Target, administrative, older_than_pg_dump, server_findings};
 use crate::finding::{Finding, Findings, Severity, bytes};
 use crate::{Context, Error, Kind, Result};
 
@@ -122,11 +122,6 @@ fn later_powers_of(bundle: &OpenBundle, name: &str, database: &Database) -> Opti
 /// Connections that load rows where nobody says how many.
 pub(super) fn default_jobs() -> usize {
     cores() * JOBS_PER_CORE
-}
-
-/// Databases that every server has and that are none of those restored; the first may have been dropped.
-pub(super) fn administrative<'n>(mut restored: impl Iterator<Item = &'n str>) -> &'static [&'static str] {
-    if restored.any(|name| name == "postgres") { &["template1"] } else { &["postgres", "template1"] }
 }
 
 /// Looks at every database that is asked for; returns the roles that will be made, and the databases' names, which end in

@@ -2,18 +2,17 @@
 //! and the time is taken. Nothing is left of it but the record.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
-use super::databases::{self, administrative, default_jobs};
+use super::databases::{self, default_jobs};
 use super::plan::Plan;
 use super::source::{Source, look_at_bundle};
-use super::steps::{self, steps};
-use super::{KIND, Request, work};
+use super::work::Work;
+use super::{KIND, Request};
 use crate::bundle::manifest::Server;
-use crate::component::postgres::{self, DrillLimits, Target, Throwaway, Tools};
+use crate::component::postgres::{self, DrillLimits, Target, Throwaway, Tools, administrative};
 use crate::drill::Drill;
 use crate::event::Ticker;
 use crate::finding::{Finding, Findings, Severity};
@@ -27,7 +26,7 @@ const WOULD_STOP: &str = "a restore of it would stop there too: mend it in the s
 
 impl Drill {
     /// Takes what the steps `found`, and looks at what they made.
-    async fn look_around(&mut self, work: &Arc<steps::Work>, settings: &Settings, found: &[Finding]) -> Result<()> {
+    async fn look_around(&mut self, work: &Work, settings: &Settings, found: &[Finding]) -> Result<()> {
         let is_version = |finding: &Finding| finding.code == postgres::EXTENSION_VERSION;
         let (versions, problems): (Vec<Finding>, Vec<Finding>) =
             look(work, settings).await?.into_iter().partition(is_version);
@@ -123,7 +122,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         bundle: manifest.name.clone(),
         cluster_conf: None,
         sha256: drill.manifest_sha256,
-        server: None,
+        server: Some(target.identifier().await?),
         roles,
         databases,
         files: Vec::new(),
@@ -135,12 +134,14 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         ownership: None,
         ssh_port: settings.remote.login.port,
     };
-    let head = Head::new(KIND, begun, plan.clone());
+    let work = Work::new(plan, Some(target), Some(source.clone()), context);
+    let steps = work.steps();
+    let ids = steps.iter().map(|step| step.id().clone()).collect();
+    let head = Head::new(KIND, begun, work.plan.clone(), ids);
     let mut journal = Journal::create(&throwaway.path().join("journal"), &head)?;
-    let work = work(plan, Some(target), Some(source.clone()), context);
     let ticker = Ticker::start(work.meter.clone(), context.observer.clone());
     let until = Instant::now() + settings.drill.time;
-    let applied = timeout_at(until, apply(&steps(&work), &mut journal, context)).await;
+    let applied = timeout_at(until, apply(&steps, &mut journal, context)).await;
     drop(ticker);
     let setup = prepared.signed_duration_since(preparing);
     drill.seconds = (context.now().signed_duration_since(begun) - setup).as_seconds_f64();
@@ -190,12 +191,9 @@ async fn make_tablespaces(target: &Target, throwaway: &Throwaway, names: &[Strin
 }
 
 /// The confirmations of every restore, and the operator's own questions.
-async fn look(work: &Arc<steps::Work>, settings: &Settings) -> Result<Vec<Finding>> {
-    let (target, mut problems) = (work.target()?, Vec::new());
-    for planned in &work.plan.databases {
-        let expected = &work.source()?.manifest().databases[planned.index];
-        problems.extend(target.confirm(&planned.names.name, expected).await?);
-    }
+async fn look(work: &Work, settings: &Settings) -> Result<Vec<Finding>> {
+    let databases = work.databases.as_ref().ok_or_else(|| Error::new(Kind::Failed, "the server is not connected"))?;
+    let (target, mut problems) = (databases.target(), databases.confirm().await?);
     let manifest = work.source()?.manifest();
     // They are of the orchestrator, and a component's bundle has what it has of it.
     let has = |name: &str| manifest.databases.iter().any(|database| database.name == name);

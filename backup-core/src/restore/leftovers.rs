@@ -1,12 +1,9 @@
 //! What restores leave: databases and files that stepped aside, and journals of servers that are gone.
 
 use super::Settings;
-use super::current::check_ways_back;
 use super::journals::{Journals, is_current};
 use super::plan::Plan;
-use super::reach;
-use crate::component::files::Placement;
-use crate::component::postgres::{self, Target};
+use super::work::Work;
 use crate::plan::{Head, Journal, Progress};
 use crate::{Cause, Context, Error, Kind, Result};
 
@@ -26,8 +23,8 @@ pub async fn leftovers(settings: &Settings, context: &Context) -> Result<Leftove
             left.undone.push(journal);
             continue;
         }
-        match reach(&head.plan, 0, settings, context).await {
-            Ok(target) => left.restores.push(Left { journal, plan: head.plan, target }),
+        match Work::reach(head.plan.clone(), None, settings, context).await {
+            Ok(work) => left.restores.push(Left { journal, work }),
             Err(error) if error.kind() == Kind::Refused => left.elsewhere.push(described(&head)),
             Err(error) => return Err(error),
         }
@@ -45,14 +42,13 @@ pub struct Leftovers {
 
 struct Left {
     journal: Journal,
-    plan: Plan,
-    target: Option<Target>,
+    work: Work,
 }
 
 impl Leftovers {
     /// Names of the databases, and paths of the files, that stepped aside.
     pub fn names(&self) -> Vec<String> {
-        self.restores.iter().flat_map(|left| left.plan.stepping_aside()).map(|(_, before)| before).collect()
+        self.restores.iter().flat_map(|left| left.work.plan.stepping_aside()).map(|(_, before)| before).collect()
     }
 
     /// Restores into other servers than the one that is connected to: what they left stays.
@@ -79,14 +75,10 @@ impl Leftovers {
     }
 
     async fn drop_each(self, context: &Context) -> Result<()> {
-        for Left { journal, plan, target } in self.restores {
-            if let Some(target) = &target {
-                for before in plan.databases.iter().filter_map(|planned| planned.names.before.as_ref()) {
-                    context.phase(format!("drop database {before}"));
-                    context.until_cancelled(postgres::drop_database(target, before)).await?;
-                }
+        for Left { journal, work } in self.restores {
+            for part in work.parts() {
+                part.clean_up(context).await?;
             }
-            plan.files.iter().try_for_each(Placement::clean_up)?;
             journal.remove()?;
         }
         self.undone.into_iter().try_for_each(Journal::remove)
@@ -111,10 +103,8 @@ pub async fn gone(settings: &Settings, context: &Context) -> Result<Gone> {
         if journal.progress() == Progress::Undone {
             continue;
         }
-        let reached = async {
-            let target = reach(&head.plan, 0, settings, context).await?;
-            check_ways_back(&head.plan, target.as_ref(), &journal).await
-        };
+        let reached =
+            async { Work::reach(head.plan.clone(), None, settings, context).await?.check_ways_back(&journal).await };
         match reached.await {
             Ok(()) => {}
             // Another server answers, or the way back is gone; or none answers.

@@ -18,40 +18,35 @@ mod roles;
 mod settings;
 mod source;
 mod stays;
-mod steps;
 mod swap;
 mod whose;
+mod work;
 
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tokio::sync::OnceCell;
+use serde_json::{Map, Value};
 
 pub use current::{Current, Moved, WayBack, current, unfinished};
 pub use drill::drill;
 pub use journals::needed;
 pub use leftovers::{Gone, Leftovers, gone, leftovers};
 pub use ownership::Shown;
-pub use plan::{Plan, Planned};
+pub use plan::Plan;
 pub use preflight::Preflight;
 pub use request::{Component, Request};
 pub use settings::{Assertion, ReleaseRule, Settings};
 pub use swap::Swap;
 
-use crate::component::files::Placement;
-use crate::component::postgres::connection::connect_first;
-use crate::component::postgres::{self, Target};
-use crate::event::{Meter, Ticker};
+use crate::component::Item;
+use crate::event::Ticker;
 use crate::finding::{Finding, Severity};
-use crate::plan::{Head, Journal, Status, Step, apply};
+use crate::plan::{Head, Journal, apply};
 use crate::{Cause, Context, Error, Kind, Result};
-use databases::administrative;
 use journals::Journals;
-use preflight::{Ready, preflight};
-use source::Source;
-use steps::{Work, steps};
+use preflight::preflight;
+use work::Work;
 
 /// The kind of plan, as its journal names it.
 const KIND: &str = "restore";
@@ -64,15 +59,24 @@ pub struct Outcome {
     /// The argument of `restore --rollback` that names this restore.
     #[serde(skip)]
     pub argument: String,
-    /// The databases.
-    pub databases: Vec<Restored>,
     /// Whether it is of another cluster than this machine was of, as far as that is known.
     #[serde(skip)]
     pub foreign: bool,
-    /// Files that were put in their places.
-    pub files: Vec<Placement>,
-    /// Roles that were made.
-    pub roles: Vec<String>,
+    /// Whether the control plane has come back, and not some of it alone.
+    #[serde(skip)]
+    pub whole: bool,
+    /// Where its `cluster.conf` came back, if it did.
+    #[serde(skip)]
+    pub cluster_conf: Option<PathBuf>,
+    /// Each thing that came back.
+    #[serde(skip)]
+    pub items: Vec<Item>,
+    /// What else is to be told.
+    #[serde(skip)]
+    pub also: Vec<String>,
+    /// The same as its components say it.
+    #[serde(flatten)]
+    pub fields: Map<String, Value>,
     /// Whatever happened after this is lost; none where nothing says what time it is the state of.
     pub state_of: Option<DateTime<Utc>>,
     /// From the plan's beginning to this moment.
@@ -81,16 +85,8 @@ pub struct Outcome {
     pub warnings: Vec<Finding>,
 }
 
-/// A database that was put back.
-#[derive(Debug, Serialize)]
-pub struct Restored {
-    /// Its name.
-    pub name: String,
-    /// Rows in it, if they were counted.
-    pub rows: Option<u64>,
-    /// The name of what was there before.
-    pub before: Option<String>,
-}
+/// Lists of the outcome that are there also where nothing of that kind came back.
+const LISTS: [&str; 3] = ["databases", "files", "roles"];
 
 /// Looks at everything that a restore needs and changes nothing.
 pub async fn look(request: &Request, settings: &Settings, context: &Context) -> Preflight {
@@ -124,67 +120,19 @@ impl Prepared {
     /// What the preflight refused, or [`Kind::Unfinished`] where a step failed: the live databases are as they were.
     pub async fn apply(self, context: &Context) -> Result<Outcome> {
         let Self { journals, preflight } = self;
-        let Ready { plan, target, source } = preflight.ready?;
+        let work = preflight.ready?;
         let created = context.now();
-        let work = work(plan, target, Some(source), context);
-        let steps = steps(&work);
+        let ids = work.steps().iter().map(|step| step.id().clone()).collect();
         let warnings = preflight.findings.into_iter().filter(|finding| finding.severity == Severity::Warning);
-        let head = Head::new(KIND, created, work.plan.clone()).with_found(warnings.collect());
-        go_on(&work, &steps, journals.create(&head)?, created).await
+        let head = Head::new(KIND, created, work.plan.clone(), ids).with_found(warnings.collect());
+        go_on(&work, journals.create(&head)?, created).await
     }
 }
 
-fn work(plan: Plan, target: Option<Target>, source: Option<Source>, context: &Context) -> Arc<Work> {
-    let meter = Arc::new(Meter::default());
-    let planned = |index| plan.databases.iter().any(|planned| planned.index == index);
-    let total = match &source {
-        None => 0,
-        Some(Source::Bundle(bundle)) => {
-            let entries = bundle.manifest().entries.iter();
-            let rows = entries.filter(|entry| entry.chunk.as_ref().is_some_and(|chunk| planned(chunk.database)));
-            rows.map(|entry| entry.size).sum::<u64>() * 2
-        }
-        Some(Source::Pair(_)) if plan.databases.is_empty() => 0,
-        Some(Source::Pair(pair)) => pair.script.size / 2 * 3,
-    };
-    meter.total.store(total, Relaxed);
-    let target = target.map(|target| target.called(&plan.sessions()));
-    let building = plan.databases.iter().map(|_| OnceCell::new()).collect();
-    Arc::new(Work { plan, target, building, source, meter, found: Mutex::default(), context: context.clone() })
-}
-
-/// The server that a plan was made for, where it has databases; `written_by` is the major version that programs must
-/// have to read the bundle's schema.
-async fn reach(plan: &Plan, written_by: u32, settings: &Settings, context: &Context) -> Result<Option<Target>> {
-    let Some(server) = &plan.server else { return Ok(None) };
-    let parameters = settings.connection.parameters(&context.environment)?;
-    let restored = plan.databases.iter().map(|planned| planned.names.name.as_str());
-    let (connection, parameters) = connect_first(&parameters, administrative(restored)).await?;
-    let facts = postgres::server(&connection).await?;
-    let major = facts.major().max(written_by);
-    let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await?;
-    let target = Target { parameters, tools, jobs: plan.jobs };
-    if target.identifier().await? != *server {
-        let place = target.parameters.place();
-        let error =
-            Error::new(Kind::Refused, format!("{place} is another server than the one that the restore began on"));
-        return Err(error.hint(
-            "connect to that one, as for the restore itself: PGHOST, PGPORT or --config; if it is gone for good, \
-             `restore cleanup --forget` forgets the restore",
-        ));
-    }
-    Ok(Some(target))
-}
-
-async fn go_on(
-    work: &Arc<Work>,
-    steps: &[Box<dyn Step>],
-    mut journal: Journal,
-    created: DateTime<Utc>,
-) -> Result<Outcome> {
-    let context = &work.context;
+async fn go_on(work: &Work, mut journal: Journal, created: DateTime<Utc>) -> Result<Outcome> {
+    let (plan, context) = (&work.plan, &work.context);
     let ticker = Ticker::start(work.meter.clone(), context.observer.clone());
-    let applied = apply(steps, &mut journal, context).await;
+    let applied = apply(&work.steps(), &mut journal, context).await;
     drop(ticker);
     applied.map_err(|error| {
         // Some can't be resumed from, and say so.
@@ -194,55 +142,44 @@ async fn go_on(
         let hint = full.or(hint).unwrap_or_else(|| match error.is_lasting() {
             true => format!(
                 "it will fail again: `restore --rollback {}` returns to what was there; mend what stands above, then restore anew",
-                work.plan.argument()
+                plan.argument()
             ),
             false => "`restore --resume` goes on from there".into(),
         });
-        let live = match journal.status(&steps::swap_id()) {
-            Some(Status::Applied) => "the databases have been swapped already",
-            Some(Status::Applying) => "whether the databases have been swapped shows when it goes on",
-            None if !work.plan.databases.is_empty() => "whether the databases have been swapped is not known",
-            _ => "the live databases are as they were",
-        };
+        let live = work.parts().find_map(|part| part.live(&journal)).unwrap_or("the live databases are as they were");
         Error::new(Kind::Unfinished, format!("the restore stopped half way; {live}")).because(error).hint(hint)
     })?;
     let mut warnings = journal.found().to_vec();
     let source = work.source()?;
-    let manifest = source.manifest();
-    let mut databases = Vec::new();
-    for planned in &work.plan.databases {
-        let (database, names) = (&manifest.databases[planned.index], &planned.names);
-        // What a script does not say can't be confirmed.
-        if let Source::Bundle(_) = source {
-            match work.target()?.confirm(&names.name, database).await {
-                Ok(found) => warnings.extend(found),
-                Err(error) => warnings.push(Finding::warning_from_error("not-confirmed", &names.name, &error)),
-            }
-        }
-        let left_out = postgres::left_out(journal.found(), &names.name);
-        databases.push(Restored {
-            name: names.name.clone(),
-            rows: source.is_counted().then(|| database.rows().saturating_sub(left_out)),
-            before: names.before.clone(),
-        });
+    let mut fields = Map::from_iter(LISTS.map(|name| (name.to_owned(), Value::Array(Vec::new()))));
+    let (mut items, mut also) = (Vec::new(), Vec::new());
+    for part in work.parts() {
+        let brought = part.brought(&journal).await;
+        items.extend(brought.items);
+        also.extend(brought.also);
+        fields.extend(brought.fields);
+        warnings.extend(brought.findings);
     }
-    match cluster::look_again(source, &work.plan, context).await {
+    match cluster::look_again(source, plan, context).await {
         Ok(found) => warnings.extend(found),
         Err(error) => warnings.push(Finding::warning_from_error("hosts-not-looked-at", "hosts", &error)),
     }
-    if let Err(error) = cluster::remember(&work.plan, context) {
+    if let Err(error) = cluster::remember(plan, context) {
         warnings.push(Finding::warning_from_error("hosts-not-kept", "hosts", &error));
     }
     if let Err(error) = journals::note_end(&journal) {
         warnings.push(Finding::warning_from_error("end-not-noted", "restore", &error));
     }
     Ok(Outcome {
-        bundle: work.plan.bundle.clone(),
-        argument: work.plan.argument(),
-        foreign: work.plan.foreign,
-        databases,
-        files: work.plan.files.clone(),
-        roles: work.plan.roles.clone(),
+        bundle: plan.bundle.clone(),
+        argument: plan.argument(),
+        foreign: plan.foreign,
+        // A script's cluster.conf may lie in its place already.
+        whole: !plan.databases.is_empty() && (!plan.files.is_empty() || plan.cluster_conf.is_some()),
+        cluster_conf: plan.cluster_conf_place().map(Into::into),
+        items,
+        also,
+        fields,
         state_of: source.state_of(),
         seconds: journal.latest().signed_duration_since(created).as_seconds_f64(),
         warnings,

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Shown, format_1, steps};
+use super::{Shown, format_1};
 use crate::bundle::manifest::Host;
-use crate::component::files::{FORGED, Placement};
-use crate::component::postgres::Names;
+use crate::component::files::{FORGED, Placement, place_id};
+use crate::component::postgres::{Names, Planned, Recipe, swap_id};
 use crate::digest::Sha256Digest;
 use crate::names::StepId;
 use crate::names::{FileName, is_moment};
-use crate::plan::Recipe;
-use crate::{Error, Kind, Result, shell};
+use crate::{Error, Kind, Result, plan, shell};
 
 /// The longest name that PostgreSQL keeps.
 const LONGEST: usize = 63;
@@ -59,21 +58,8 @@ pub struct Plan {
     pub ownership: Option<Shown>,
 }
 
-/// A database that is restored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Planned {
-    /// Its place among the manifest's databases.
-    pub index: usize,
-    /// Its names.
-    pub names: Names,
-}
-
-impl Recipe for Plan {
-    fn step_ids(&self) -> Vec<StepId> {
-        steps::ids(self)
-    }
-
-    fn titles_in_format_1(&self) -> Vec<String> {
+impl plan::Recipe for Plan {
+    fn titles_in_format_1(&self) -> Vec<(StepId, String)> {
         format_1::titles(self)
     }
 
@@ -121,15 +107,32 @@ impl Plan {
         }
     }
 
-    /// How the names of this restore's sessions end, by which they are found however the program ended.
-    pub(super) fn sessions(&self) -> String {
-        let shadow = self.databases.first().map_or("", |planned| planned.names.shadow.as_str());
-        format!("restore {}", shadow.rsplit('_').next().unwrap_or_default())
+    /// The steps that change what is live.
+    pub(super) fn live_steps() -> [StepId; 2] {
+        [swap_id(), place_id()]
     }
 
-    /// Every database's names.
-    pub(super) fn names(&self) -> Vec<Names> {
-        self.databases.iter().map(|planned| planned.names.clone()).collect()
+    /// Where a `cluster.conf` goes, if one does.
+    pub(super) fn cluster_conf_place(&self) -> Option<&Path> {
+        let is_conf = |file: &&Placement| file.entry == "cluster.conf" || file.place.ends_with("cluster.conf");
+        self.files.iter().find(is_conf).map(|file| file.place.as_path())
+    }
+
+    /// Names of the databases, and places of the files, that it brings.
+    pub fn brings(&self) -> Vec<String> {
+        let databases = self.databases.iter().map(|planned| planned.names.name.clone());
+        databases.chain(self.files.iter().map(|file| file.place.display().to_string())).collect()
+    }
+
+    /// What the steps of its databases are made of, where it has any.
+    pub(super) fn postgres(&self) -> Option<Recipe> {
+        Some(Recipe {
+            server: self.server.clone()?,
+            roles: self.roles.clone(),
+            databases: self.databases.clone(),
+            accept_missing: self.accept_missing.clone(),
+            of_script: self.cluster_conf.is_some(),
+        })
     }
 }
 

@@ -5,25 +5,19 @@ use std::path::PathBuf;
 use super::Settings;
 use super::cluster::Hosts;
 use super::journals::Journals;
-use super::plan::{Plan, Planned};
+use super::plan::Plan;
 use super::source::{self, Source};
-use super::{Component, Request, Swap, cluster, databases, files, moment, release, stays, steps, whose};
-use crate::component::postgres::Target;
+use super::work::Work;
+use super::{Component, Request, Swap, cluster, databases, files, moment, release, stays, whose};
+use crate::component::postgres::Planned;
 use crate::finding::{Finding, Findings, Severity};
 use crate::signing::Origin;
 use crate::{Context, Error, Kind, Result};
 
-/// Everything that a restore goes on with.
-pub(super) struct Ready {
-    pub(super) plan: Plan,
-    pub(super) target: Option<Target>,
-    pub(super) source: Source,
-}
-
 /// What a preflight has to say.
 pub struct Preflight {
     /// What a restore goes on with, or why it does not.
-    pub(super) ready: Result<Ready>,
+    pub(super) ready: Result<Work>,
     /// What stands behind the question before the swap, as far as it was looked at.
     pub swap: Option<Swap>,
     /// All that was found, good and bad.
@@ -41,7 +35,8 @@ impl Preflight {
 
     /// Titles of the steps that it amounts to; none where there is no plan.
     pub fn steps(&self) -> Vec<String> {
-        self.ready.as_ref().map(|ready| steps::titles(&ready.plan)).unwrap_or_default()
+        let steps = self.ready.as_ref().map(Work::steps).unwrap_or_default();
+        steps.iter().map(|step| step.title().into()).collect()
     }
 }
 
@@ -134,7 +129,9 @@ pub(super) async fn preflight(
         ));
     }
     let ready = match (findings.refusal(), plan, source) {
-        (None, Some(plan), Some(source)) => Ok(Ready { plan, target: server.map(|(target, _)| target), source }),
+        (None, Some(plan), Some(source)) => {
+            Ok(Work::new(plan, server.map(|(target, _)| target), Some(source), context))
+        }
         (error, ..) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the restore needs"))),
     };
     Preflight { ready, swap, findings: findings.all }

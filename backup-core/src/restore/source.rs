@@ -16,6 +16,7 @@ use crate::authenticity;
 use crate::bundle::manifest::{Database, Extension, Locale, Manifest, Server, Snapshot, Source as From, major};
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
+use crate::component::files;
 use crate::component::postgres::plain::{self, Contents, ScriptFile};
 use crate::component::postgres::{self, Globals};
 use crate::digest::Sha256Digest;
@@ -45,7 +46,7 @@ pub(super) struct Pair {
     pub(super) cluster_conf: Vec<u8>,
     /// The mode of `cluster.conf`.
     pub(super) mode: u32,
-    pub(super) script: Contents,
+    pub(super) script: Arc<Contents>,
     /// What a bundle of the same would say, as far as the script tells.
     manifest: Manifest,
 }
@@ -77,14 +78,6 @@ impl Source {
         }
     }
 
-    /// Whether every row of it is counted.
-    pub(super) fn is_counted(&self) -> bool {
-        match self {
-            Self::Bundle(_) => true,
-            Self::Pair(pair) => pair.script.counted,
-        }
-    }
-
     /// The major version that programs must have to read its schema into a server; psql of any runs a script.
     pub(super) fn archived_by(&self) -> u32 {
         match self {
@@ -105,12 +98,27 @@ impl Source {
         }
     }
 
+    /// What databases are made of.
+    pub(super) fn databases(&self) -> postgres::Source {
+        match self {
+            Self::Bundle(bundle) => postgres::Source::Bundle(bundle.clone()),
+            Self::Pair(pair) => {
+                postgres::Source::Script(pair.script.clone(), Arc::new(pair.manifest.databases[0].clone()))
+            }
+        }
+    }
+
+    /// What files are made of.
+    pub(super) fn files(&self) -> files::Source {
+        match self {
+            Self::Bundle(bundle) => files::Source::Bundle(bundle.clone()),
+            Self::Pair(pair) => files::Source::Given(pair.cluster_conf.clone(), pair.mode),
+        }
+    }
+
     /// The roles that it makes, and the source's tablespaces; a script has none.
     pub(super) fn globals(&self) -> Result<Globals> {
-        match self {
-            Self::Bundle(bundle) => postgres::read_globals(&bundle.content("databases/globals.sql")?),
-            Self::Pair(_) => Ok(Globals::default()),
-        }
+        self.databases().globals()
     }
 
     /// The tablespaces that parts of a database need beside its own.
@@ -158,7 +166,8 @@ impl PairFiles {
         let written = fs::metadata(&self.sql).and_then(|metadata| metadata.modified());
         let written = written.context(|| format!("look at {}", self.sql.display()))?.into();
         let name = self.database.unwrap_or_else(|| DATABASE.into());
-        Ok(Pair { manifest: manifest(&self.sql, name, &script, written, self.place), script, cluster_conf, mode })
+        let manifest = manifest(&self.sql, name, &script, written, self.place);
+        Ok(Pair { manifest, script: Arc::new(script), cluster_conf, mode })
     }
 }
 
@@ -243,7 +252,7 @@ fn place_of(cluster_conf: &Path, request: &Request, settings: &Settings, finding
 }
 
 fn script_findings(pair: &Pair, shown: &str) -> Vec<Finding> {
-    let Contents { tables, counted, owners, crlf, .. } = &pair.script;
+    let Contents { tables, counted, owners, crlf, .. } = &*pair.script;
     let rows: u64 = tables.iter().map(|table| table.rows).sum();
     let mut findings = Vec::new();
     if *counted {

@@ -2,11 +2,10 @@
 
 use super::Request;
 use super::Settings;
-use super::databases::administrative;
 use crate::component::Staying;
 use crate::component::files::Placement;
 use crate::component::postgres::connection::{Connection, connect, connect_first};
-use crate::component::postgres::{Target, directories};
+use crate::component::postgres::{Target, administrative, directories};
 use crate::finding::{Finding, Findings};
 use crate::store::Address;
 use crate::{Context, Error, Kind, Result, state};

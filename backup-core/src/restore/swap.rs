@@ -2,10 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::plan::Planned;
 use super::source::Source;
 use super::whose::cluster_of;
-use crate::component::postgres::{Sessions, Target};
+use crate::component::postgres::{Planned, Sessions, Target};
 use crate::finding::{Finding, Findings};
 
 /// What stands behind the question whether live databases and files are to step aside.

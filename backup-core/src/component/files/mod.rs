@@ -5,6 +5,7 @@ mod conf;
 mod movable;
 mod named;
 mod place;
+mod restore;
 mod staging;
 mod system;
 
@@ -12,3 +13,4 @@ pub use capture::{Tree, capture};
 pub(crate) use named::needs;
 pub(crate) use place::FORGED;
 pub use place::{Placement, placements};
+pub(crate) use restore::{Files, Source, place_id};

@@ -24,6 +24,7 @@ mod pitfalls;
 pub(crate) mod plain;
 mod psql;
 mod ready;
+mod restore;
 mod roles;
 mod rows;
 mod schema;
@@ -53,14 +54,14 @@ pub(crate) use gone::gone;
 pub(crate) use head::{Head, Keys, Relation, primary_keys};
 pub(crate) use live::{Live, Piece, Pieces, written_by};
 pub(crate) use load::{EXTENSION_VERSION, later_powers, left_out, money_locale};
-pub use load::{
-    Load, Names, Script, Sessions, Target, check_ways_back, drop_database, older_than_pg_dump, server_findings, swap,
-    swap_back, swapped,
-};
+pub use load::{Load, Names, Script, Sessions, Target, drop_database, older_than_pg_dump, server_findings};
+use load::{swap, swap_back, swapped};
 pub(crate) use meaning::{has_money, session as session_of};
 pub use pitfalls::pitfalls;
 pub use ready::ReadyPostgres;
 pub(crate) use ready::{Wanted, find, look};
+pub use restore::Planned;
+pub(crate) use restore::{Databases, Recipe, Source, Way, administrative, swap_id};
 pub(crate) use roles::roles_of_functions;
 pub use roles::{Lacking, lacking};
 pub use scripts::{Beside, readme};

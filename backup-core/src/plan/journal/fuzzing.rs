@@ -11,12 +11,8 @@ use crate::plan::{Head, Recipe};
 struct Named(Vec<String>);
 
 impl Recipe for Named {
-    fn step_ids(&self) -> Vec<StepId> {
-        self.0.iter().map(|name| StepId::new(&**name)).collect()
-    }
-
-    fn titles_in_format_1(&self) -> Vec<String> {
-        self.0.clone()
+    fn titles_in_format_1(&self) -> Vec<(StepId, String)> {
+        self.0.iter().map(|name| (StepId::new(&**name), name.clone())).collect()
     }
 }
 

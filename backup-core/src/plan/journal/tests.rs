@@ -2,18 +2,19 @@ use super::*;
 
 /// A plan of two steps.
 impl Recipe for u32 {
-    fn step_ids(&self) -> Vec<StepId> {
-        ["one", "two"].map(StepId::new).into()
+    fn titles_in_format_1(&self) -> Vec<(StepId, String)> {
+        let titles = [("one", "do the first thing"), ("two", "do the second thing")];
+        titles.map(|(id, title)| (StepId::new(id), title.into())).into()
     }
+}
 
-    fn titles_in_format_1(&self) -> Vec<String> {
-        ["do the first thing", "do the second thing"].map(String::from).into()
-    }
+fn head() -> Head<u32> {
+    Head::new("test", Utc::now(), 7, ["one", "two"].map(StepId::new).into())
 }
 
 fn written(directory: &Path) -> PathBuf {
     let path = directory.join("journal");
-    let mut journal = Journal::create(&path, &Head::new("test", Utc::now(), 7u32)).expect("a journal");
+    let mut journal = Journal::create(&path, &head()).expect("a journal");
     for (step, mark) in [("one", Mark::Begin), ("one", Mark::Done), ("two", Mark::Begin)] {
         journal.note(&StepId::new(step), mark, Utc::now(), Vec::new()).expect("a mark");
     }
@@ -124,7 +125,7 @@ fn what_was_found_and_accepted_is_known_again_each_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal");
     let finding = |code: &str| Finding::warning(code, "subject", "message").hint("hint");
-    let head = Head::new("test", Utc::now(), 7u32).with_found(vec![finding("before")]);
+    let head = head().with_found(vec![finding("before")]);
     let mut journal = Journal::create(&path, &head).expect("a journal");
     let one = StepId::new("one");
     journal.note(&one, Mark::Begin, Utc::now(), Vec::new()).expect("a mark");

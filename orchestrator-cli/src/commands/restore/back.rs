@@ -61,10 +61,7 @@ pub(super) async fn rollback(
 
 /// What is gone with a rollback.
 fn lost(current: &Current) -> String {
-    let plan = current.plan();
-    let databases = plan.databases.iter().map(|planned| planned.names.name.clone());
-    let files = plan.files.iter().map(|file| file.place.display().to_string());
-    let names = databases.chain(files).collect::<Vec<_>>().join(", ");
+    let names = current.plan().brings().join(", ");
     format!("All that was written to {names} since {} is dropped with it.", when(current))
 }
 
@@ -72,8 +69,8 @@ fn lost(current: &Current) -> String {
 fn question(current: &Current, back: &WayBack) -> String {
     let mut text = format!("The rollback of the restore of {}:\n", current.plan().bundle);
     back.steps.iter().for_each(|step| text.push_str(&format!("  {step}\n")));
-    if !back.sessions.is_empty() {
-        text.push_str(&format!("These sessions end: {}.\n", back.sessions));
+    if let Some(sessions) = &back.sessions {
+        text.push_str(&format!("These sessions end: {sessions}.\n"));
     }
     plain(&format!("{text}{}", lost(current)))
 }
@@ -81,13 +78,12 @@ fn question(current: &Current, back: &WayBack) -> String {
 /// What `--rollback --dry-run` says.
 fn would(current: &Current, back: &WayBack, output: &Output) -> Result<ExitCode> {
     let mut text: String = back.steps.iter().map(|step| format!("{step}\n")).collect();
-    if !back.sessions.is_empty() {
-        text.push_str(&format!("these sessions end: {}\n", back.sessions));
+    if let Some(sessions) = &back.sessions {
+        text.push_str(&format!("these sessions end: {sessions}\n"));
     }
     let argument = current.plan().argument();
     let text = plain(&format!("{text}nothing was changed; `restore --rollback {argument}` does it\n"));
-    let sessions = (!back.sessions.is_empty()).then(|| back.sessions.to_string());
-    let value = json!({ "bundle": current.plan().bundle, "steps": back.steps, "sessions": sessions });
+    let value = json!({ "bundle": current.plan().bundle, "steps": back.steps, "sessions": back.sessions });
     output.result("rollback-plan", &value, &text)?;
     Ok(exit::done(false))
 }

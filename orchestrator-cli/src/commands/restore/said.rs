@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use backup_core::component::files::Placement;
+use backup_core::component::Amount;
 use backup_core::finding::{Severity, age};
 use backup_core::restore::{self, Outcome, Swap};
 use backup_core::settings::DEFAULT_PATH;
@@ -82,37 +82,25 @@ pub(super) fn finished(outcome: &Outcome, arguments: &Restore, output: &Output) 
 
 fn text(outcome: &Outcome, arguments: &Restore) -> String {
     let mut text = String::new();
-    for database in &outcome.databases {
-        let before = match &database.before {
-            Some(before) => format!("; what was there before is {before}"),
-            None => String::new(),
+    for item in &outcome.items {
+        let before =
+            item.before.as_ref().map_or_else(String::new, |before| format!("; what was there before is {before}"));
+        let amount = match item.amount {
+            Amount::None => String::new(),
+            Amount::Counted { count, unit, how } => format!(": {}, {how}", human::counted(count, unit)),
+            Amount::Unknown(why) => format!(": {why}"),
         };
-        let rows = match database.rows {
-            Some(rows) => format!("{}, each table's counted", human::counted(rows, "row")),
-            None => "its rows are not counted".into(),
-        };
-        text.push_str(&format!("database {}: {rows}{before}\n", human::plain(&database.name)));
+        text.push_str(&format!("{}{amount}{before}\n", human::plain(&item.name)));
     }
-    for file in &outcome.files {
-        let before = match &file.before {
-            Some(before) => format!("; what was there before is {}", before.display()),
-            None => String::new(),
-        };
-        text.push_str(&format!("{}{before}\n", human::plain(&file.place.display().to_string())));
-    }
-    if !outcome.roles.is_empty() {
-        text.push_str(&format!("roles made: {}\n", human::plain(&outcome.roles.join(", "))));
-    }
+    outcome.also.iter().for_each(|also| text.push_str(&format!("{}\n", human::plain(also))));
     outcome.warnings.iter().for_each(|warning| text.push_str(&findings::finding(warning)));
     text.push_str(&match outcome.state_of {
         Some(time) => format!("This is the state of {}.\n", time.format("%F %T UTC")),
         None => "What time this is the state of, the script does not say.\n".into(),
     });
-    // A script's cluster.conf may lie in its place already.
-    let whole = !outcome.databases.is_empty() && (!outcome.files.is_empty() || outcome.state_of.is_none());
-    if whole && outcome.foreign {
+    if outcome.whole && outcome.foreign {
         text.push_str(&foreign(outcome));
-    } else if whole {
+    } else if outcome.whole {
         let deploy = deploy(outcome, arguments);
         text.push_str(&format!(
             "Whatever happened since is lost. Next: look at it, see `deploy --dry{deploy}`, then `deploy{deploy}` so that the agents \
@@ -120,8 +108,7 @@ fn text(outcome: &Outcome, arguments: &Restore) -> String {
         ));
     }
     text.push_str(&format!("`restore --rollback {}` returns to what was there", outcome.argument));
-    let aside = outcome.databases.iter().any(|database| database.before.is_some())
-        || outcome.files.iter().any(|file| file.before.is_some());
+    let aside = outcome.items.iter().any(|item| item.before.is_some());
     text.push_str(if aside { "; `restore cleanup` drops what stepped aside.\n" } else { ".\n" });
     let time = human::duration(std::time::Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default());
     text.push_str(&match outcome.warnings.len() {
@@ -133,7 +120,7 @@ fn text(outcome: &Outcome, arguments: &Restore) -> String {
 
 /// What comes next where data of another cluster came to a machine whose settings may name its own `cluster.conf`.
 fn foreign(outcome: &Outcome) -> String {
-    let conf = conf(outcome).map_or_else(String::new, |conf| {
+    let conf = outcome.cluster_conf.as_deref().map_or_else(String::new, |conf| {
         format!(", which is at {0} now; `deploy --dry -c {0}` shows its machines", human::shell_word(conf))
     });
     format!(
@@ -142,19 +129,15 @@ fn foreign(outcome: &Outcome) -> String {
     )
 }
 
-/// Where the `cluster.conf` came back.
-fn conf(outcome: &Outcome) -> Option<&Path> {
-    let is_conf = |file: &&Placement| file.entry == "cluster.conf" || file.place.ends_with("cluster.conf");
-    outcome.files.iter().find(is_conf).map(|file| file.place.as_path())
-}
-
 /// What a deploy after it has to be told: the release, and the `cluster.conf` that came back where nobody has any settings.
 fn deploy(outcome: &Outcome, arguments: &Restore) -> String {
     let mut said = String::new();
     if let Some(release) = &arguments.release {
         said.push_str(&format!(" --release {}", human::shell_word(Path::new(release))));
     }
-    if let Some(conf) = conf(outcome).filter(|_| arguments.config.is_none() && !Path::new(DEFAULT_PATH).exists()) {
+    if let Some(conf) =
+        outcome.cluster_conf.as_deref().filter(|_| arguments.config.is_none() && !Path::new(DEFAULT_PATH).exists())
+    {
         said.push_str(&format!(" -c {}", human::shell_word(conf)));
     }
     said

@@ -47,7 +47,8 @@ pub use sessions::Sessions;
 pub(crate) use settings::money_locale;
 pub use shadow::drop_database;
 pub(super) use statements::pieces;
-pub use swap::{Names, check_ways_back, swap, swap_back, swapped};
+pub use swap::Names;
+pub(super) use swap::{check_ways_back, swap, swap_back, swapped};
 
 use super::connection::{Connection, Parameters, connect};
 use super::query_failed;

@@ -27,7 +27,7 @@ pub struct Names {
 ///
 /// # Errors
 /// Where that can't be seen.
-pub async fn swapped(target: &Target, all: &[Names]) -> Result<bool> {
+pub(in super::super) async fn swapped(target: &Target, all: &[Names]) -> Result<bool> {
     let connection = target.administer().await?;
     for names in all {
         if !is_swapped(&connection, names).await? {
@@ -45,7 +45,7 @@ async fn is_swapped(connection: &Connection, names: &Names) -> Result<bool> {
 ///
 /// # Errors
 /// The server's words; nothing has another name then.
-pub async fn swap(target: &Target, all: &[Names]) -> Result<()> {
+pub(in super::super) async fn swap(target: &Target, all: &[Names]) -> Result<()> {
     let mut renames = Vec::new();
     let mut databases = Vec::new();
     for names in all {
@@ -64,7 +64,7 @@ pub async fn swap(target: &Target, all: &[Names]) -> Result<()> {
 ///
 /// # Errors
 /// The server's words; [`Kind::Refused`] where a database that had stepped aside is gone.
-pub async fn swap_back(target: &Target, all: &[Names]) -> Result<()> {
+pub(in super::super) async fn swap_back(target: &Target, all: &[Names]) -> Result<()> {
     let connection = target.administer().await?;
     let mut renames = Vec::new();
     let mut databases = Vec::new();
@@ -90,7 +90,7 @@ pub async fn swap_back(target: &Target, all: &[Names]) -> Result<()> {
 ///
 /// # Errors
 /// [`Kind::Refused`] where a database that had stepped aside is gone.
-pub async fn check_ways_back(target: &Target, all: &[Names]) -> Result<()> {
+pub(in super::super) async fn check_ways_back(target: &Target, all: &[Names]) -> Result<()> {
     let connection = target.administer().await?;
     for names in all {
         check_way_back(&connection, names).await?;

@@ -1,0 +1,278 @@
+//! Databases as a part of a restore: what its journal says of them, and the steps that bring them back.
+
+mod acts;
+mod bundle;
+mod reach;
+mod script;
+mod swapping;
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::OnceCell;
+
+use super::load::{Names, Target, check_ways_back, drop_database};
+use super::plain::Contents;
+use crate::bundle::manifest::Database;
+use crate::bundle::reader::OpenBundle;
+use crate::component::{Amount, Brought, Item, Part};
+use crate::event::Meter;
+use crate::finding::Finding;
+use crate::plan::{Journal, Phase, Phased, Status};
+use crate::{Context, Error, Kind, Result};
+use acts::OfDatabase;
+pub(crate) use reach::{Way, administrative};
+pub(crate) use swapping::swap_id;
+
+/// What the steps are made of, as a restore's journal says it.
+#[derive(Debug, Clone)]
+pub(crate) struct Recipe {
+    /// The server's own identifier.
+    pub(crate) server: String,
+    /// Roles that it has not and that are made.
+    pub(crate) roles: Vec<String>,
+    /// The databases.
+    pub(crate) databases: Vec<Planned>,
+    /// Objects without which they may come back.
+    pub(crate) accept_missing: Vec<String>,
+    /// Whether they are made of a script, not of a bundle.
+    pub(crate) of_script: bool,
+}
+
+/// A database that is restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// Its place among the manifest's databases.
+    pub index: usize,
+    /// Its names.
+    pub names: Names,
+}
+
+/// What databases are made of.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// A bundle.
+    Bundle(Arc<OpenBundle>),
+    /// A script that was read to its end, and the database that it makes.
+    Script(Arc<Contents>, Arc<Database>),
+}
+
+impl Source {
+    fn database(&self, index: usize) -> &Database {
+        match self {
+            Self::Bundle(bundle) => &bundle.manifest().databases[index],
+            Self::Script(_, database) => database,
+        }
+    }
+}
+
+impl Recipe {
+    /// How the names of this restore's sessions end, by which they are found however the program ended.
+    pub(crate) fn sessions(&self) -> String {
+        let shadow = self.databases.first().map_or("", |planned| planned.names.shadow.as_str());
+        format!("restore {}", shadow.rsplit('_').next().unwrap_or_default())
+    }
+
+    /// Every database's names.
+    fn names(&self) -> Vec<Names> {
+        self.databases.iter().map(|planned| planned.names.clone()).collect()
+    }
+}
+
+/// The databases of a restore.
+pub(crate) struct Databases {
+    recipe: Recipe,
+    target: Target,
+    /// The same for each database, once it has been asked what it can do.
+    building: Vec<OnceCell<Target>>,
+    /// Needed to apply steps; they are undone without it.
+    source: Option<Source>,
+    meter: Arc<Meter>,
+}
+
+impl Databases {
+    /// Of a server that was reached.
+    pub(crate) fn new(recipe: Recipe, target: Target, source: Option<Source>, meter: Arc<Meter>) -> Self {
+        let target = target.called(&recipe.sessions());
+        let building = recipe.databases.iter().map(|_| OnceCell::new()).collect();
+        Self { recipe, target, building, source, meter }
+    }
+
+    /// The server.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn source(&self) -> Result<&Source> {
+        self.source.as_ref().ok_or_else(|| Error::new(Kind::Failed, "what is restored is not open"))
+    }
+
+    fn names(&self, index: usize) -> &Names {
+        &self.recipe.databases[index].names
+    }
+
+    /// What the source says of a database.
+    fn database(&self, index: usize) -> Result<&Database> {
+        Ok(self.source()?.database(self.recipe.databases[index].index))
+    }
+
+    /// The server for sessions that build a database.
+    async fn building(&self, index: usize) -> Result<Target> {
+        let database = self.database(index)?;
+        self.building[index].get_or_try_init(|| self.target.building(database)).await.cloned()
+    }
+
+    /// Holds every database that has its name against what the source says of it.
+    ///
+    /// # Errors
+    /// A failed query.
+    pub(crate) async fn confirm(&self) -> Result<Vec<Finding>> {
+        let mut found = Vec::new();
+        for (index, planned) in self.recipe.databases.iter().enumerate() {
+            found.extend(self.target.confirm(&planned.names.name, self.database(index)?).await?);
+        }
+        Ok(found)
+    }
+}
+
+impl Part for Databases {
+    fn steps(self: Arc<Self>) -> Vec<Phased> {
+        let mut steps = Vec::new();
+        if self.recipe.databases.is_empty() {
+            return steps;
+        }
+        let phased = |phase, step| Phased { phase, step };
+        if !self.recipe.of_script {
+            steps.push(phased(Phase::Prepare, swapping::roles(&self)));
+        }
+        for index in 0..self.recipe.databases.len() {
+            let of_database = match self.recipe.of_script {
+                false => OfDatabase::all(&bundle::ACTS, index, &self),
+                true => OfDatabase::all(&script::ACTS, index, &self),
+            };
+            steps.extend(of_database.into_iter().map(|step| phased(Phase::Stage, step)));
+        }
+        steps.push(phased(Phase::Swap, swapping::swap(&self)));
+        steps
+    }
+
+    fn work(&self) -> u64 {
+        match &self.source {
+            None => 0,
+            Some(Source::Bundle(bundle)) => {
+                let planned = |index| self.recipe.databases.iter().any(|planned| planned.index == index);
+                let entries = bundle.manifest().entries.iter();
+                let rows = entries.filter(|entry| entry.chunk.as_ref().is_some_and(|chunk| planned(chunk.database)));
+                rows.map(|entry| entry.size).sum::<u64>() * 2
+            }
+            Some(Source::Script(script, _)) => script.size / 2 * 3,
+        }
+    }
+
+    fn settle(&self) -> BoxFuture<'_, Result<()>> {
+        async { self.target.end_remaining(&self.recipe.sessions()).await }.boxed()
+    }
+
+    fn check_way_back<'a>(&'a self, journal: &'a Journal) -> BoxFuture<'a, Result<()>> {
+        async move {
+            match has_swapped(journal) {
+                true => check_ways_back(&self.target, &self.recipe.names()).await,
+                false => Ok(()),
+            }
+        }
+        .boxed()
+    }
+
+    fn way_back(&self, journal: &Journal) -> Vec<(Phase, String)> {
+        let swapped = has_swapped(journal);
+        let names = self.recipe.databases.iter().map(|planned| &planned.names);
+        let databases = names.map(|names| match &names.before {
+            _ if !swapped => format!("drop database {}, as far as it is built", names.shadow),
+            Some(before) => format!("drop database {0}, and rename {before} to {0}", names.name),
+            None => format!("drop database {}", names.name),
+        });
+        let Recipe { roles, .. } = &self.recipe;
+        let made = (!roles.is_empty()).then(|| format!("drop the roles that it made: {}", roles.join(", ")));
+        let made = made.map(|sentence| (Phase::Prepare, sentence));
+        databases.map(|sentence| (Phase::Swap, sentence)).chain(made).collect()
+    }
+
+    fn live(&self, journal: &Journal) -> Option<&'static str> {
+        match journal.status(&swap_id()) {
+            Some(Status::Applied) => Some("the databases have been swapped already"),
+            Some(Status::Applying) => Some("whether the databases have been swapped shows when it goes on"),
+            None if !self.recipe.databases.is_empty() => Some("whether the databases have been swapped is not known"),
+            _ => None,
+        }
+    }
+
+    fn ends<'a>(&'a self, journal: &'a Journal) -> BoxFuture<'a, Result<Option<String>>> {
+        async move {
+            let names = self.recipe.databases.iter().map(|planned| &planned.names);
+            let names = names.flat_map(|names| [Some(&names.name), names.before.as_ref()]).flatten();
+            let names: Vec<&str> = names.map(String::as_str).collect();
+            if names.is_empty() || !has_swapped(journal) {
+                return Ok(None);
+            }
+            let sessions = self.target.sessions(&names).await?;
+            Ok((!sessions.is_empty()).then(|| sessions.to_string()))
+        }
+        .boxed()
+    }
+
+    fn brought<'a>(&'a self, journal: &'a Journal) -> BoxFuture<'a, Brought> {
+        self.look_at_what_is_there(journal).boxed()
+    }
+
+    fn clean_up<'a>(&'a self, context: &'a Context) -> BoxFuture<'a, Result<()>> {
+        async move {
+            for before in self.recipe.databases.iter().filter_map(|planned| planned.names.before.as_ref()) {
+                context.phase(format!("drop database {before}"));
+                context.until_cancelled(drop_database(&self.target, before)).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Databases {
+    async fn look_at_what_is_there(&self, journal: &Journal) -> Brought {
+        let mut brought = Brought::default();
+        let mut databases = Vec::new();
+        for (index, Names { name, before, .. }) in self.recipe.databases.iter().map(|it| &it.names).enumerate() {
+            let (Ok(expected), Ok(source)) = (self.database(index), self.source()) else { continue };
+            let counted = match source {
+                Source::Bundle(_) => true,
+                Source::Script(script, _) => script.counted,
+            };
+            // What a script does not say can't be confirmed.
+            if let Source::Bundle(_) = source {
+                match self.target.confirm(name, expected).await {
+                    Ok(found) => brought.findings.extend(found),
+                    Err(error) => brought.findings.push(Finding::warning_from_error("not-confirmed", name, &error)),
+                }
+            }
+            let left_out = super::left_out(journal.found(), name);
+            let rows = counted.then(|| expected.rows().saturating_sub(left_out));
+            let amount = match rows {
+                Some(count) => Amount::Counted { count, unit: "row", how: "each table's counted" },
+                None => Amount::Unknown("its rows are not counted"),
+            };
+            brought.items.push(Item { name: format!("database {name}"), amount, before: before.clone() });
+            databases.push(json!({ "name": name, "rows": rows, "before": before }));
+        }
+        let roles = &self.recipe.roles;
+        brought.also.extend((!roles.is_empty()).then(|| format!("roles made: {}", roles.join(", "))));
+        brought.fields.insert("databases".into(), databases.into());
+        brought.fields.insert("roles".into(), roles.clone().into());
+        brought
+    }
+}
+
+fn has_swapped(journal: &Journal) -> bool {
+    matches!(journal.status(&swap_id()), Some(Status::Applying | Status::Applied))
+}

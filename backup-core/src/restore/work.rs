@@ -1,0 +1,107 @@
+//! A restore at work: its plan, and the parts that it is made of.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Settings;
+use super::plan::Plan;
+use super::source::Source;
+use crate::component::Part;
+use crate::component::files::Files;
+use crate::component::postgres::{Databases, Target, Way};
+use crate::event::Meter;
+use crate::plan::{Journal, Phase, Step, in_phases};
+use crate::{Context, Error, Kind, Result};
+
+/// All that its steps need.
+pub(super) struct Work {
+    pub(super) plan: Plan,
+    /// What is restored; a restore is undone without it.
+    source: Option<Source>,
+    /// The databases, where there are any.
+    pub(super) databases: Option<Arc<Databases>>,
+    parts: Vec<Arc<dyn Part>>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) context: Context,
+}
+
+impl Work {
+    /// Of a server that was reached, where there are databases.
+    pub(super) fn new(plan: Plan, target: Option<Target>, source: Option<Source>, context: &Context) -> Self {
+        let meter = Arc::new(Meter::default());
+        let databases = plan.postgres().zip(target).map(|(recipe, target)| {
+            Arc::new(Databases::new(recipe, target, source.as_ref().map(Source::databases), meter.clone()))
+        });
+        let files = Files::new(plan.bundle.clone(), plan.files.clone(), source.as_ref().map(Source::files));
+        let all = databases.iter().map(|databases| databases.clone() as Arc<dyn Part>);
+        let parts: Vec<Arc<dyn Part>> = all.chain([Arc::new(files) as Arc<dyn Part>]).collect();
+        meter.total.store(parts.iter().map(|part| part.work()).sum(), Relaxed);
+        Self { plan, source, databases, parts, meter, context: context.clone() }
+    }
+
+    /// Of a plan that stands in a journal; without `source` it can only be undone.
+    pub(super) async fn reach(
+        plan: Plan,
+        source: Option<Source>,
+        settings: &Settings,
+        context: &Context,
+    ) -> Result<Self> {
+        let way = Way {
+            connection: &settings.connection,
+            bin_dir: settings.bin_dir.as_deref(),
+            written_by: source.as_ref().map_or(0, Source::archived_by),
+            jobs: plan.jobs,
+        };
+        let target = match plan.postgres() {
+            Some(recipe) => Some(way.to(&recipe, context).await?),
+            None => None,
+        };
+        Ok(Self::new(plan, target, source, context))
+    }
+
+    /// The steps, in order.
+    pub(super) fn steps(&self) -> Vec<Box<dyn Step>> {
+        in_phases(self.parts.iter().flat_map(|part| part.clone().steps()))
+    }
+
+    /// The parts that it is made of.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &dyn Part> {
+        self.parts.iter().map(|part| &**part)
+    }
+
+    pub(super) fn source(&self) -> Result<&Source> {
+        self.source.as_ref().ok_or_else(|| Error::new(Kind::Failed, "what is restored is not open"))
+    }
+
+    /// Nothing that was begun before may still come to light once it is looked at.
+    pub(super) async fn settle(&self) -> Result<()> {
+        for part in self.parts() {
+            part.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure, before anything is undone, that all that stepped aside is there to come back.
+    pub(super) async fn check_ways_back(&self, journal: &Journal) -> Result<()> {
+        for part in self.parts() {
+            part.check_way_back(journal).await?;
+        }
+        Ok(())
+    }
+
+    /// One sentence for each thing that a rollback drops, removes or puts back, what is live first.
+    pub(super) fn way_back(&self, journal: &Journal) -> Vec<String> {
+        let mut all: Vec<(Phase, String)> = self.parts().flat_map(|part| part.way_back(journal)).collect();
+        all.sort_by_key(|(phase, _)| std::cmp::Reverse(*phase));
+        all.into_iter().map(|(_, sentence)| sentence).collect()
+    }
+
+    /// Whose sessions a rollback ends.
+    pub(super) async fn ends(&self, journal: &Journal) -> Result<Vec<String>> {
+        let mut ends = Vec::new();
+        for part in self.parts() {
+            ends.extend(part.ends(journal).await?);
+        }
+        Ok(ends)
+    }
+}
