@@ -1,5 +1,6 @@
 //! A backup from beginning to end: preflight, capture, seal, publish.
 
+mod capture;
 mod described;
 mod destinations;
 mod machines;
@@ -15,10 +16,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bundle::manifest::{Entry, Host, Manifest, number_chunks};
-use crate::bundle::pack::cores;
 use crate::bundle::writer::{Tail, Writer};
-use crate::component::files;
-use crate::component::postgres::{self, Beside, Capture, Captured};
+use crate::component::postgres::Captured;
 use crate::context::Context;
 use crate::digest::Sha256Digest;
 use crate::encryption::Envelope;
@@ -31,12 +30,13 @@ use crate::schedule::Job;
 use crate::signing::Signing;
 use crate::store::{Address, NEW, blocking};
 use crate::{Cause, Error, Kind, Result, TOOL};
-use described::{Beginning, format, json, source};
+use capture::Capturing;
+use described::{format, source};
 use destinations::{Abandon, Delivered, Destinations, full_disk};
 pub use destinations::{Destination, destinations, recipients};
 use machines::{look_at_hosts, record_hosts};
 use preflight::DOING;
-pub use preflight::{Preflight, Ready, ReadyOrchestrator, Refused, preflight};
+pub use preflight::{Preflight, Ready, ReadyComponent, ReadyOrchestrator, Refused, preflight};
 pub use prune::{Pruned, prune_after};
 pub use settings::{DEFAULT_LEVEL, Settings, check_level};
 
@@ -238,16 +238,19 @@ async fn fill(
     let abandon = Abandon::of(&sink);
     let sink = Envelope::new(sink, &recipients)?;
     let meter = Arc::new(Meter::default());
-    meter.total.store(ready.postgres.databases.iter().map(|database| database.size).sum(), Relaxed);
+    meter.total.store(ready.size(), Relaxed);
     let ticker = Ticker::start(meter.clone(), context.observer.clone());
     let (writer, closing) = Writer::start(name.clone(), level, sink, meter.clone());
-    let captured = capture(settings, request, &ready, &name, &writer, &meter, context).await;
+    let components = std::mem::take(&mut ready.components);
+    let capturing =
+        Capturing { settings, request, ready: &ready, name: &name, writer: &writer, meter: &meter, context };
+    let captured = capturing.all(components).await;
     // A failure to write comes first: the capture's error then only says that there was one.
     let tail = closing.close(writer).await.map_err(|error| match error.came_of(Cause::DiskFull) {
         true => full_disk(error, &ready.destinations, meter.written.load(Relaxed), meter.total.load(Relaxed)),
         false => error,
     })?;
-    let Captured { databases, findings: found, halves } = captured?;
+    let (Captured { databases, findings: found, halves }, components) = captured?;
     let mut tail = tail.ok_or_else(|| Error::new(Kind::Failed, "write the bundle: an entry was given up half way"))?;
     // What is there of a database that went away stays a file and is no chunk of any table.
     let half = |entry: &&mut Entry| halves.iter().any(|half| entry.path.starts_with(half));
@@ -265,7 +268,7 @@ async fn fill(
     let needs = ready.needs.iter().cloned().chain(machines::needs(&hosts)).collect();
     number_chunks(&mut tail.entries);
     let manifest = Manifest {
-        format: format(&ready.postgres.databases).max(tail.oldest_format()),
+        format: format(&ready.postgres.databases, !components.is_empty()).max(tail.oldest_format()),
         tool: TOOL.into(),
         name: name.to_string(),
         created: name.time(),
@@ -273,6 +276,7 @@ async fn fill(
         source: source(settings, request, &ready, context),
         hosts,
         databases,
+        components,
         warnings,
         needs,
         entries: std::mem::take(&mut tail.entries),
@@ -320,52 +324,4 @@ impl Complete {
             needs,
         })
     }
-}
-
-async fn capture(
-    settings: &Settings,
-    request: &Request,
-    ready: &Ready,
-    name: &BundleName,
-    writer: &Writer,
-    meter: &Arc<Meter>,
-    context: &Context,
-) -> Result<Captured> {
-    let pairs: Vec<(String, String)> =
-        ready.postgres.databases.iter().map(|facts| (facts.name.clone(), postgres::directory(&facts.name))).collect();
-    let version = &ready.postgres.tools.version;
-    let beside = match &ready.orchestrator {
-        None => Beside::Nothing,
-        Some(_) if settings.files.is_empty() => Beside::Conf,
-        Some(_) => Beside::ConfAndFiles,
-    };
-    let readme = postgres::readme(&name.to_string(), &pairs, version, beside);
-    writer.add("README.txt", readme.as_bytes()).await?;
-    let beginning = Beginning {
-        format: format(&ready.postgres.databases),
-        tool: TOOL,
-        name: name.to_string(),
-        created: name.time(),
-        source: source(settings, request, ready, context),
-        databases: ready.postgres.databases.iter().map(|facts| facts.name.as_str()).collect(),
-    };
-    writer.add("bundle.json", &json(&beginning)?).await?;
-    let mut warnings = Vec::new();
-    if let Some(orchestrator) = &ready.orchestrator {
-        writer.add("release.json", &json(&orchestrator.release)?).await?;
-        writer.add("cluster.conf", &settings.cluster_conf_bytes).await?;
-        warnings = files::capture(&settings.files, writer, context).await?;
-    }
-    let what = Capture {
-        parameters: &ready.postgres.parameters,
-        server: &ready.postgres.server,
-        tools: &ready.postgres.tools,
-        databases: &ready.postgres.databases,
-        named: !request.databases.is_empty() || !settings.databases.is_empty(),
-        jobs: request.jobs.or(settings.jobs).unwrap_or_else(cores),
-        role_passwords: settings.role_passwords,
-    };
-    let mut captured = postgres::capture(&what, &ready.postgres.connection, writer, meter, context).await?;
-    captured.findings.splice(..0, warnings);
-    Ok(captured)
 }

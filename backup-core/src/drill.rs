@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::manifest::Items;
 use crate::digest::Sha256Digest;
 use crate::finding::Finding;
+use crate::names::ComponentId;
 use crate::signing::Origin;
 
 /// What a drill has shown of a bundle.
@@ -25,6 +27,9 @@ pub struct Drill {
     pub postgres: String,
     /// Rows that came back.
     pub rows: u64,
+    /// What came back of other components.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<Proved>,
     /// What was not as it should be; nothing where the bundle is proved.
     pub problems: Vec<Finding>,
     /// What this server could not show, whatever the bundle is like.
@@ -33,6 +38,15 @@ pub struct Drill {
     /// What functions of the bundle could reach, where this machine gave them fewer walls than there are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_walled_off: Vec<Finding>,
+}
+
+/// What a drill has shown of a component.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Proved {
+    /// What it is called.
+    pub id: ComponentId,
+    /// How much came back.
+    pub items: Items,
 }
 
 impl Drill {

@@ -126,8 +126,10 @@ impl Finding {
 
 /// All that a preflight finds, and the first error as it happened.
 #[derive(Default)]
-pub(crate) struct Findings {
-    pub(crate) all: Vec<Finding>,
+pub struct Findings {
+    /// All of them.
+    pub all: Vec<Finding>,
+    /// The first error, as it happened.
     pub(crate) first: Option<Error>,
 }
 

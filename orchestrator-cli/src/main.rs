@@ -7,13 +7,13 @@ mod exit;
 mod findings;
 mod human;
 mod invocation;
+mod known;
 mod notify;
 mod output;
 mod picture;
 mod progress;
 mod report;
 mod routine;
-mod stores;
 
 use std::io::Write as _;
 use std::path::PathBuf;

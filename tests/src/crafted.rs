@@ -100,6 +100,7 @@ impl Workplace {
 /// Puts the record of a drill beside a bundle, as whoever can write into the store can.
 pub fn forge_drill(bundle: &Crafted, time: DateTime<Utc>) {
     let drill = Drill {
+        components: Vec::new(),
         bundle: bundle.name.clone(),
         manifest_sha256: bundle.manifest_sha256,
         origin: Default::default(),

@@ -165,6 +165,7 @@ fn forget_aws(command: &mut Command) {
 /// A manifest of nothing but `entries`, for bundles that a test makes itself.
 pub fn manifest_of(name: &BundleName, entries: Vec<Entry>) -> Manifest {
     Manifest {
+        components: Vec::new(),
         format: 1,
         tool: "a test".into(),
         name: name.to_string(),

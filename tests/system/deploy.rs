@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use backup_core::store::Connector;
+use backup_core::settings::Known;
 use backup_core::{deploy, settings};
 use fixtures::Network;
 use serde_json::Value;
@@ -41,7 +41,7 @@ fn the_cluster_conf_of_the_readme_can_be_deployed() {
     let (_, sample) = readme.split_once("```\n# cluster.conf\n").expect("a sample");
     let place = Workplace::default();
     let conf = place.write("cluster.conf", sample.split_once("```").expect("its end").0);
-    let settings = settings::load(&conf, &Connector::default()).expect("a cluster.conf");
+    let settings = settings::load(&conf, &Known::default()).expect("a cluster.conf");
     let graph =
         deploy::graph(&settings.backup.cluster, &settings.deploy.components).expect("all that is needed is there");
     assert_eq!((graph.machines.len(), settings.backup.cluster.cluster_name.as_deref()), (3, Some("example")));

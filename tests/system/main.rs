@@ -44,6 +44,7 @@ mod prune;
 mod quiet;
 mod readers;
 mod reading;
+mod redis;
 mod refused;
 mod remote;
 mod restore;

@@ -12,7 +12,7 @@ use backup_core::databases::{self, Fate, Server};
 use backup_core::runs::{Run, Runs};
 use backup_core::schedule::Job;
 use backup_core::schedule::{Calendar, Due, due};
-use backup_core::settings::{self, Settings};
+use backup_core::settings::{self, Known, Settings};
 use backup_core::store::{self, Address, Connector, Memory, Store};
 use backup_core::{Context, status};
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
@@ -102,7 +102,8 @@ impl World {
             Address::S3(address) => Ok(Arc::new(stores[address.to_string().as_str()].clone()) as Arc<dyn Store>),
             _ => store::connect(settings, context),
         });
-        let mut settings = settings::load(&self.place.path("o.toml"), &connector).expect("settings");
+        let mut settings = settings::load(&self.place.path("o.toml"), &Known { stores: connector, ..Known::default() })
+            .expect("settings");
         // Whoever else is on the simulated machine's disk is not meant.
         settings.databases.directory = self.place.path(&format!("own-{name}"));
         (context, settings)

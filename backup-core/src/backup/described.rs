@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Ready, Request, Settings};
 use crate::bundle::manifest::{Lying, Server, Source};
-use crate::bundle::{FORMAT, FORMAT_OF_MONEY};
+use crate::bundle::{FORMAT, FORMAT_OF_MONEY, FORMAT_OF_SECTIONS};
 use crate::cluster::hosts::own_addresses;
 use crate::component::postgres::DatabaseFacts;
 use crate::context::Context;
@@ -34,13 +34,16 @@ pub(super) fn source(settings: &Settings, request: &Request, ready: &Ready, cont
     }
 }
 
-/// Readers of the first format take amounts of money to be written as the server that they restore into would write them,
+/// The lowest format that says all. Readers of the first format take amounts of money to be written as the server that they restore into would write them,
 /// and would get those wrong that the source wrote otherwise.
-pub(super) fn format(databases: &[DatabaseFacts]) -> u32 {
+pub(super) fn format(databases: &[DatabaseFacts], has_components: bool) -> u32 {
     let alike = |facts: &DatabaseFacts| {
         let locale = facts.session.get("lc_monetary").map(String::as_str).unwrap_or_default();
         ["C", "POSIX"].contains(&locale) || ["C.", "en_US"].iter().any(|start| locale.starts_with(start))
     };
+    if has_components {
+        return FORMAT_OF_SECTIONS;
+    }
     match databases.iter().all(|facts| !facts.money || alike(facts)) {
         true => FORMAT,
         false => FORMAT_OF_MONEY,
@@ -56,6 +59,8 @@ pub(super) struct Beginning<'b> {
     pub(super) created: chrono::DateTime<chrono::Utc>,
     pub(super) source: Source,
     pub(super) databases: Vec<&'b str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) components: Vec<&'b str>,
 }
 
 pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>> {

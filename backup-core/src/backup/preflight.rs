@@ -7,12 +7,13 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use super::{Destination, Request, Settings};
-use crate::component::files;
 use crate::component::postgres::{self, ReadyPostgres};
 use crate::component::release::{self, Origin, Release};
+use crate::component::{self, Look, files};
 use crate::context::Context;
 use crate::encryption::{Recipients, open_to_others};
 use crate::finding::{Finding, Findings, Severity};
+use crate::names::ComponentId;
 use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
 use crate::runs::Runs;
 use crate::store::{Address, Directory, blocking};
@@ -34,8 +35,28 @@ pub struct Ready {
     pub refused: Vec<Refused>,
     /// What the orchestrator's own backup has beside databases; none where a component's are backed up.
     pub orchestrator: Option<ReadyOrchestrator>,
+    /// Other components.
+    pub components: Vec<ReadyComponent>,
     /// What a restore will need beside the bundle; among the findings, too.
     pub needs: Vec<Finding>,
+}
+
+impl Ready {
+    /// Bytes that will be read, as far as that is known.
+    pub fn size(&self) -> u64 {
+        let databases = self.postgres.databases.iter().map(|database| database.size);
+        databases.chain(self.components.iter().map(|component| component.ready.size())).sum()
+    }
+}
+
+/// A component that is ready to be captured.
+pub struct ReadyComponent {
+    /// What it is called.
+    pub id: ComponentId,
+    /// What kind it is of.
+    pub kind: &'static str,
+    /// What captures it.
+    pub ready: Box<dyn component::Ready>,
 }
 
 /// A destination that can't be written.
@@ -79,8 +100,12 @@ pub async fn preflight(
     }
     let wanted = if request.databases.is_empty() { &settings.databases } else { &request.databases };
     let postgres = postgres::look(&settings.postgres(wanted), context, &mut findings).await;
-    let databases = postgres.iter().flat_map(|postgres| &postgres.databases);
-    let size = databases.map(|database| database.size).sum();
+    let mut components = Vec::new();
+    if whole && !request.is_partial() {
+        components = look_at_components(settings, context, &mut findings).await;
+    }
+    let databases = postgres.iter().flat_map(|postgres| &postgres.databases).map(|database| database.size);
+    let size = databases.chain(components.iter().map(|component| component.ready.size())).sum();
     findings
         .all
         .extend(destinations.iter().filter_map(|destination| vanished(&destination.address, settings, context)));
@@ -95,7 +120,7 @@ pub async fn preflight(
     }
     if whole {
         let connection = postgres.as_ref().map(|postgres| &postgres.connection);
-        nesting::look(&settings.files, connection, context, &mut findings).await;
+        nesting::look(&settings.files, (connection, &components), context, &mut findings).await;
     }
     if let Err(error) = state::look(context) {
         findings.all.push(Finding::warning_from_error("state-unwritable", "state directory", &error));
@@ -104,6 +129,7 @@ pub async fn preflight(
     if whole {
         needs.extend(files::needs(&settings.cluster, &settings.files));
     }
+    needs.extend(components.iter().flat_map(|component| component.ready.needs()));
     needs.extend(recipients.need());
     findings.all.extend(needs.iter().cloned());
     let signing = &settings.access.signing;
@@ -116,7 +142,7 @@ pub async fn preflight(
     findings.all.extend(open_to_others(&settings.access.identities));
     let error = findings.refusal();
     let ready = match (postgres, orchestrator.is_some() == whole, error) {
-        (Some(postgres), true, None) => Ok(Ready { postgres, destinations, refused, orchestrator, needs }),
+        (Some(postgres), true, None) => Ok(Ready { postgres, destinations, refused, orchestrator, components, needs }),
         (.., error) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
     };
     Preflight { ready, findings: findings.all }
@@ -144,6 +170,17 @@ async fn look_at_orchestrator(
     }
     let both = standing.zip(release);
     (both.map(|(standing, release)| ReadyOrchestrator { release, standing }), unasked)
+}
+
+/// Those that can be captured; why others can't is among the findings.
+async fn look_at_components(settings: &Settings, context: &Context, findings: &mut Findings) -> Vec<ReadyComponent> {
+    let mut all = Vec::new();
+    for component in settings.components.iter() {
+        context.phase(format!("check {}", component.id()));
+        let ready = component.check(&mut Look { context, findings }).await;
+        all.extend(ready.map(|ready| ReadyComponent { id: component.id().clone(), kind: component.kind(), ready }));
+    }
+    all
 }
 
 fn look_at_cluster(settings: &Settings, findings: &mut Findings) {

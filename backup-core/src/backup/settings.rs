@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::bundle::block::LEVELS;
 use crate::cluster::ClusterConf;
 use crate::cluster::agent::Remote;
+use crate::component::Components;
 use crate::component::files::Tree;
 use crate::component::postgres::Wanted;
 use crate::component::postgres::connection::ConnectionString;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub release: Option<Origin>,
     /// Files to capture.
     pub files: Vec<Tree>,
+    /// Other components to capture.
+    pub components: Components,
     /// Stores that get bundles unless others are named.
     pub stores: Vec<StoreSettings>,
     /// Every place that bundles of any kind are put into by the settings.

@@ -11,6 +11,7 @@ pub use super::expanded::Expanded;
 use super::header::EntryKind;
 pub use super::origin::{Attributes, Lying, Ownership};
 use super::path;
+pub use super::section::{Items, Section};
 use crate::digest::Sha256Digest;
 use crate::finding::Finding;
 use crate::names::BundleName;
@@ -39,6 +40,9 @@ pub struct Manifest {
     /// What it holds of PostgreSQL.
     #[serde(default)]
     pub databases: Vec<Database>,
+    /// What it holds of other components, from format 4 on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<Section>,
     /// What did not go as it should, but did not stop the backup.
     #[serde(default)]
     pub warnings: Vec<Finding>,

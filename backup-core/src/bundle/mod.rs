@@ -13,6 +13,7 @@ pub mod pack;
 pub mod path;
 pub mod reader;
 pub mod rules;
+mod section;
 pub mod sparse;
 pub mod verify;
 pub mod writer;
@@ -21,5 +22,7 @@ pub mod writer;
 pub const FORMAT: u32 = 1;
 /// As the first one, for amounts of money that readers of the first one alone would get wrong.
 pub const FORMAT_OF_MONEY: u32 = 2;
-/// The newest that it reads: with headers that give readers without pax the nearest thing.
+/// As those before, with headers that give readers without pax the nearest thing.
 pub const FORMAT_OF_HEADERS: u32 = 3;
+/// The newest that it reads: with other components than PostgreSQL, files and the control plane, each in a section of the manifest.
+pub const FORMAT_OF_SECTIONS: u32 = 4;

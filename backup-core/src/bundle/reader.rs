@@ -13,7 +13,7 @@ use super::footer::{self, Footer};
 use super::header::{EntryKind, Form, Head, RECORD};
 use super::manifest::{self, Entry, Manifest};
 use super::pack::cores;
-use super::{FORMAT, FORMAT_OF_HEADERS, path, rules};
+use super::{FORMAT, FORMAT_OF_SECTIONS, path, rules};
 use crate::names::BundleName;
 use crate::{Error, ErrorContext, Kind, Result};
 
@@ -202,12 +202,12 @@ fn parse_manifest(head: &Head, json: &[u8], format: u32) -> Result<Manifest> {
         #[serde(default)]
         tool: Option<String>,
     }
-    if !(FORMAT..=FORMAT_OF_HEADERS).contains(&format) {
+    if !(FORMAT..=FORMAT_OF_SECTIONS).contains(&format) {
         let least: Option<Least> = serde_json::from_slice(json).ok();
         let tool = least.and_then(|least| least.tool).unwrap_or_else(|| "another version of orchestrator-cli".into());
         return Err(Error::new(
             Kind::Unsupported,
-            format!("the bundle has format {format}, and this tool reads format {FORMAT} to {FORMAT_OF_HEADERS}"),
+            format!("the bundle has format {format}, and this tool reads format {FORMAT} to {FORMAT_OF_SECTIONS}"),
         )
         .hint(format!("it was written by {}; use that version or a newer one", path::to_text(tool.as_bytes()))));
     }

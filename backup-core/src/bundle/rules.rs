@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::manifest::{Entry, FileType, Manifest, PATH};
-use super::{FORMAT_OF_HEADERS, path};
+use super::section::component_of;
+use super::{FORMAT_OF_HEADERS, FORMAT_OF_SECTIONS, path};
 use crate::{Error, Kind, Result};
 
 /// A manifest is refused when its JSON is larger; 64 MiB describe some terabytes of rows.
@@ -28,6 +29,7 @@ impl Manifest {
     /// path, entries that don't stand one after another from the file's first byte up to `manifest_offset`.
     pub fn check(&self, manifest_offset: u64) -> Result<()> {
         self.check_directories()?;
+        let components = self.check_sections()?;
         self.check_sums()?;
         let mut paths: HashSet<&str> = HashSet::with_capacity(self.entries.len());
         let mut links: HashSet<&str> = HashSet::new();
@@ -40,6 +42,9 @@ impl Manifest {
             }
             if entry.path == PATH || !paths.insert(&entry.path) {
                 return Err(refused("the same path twice".into()));
+            }
+            if component_of(&entry.path).is_some_and(|component| !components.contains(component)) {
+                return Err(refused("it is of a component that the manifest says nothing of".into()));
             }
             self.check_link(entry, &bytes, &paths).map_err(refused)?;
             let has_holes = entry.kind == FileType::Sparse;
@@ -75,6 +80,21 @@ impl Manifest {
         Ok(())
     }
 
+    /// A reader of an earlier format would leave sections out without a word.
+    fn check_sections(&self) -> Result<HashSet<&str>> {
+        let ids: HashSet<&str> = self.components.iter().map(|section| section.id.as_str()).collect();
+        if ids.len() < self.components.len() {
+            return Err(Error::new(Kind::Damaged, format!("{PATH}: it has two components of one name")));
+        }
+        if !ids.is_empty() && self.format < FORMAT_OF_SECTIONS {
+            return Err(Error::new(
+                Kind::Damaged,
+                format!("{PATH}: it has components, which format {} has not", self.format),
+            ));
+        }
+        Ok(ids)
+    }
+
     /// A database's directory goes into commands that an operator pastes, so it holds nothing that a shell minds.
     fn check_directories(&self) -> Result<()> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '%');
@@ -94,6 +114,7 @@ impl Manifest {
         let tables = self.databases.iter().flat_map(|database| &database.tables);
         let chunks = self.entries.iter().filter_map(|entry| entry.chunk.as_ref());
         let sums = [
+            ("items", self.components.iter().map(|section| section.items.count).try_fold(0, added)),
             ("bytes", self.entries.iter().map(|entry| entry.size).try_fold(0, added)),
             ("rows", tables.map(|table| table.rows).try_fold(0, added)),
             ("rows", chunks.map(|chunk| chunk.rows).try_fold(0, added)),

@@ -6,14 +6,13 @@ use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
+use super::component::is_plain;
 use crate::finding::Finding;
 
 /// The component whose bundles hold the orchestrator itself.
 pub const ORCHESTRATOR: &str = "orchestrator";
 /// What the digest's file beside a bundle adds to its name; `sha256sum -c` reads it.
 pub const DIGEST: &str = ".sha256";
-/// The longest name of a component.
-const LONGEST: usize = 64;
 const INFIX: &str = "_backup_";
 const ENDING: &str = ".tgz";
 const ENCRYPTED: &str = ".age";
@@ -51,11 +50,7 @@ impl BundleName {
     /// # Errors
     /// [`NotAName`] where the component's name has other characters than small letters, digits and hyphens.
     pub fn of(component: &str, time: DateTime<Utc>) -> Result<Self, NotAName> {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let fits = component.bytes().next().is_some_and(|first| first.is_ascii_lowercase())
-            && component.bytes().all(plain)
-            && component.len() <= LONGEST;
-        if fits { Ok(Self { component: component.into(), ..Self::at(time) }) } else { Err(NotAName) }
+        if is_plain(component) { Ok(Self { component: component.into(), ..Self::at(time) }) } else { Err(NotAName) }
     }
 
     /// When the bundle was begun.

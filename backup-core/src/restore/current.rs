@@ -77,7 +77,7 @@ impl Current {
     /// Whether live databases or files may have been changed.
     pub fn has_swapped(&self) -> bool {
         let has_begun = |step| self.journal.status(&step).is_some_and(|status| status != Status::Waiting);
-        Plan::live_steps().into_iter().any(has_begun)
+        self.head.plan.live_steps().any(has_begun)
     }
 
     /// How far it is.

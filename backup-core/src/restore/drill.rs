@@ -9,11 +9,12 @@ use super::Settings;
 use super::databases::{self, default_jobs};
 use super::plan::Plan;
 use super::source::{Source, look_at_bundle};
-use super::work::Work;
-use super::{KIND, Request};
-use crate::bundle::manifest::Server;
-use crate::component::postgres::{self, DrillLimits, Target, Throwaway, Tools, administrative};
-use crate::drill::Drill;
+use super::work::{Work, working};
+use super::{KIND, Request, parts};
+use crate::bundle::manifest::{Section, Server};
+use crate::component::DrillLimits;
+use crate::component::postgres::{self, Target, Throwaway, Tools, administrative};
+use crate::drill::{Drill, Proved};
 use crate::event::Ticker;
 use crate::finding::{Finding, Findings, Severity};
 use crate::names::timestamp;
@@ -26,14 +27,14 @@ const WOULD_STOP: &str = "a restore of it would stop there too: mend it in the s
 
 impl Drill {
     /// Takes what the steps `found`, and looks at what they made.
-    async fn look_around(&mut self, work: &Work, settings: &Settings, found: &[Finding]) -> Result<()> {
+    async fn look_around(&mut self, work: &Work, settings: &Settings, journal: &Journal) -> Result<()> {
         let is_version = |finding: &Finding| finding.code == postgres::EXTENSION_VERSION;
         let (versions, problems): (Vec<Finding>, Vec<Finding>) =
-            look(work, settings).await?.into_iter().partition(is_version);
+            look(work, settings, journal).await?.into_iter().partition(is_version);
         // What other databases hold is no part of the bundle, and behind walls none is reached.
         let databases = &work.source()?.manifest().databases;
         let is_elsewhere = |finding: &&Finding| postgres::is_of_elsewhere(finding, databases);
-        let (elsewhere, found): (Vec<&Finding>, Vec<&Finding>) = found.iter().partition(is_elsewhere);
+        let (elsewhere, found): (Vec<&Finding>, Vec<&Finding>) = journal.found().iter().partition(is_elsewhere);
         self.unproved.extend(elsewhere.into_iter().map(|finding| finding.clone().at_most(Severity::Info)));
         // It was said when the throw-away server was looked at.
         let found = found.into_iter().filter(|finding| !LACKING.contains(&finding.code.as_str()));
@@ -90,6 +91,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         seconds: 0.0,
         postgres: tools.version.clone(),
         rows: manifest.rows(),
+        components: manifest.components.iter().map(proved).collect(),
         problems: Vec::new(),
         unproved: server.and_then(|server| other_version(server, &tools)).into_iter().collect(),
         not_walled_off: Vec::new(),
@@ -115,6 +117,9 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         (None, Some(looked)) => looked,
         (error, _) => return Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at the throw-away server"))),
     };
+    let working = working(context);
+    let others = parts::Thrown::make(&source, throwaway.path(), settings, &timestamp(begun), &working).await?;
+    drill.unproved.extend(others.unproved);
     let is_lacking = |finding: &&Finding| LACKING.contains(&finding.code.as_str());
     drill.unproved.extend(findings.all.iter().filter(is_lacking).cloned());
     let plan = Plan {
@@ -126,6 +131,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         roles,
         databases,
         files: Vec::new(),
+        parts: others.planned,
         jobs,
         hosts_down: Vec::new(),
         hosts: None,
@@ -134,7 +140,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         ownership: None,
         ssh_port: settings.remote.login.port,
     };
-    let work = Work::new(plan, Some(target), Some(source.clone()), context);
+    let work = Work::new(plan, Some(target), Some(source.clone()), others.parts, working);
     let steps = work.steps();
     let ids = steps.iter().map(|step| step.id().clone()).collect();
     let head = Head::new(KIND, begun, work.plan.clone(), ids);
@@ -146,15 +152,19 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
     let setup = prepared.signed_duration_since(preparing);
     drill.seconds = (context.now().signed_duration_since(begun) - setup).as_seconds_f64();
     match applied {
-        Ok(Ok(())) => match timeout_at(until, drill.look_around(&work, settings, journal.found())).await {
+        Ok(Ok(())) => match timeout_at(until, drill.look_around(&work, settings, &journal)).await {
             Ok(looked) => looked?,
             Err(_) => drill.problems.push(too_late(&drill.bundle, &settings.drill)),
         },
         Ok(Err(error)) => drill.not_restored(error, &missing)?,
         Err(_) => drill.problems.push(too_late(&drill.bundle, &settings.drill)),
     }
-    drop(throwaway);
+    drop((others.guards, throwaway));
     Ok(drill)
+}
+
+fn proved(section: &Section) -> Proved {
+    Proved { id: section.id.clone(), items: section.items.clone() }
 }
 
 /// That the drill was ended.
@@ -191,9 +201,12 @@ async fn make_tablespaces(target: &Target, throwaway: &Throwaway, names: &[Strin
 }
 
 /// The confirmations of every restore, and the operator's own questions.
-async fn look(work: &Work, settings: &Settings) -> Result<Vec<Finding>> {
+async fn look(work: &Work, settings: &Settings, journal: &Journal) -> Result<Vec<Finding>> {
     let databases = work.databases.as_ref().ok_or_else(|| Error::new(Kind::Failed, "the server is not connected"))?;
-    let (target, mut problems) = (databases.target(), databases.confirm().await?);
+    let (target, mut problems) = (databases.target(), Vec::new());
+    for part in work.parts() {
+        problems.extend(part.brought(journal).await.findings);
+    }
     let manifest = work.source()?.manifest();
     // They are of the orchestrator, and a component's bundle has what it has of it.
     let has = |name: &str| manifest.databases.iter().any(|database| database.name == name);

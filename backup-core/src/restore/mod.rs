@@ -10,6 +10,7 @@ mod journals;
 mod leftovers;
 mod moment;
 mod ownership;
+mod parts;
 mod plan;
 mod preflight;
 mod release;
@@ -33,7 +34,7 @@ pub use drill::drill;
 pub use journals::needed;
 pub use leftovers::{Gone, Leftovers, gone, leftovers};
 pub use ownership::Shown;
-pub use plan::Plan;
+pub use plan::{Plan, PlannedPart};
 pub use preflight::Preflight;
 pub use request::{Component, Request};
 pub use settings::{Assertion, ReleaseRule, Settings};
@@ -157,7 +158,12 @@ async fn go_on(work: &Work, mut journal: Journal, created: DateTime<Utc>) -> Res
         let brought = part.brought(&journal).await;
         items.extend(brought.items);
         also.extend(brought.also);
-        fields.extend(brought.fields);
+        for (name, value) in brought.fields {
+            match (fields.entry(name).or_insert_with(|| Value::Array(Vec::new())), value) {
+                (Value::Array(all), Value::Array(more)) => all.extend(more),
+                (field, value) => *field = value,
+            }
+        }
         warnings.extend(brought.findings);
     }
     match cluster::look_again(source, plan, context).await {

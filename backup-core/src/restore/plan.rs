@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Shown, format_1};
@@ -10,8 +11,7 @@ use crate::bundle::manifest::Host;
 use crate::component::files::{FORGED, Placement, place_id};
 use crate::component::postgres::{Names, Planned, Recipe, swap_id};
 use crate::digest::Sha256Digest;
-use crate::names::StepId;
-use crate::names::{FileName, is_moment};
+use crate::names::{ComponentId, FileName, StepId, is_moment};
 use crate::{Error, Kind, Result, plan, shell};
 
 /// The longest name that PostgreSQL keeps.
@@ -37,6 +37,9 @@ pub struct Plan {
     pub databases: Vec<Planned>,
     /// Files.
     pub files: Vec<Placement>,
+    /// Other components.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PlannedPart>,
     /// Connections that load rows at once.
     pub jobs: usize,
     /// Hosts of the cluster that were down when the restore began.
@@ -56,6 +59,23 @@ pub struct Plan {
     /// What was shown of who owns the cluster.
     #[serde(default)]
     pub ownership: Option<Shown>,
+}
+
+/// A component that is restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPart {
+    /// What it is called.
+    pub id: ComponentId,
+    /// What kind it is of.
+    pub kind: String,
+    /// What it brings, for people.
+    pub brings: Vec<String>,
+    /// What steps aside, and the name that it has then.
+    pub aside: Vec<(String, String)>,
+    /// The ids of the steps that change what is live.
+    pub live: Vec<StepId>,
+    /// What its steps are made of, for its own kind to read.
+    pub recipe: Value,
 }
 
 impl plan::Recipe for Plan {
@@ -87,7 +107,8 @@ impl Plan {
         let databases = databases.filter_map(|names| Some((names.name.clone(), names.before.clone()?)));
         let shown = |path: &Path| path.display().to_string();
         let files = self.files.iter().filter_map(|file| Some((shown(&file.place), shown(file.before.as_ref()?))));
-        databases.chain(files).collect()
+        let parts = self.parts.iter().flat_map(|part| part.aside.clone());
+        databases.chain(files).chain(parts).collect()
     }
 
     /// The argument by which an operator says that this restore is meant and no other one.
@@ -108,8 +129,9 @@ impl Plan {
     }
 
     /// The steps that change what is live.
-    pub(super) fn live_steps() -> [StepId; 2] {
-        [swap_id(), place_id()]
+    pub(super) fn live_steps(&self) -> impl Iterator<Item = StepId> {
+        let parts = self.parts.iter().flat_map(|part| &part.live).cloned();
+        [swap_id(), place_id()].into_iter().chain(parts)
     }
 
     /// Where a `cluster.conf` goes, if one does.
@@ -118,10 +140,16 @@ impl Plan {
         self.files.iter().find(is_conf).map(|file| file.place.as_path())
     }
 
-    /// Names of the databases, and places of the files, that it brings.
+    /// Names of the databases, places of the files, and what other components bring.
     pub fn brings(&self) -> Vec<String> {
         let databases = self.databases.iter().map(|planned| planned.names.name.clone());
-        databases.chain(self.files.iter().map(|file| file.place.display().to_string())).collect()
+        let files = self.files.iter().map(|file| file.place.display().to_string());
+        databases.chain(files).chain(self.parts.iter().flat_map(|part| part.brings.clone())).collect()
+    }
+
+    /// Whether nothing is restored.
+    pub(super) fn is_empty(&self) -> bool {
+        self.databases.is_empty() && self.files.is_empty() && self.parts.is_empty()
     }
 
     /// What the steps of its databases are made of, where it has any.

@@ -7,8 +7,8 @@ use super::cluster::Hosts;
 use super::journals::Journals;
 use super::plan::Plan;
 use super::source::{self, Source};
-use super::work::Work;
-use super::{Component, Request, Swap, cluster, databases, files, moment, release, stays, whose};
+use super::work::{Work, working};
+use super::{Component, Request, Swap, cluster, databases, files, moment, parts, release, stays, whose};
 use crate::component::postgres::Planned;
 use crate::finding::{Finding, Findings, Severity};
 use crate::signing::Origin;
@@ -101,7 +101,8 @@ pub(super) async fn preflight(
         let lives = in_place || (wanted && takes_place(planned, request));
         let hosts = look_at_cluster((source, lives), request, settings, context, &mut findings).await;
         let absolute = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-        plan = databases.map(|(roles, databases)| Plan {
+        let parts = parts::look(source, request, settings, &moment, (context, &mut found)).await;
+        plan = databases.zip(parts).map(|((roles, databases), parts)| Plan {
             file: absolute(&request.file),
             bundle: source.manifest().name.clone(),
             cluster_conf: request.cluster_conf.as_ref().map(absolute),
@@ -110,6 +111,7 @@ pub(super) async fn preflight(
             roles,
             databases,
             files,
+            parts,
             jobs: server.as_ref().map_or(1, |(target, _)| target.jobs),
             hosts_down: hosts.down,
             ssh_port: cluster::reach(source.manifest(), request, settings).login.port,
@@ -121,7 +123,7 @@ pub(super) async fn preflight(
     }
     findings.append(found);
     let sound = findings.all.iter().all(|finding| finding.severity != Severity::Error);
-    if sound && plan.as_ref().is_some_and(|plan| plan.databases.is_empty() && plan.files.is_empty()) {
+    if sound && plan.as_ref().is_some_and(Plan::is_empty) {
         findings.all.push(Finding::error(
             "nothing-to-restore",
             "restore",
@@ -130,7 +132,9 @@ pub(super) async fn preflight(
     }
     let ready = match (findings.refusal(), plan, source) {
         (None, Some(plan), Some(source)) => {
-            Ok(Work::new(plan, server.map(|(target, _)| target), Some(source), context))
+            let (working, target) = (working(context), server.map(|(target, _)| target));
+            let others = parts::take_up(&plan, Some(&source), settings, &working).await;
+            others.map(|others| Work::new(plan, target, Some(source), others, working))
         }
         (error, ..) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the restore needs"))),
     };

@@ -88,6 +88,11 @@ impl Request {
         self.only == Some(Component::Files) || (self.only.is_none() && all)
     }
 
+    /// Who names databases, or one kind of all, wants those alone.
+    pub(super) fn parts_wanted(&self) -> bool {
+        self.only.is_none() && self.databases.is_empty() && self.is_in_place()
+    }
+
     /// The manifest's databases that are asked for, with their places and the names that they are to have.
     pub(super) fn chosen<'m>(&'m self, manifest: &'m Manifest) -> impl Iterator<Item = (usize, &'m Database, &'m str)> {
         let all = manifest.databases.iter().enumerate();

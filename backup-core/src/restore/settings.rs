@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::cluster::agent::Remote;
-use crate::component::postgres::DrillLimits;
 use crate::component::postgres::connection::ConnectionString;
 use crate::component::release::Origin;
+use crate::component::{Components, DrillLimits, Kinds};
 use crate::store::Access;
 
 /// What a restore is told by the settings; a machine that is to be brought back need not have any.
@@ -33,6 +33,10 @@ pub struct Settings {
     pub assertions: Vec<Assertion>,
     /// What a drill may take.
     pub drill: DrillLimits,
+    /// The components of this machine beside databases and files.
+    pub components: Components,
+    /// The kinds of state that are known.
+    pub kinds: Kinds,
     /// How bundles are reached.
     pub access: Access,
 }

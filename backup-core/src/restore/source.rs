@@ -389,6 +389,7 @@ fn manifest(
         source: From { cluster_conf, postgres: Some(server), ..From::default() },
         hosts: Vec::new(),
         databases: vec![database],
+        components: Vec::new(),
         warnings: Vec::new(),
         needs: Vec::new(),
         entries: Vec::new(),

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Settings;
 use super::plan::Plan;
 use super::source::Source;
-use crate::component::Part;
+use super::{Settings, parts};
 use crate::component::files::Files;
 use crate::component::postgres::{Databases, Target, Way};
+use crate::component::{Part, Working};
 use crate::event::Meter;
 use crate::plan::{Journal, Phase, Step, in_phases};
 use crate::{Context, Error, Kind, Result};
@@ -26,17 +26,22 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Of a server that was reached, where there are databases.
-    pub(super) fn new(plan: Plan, target: Option<Target>, source: Option<Source>, context: &Context) -> Self {
-        let meter = Arc::new(Meter::default());
+    /// Of a server that was reached, where there are databases, and of other components that were taken up.
+    pub(super) fn new(
+        plan: Plan,
+        target: Option<Target>,
+        source: Option<Source>,
+        others: Vec<Arc<dyn Part>>,
+        Working { context, meter }: Working,
+    ) -> Self {
         let databases = plan.postgres().zip(target).map(|(recipe, target)| {
             Arc::new(Databases::new(recipe, target, source.as_ref().map(Source::databases), meter.clone()))
         });
         let files = Files::new(plan.bundle.clone(), plan.files.clone(), source.as_ref().map(Source::files));
         let all = databases.iter().map(|databases| databases.clone() as Arc<dyn Part>);
-        let parts: Vec<Arc<dyn Part>> = all.chain([Arc::new(files) as Arc<dyn Part>]).collect();
+        let parts: Vec<Arc<dyn Part>> = all.chain([Arc::new(files) as Arc<dyn Part>]).chain(others).collect();
         meter.total.store(parts.iter().map(|part| part.work()).sum(), Relaxed);
-        Self { plan, source, databases, parts, meter, context: context.clone() }
+        Self { plan, source, databases, parts, meter, context }
     }
 
     /// Of a plan that stands in a journal; without `source` it can only be undone.
@@ -56,7 +61,9 @@ impl Work {
             Some(recipe) => Some(way.to(&recipe, context).await?),
             None => None,
         };
-        Ok(Self::new(plan, target, source, context))
+        let working = working(context);
+        let others = parts::take_up(&plan, source.as_ref(), settings, &working).await?;
+        Ok(Self::new(plan, target, source, others, working))
     }
 
     /// The steps, in order.
@@ -104,4 +111,9 @@ impl Work {
         }
         Ok(ends)
     }
+}
+
+/// What all parts of a restore work with.
+pub(super) fn working(context: &Context) -> Working {
+    Working { context: context.clone(), meter: Arc::default() }
 }

@@ -31,6 +31,7 @@ pub(super) struct Document {
     pub(super) postgres: PostgresTable,
     pub(super) release: ReleaseTable,
     pub(super) files: Vec<FilesTable>,
+    pub(super) component: Vec<toml::Table>,
     pub(super) stores: Vec<StoreTable>,
     pub(super) encryption: EncryptionTable,
     pub(super) signing: SigningTable,

@@ -1,6 +1,7 @@
 //! Settings in TOML, and `--config FILE`, which names either such a file or a `cluster.conf`.
 
 mod document;
+mod known;
 mod machines;
 mod received;
 mod routine;
@@ -14,16 +15,18 @@ use globset::{Glob, GlobSetBuilder};
 use crate::backup::{DEFAULT_LEVEL, check_level};
 use crate::cluster::ClusterConf;
 use crate::cluster::agent::Agent;
+use crate::component::Components;
 use crate::component::files::Tree;
 use crate::component::release::Origin;
-use crate::deploy::{Assets, Components};
+use crate::deploy::{self, Assets};
 use crate::given::{is_settings, refuse_other};
 use crate::schedule::Schedule;
 use crate::status::Limits;
-use crate::store::{Address, Connector};
-use crate::{Error, ErrorContext, Kind, Result, backup, databases, deploy, restore, status};
+use crate::store::Address;
+use crate::{Error, ErrorContext, Kind, Result, backup, databases, restore, status};
 use document::{AgentTable, DeployTable, Document, FilesTable, ReleaseTable};
 use document::{parse, read};
+pub use known::Known;
 use machines::remote;
 pub use received::received;
 pub use routine::Notify;
@@ -80,20 +83,21 @@ fn count_from(directory: &Path, document: &mut Document) {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_restore(path: Option<&Path>, connector: &Connector) -> Result<restore::Settings> {
+pub fn load_restore(path: Option<&Path>, known: &Known) -> Result<restore::Settings> {
     let usual = Path::new(DEFAULT_PATH);
     let path = match path {
         Some(path) => path,
         None if usual.exists() => usual,
         None => {
-            let access = stores::of_restore(&Document::default(), None, connector)?;
-            return Ok(restore::Settings { access, ..restore::Settings::default() });
+            let access = stores::of_restore(&Document::default(), None, &known.stores)?;
+            return Ok(restore::Settings { access, kinds: known.kinds.clone(), ..restore::Settings::default() });
         }
     };
     if !is_settings(path) {
         refuse_other(path, &read(path, "read the cluster.conf")?)?;
-        let access = stores::of_restore(&Document::default(), Some(path), connector)?;
-        return Ok(restore::Settings { cluster_conf: Some(plain(path)), access, ..restore::Settings::default() });
+        let access = stores::of_restore(&Document::default(), Some(path), &known.stores)?;
+        let (cluster_conf, kinds) = (Some(plain(path)), known.kinds.clone());
+        return Ok(restore::Settings { cluster_conf, access, kinds, ..restore::Settings::default() });
     }
     let (mut document, _) = parse(path)?;
     let directory = path.parent().unwrap_or(Path::new(""));
@@ -101,7 +105,7 @@ pub fn load_restore(path: Option<&Path>, connector: &Connector) -> Result<restor
     stores::count_from(directory, &mut document);
     let cluster_conf = document.cluster_conf.take().map(beside);
     let doing = || format!("read the settings {}", path.display());
-    let access = stores::of_restore(&document, cluster_conf.as_deref(), connector).context(doing)?;
+    let access = stores::of_restore(&document, cluster_conf.as_deref(), &known.stores).context(doing)?;
     let mut table = document.release;
     table.file = table.file.map(beside);
     Ok(restore::Settings {
@@ -115,17 +119,19 @@ pub fn load_restore(path: Option<&Path>, connector: &Connector) -> Result<restor
         jobs: check_jobs(document.restore.jobs)?,
         drill: routine::drill(&document.drill)?,
         assertions: document.drill.assert,
+        components: Components::configured(document.component, &known.kinds).context(doing)?,
+        kinds: known.kinds.clone(),
         access,
     })
 }
 
-fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>, connector: &Connector) -> Result<Settings> {
+fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>, known: &Known) -> Result<Settings> {
     let doing = || format!("read the cluster.conf {}", cluster_conf.display());
     refuse_other(&cluster_conf, &bytes)?;
     let cluster = ClusterConf::read(&bytes).context(doing)?;
     let level = document.backup.level.unwrap_or(DEFAULT_LEVEL);
     check_level(level)?;
-    let (stores, access) = stores::of_backup(&document, &cluster, connector)?;
+    let (stores, access) = stores::of_backup(&document, &cluster, &known.stores)?;
     let bucket = stores::bucket(&cluster, &stores)?;
     let files = document.files.into_iter().map(tree).collect::<Result<_>>()?;
     let ssh_port = document.hosts.ssh_port.map(Into::into);
@@ -142,6 +148,7 @@ fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>, connector
             role_passwords: document.postgres.role_passwords,
             release: release(document.release)?,
             files,
+            components: Components::configured(document.component, &known.kinds)?,
             stores,
             places,
             recipients: document.encryption.recipients,
@@ -158,7 +165,7 @@ fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>, connector
         notify: routine::notify(document.notify)?,
         ssh_port,
         deploy: deploy::Settings {
-            components: Components::with(&document.deploy.components),
+            components: deploy::Components::with(&document.deploy.components),
             assets: assets(document.deploy)?,
         },
     })
@@ -260,7 +267,7 @@ mod tests {
         fs::write(dir.path().join("cluster.conf"), "chef { continuum { cluster_name: example } }").expect("written");
         let path = dir.path().join("orchestrator.toml");
         fs::write(&path, toml).expect("written");
-        load(&path, &Connector::default())
+        load(&path, &Known::default())
     }
 
     #[test]

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
+use super::Known;
 use super::document::{Document, StoreTable, parse, parse_text};
 use super::{DEFAULT_PATH, DEFAULT_STORE, Settings, assemble, count_from};
 use crate::databases::TAKEN;
 use crate::finding::Finding;
-use crate::store::Connector;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// Settings that another machine has sent, with the `cluster.conf` that they go with; `own` are this machine's, if they are there. Returns,
@@ -15,12 +15,7 @@ use crate::{Error, ErrorContext, Kind, Result};
 ///
 /// # Errors
 /// As [`super::load`]; [`Kind::Refused`] where they say what is not theirs to say.
-pub fn received(
-    text: Option<&str>,
-    cluster_conf: &str,
-    own: &Path,
-    connector: &Connector,
-) -> Result<(Settings, Vec<Finding>)> {
+pub fn received(text: Option<&str>, cluster_conf: &str, own: &Path, known: &Known) -> Result<(Settings, Vec<Finding>)> {
     let usual = Path::new(DEFAULT_PATH);
     let mut document = text.map(|text| parse_sent(usual, text)).transpose()?.unwrap_or_default();
     let from = document.cluster_conf.take().unwrap_or_else(|| "cluster.conf".into());
@@ -31,7 +26,7 @@ pub fn received(
     document.encryption.recipients.clear();
     document.encryption.identities.clear();
     let directory = usual.parent().unwrap_or(Path::new(""));
-    Ok((assemble(document, directory.join(from), cluster_conf.into(), connector)?, found))
+    Ok((assemble(document, directory.join(from), cluster_conf.into(), known)?, found))
 }
 
 fn parse_sent(path: &Path, text: &str) -> Result<Document> {
@@ -107,7 +102,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("own.toml");
         fs::write(&path, own).expect("written");
-        received(Some(sent), "chef { continuum { cluster_name: example } }", &path, &Connector::default())
+        received(Some(sent), "chef { continuum { cluster_name: example } }", &path, &Known::default())
     }
 
     #[test]

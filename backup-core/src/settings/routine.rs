@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::DEFAULT_STORE;
 use super::document::{DatabasesTable, DrillTable, NotifyTable, ScheduleTable, StatusTable};
 use crate::cluster::secret::Secret;
-use crate::component::postgres::DrillLimits;
+use crate::component::DrillLimits;
 use crate::databases::{self, Owners};
 use crate::retention::Policy;
 use crate::schedule::Job;

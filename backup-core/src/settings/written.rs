@@ -2,22 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Known;
 use super::document::{Document, parse, read};
 use super::{DEFAULT_PATH, Settings, assemble, count_from};
 use crate::cluster::ClusterConf;
 use crate::cluster::secret::Secret;
 use crate::given::is_settings;
-use crate::store::Connector;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// Reads the configuration, for a program that knows these kinds of stores: a file whose name ends in `.toml` is settings, any other is a `cluster.conf`.
 ///
 /// # Errors
 /// [`Kind::NotFound`] or [`Kind::Usage`], with the file, the place in it and what was expected.
-pub fn load(path: &Path, connector: &Connector) -> Result<Settings> {
+pub fn load(path: &Path, known: &Known) -> Result<Settings> {
     let written = open(path)?;
     let bytes = written.cluster_conf()?;
-    written.assemble(bytes, connector)
+    written.assemble(bytes, known)
 }
 
 /// The same for who wants to know how things are, also on a machine that is about to be brought back: where there is no
@@ -25,7 +25,7 @@ pub fn load(path: &Path, connector: &Connector) -> Result<Settings> {
 ///
 /// # Errors
 /// Where the settings themselves can't be read; of those at the usual place none need be there.
-pub fn load_as_far_as_there(path: &Path, connector: &Connector) -> Result<(Settings, Option<Error>)> {
+pub fn load_as_far_as_there(path: &Path, known: &Known) -> Result<(Settings, Option<Error>)> {
     let (written, missing) = match open(path) {
         Err(error) if error.kind() == Kind::NotFound && path == Path::new(DEFAULT_PATH) => {
             (Written::default(), Some(error))
@@ -39,8 +39,8 @@ pub fn load_as_far_as_there(path: &Path, connector: &Connector) -> Result<(Setti
             .and_then(|bytes| ClusterConf::read(&bytes).context(|| written.reading()).map(|_| bytes)),
     };
     match bytes {
-        Ok(bytes) => Ok((written.assemble(bytes, connector)?, None)),
-        Err(error) => Ok((written.assemble(Vec::new(), connector)?, Some(error))),
+        Ok(bytes) => Ok((written.assemble(bytes, known)?, None)),
+        Err(error) => Ok((written.assemble(Vec::new(), known)?, Some(error))),
     }
 }
 
@@ -85,9 +85,9 @@ impl Written {
         if self.settings.is_some() { bytes.context(|| self.reading()) } else { bytes }
     }
 
-    fn assemble(self, cluster_conf: Vec<u8>, connector: &Connector) -> Result<Settings> {
+    fn assemble(self, cluster_conf: Vec<u8>, known: &Known) -> Result<Settings> {
         let reading = self.reading();
-        let assembled = assemble(self.document, self.cluster_conf, cluster_conf, connector);
+        let assembled = assemble(self.document, self.cluster_conf, cluster_conf, known);
         match self.settings {
             None => assembled,
             Some((_, text)) => {

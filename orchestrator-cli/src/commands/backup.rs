@@ -18,8 +18,8 @@ use serde::Serialize;
 
 use super::addresses;
 use crate::arguments::Backup;
+use crate::known::known;
 use crate::output::Output;
-use crate::stores;
 use crate::{exit, findings, human};
 
 pub(crate) async fn run(arguments: Backup, output: &Output, context: &Context) -> Result<ExitCode> {
@@ -45,8 +45,7 @@ fn ending(error: &Error, streams: bool) -> (&'static str, String) {
 }
 
 async fn run_with(arguments: Backup, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings =
-        settings::load(&arguments.config.config, &stores::every_kind())?.reached_by(arguments.reach.ssh_port, context);
+    let settings = settings::load(&arguments.config.config, &known())?.reached_by(arguments.reach.ssh_port, context);
     let (streams, to): (Vec<PathBuf>, Vec<PathBuf>) = arguments.to.into_iter().partition(|to| to.as_os_str() == "-");
     let request = Request {
         series: Series::orchestrator(),

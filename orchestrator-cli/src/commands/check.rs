@@ -13,12 +13,12 @@ use backup_core::{Context, Result};
 use serde_json::json;
 
 use crate::human::shell_word;
+use crate::known::known;
 use crate::output::Output;
-use crate::stores;
 use crate::{exit, findings};
 
 pub(crate) async fn run(config: &Path, request: &Request, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(config, &stores::every_kind())?;
+    let settings = settings::load(config, &known())?;
     let destinations = destinations(&settings.backup, request, false, context)?;
     let recipients = recipients(&settings.backup, request)?;
     let mut findings = preflight(&settings.backup, request, &destinations, &recipients, context).await.findings;

@@ -15,8 +15,8 @@ use serde_json::json;
 
 use super::backup::pruned;
 use crate::arguments::{Databases, DatabasesBackup};
+use crate::known::known;
 use crate::output::{Output, flush_left, table};
-use crate::stores;
 use crate::{exit, findings, human};
 
 /// More than that is no errand.
@@ -49,8 +49,8 @@ type Asked = (Settings, Option<String>, bool, Request, Vec<Finding>);
 /// What is asked for: by arguments, or by an orchestrator.
 async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<Asked> {
     if !arguments.errand {
-        let settings = settings::load(&arguments.config.config, &stores::every_kind())?
-            .reached_by(arguments.reach.ssh_port, context);
+        let settings =
+            settings::load(&arguments.config.config, &known())?.reached_by(arguments.reach.ssh_port, context);
         let request = Request {
             recipients: arguments.recipient,
             dry_run: arguments.dry_run,
@@ -69,8 +69,7 @@ async fn asked(arguments: DatabasesBackup, context: &Context) -> Result<Asked> {
     let errand = context.until_cancelled(read).await?;
     Recipients::refuse_files(&errand.request.recipients)?;
     let own = &arguments.config.config;
-    let (settings, not_taken) =
-        settings::received(errand.settings.as_deref(), &errand.cluster_conf, own, &stores::every_kind())?;
+    let (settings, not_taken) = settings::received(errand.settings.as_deref(), &errand.cluster_conf, own, &known())?;
     Ok((settings, Some(errand.host), false, Request { by_errand: true, ..errand.request }, not_taken))
 }
 

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::access;
 use crate::arguments::{Identities, Reading};
+use crate::known::known;
 use crate::output::{self, Output};
-use crate::stores;
 use crate::{exit, human};
 
 /// What is compared.
@@ -44,7 +44,7 @@ pub(crate) async fn run(between: Between, output: &Output, context: &Context) ->
             (other.display().to_string(), (of_bundle(&there)?, rows))
         }
         (None, config) => {
-            let settings = settings::load(&config.unwrap_or_default(), &stores::every_kind())?;
+            let settings = settings::load(&config.unwrap_or_default(), &known())?;
             ("live".into(), of_live(&settings.backup, rows.then_some(&opened), context).await?)
         }
     };

@@ -21,13 +21,13 @@ use serde_json::{Value, json};
 
 use super::with;
 use crate::arguments;
+use crate::known::known;
 use crate::output::Output;
-use crate::stores;
 use crate::{exit, findings, human};
 
 pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &Context) -> Result<ExitCode> {
     let place = arguments.place.unwrap_or_else(std::env::temp_dir);
-    let mut settings = settings::load_restore(arguments.config.as_deref(), &stores::every_kind())?;
+    let mut settings = settings::load_restore(arguments.config.as_deref(), &known())?;
     settings.access = with(settings.access, arguments.identities, context);
     let all = arguments.bundle.is_none();
     if let Some(bundle) = &arguments.bundle {
@@ -168,7 +168,7 @@ struct Newest {
 
 /// The newest good bundle of every series, wherever the settings say that some are; and what can't be drilled, for there is none.
 async fn newest(config: Option<&Path>, access: &Access, context: &Context) -> Result<(Vec<PathBuf>, Vec<Drilled>)> {
-    let mut settings = settings::load(config.unwrap_or(Path::new(DEFAULT_PATH)), &stores::every_kind())?;
+    let mut settings = settings::load(config.unwrap_or(Path::new(DEFAULT_PATH)), &known())?;
     settings.backup.access.identities.clone_from(&access.identities);
     let status = status::look(settings.for_status(), &[], context).await?;
     let mut newest: BTreeMap<&Series, Option<Newest>> = BTreeMap::new();

@@ -32,8 +32,8 @@ use backup_core::store::{Access, Address};
 use backup_core::{Context, Result, settings};
 
 use crate::arguments::{Command, Identities, Key, Reading};
+use crate::known::known;
 use crate::output::Output;
-use crate::stores;
 
 /// Runs a command to its exit code.
 pub(crate) async fn run(command: Command, output: &Output, context: &Context) -> Result<ExitCode> {
@@ -47,7 +47,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         }
         Command::Drill(drill) => drill::run(drill, output, context).await,
         Command::Nodes { query, config, reach } => {
-            let settings = settings::load(&config.config, &stores::every_kind())?.reached_by(reach.ssh_port, context);
+            let settings = settings::load(&config.config, &known())?.reached_by(reach.ssh_port, context);
             context.until_cancelled(nodes::run(query.as_deref(), &settings, output, context)).await
         }
         Command::Ownership(ownership) => ownership::run(ownership, output, context).await,
@@ -89,10 +89,10 @@ fn addresses(texts: &[PathBuf]) -> Result<Vec<Address>> {
 /// whatever is wrong with them.
 fn access(reading: Reading, named: &[&Path], context: &Context) -> Result<Access> {
     let here = named.iter().all(|path| !path.to_string_lossy().contains("://"));
-    let access = match settings::load_restore(reading.config.as_deref(), &stores::every_kind()) {
+    let access = match settings::load_restore(reading.config.as_deref(), &known()) {
         Ok(settings) => settings.access,
         Err(_) if here && reading.config.is_none() && !named.is_empty() => {
-            Access { connector: stores::every_kind(), ..Access::default() }
+            Access { connector: known().stores, ..Access::default() }
         }
         Err(error) => return Err(error),
     };

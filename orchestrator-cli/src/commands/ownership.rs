@@ -19,13 +19,13 @@ use super::with;
 use crate::arguments::{Claiming, Ownership};
 use crate::exit;
 use crate::human::plain;
+use crate::known::known;
 use crate::output::{Output, table};
-use crate::stores;
 
 pub(crate) async fn run(ownership: Ownership, output: &Output, context: &Context) -> Result<ExitCode> {
     match ownership {
         Ownership::Show { config, identities, reach } => {
-            let settings = settings::load(&config.config, &stores::every_kind())?.reached_by(reach.ssh_port, context);
+            let settings = settings::load(&config.config, &known())?.reached_by(reach.ssh_port, context);
             let access = with(settings.backup.access.clone(), identities, context);
             let identities = Identities::read(&access.identities)?;
             context.until_cancelled(show(&settings, &identities, output, context)).await
@@ -133,8 +133,7 @@ enum Change {
 }
 
 async fn change(change: Change, claiming: Claiming, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings =
-        settings::load(&claiming.config.config, &stores::every_kind())?.reached_by(claiming.reach.ssh_port, context);
+    let settings = settings::load(&claiming.config.config, &known())?.reached_by(claiming.reach.ssh_port, context);
     let stores = ownership::stores(&settings.backup.access, &claiming.without_store, context)?;
     let (standing, failed) = context.until_cancelled(look(&settings, &stores, context)).await?;
     all_asked(failed, without_store)?;

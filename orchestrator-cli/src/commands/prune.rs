@@ -20,14 +20,14 @@ use super::{addresses, with};
 use crate::arguments::Prune;
 use crate::exit;
 use crate::human::{counted, plain};
+use crate::known::known;
 use crate::output::{Output, flush_left, table};
-use crate::stores;
 
 /// A store and what becomes of its bundles.
 type Judged = (Arc<dyn Store>, Verdict);
 
 pub(crate) async fn run(prune: Prune, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&prune.config.config, &stores::every_kind())?;
+    let settings = settings::load(&prune.config.config, &known())?;
     let Some(policy) = settings.backup.retention.clone() else {
         let error = Error::new(Kind::Usage, "prune: nothing says what is kept");
         return Err(error.hint("say it in [retention] of the settings, such as daily = 7"));

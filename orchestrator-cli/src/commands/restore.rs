@@ -19,8 +19,8 @@ use backup_core::{Context, Error, Kind, Result};
 use super::confirm::agreed;
 use super::with;
 use crate::arguments::{Restore, RestoreCommand};
+use crate::known::known;
 use crate::output::Output;
-use crate::stores;
 
 pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) -> Result<ExitCode> {
     let config = match &arguments.command {
@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) 
         None => &arguments.config,
     };
     let identities = arguments.identities.clone();
-    let settings = settings::load_restore(config.as_deref(), &stores::every_kind());
+    let settings = settings::load_restore(config.as_deref(), &known());
     let reached = |settings: Settings| Settings { access: with(settings.access, identities, context), ..settings };
     let done = match settings.map(reached) {
         Ok(settings) => run_with(&arguments, &settings, output, context).await,

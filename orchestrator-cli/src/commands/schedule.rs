@@ -18,11 +18,11 @@ use serde_json::json;
 
 use crate::arguments::{Install, RunJob, Schedule as Arguments};
 use crate::human::shell_word;
+use crate::known::known;
 use crate::output::{Output, flush_left, table};
 use crate::routine::{
     Begun, CRONTAB, Call, SYSTEMD, UNITS, Unit, crontab, forever, installed, is_ours, once, supervise, units, written,
 };
-use crate::stores;
 use crate::{exit, findings};
 
 /// Times that are shown of each job.
@@ -31,7 +31,7 @@ const SHOWN: usize = 3;
 pub(crate) async fn run(arguments: Arguments, output: &Output, context: &Context) -> Result<ExitCode> {
     match arguments {
         Arguments::Install(install) => self::install(&install, output),
-        Arguments::Show { config } => show(&settings::load(&config.config, &stores::every_kind())?, output, context),
+        Arguments::Show { config } => show(&settings::load(&config.config, &known())?, output, context),
         Arguments::Prepare { user } => prepare(&user, output),
         Arguments::Remove { directory } => remove(directory.as_deref(), output),
         Arguments::Run(run) => run_jobs(run, output, context).await,
@@ -40,7 +40,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output, context: &Context
 
 async fn run_jobs(arguments: RunJob, output: &Output, context: &Context) -> Result<ExitCode> {
     let config = std::path::absolute(&arguments.config.config).context(|| "find the settings".into())?;
-    let settings = settings::load(&config, &stores::every_kind())?;
+    let settings = settings::load(&config, &known())?;
     let schedule = schedule(&settings);
     let settings = Settings { schedule: Some(schedule.clone()), ..settings };
     let both = (&settings, &schedule);
@@ -65,7 +65,7 @@ fn schedule(settings: &Settings) -> Schedule {
 
 fn install(arguments: &Install, output: &Output) -> Result<ExitCode> {
     let config = std::path::absolute(&arguments.config.config).context(|| "find the settings".into())?;
-    let settings = settings::load(&config, &stores::every_kind())?;
+    let settings = settings::load(&config, &known())?;
     let (schedule, directory) = (schedule(&settings), arguments.directory.as_deref());
     let live = directory.is_none();
     let mut findings = Vec::new();

@@ -14,11 +14,11 @@ use super::nodes::{address, matching};
 use crate::arguments::Ssh;
 use crate::exit;
 use crate::human::plain;
+use crate::known::known;
 use crate::output::Output;
-use crate::stores;
 
 pub(crate) async fn run(ssh: Ssh, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings = settings::load(&ssh.config.config, &stores::every_kind())?.reached_by(ssh.reach.ssh_port, context);
+    let settings = settings::load(&ssh.config.config, &known())?.reached_by(ssh.reach.ssh_port, context);
     // What is wrong with others of them is no concern of a login.
     let (all, _) = deploy::machines(&settings.backup.cluster, &settings.deploy.components);
     let found = matching(all, ssh.query.as_deref())?;

@@ -8,8 +8,8 @@ use backup_core::{Context, Result, settings, status, written};
 use serde_json::json;
 
 use crate::arguments::Status;
+use crate::known::known;
 use crate::output::Output;
-use crate::stores;
 use crate::{exit, report, routine};
 
 pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -> Result<ExitCode> {
@@ -19,7 +19,7 @@ pub(crate) async fn run(arguments: Status, output: &Output, context: &Context) -
         output.result("history", &json!({ "runs": runs }), &report::history(&runs, journal.path()))?;
         return Ok(exit::done(false));
     }
-    let (settings, unread) = settings::load_as_far_as_there(&arguments.config.config, &stores::every_kind())?;
+    let (settings, unread) = settings::load_as_far_as_there(&arguments.config.config, &known())?;
     let mut status = status::look(settings.for_status(), &routine::begun(), context).await?;
     if let Some(error) = unread {
         // Whoever looks here may be about to restore it.

@@ -12,7 +12,7 @@ use backup_core::deploy;
 use backup_core::event::{Event, Observer};
 use backup_core::restore::{self, Moved, Request};
 use backup_core::settings;
-use backup_core::store::Connector;
+use backup_core::settings::Known;
 use backup_core::{Context, Error, Kind, Result};
 
 /// Kills the process at a mark, as a power cut would.
@@ -64,14 +64,14 @@ async fn main() -> Result<()> {
         }
         ["rollback"] => restore::current(&context)?.rollback(&settings, &context).await.map(drop),
         ["deploy", config] => {
-            let settings = settings::load(config.as_ref(), &Connector::default())?;
+            let settings = settings::load(config.as_ref(), &Known::default())?;
             let graph = deploy::graph(&settings.backup.cluster, &settings.deploy.components)
                 .map_err(|_| Error::new(Kind::Usage, "a bad cluster.conf"))?;
             let prepared = deploy::prepare(&deploy::Request::default(), &settings.backup, graph, &context).await?;
             all_deployed(&prepared.apply(&settings.backup, &context).await?)
         }
         ["resume-deploy", config] => {
-            let settings = settings::load(config.as_ref(), &Connector::default())?;
+            let settings = settings::load(config.as_ref(), &Known::default())?;
             all_deployed(&deploy::resume(&deploy::Request::default(), &settings.backup, &context).await?)
         }
         ["cleanup"] => restore::leftovers(&settings, &context).await?.drop_all(&context).await,

@@ -4,16 +4,15 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::words;
+pub(super) use crate::component::program::Ran;
+use crate::component::program::{self, Input};
 use crate::{Error, ErrorContext, Kind, Result};
-
-/// The most of a child's standard error that goes into a message.
-const SHOWN: usize = 2000;
 
 /// What pg_restore says at its end where it went on past errors.
 const IGNORED: &str = "pg_restore: warning: errors ignored on restore: ";
@@ -111,37 +110,10 @@ pub(super) async fn output(command: Command, doing: &str, input: Stdio) -> Resul
     Ok(written)
 }
 
-/// What a program that succeeded wrote.
-pub(super) struct Ran {
-    pub(super) output: Vec<u8>,
-    /// Its standard error: warnings.
-    pub(super) said: String,
-}
-
 /// Runs `command` with `input`; its standard output must be small.
-pub(super) async fn run(mut command: Command, doing: &str, input: Option<&[u8]>) -> Result<Ran> {
-    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).process_group(0);
-    let mut child = command.spawn().context(|| doing.to_owned())?;
-    let mut stdin = child.stdin.take();
-    let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(Error::new(Kind::Failed, format!("{doing}: no pipe to the program")));
-    };
-    let feed = async {
-        if let (Some(mut stdin), Some(input)) = (stdin.take(), input) {
-            // A child that does not read all of its input says why by its exit status.
-            let _ = stdin.write_all(input).await;
-        }
-    };
-    let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let ((), read, _) = tokio::join!(feed, stdout.read_to_end(&mut output), stderr.read_to_end(&mut errors));
-    read.context(|| doing.to_owned())?;
-    let status = child.wait().await.context(|| doing.to_owned())?;
-    let said = String::from_utf8_lossy(&errors).trim().to_owned();
-    if status.success() {
-        return Ok(Ran { output, said });
-    }
-    Err(failed(doing, status, &errors))
+pub(super) async fn run(command: Command, doing: &str, input: Option<&[u8]>) -> Result<Ran> {
+    let ran = program::run(command, doing, input.map_or(Input::Nothing, Input::Bytes)).await?;
+    if ran.status.success() { Ok(ran) } else { Err(failed(doing, ran.status, ran.said.as_bytes())) }
 }
 
 /// The error of a program that wrote `said` to its standard error.
@@ -150,10 +122,6 @@ fn failed(doing: &str, status: ExitStatus, said: &[u8]) -> Error {
     let lasting =
         (status.code() == Some(SCRIPT_FAILED) || said.contains("could not execute query")) && !words::may_pass(&said);
     let shown = words::of_program(&said);
-    let shown = shown.trim();
-    let skipped = shown.char_indices().rev().nth(SHOWN).map_or(0, |(at, _)| at);
-    let cause = if shown.is_empty() { "it wrote no message".into() } else { shown[skipped..].to_owned() };
-    let error = Error::new(Kind::Failed, format!("{doing}: the program ended with {status}"));
-    let error = error.because(cause).of(words::cause_in(&words::of_program(&said)));
+    let error = program::failed(doing, status, &shown).of(words::cause_in(&shown));
     if lasting { error.lasting() } else { error }
 }

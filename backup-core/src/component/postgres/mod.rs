@@ -36,7 +36,6 @@ mod sql;
 mod tables;
 mod throwaway;
 mod tools;
-mod walls;
 mod words;
 
 pub(crate) use bound::{Sign, bound};
@@ -64,10 +63,9 @@ pub use restore::Planned;
 pub(crate) use restore::{Databases, Recipe, Source, Way, administrative, swap_id};
 pub(crate) use roles::roles_of_functions;
 pub use roles::{Lacking, lacking};
-pub use scripts::{Beside, readme};
+pub use scripts::{Beside, Readme};
 pub use throwaway::Throwaway;
 pub use tools::{Tools, find as find_tools, find_server, know_restrict};
-pub use walls::DrillLimits;
 
 use crate::{Error, Kind};
 

@@ -31,7 +31,7 @@ pub(super) async fn capture(
     let mut command = tools.client("pg_dump", &parameters.with_settings([session::MONEY]));
     command.args(["--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=60000"]);
     command.args(["--section=pre-data", "--section=post-data", &format!("--snapshot={snapshot}")]);
-    let Ran { output: dump, said } = run(command, "dump the schema with pg_dump", None).await?;
+    let Ran { output: dump, said, .. } = run(command, "dump the schema with pg_dump", None).await?;
     writer.add(&format!("{directory}/schema.dump"), &dump).await?;
     let mixed = mixed(tools, &dump).await?;
     for (name, arguments) in SCRIPTS {

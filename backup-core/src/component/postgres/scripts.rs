@@ -70,8 +70,28 @@ pub enum Beside {
     ConfAndFiles,
 }
 
-/// `README.txt`: how to restore a bundle by hand. `databases` are names and directories below `databases/`.
-pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, beside: Beside) -> String {
+/// What `README.txt` is made of: it says how to restore a bundle by hand.
+pub struct Readme<'r> {
+    /// The bundle's name.
+    pub name: &'r str,
+    /// Names of databases, and their directories below `databases/`.
+    pub databases: &'r [(String, String)],
+    /// The version of `pg_dump`.
+    pub pg_dump: &'r str,
+    /// What is there beside databases.
+    pub beside: Beside,
+    /// A paragraph for each other component.
+    pub others: &'r [String],
+}
+
+impl Readme<'_> {
+    /// Its text.
+    pub fn text(&self) -> String {
+        readme(self)
+    }
+}
+
+fn readme(&Readme { name, databases, pg_dump, beside, others }: &Readme<'_>) -> String {
     let restore: String = databases
         .iter()
         .map(|(database, directory)| {
@@ -95,6 +115,7 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, beside:
         }
         Beside::Conf | Beside::ConfAndFiles => format!("{files}{conf}"),
     };
+    let others: String = others.iter().map(|other| format!("\n\n   {}", other.replace('\n', "\n   "))).collect();
     format!(
         "{name}\n\n\
          This is a backup made by orchestrator-cli. It is an ordinary gzip-compressed tar archive, and tar and psql are\n\
@@ -114,7 +135,7 @@ pub fn readme(name: &str, databases: &[(String, String)], pg_dump: &str, beside:
          as new, and of each version's minor releases one from August 2025 or later. An older psql stops at `\\restrict`: delete the lines\n   \
          that begin with \\restrict and \\unrestrict from the files in databases/, and it goes on.\n   \
          A script that stopped half way leaves a half-filled database: drop that one, then run the script again.\n\n\
-         {rest}\n\n\
+         {rest}{others}\n\n\
          5. Check that all of it came out, if python3 is there. This runs what stands at the end of README.txt, which is the\n   \
          bundle's own code, as its scripts are for psql: run that of a bundle that you trust. It says\n   \
          `all … entries are as they were`, or names each that is missing or otherwise, files with holes and links too:\n\n       \

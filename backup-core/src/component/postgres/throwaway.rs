@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::connection::{Parameters, connect};
 use super::tools::Tools;
-use super::walls::{DrillLimits, Walls};
 use super::{command, query_failed, sql};
+use crate::component::walls::{DrillLimits, Walls};
 use crate::context::Environment;
 use crate::finding::Finding;
 use crate::lock::{Lock, lock};

@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use super::command::run;
 use super::connection::Parameters;
-use super::walls::Within;
+use crate::component::walls::Within;
 use crate::context::Environment;
 use crate::{Error, Kind, Result};
 

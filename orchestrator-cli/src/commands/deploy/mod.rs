@@ -18,8 +18,8 @@ use crate::arguments::Deploy;
 use crate::exit;
 use crate::findings::{GREEN, RED, YELLOW};
 use crate::human::{counted, indented, plain};
+use crate::known::known;
 use crate::output::Output;
-use crate::stores;
 
 pub(crate) async fn run(arguments: Deploy, output: &Output, context: &Context) -> Result<ExitCode> {
     let resumes = arguments.resume;
@@ -41,8 +41,7 @@ fn ending(kind: Kind, resumes: bool) -> (&'static str, String) {
 }
 
 async fn run_with(arguments: Deploy, output: &Output, context: &Context) -> Result<ExitCode> {
-    let settings =
-        settings::load(&arguments.config.config, &stores::every_kind())?.reached_by(arguments.reach.ssh_port, context);
+    let settings = settings::load(&arguments.config.config, &known())?.reached_by(arguments.reach.ssh_port, context);
     let allowed =
         Allowed { unreachable: arguments.allow_unreachable.clone(), host_key: arguments.accept_host_key.clone() };
     if arguments.resume {

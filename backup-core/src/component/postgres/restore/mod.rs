@@ -124,18 +124,6 @@ impl Databases {
         let database = self.database(index)?;
         self.building[index].get_or_try_init(|| self.target.building(database)).await.cloned()
     }
-
-    /// Holds every database that has its name against what the source says of it.
-    ///
-    /// # Errors
-    /// A failed query.
-    pub(crate) async fn confirm(&self) -> Result<Vec<Finding>> {
-        let mut found = Vec::new();
-        for (index, planned) in self.recipe.databases.iter().enumerate() {
-            found.extend(self.target.confirm(&planned.names.name, self.database(index)?).await?);
-        }
-        Ok(found)
-    }
 }
 
 impl Part for Databases {

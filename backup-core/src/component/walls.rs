@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::program::{Input, succeed};
 use crate::context::Environment;
 use crate::finding::Finding;
 use crate::{Error, ErrorContext, Kind, Result, memory};
@@ -54,14 +55,14 @@ impl Default for DrillLimits {
 
 /// What programs are begun with; nothing but in drills.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Within {
+pub(crate) struct Within {
     words: Vec<OsString>,
     variables: Vec<(&'static str, OsString)>,
 }
 
 impl Within {
     /// A program, with an environment of its own where there are walls.
-    pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let Some((first, rest)) = self.words.split_first() else { return Command::new(program) };
         let mut command = Command::new(first);
         command.args(rest).arg(program).current_dir("/").env_clear();
@@ -71,17 +72,17 @@ impl Within {
 }
 
 /// Walls that stand for as long as this is there; what is behind them ends with it.
-pub(super) struct Walls {
+pub(crate) struct Walls {
     /// Who holds the namespaces, where there are some.
     holder: Option<Child>,
     /// What a program inside is begun with that may change mounts.
     entered: Within,
     /// What all others are begun with.
-    pub(super) within: Within,
+    pub(crate) within: Within,
     /// Whose they are, where it is not us.
-    pub(super) account: Option<(u32, u32)>,
+    pub(crate) account: Option<(u32, u32)>,
     /// What is open.
-    pub(super) open: Option<Finding>,
+    pub(crate) open: Option<Finding>,
 }
 
 impl Walls {
@@ -90,7 +91,7 @@ impl Walls {
     ///
     /// # Errors
     /// Where there is no user to be.
-    pub(super) async fn raise(
+    pub(crate) async fn raise(
         root: &Path,
         own: &[PathBuf],
         (server, libraries): (&[PathBuf], &[PathBuf]),
@@ -159,7 +160,7 @@ impl Walls {
         // The user that nobody is has its name there and nowhere else.
         let mut look = walls.within.command("grep");
         look.args(["-q", "^drill:", "/etc/passwd"]);
-        super::command::run(look, "begin a program behind walls", None).await?;
+        succeed(look, "begin a program behind walls", Input::Nothing).await?;
         Ok(walls)
     }
 
@@ -185,7 +186,7 @@ impl Walls {
     }
 
     /// Whether what is inside ends with them.
-    pub(super) fn are_closed(&self) -> bool {
+    pub(crate) fn are_closed(&self) -> bool {
         self.holder.is_some()
     }
 
@@ -193,12 +194,12 @@ impl Walls {
     ///
     /// # Errors
     /// Where that can't be done.
-    pub(super) async fn seal(&self, directory: &Path) -> Result<()> {
+    pub(crate) async fn seal(&self, directory: &Path) -> Result<()> {
         let doing = || format!("seal {}", directory.display());
         if self.are_closed() {
             let mut mount = self.entered.command("mount");
             mount.args(["-o", "remount,bind,ro"]).arg(directory);
-            return super::command::run(mount, &doing(), None).await.map(|_| ());
+            return succeed(mount, &doing(), Input::Nothing).await.map(|_| ());
         }
         if self.account.is_some() {
             std::os::unix::fs::lchown(directory, Some(0), Some(0)).context(doing)?;
@@ -207,7 +208,7 @@ impl Walls {
     }
 
     /// Ends all that is inside, and waits for it.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         let Some(mut holder) = self.holder.take() else { return };
         drop(holder.stdin.take());
         let deadline = Instant::now() + PATIENCE;

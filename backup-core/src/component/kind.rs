@@ -1,0 +1,160 @@
+//! A kind of state, and the kinds that a program knows.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use super::{DrillLimits, Part, Ready, Stored};
+use crate::bundle::manifest::Section;
+use crate::event::Meter;
+use crate::finding::{Finding, Findings};
+use crate::names::{ComponentId, StepId};
+use crate::{Context, Error, Kind as ErrorKind, Result};
+
+/// A kind of state, such as `redis`. A program lists those that it knows once; nothing else names one.
+pub trait Kind: Send + Sync {
+    /// What settings, manifests and journals call it. It is never changed.
+    fn name(&self) -> &'static str;
+
+    /// The component that a table of the settings describes, without its `kind` and `id`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] with what is wrong in the table. Unknown fields are refused.
+    fn configured(&self, id: ComponentId, table: toml::Table) -> Result<Arc<dyn Component>>;
+
+    /// Makes sure of what a manifest says of such a component. Every reader asks before it believes a section, and the writer before it
+    /// seals one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`] with what can't be.
+    fn check_section(&self, section: &Section) -> Result<()>;
+
+    /// The same component at a server that is thrown away, for a drill; its guard ends the server and removes all of it.
+    ///
+    /// # Errors
+    /// Where there can be no such server; that says nothing of the bundle.
+    fn throwaway<'a>(&'a self, stored: &'a Stored, room: &'a Room<'_>) -> BoxFuture<'a, Result<Throwaway>>;
+}
+
+/// Where a drill may make a server.
+pub struct Room<'r> {
+    /// A directory for it alone, which is removed afterwards.
+    pub place: &'r Path,
+    /// What it may take.
+    pub limits: &'r DrillLimits,
+    /// Clock, environment, progress and cancellation.
+    pub context: &'r Context,
+}
+
+/// A component at a server that is thrown away.
+pub struct Throwaway {
+    /// The component.
+    pub component: Arc<dyn Component>,
+    /// What ends the server when it is dropped.
+    pub guard: Box<dyn Send + Sync>,
+    /// What this machine can't show, and the walls that it lacks.
+    pub unproved: Vec<Finding>,
+}
+
+/// One configured component: it knows its address and its credentials, and says none of them.
+pub trait Component: Send + Sync {
+    /// What it is called.
+    fn id(&self) -> &ComponentId;
+
+    /// What kind it is of.
+    fn kind(&self) -> &'static str;
+
+    /// Looks whether it can be captured, and what would stop that. Without it there is an error among the findings.
+    fn check<'a>(&'a self, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Box<dyn Ready>>>;
+
+    /// Looks whether what a bundle has can take the place of what it has, and decides how. Nothing is changed. What steps aside gets a name
+    /// that ends in `moment`. Without a result there is an error among the findings.
+    fn fit<'a>(&'a self, stored: &'a Stored, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>>;
+
+    /// What a restore does of it, by the recipe that [`Self::fit`] made, from the journal alone. Without `stored` its steps can only be
+    /// undone, and what stepped aside dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] where something else answers than the restore began on; where nothing does.
+    fn take_up<'a>(
+        self: Arc<Self>,
+        recipe: &'a Value,
+        stored: Option<Stored>,
+        work: &'a Working,
+    ) -> BoxFuture<'a, Result<Arc<dyn Part>>>;
+}
+
+/// A look at something: what is found goes into the findings.
+pub struct Look<'l> {
+    /// Clock, environment, progress and cancellation.
+    pub context: &'l Context,
+    /// What was found so far.
+    pub findings: &'l mut Findings,
+}
+
+/// What all parts of a restore work with.
+#[derive(Clone)]
+pub struct Working {
+    /// Clock, environment, progress and cancellation.
+    pub context: Context,
+    /// How far the work is.
+    pub meter: Arc<Meter>,
+}
+
+/// How a component is restored.
+#[derive(Debug)]
+pub struct Fitted {
+    /// All that its steps are made of, as the journal keeps it. Nothing in it is secret.
+    pub recipe: Value,
+    /// What it brings, for people: `redis at 127.0.0.1:6379`.
+    pub brings: Vec<String>,
+    /// What steps aside, and the name that it has then.
+    pub aside: Vec<(String, String)>,
+    /// The ids of the steps that change what is live.
+    pub live: Vec<StepId>,
+}
+
+/// The kinds that a program knows.
+#[derive(Clone)]
+pub struct Kinds(Arc<Vec<Box<dyn Kind>>>);
+
+impl Kinds {
+    /// These.
+    pub fn new(kinds: Vec<Box<dyn Kind>>) -> Self {
+        Self(Arc::new(kinds))
+    }
+
+    /// The kind with this name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the program knows none.
+    pub fn named(&self, name: &str) -> Result<&dyn Kind> {
+        self.0.iter().find(|kind| kind.name() == name).map(|kind| &**kind).ok_or_else(|| {
+            let known: Vec<&str> = self.0.iter().map(|kind| kind.name()).collect();
+            let error =
+                Error::new(ErrorKind::Unsupported, format!("this program knows no kind of state called {name}"));
+            error.hint(format!("it knows {}", known.join(", ")))
+        })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &dyn Kind> {
+        self.0.iter().map(|kind| &**kind)
+    }
+}
+
+/// None.
+impl Default for Kinds {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl fmt::Debug for Kinds {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_list().entries(self.all().map(Kind::name)).finish()
+    }
+}

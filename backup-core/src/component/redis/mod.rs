@@ -1,0 +1,152 @@
+//! Redis: the file that `BGSAVE` writes, put into its place with the server stopped.
+
+mod capture;
+mod restore;
+mod server;
+mod steps;
+mod throwaway;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Component, Fitted, Kind, Look, Part, Ready, Room, Stored, Throwaway, Working};
+use crate::bundle::manifest::Section;
+use crate::names::ComponentId;
+use crate::{Error, ErrorContext, Kind as ErrorKind, Result};
+use server::{Control, Server};
+
+/// What settings, manifests and journals call it.
+const KIND: &str = "redis";
+/// The version of what its section says.
+const VERSION: u32 = 1;
+/// The entry of its data.
+const DATA: &str = "dump.rdb";
+
+/// The kind of state that a Redis server keeps.
+pub struct Redis;
+
+/// A table of the settings.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    /// `HOST:PORT`, or the path of a socket.
+    #[serde(default = "usual_address")]
+    address: String,
+    /// The user, where it is not the default one.
+    user: Option<String>,
+    /// A file whose first line is the password.
+    password_file: Option<PathBuf>,
+    /// What stops the server.
+    #[serde(default = "usual_stop")]
+    stop: Vec<String>,
+    /// What starts it again.
+    #[serde(default = "usual_start")]
+    start: Vec<String>,
+}
+
+fn usual_address() -> String {
+    "127.0.0.1:6379".into()
+}
+
+fn usual_stop() -> Vec<String> {
+    ["systemctl", "stop", "redis-server"].map(Into::into).into()
+}
+
+fn usual_start() -> Vec<String> {
+    ["systemctl", "start", "redis-server"].map(Into::into).into()
+}
+
+/// What the manifest says of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Body {
+    /// The server's version, such as 7.0.15.
+    redis: String,
+    /// Keys that end by themselves at some time.
+    expires: u64,
+}
+
+impl Kind for Redis {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn configured(&self, id: ComponentId, table: toml::Table) -> Result<Arc<dyn Component>> {
+        let Table { address, user, password_file, stop, start } = table
+            .try_into()
+            .map_err(|cause: toml::de::Error| Error::new(ErrorKind::Usage, cause.message().to_owned()))?;
+        for (key, command) in [("stop", &stop), ("start", &start)] {
+            if command.first().is_none_or(String::is_empty) {
+                return Err(Error::new(ErrorKind::Usage, format!("{key} is empty"))
+                    .hint(format!("write {key} = [\"systemctl\", \"{key}\", \"redis-server\"]")));
+            }
+        }
+        let server = Server::new(address, user, password_file, Control::Commands { stop, start });
+        Ok(Arc::new(OneRedis { id, server: Arc::new(server) }))
+    }
+
+    fn check_section(&self, section: &Section) -> Result<()> {
+        if section.version > VERSION {
+            let message =
+                format!("the bundle has {} in version {}, and this tool reads {VERSION}", section.id, section.version);
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .hint("restore it with the version of this tool that made it"));
+        }
+        let body: Body = section.read()?;
+        if body.expires > section.items.count {
+            let message = format!("{}: more keys are said to end than there are", section.id);
+            return Err(Error::new(ErrorKind::Damaged, message));
+        }
+        Ok(())
+    }
+
+    fn throwaway<'a>(&'a self, stored: &'a Stored, room: &'a Room<'_>) -> BoxFuture<'a, Result<Throwaway>> {
+        throwaway::start(stored, room).boxed()
+    }
+}
+
+/// One server.
+struct OneRedis {
+    id: ComponentId,
+    server: Arc<Server>,
+}
+
+impl Component for OneRedis {
+    fn id(&self) -> &ComponentId {
+        &self.id
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn check<'a>(&'a self, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Box<dyn Ready>>> {
+        capture::check(self, look).boxed()
+    }
+
+    fn fit<'a>(&'a self, stored: &'a Stored, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>> {
+        async move {
+            let fitted = restore::fit(self, stored, moment, look).await;
+            look.findings.keep("redis", &self.server.place(), fitted).flatten()
+        }
+        .boxed()
+    }
+
+    fn take_up<'a>(
+        self: Arc<Self>,
+        recipe: &'a Value,
+        stored: Option<Stored>,
+        _: &'a Working,
+    ) -> BoxFuture<'a, Result<Arc<dyn Part>>> {
+        async move {
+            let recipe = restore::Recipe::deserialize(recipe).context(|| format!("read the plan of {}", self.id))?;
+            recipe.check_names()?;
+            Ok(restore::part(self, recipe, stored))
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,219 @@
+//! What a restore of a server is made of, and what becomes of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::server::Info;
+use super::steps::{self, place_id};
+use super::{Body, OneRedis};
+use crate::component::{Amount, Brought, Fitted, Item, Look, Part, Stored};
+use crate::finding::Finding;
+use crate::names::{ComponentId, is_moment};
+use crate::plan::{Journal, Phase, Phased, Status};
+use crate::{Context, Error, ErrorContext, Kind, Result};
+
+/// How the names of what is written beside the file begin.
+const STAGING: &str = ".orchestrator-cli_restore_";
+
+/// All that the steps are made of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Recipe {
+    /// The file that the server keeps its data in.
+    pub(super) place: PathBuf,
+    /// The file beside it that is written first.
+    pub(super) staging: PathBuf,
+    /// What the file that is there now is called afterwards, if there is one.
+    pub(super) before: Option<PathBuf>,
+}
+
+impl Recipe {
+    fn at(place: PathBuf, moment: &str) -> Self {
+        let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let staging = place.with_file_name(format!("{STAGING}{moment}"));
+        let before = place.exists().then(|| place.with_file_name(format!("{name}_before_{moment}")));
+        Self { place, staging, before }
+    }
+
+    /// Makes sure that it names what a restore names: a journal that somebody else has made must lead to nothing else.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] with the path that no restore would name.
+    pub(super) fn check_names(&self) -> Result<()> {
+        let staging = self.staging.file_name().unwrap_or_default().to_string_lossy();
+        let moment = staging.strip_prefix(STAGING).filter(|moment| is_moment(moment));
+        let ours = moment.map(|moment| Self::at(self.place.clone(), moment));
+        let is_ours = |ours: &Self| {
+            let name = ours.place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let before = ours.place.with_file_name(format!("{name}_before_{}", moment.unwrap_or_default()));
+            ours.staging == self.staging && self.before.as_ref().is_none_or(|named| *named == before)
+        };
+        if ours.as_ref().is_some_and(is_ours) {
+            return Ok(());
+        }
+        let message =
+            format!("it names {} beside {}, as no restore does", self.staging.display(), self.place.display());
+        Err(Error::new(Kind::Refused, message).hint("no restore wrote this journal: find out who did, and remove it"))
+    }
+}
+
+/// Looks whether the server takes the data, and where they go.
+pub(super) async fn fit(
+    redis: &OneRedis,
+    stored: &Stored,
+    moment: &str,
+    look: &mut Look<'_>,
+) -> Result<Option<Fitted>> {
+    let (place, body) = (redis.server.place(), stored.body::<Body>()?);
+    let info = redis.server.info().await.map_err(|error| match error.first_hint() {
+        None => error.hint("start it first: it says where its data are"),
+        Some(_) => error,
+    })?;
+    let recipe = Recipe::at(redis.server.file().await?, moment);
+    if let Some(problem) = problem(&info, &body) {
+        look.findings.all.push(Finding { subject: place, ..problem });
+        return Ok(None);
+    }
+    look.findings.all.push(Finding::ok(
+        "redis",
+        &place,
+        format!("Redis {}, {} keys", info.get("redis_version"), info.keys()),
+    ));
+    let shown = |path: &Path| path.display().to_string();
+    let aside = recipe.before.iter().map(|before| (shown(&recipe.place), shown(before))).collect();
+    Ok(Some(Fitted {
+        recipe: serde_json::to_value(&recipe).context(|| format!("note the plan of {}", redis.id))?,
+        brings: vec![place],
+        aside,
+        live: vec![place_id(&redis.id)],
+    }))
+}
+
+/// Why a server does not take the data, if it doesn't.
+fn problem(info: &Info, body: &Body) -> Option<Finding> {
+    let refused = |code, message: String, hint: &str| Some(Finding::error(code, "", message).hint(hint));
+    if info.get("cluster_enabled") == "1" {
+        let message = "it is one of a cluster, which takes no data in place of its own".into();
+        return refused("redis-cluster", message, "restore into a server with cluster-enabled no");
+    }
+    if info.get("role") == "slave" {
+        let message = "it is a replica, and would get its master's data again".into();
+        return refused("redis-replica", message, "restore its master, or make it one: REPLICAOF NO ONE");
+    }
+    if info.get("aof_enabled") == "1" {
+        let message = "it reads appendonly files when it starts, and not the file that is put back".into();
+        return refused(
+            "redis-appendonly",
+            message,
+            "CONFIG SET appendonly no, and appendonly no in redis.conf, until the restore is done",
+        );
+    }
+    let (here, there) = (info.get("redis_version"), body.redis.as_str());
+    if numbers(here) < numbers(there) {
+        let message = format!("it is Redis {here}, and the data are of {there}: an older one does not read them");
+        return refused("redis-older", message, "install that version or a newer one");
+    }
+    None
+}
+
+/// The first two numbers of a version.
+fn numbers(version: &str) -> [u64; 2] {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    [(); 2].map(|()| numbers.next().unwrap_or(0))
+}
+
+/// A server on its way back.
+pub(super) struct RedisPart {
+    pub(super) redis: Arc<OneRedis>,
+    pub(super) recipe: Recipe,
+    /// Needed to apply steps; they are undone without it.
+    pub(super) stored: Option<Stored>,
+}
+
+/// The part of a restore that is of this server.
+pub(super) fn part(redis: Arc<OneRedis>, recipe: Recipe, stored: Option<Stored>) -> Arc<dyn Part> {
+    Arc::new(RedisPart { redis, recipe, stored })
+}
+
+impl RedisPart {
+    pub(super) fn id(&self) -> &ComponentId {
+        &self.redis.id
+    }
+
+    fn is_placed(&self, journal: &Journal) -> bool {
+        matches!(journal.status(&place_id(self.id())), Some(Status::Applying | Status::Applied))
+    }
+
+    async fn look_at_what_is_there(&self) -> Brought {
+        let (place, mut brought) = (self.redis.server.place(), Brought::default());
+        let Some(stored) = &self.stored else { return brought };
+        let expected = stored.section.items.count;
+        let expires = stored.body::<Body>().map_or(0, |body| body.expires);
+        let there = match self.redis.server.info().await {
+            Ok(info) => Some(info.keys()),
+            Err(error) => {
+                brought.findings.push(Finding::warning_from_error("not-confirmed", &place, &error));
+                None
+            }
+        };
+        if let Some(there) = there.filter(|there| *there < expected.saturating_sub(expires)) {
+            let message = format!("it has {there} keys, and the bundle {expected}, of which {expires} may have ended");
+            brought.findings.push(Finding::warning("keys-missing", &place, message));
+        }
+        let amount = match there {
+            Some(count) => Amount::Counted { count, unit: "key", how: "as the server counts them" },
+            None => Amount::Unknown("its keys are not counted"),
+        };
+        let before = self.recipe.before.as_ref().map(|before| before.display().to_string());
+        let value = json!({ "id": self.id(), "kind": super::KIND, "keys": there, "before": before });
+        brought.items.push(Item { name: place, amount, before });
+        brought.fields = Map::from_iter([("components".to_owned(), Value::Array(vec![value]))]);
+        brought
+    }
+}
+
+impl Part for RedisPart {
+    fn steps(self: Arc<Self>) -> Vec<Phased> {
+        steps::all(&self)
+    }
+
+    fn check_way_back<'a>(&'a self, journal: &'a Journal) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let Recipe { place, staging, before } = &self.recipe;
+            let Some(before) = before.as_ref().filter(|before| !before.exists()) else { return Ok(()) };
+            if !self.is_placed(journal) || staging.exists() {
+                return Ok(());
+            }
+            let message = format!("bring {} back: {} is gone", place.display(), before.display());
+            Err(Error::new(Kind::Refused, message).hint("what was there before can't be returned to any more"))
+        }
+        .boxed()
+    }
+
+    fn way_back(&self, journal: &Journal) -> Vec<(Phase, String)> {
+        let Recipe { place, staging, before } = &self.recipe;
+        let place = place.display();
+        let sentence = match before {
+            _ if !self.is_placed(journal) => format!("remove {}, as far as it is there", staging.display()),
+            Some(before) => format!(
+                "stop {}, remove {place}, rename {} to {place}, and start it",
+                self.redis.server.place(),
+                before.display()
+            ),
+            None => format!("stop {}, remove {place}, and start it", self.redis.server.place()),
+        };
+        vec![(Phase::Swap, sentence)]
+    }
+
+    fn brought<'a>(&'a self, _: &'a Journal) -> BoxFuture<'a, Brought> {
+        self.look_at_what_is_there().boxed()
+    }
+
+    fn clean_up<'a>(&'a self, _: &'a Context) -> BoxFuture<'a, Result<()>> {
+        async { self.recipe.before.as_ref().map_or(Ok(()), |before| steps::remove(before)) }.boxed()
+    }
+}

@@ -1,0 +1,187 @@
+//! The steps of a restore: the file is written and checked beside its place, and takes it while the server is stopped.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::DATA;
+use super::capture::count;
+use super::restore::{Recipe, RedisPart};
+use crate::names::{ComponentId, StepId};
+use crate::plan::{At, Phase, Phased, Seen, Step};
+use crate::{Error, ErrorContext, Kind, Result};
+
+/// The id of the step that changes what is live.
+pub(super) fn place_id(id: &ComponentId) -> StepId {
+    StepId::new(format!("{id}/place"))
+}
+
+/// All of them.
+pub(super) fn all(part: &Arc<RedisPart>) -> Vec<Phased> {
+    let place = part.redis.server.place();
+    let step = |act: Act, id: &str, title: String| -> Box<dyn Step> {
+        Box::new(RedisStep { id: StepId::new(format!("{}/{id}", part.id())), title, act, part: part.clone() })
+    };
+    vec![
+        Phased {
+            phase: Phase::Stage,
+            step: step(Act::Stage, "stage", format!("write the data of {place} beside their place")),
+        },
+        Phased { phase: Phase::Prove, step: step(Act::Prove, "prove", format!("check the data of {place}")) },
+        Phased { phase: Phase::Quiesce, step: step(Act::Stop, "stop", format!("stop {place}")) },
+        Phased {
+            phase: Phase::Swap,
+            step: step(Act::Place, "place", format!("put the data of {place} in their place")),
+        },
+        Phased { phase: Phase::Start, step: step(Act::Start, "start", format!("start {place}")) },
+    ]
+}
+
+#[derive(Clone, Copy)]
+enum Act {
+    Stage,
+    Prove,
+    Stop,
+    Place,
+    Start,
+}
+
+struct RedisStep {
+    id: StepId,
+    title: String,
+    act: Act,
+    part: Arc<RedisPart>,
+}
+
+impl Step for RedisStep {
+    fn id(&self) -> &StepId {
+        &self.id
+    }
+
+    fn title(&self) -> &str {
+        &self.title
+    }
+
+    fn probe<'a>(&'a self, _: &'a At<'_>) -> BoxFuture<'a, Result<Seen>> {
+        let Recipe { place, staging, .. } = &self.part.recipe;
+        let placed = matches!(self.act, Act::Place) && !staging.exists() && place.exists();
+        async move { Ok(placed.into()) }.boxed()
+    }
+
+    fn apply<'a>(&'a self, at: &'a At<'_>) -> BoxFuture<'a, Result<()>> {
+        let RedisPart { redis, recipe, .. } = &*self.part;
+        async move {
+            match self.act {
+                Act::Stage => stage(&self.part).await,
+                Act::Prove => prove(&self.part).await,
+                Act::Stop => redis.server.stop().await,
+                Act::Place => place(recipe),
+                Act::Start => redis.server.start(at.context).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn undo<'a>(&'a self, at: &'a At<'_>) -> BoxFuture<'a, Result<()>> {
+        let RedisPart { redis, recipe, .. } = &*self.part;
+        async move {
+            match self.act {
+                Act::Stage => remove(&recipe.staging),
+                Act::Prove => Ok(()),
+                // A server that was stopped comes back, and one that has other data stops before they go.
+                Act::Stop => redis.server.start(at.context).await,
+                Act::Place => take_back(recipe),
+                Act::Start => redis.server.stop().await,
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Writes the data beside their place, anew if they are there, as the file that is there belongs, or the directory.
+async fn stage(part: &RedisPart) -> Result<()> {
+    let Recipe { place, staging, .. } = &part.recipe;
+    let doing = || format!("write {}", staging.display());
+    let stored = part.stored.as_ref().ok_or_else(|| Error::new(Kind::Failed, "what is restored is not open"))?;
+    remove(staging)?;
+    let like = fs::metadata(place).or_else(|_| fs::metadata(place.parent().unwrap_or(place))).context(doing)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(staging).context(doing)?;
+    let mut writing = file.try_clone().context(doing)?;
+    let shown = staging.display().to_string();
+    stored.read(DATA, move |part| writing.write_all(part).context(|| format!("write {shown}"))).await?;
+    let mode = if like.is_file() { like.mode() & 0o777 } else { 0o640 };
+    // The server is another user's, which root alone can give it to.
+    if rustix::process::geteuid().is_root() {
+        fchown(&file, Some(like.uid()), Some(like.gid())).context(doing)?;
+    }
+    file.set_permissions(fs::Permissions::from_mode(mode)).context(doing)?;
+    file.sync_all().context(doing)?;
+    sync_around(staging)
+}
+
+async fn prove(part: &RedisPart) -> Result<()> {
+    let staging = &part.recipe.staging;
+    let shown = staging.display().to_string();
+    let counted = count(File::open(staging).context(|| format!("read {shown}"))?, &shown).await?;
+    let expected = part.stored.as_ref().map_or(counted.keys, |stored| stored.section.items.count);
+    if counted.keys == expected {
+        return Ok(());
+    }
+    let message = format!("check {shown}: it has {} keys, and the bundle says {expected}", counted.keys);
+    Err(Error::new(Kind::Damaged, message))
+}
+
+/// Gives the data their place, by two renames at most.
+fn place(Recipe { place, staging, before }: &Recipe) -> Result<()> {
+    let doing = || format!("put {} in its place", place.display());
+    if !staging.exists() {
+        let error = Error::new(Kind::Failed, doing()).because("what was written beside it is gone");
+        return Err(error.hint("somebody removed it; go back with `restore --rollback`"));
+    }
+    match before {
+        Some(before) if !before.exists() => rename_if_there(place, before)?,
+        // A server that saves while it stops makes a file where there was none.
+        _ => {}
+    }
+    fs::rename(staging, place).context(doing)?;
+    sync_around(place)
+}
+
+/// Gives the place back to what had it before.
+fn take_back(Recipe { place, staging, before }: &Recipe) -> Result<()> {
+    let doing = || format!("bring {} back", place.display());
+    match before {
+        Some(before) if before.exists() => fs::rename(before, place).context(doing)?,
+        // It has not stepped aside.
+        Some(_) => {}
+        None if !staging.exists() => remove(place)?,
+        None => {}
+    }
+    sync_around(place)
+}
+
+fn rename_if_there(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename(from, to) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(()),
+        renamed => renamed.context(|| format!("rename {} to {}", from.display(), to.display())),
+    }
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.context(|| format!("remove {}", path.display())),
+    }
+}
+
+/// A rename is durable only once its directory is.
+fn sync_around(path: &Path) -> Result<()> {
+    let around = path.parent().unwrap_or(Path::new("/"));
+    File::open(around).and_then(|around| around.sync_all()).context(|| format!("sync {}", around.display()))
+}

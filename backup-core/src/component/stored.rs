@@ -1,0 +1,61 @@
+//! What a bundle has of a component.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::bundle::manifest::{Entry, Section};
+use crate::bundle::reader::OpenBundle;
+use crate::{Error, Kind, Result};
+
+/// What a bundle has of a component: its section of the manifest, and its entries.
+#[derive(Clone)]
+pub struct Stored {
+    /// What the manifest says of it.
+    pub section: Section,
+    bundle: Arc<OpenBundle>,
+}
+
+impl Stored {
+    /// Of a section of this bundle.
+    pub(crate) fn new(section: Section, bundle: Arc<OpenBundle>) -> Self {
+        Self { section, bundle }
+    }
+
+    /// What its kind has written into the manifest.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`] where it is not that.
+    pub fn body<T: DeserializeOwned>(&self) -> Result<T> {
+        self.section.read()
+    }
+
+    /// An entry below the component's directory.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`] where the bundle has none of this path.
+    pub fn entry(&self, path: &str) -> Result<&Entry> {
+        let path = format!("{}/{path}", self.section.root());
+        let found = self.bundle.manifest().entries.iter().find(|entry| entry.path == path);
+        found.ok_or_else(|| {
+            Error::new(Kind::Damaged, format!("{}: it has no entry {path}", self.bundle.manifest().name))
+        })
+    }
+
+    /// Reads the content of an entry part by part, in a thread that may wait for the disk. What `take` was given is to be believed only
+    /// once this has ended well: the last part is given before the whole is held against its digest.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`]; what `take` returns.
+    pub async fn read(&self, path: &str, mut take: impl FnMut(&[u8]) -> Result<()> + Send + 'static) -> Result<()> {
+        let (entry, bundle) = (self.entry(path)?.clone(), self.bundle.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let mut reader = bundle.read(&entry)?;
+            while let Some(part) = reader.next()? {
+                take(part)?;
+            }
+            Ok(())
+        });
+        work.await.map_err(|cause| Error::new(Kind::Failed, format!("read {path}")).because(cause))?
+    }
+}

@@ -1,0 +1,51 @@
+//! What a component is stored as.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::NotAName;
+
+/// No name is longer.
+const LONGEST: usize = 64;
+
+/// What settings, manifests and journals call a component, such as `redis` or `redis-sessions`. It is part of paths and of the ids of
+/// steps, so it is never changed on the way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ComponentId(String);
+
+impl ComponentId {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether something may be called so: a small letter, then small letters, digits and hyphens, 64 at most.
+pub(super) fn is_plain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    name.bytes().next().is_some_and(|first| first.is_ascii_lowercase())
+        && name.bytes().all(plain)
+        && name.len() <= LONGEST
+}
+
+impl TryFrom<String> for ComponentId {
+    type Error = NotAName;
+
+    fn try_from(name: String) -> Result<Self, NotAName> {
+        if is_plain(&name) { Ok(Self(name)) } else { Err(NotAName) }
+    }
+}
+
+impl From<ComponentId> for String {
+    fn from(id: ComponentId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ComponentId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
