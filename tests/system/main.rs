@@ -6,6 +6,7 @@ mod bound;
 mod built;
 mod capabilities;
 mod capture;
+mod components;
 mod connection;
 mod crash;
 mod damage;

@@ -146,13 +146,6 @@ impl Kinds {
     }
 }
 
-/// None.
-impl Default for Kinds {
-    fn default() -> Self {
-        Self::new(Vec::new())
-    }
-}
-
 impl fmt::Debug for Kinds {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_list().entries(self.all().map(Kind::name)).finish()

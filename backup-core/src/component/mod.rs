@@ -1,13 +1,16 @@
 //! What a control plane keeps that can be captured and put back. A new kind of state is one new module here.
 
 mod configured;
+#[cfg(test)]
+mod fake;
 pub mod files;
 mod kind;
 mod part;
 pub mod postgres;
 mod program;
 mod ready;
-pub mod redis;
+mod redis;
+mod registry;
 pub mod release;
 mod staying;
 mod stored;

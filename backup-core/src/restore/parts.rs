@@ -57,7 +57,7 @@ fn component(section: &Section, settings: &Settings) -> Result<Arc<dyn Component
 
 fn configured(id: &ComponentId, kind: &str, settings: &Settings) -> Result<Arc<dyn Component>> {
     let unknown = || {
-        let error = Error::new(Kind::NotFound, format!("restore {id}: nothing says where it is on this machine"));
+        let error = Error::new(Kind::Refused, format!("restore {id}: nothing says where it is on this machine"));
         error.hint(format!("add [[component]] with kind = \"{kind}\" and id = \"{id}\" to the settings, or leave it out with --only databases or --only files"))
     };
     let component = settings.components.get(id).ok_or_else(unknown)?;

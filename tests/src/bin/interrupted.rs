@@ -1,8 +1,9 @@
 //! The `restore` command of the tests of crashes: it kills itself right after its n-th mark was noted in the journal.
 //!
 //! `interrupted N restore BUNDLE` or `restore SCRIPT CLUSTER_CONF PLACE`, `interrupted N resume [ACCEPTED…]`, `interrupted N rollback`
-//! and `interrupted N cleanup`; `interrupted N deploy CONFIG` and `interrupted N resume-deploy CONFIG`. N = 0 lets it come to its end.
+//! and `interrupted N cleanup`, by the settings that CONFIG names; `interrupted N deploy CONFIG` and `interrupted N resume-deploy CONFIG`. N = 0 lets it come to its end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -11,8 +12,7 @@ use backup_core::context::Environment;
 use backup_core::deploy;
 use backup_core::event::{Event, Observer};
 use backup_core::restore::{self, Moved, Request};
-use backup_core::settings;
-use backup_core::settings::Known;
+use backup_core::settings::{self, Known};
 use backup_core::{Context, Error, Kind, Result};
 
 /// Kills the process at a mark, as a power cut would.
@@ -41,11 +41,12 @@ async fn main() -> Result<()> {
     let mut context = Context::new(Environment { variables, ..Environment::default() });
     let mark = words.first().and_then(|number| number.parse().ok()).unwrap_or(0);
     context.observer = Arc::new(KillAt { mark, seen: AtomicUsize::new(0) });
-    let mut settings = restore::Settings::default();
+    let config = context.environment.get("CONFIG").map(Path::new);
+    let mut settings = settings::load_restore(config, &Known::default())?;
     match words.get(1..).unwrap_or_default() {
         ["restore", file, pair @ ..] => {
             let release = Some(Origin::Given("2.6.3".into()));
-            settings.cluster_conf = pair.get(1).map(Into::into);
+            settings.cluster_conf = pair.get(1).map(Into::into).or(settings.cluster_conf);
             let cluster_conf = pair.first().map(Into::into);
             let request = Request {
                 file: file.into(),

@@ -28,7 +28,7 @@ const VERSION: u32 = 1;
 const DATA: &str = "dump.rdb";
 
 /// The kind of state that a Redis server keeps.
-pub struct Redis;
+pub(super) struct Redis;
 
 /// A table of the settings.
 #[derive(Debug, Deserialize)]

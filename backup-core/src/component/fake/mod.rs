@@ -1,0 +1,325 @@
+//! A kind of state that is kept in memory, for tests: the engine is killed at every mark and at every effect with it, in milliseconds.
+//!
+//! A new kind can begin as a copy of it. What a real one has beside: settings, programs, and a look at whether they are there.
+
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::Utc;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Amount, Brought, Captured, Component, Fitted, Item, Kind, Look, Out, Part, Ready, Room, Stored, Throwaway, Working,
+};
+use crate::bundle::manifest::{Items, Section};
+use crate::finding::Finding;
+use crate::names::{ComponentId, StepId};
+use crate::plan::{At, Journal, Phase, Phased, Seen, Status, Step};
+use crate::{Context, Error, Kind as ErrorKind, Result};
+
+const KIND: &str = "fake";
+const DATA: &str = "text";
+
+/// What there is outside of the program. It outlives a run that is killed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Outside {
+    /// What is live.
+    live: String,
+    running: bool,
+    /// What stepped aside.
+    before: Option<String>,
+    /// What was sent beside what is live: each has a number, which only the server gives.
+    uploads: Vec<(u64, String)>,
+    numbers: u64,
+}
+
+/// The same, shared; every change may be the last one of a run.
+#[derive(Clone, Default)]
+struct World {
+    outside: Arc<Mutex<Outside>>,
+    fuse: Fuse,
+}
+
+/// Ends a run when it is burnt down.
+#[derive(Clone, Default)]
+struct Fuse(Arc<Mutex<Option<usize>>>);
+
+impl Fuse {
+    fn set(&self, length: Option<usize>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = length;
+    }
+
+    /// Unwinds as a power cut does: nothing else is done.
+    fn burn(&self) {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = left.map(|left| left.saturating_sub(1));
+        let ends = *left == Some(0);
+        drop(left);
+        if ends {
+            std::panic::resume_unwind(Box::new("killed"));
+        }
+    }
+}
+
+impl World {
+    fn new(live: &str) -> Self {
+        let outside = Outside { live: live.into(), running: true, ..Outside::default() };
+        Self { outside: Arc::new(Mutex::new(outside)), fuse: Fuse::default() }
+    }
+
+    fn outside(&self) -> MutexGuard<'_, Outside> {
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is outside; the run may end before, and after.
+    fn change<T>(&self, change: impl FnOnce(&mut Outside) -> T) -> T {
+        self.fuse.burn();
+        let changed = change(&mut self.outside());
+        self.fuse.burn();
+        changed
+    }
+}
+
+struct Fake(World);
+
+impl Kind for Fake {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn configured(&self, id: ComponentId, _: toml::Table) -> Result<Arc<dyn Component>> {
+        Ok(Arc::new(OneFake { id, world: self.0.clone() }))
+    }
+
+    fn check_section(&self, section: &Section) -> Result<()> {
+        section.read::<()>()
+    }
+
+    fn throwaway<'a>(&'a self, stored: &'a Stored, _: &'a Room<'_>) -> BoxFuture<'a, Result<Throwaway>> {
+        let component = OneFake { id: stored.section.id.clone(), world: World::new("") };
+        async { Ok(Throwaway { component: Arc::new(component), guard: Box::new(()), unproved: Vec::new() }) }.boxed()
+    }
+}
+
+struct OneFake {
+    id: ComponentId,
+    world: World,
+}
+
+/// What the steps are made of.
+#[derive(Serialize, Deserialize)]
+struct Recipe {
+    moment: String,
+}
+
+impl Component for OneFake {
+    fn id(&self) -> &ComponentId {
+        &self.id
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn check<'a>(&'a self, _: &'a mut Look<'_>) -> BoxFuture<'a, Option<Box<dyn Ready>>> {
+        let ready: Box<dyn Ready> = Box::new(ReadyFake(self.world.clone()));
+        async { Some(ready) }.boxed()
+    }
+
+    fn fit<'a>(&'a self, _: &'a Stored, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>> {
+        if !self.world.outside().running {
+            look.findings.all.push(Finding::error("fake", "fake", "it does not run"));
+            return async { None }.boxed();
+        }
+        let recipe = json!(Recipe { moment: moment.into() });
+        let aside = vec![("fake".to_owned(), format!("fake_before_{moment}"))];
+        let fitted = Fitted { recipe, brings: vec!["fake".into()], aside, live: vec![StepId::new("fake/swap")] };
+        async { Some(fitted) }.boxed()
+    }
+
+    fn take_up<'a>(
+        self: Arc<Self>,
+        _: &'a Value,
+        stored: Option<Stored>,
+        _: &'a Working,
+    ) -> BoxFuture<'a, Result<Arc<dyn Part>>> {
+        let part: Arc<dyn Part> = Arc::new(FakePart { world: self.world.clone(), stored });
+        async { Ok(part) }.boxed()
+    }
+}
+
+struct ReadyFake(World);
+
+impl Ready for ReadyFake {
+    fn size(&self) -> u64 {
+        self.0.outside().live.len() as u64
+    }
+
+    fn by_hand(&self) -> String {
+        "Read components/fake/text.".into()
+    }
+
+    fn capture<'a>(self: Box<Self>, out: &'a Out) -> BoxFuture<'a, Result<Captured>> {
+        async move {
+            let text = self.0.outside().live.clone();
+            out.add(DATA, text.as_bytes()).await?;
+            let items = Items { count: text.len() as u64, unit: "letter".into() };
+            Ok(Captured { version: 1, as_of: Utc::now(), items, body: Value::Null, findings: Vec::new() })
+        }
+        .boxed()
+    }
+}
+
+struct FakePart {
+    world: World,
+    stored: Option<Stored>,
+}
+
+impl Part for FakePart {
+    fn steps(self: Arc<Self>) -> Vec<Phased> {
+        let step = |(phase, act, id): (Phase, Act, &str)| {
+            let (id, title) = (StepId::new(format!("fake/{id}")), format!("{id} the fake"));
+            Phased { phase, step: Box::new(FakeStep { id, title, act, part: self.clone() }) }
+        };
+        let acts = [
+            (Phase::Stage, Act::Upload, "upload"),
+            (Phase::Quiesce, Act::Stop, "stop"),
+            (Phase::Swap, Act::Swap, "swap"),
+            (Phase::Start, Act::Start, "start"),
+        ];
+        acts.into_iter().map(step).collect()
+    }
+
+    fn check_way_back<'a>(&'a self, journal: &'a Journal) -> BoxFuture<'a, Result<()>> {
+        let swapped = journal.status(&StepId::new("fake/swap")) == Some(Status::Applied);
+        let gone = swapped && self.world.outside().before.is_none();
+        async move { if gone { Err(Error::new(ErrorKind::Refused, "what stepped aside is gone")) } else { Ok(()) } }
+            .boxed()
+    }
+
+    fn way_back(&self, _: &Journal) -> Vec<(Phase, String)> {
+        vec![(Phase::Swap, "put the text back".into())]
+    }
+
+    fn brought<'a>(&'a self, _: &'a Journal) -> BoxFuture<'a, Brought> {
+        let item = Item { name: "fake".into(), amount: Amount::None, before: None };
+        async { Brought { items: vec![item], ..Brought::default() } }.boxed()
+    }
+
+    fn clean_up<'a>(&'a self, _: &'a Context) -> BoxFuture<'a, Result<()>> {
+        self.world.change(|outside| outside.before = None);
+        async { Ok(()) }.boxed()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Upload,
+    Stop,
+    Swap,
+    Start,
+}
+
+struct FakeStep {
+    id: StepId,
+    title: String,
+    act: Act,
+    part: Arc<FakePart>,
+}
+
+impl Step for FakeStep {
+    fn id(&self) -> &StepId {
+        &self.id
+    }
+
+    fn title(&self) -> &str {
+        &self.title
+    }
+
+    fn probe<'a>(&'a self, _: &'a At<'_>) -> BoxFuture<'a, Result<Seen>> {
+        let outside = self.part.world.outside();
+        let whole = match self.act {
+            Act::Upload => false,
+            Act::Stop => !outside.running,
+            Act::Swap => outside.before.is_some() && outside.uploads.is_empty(),
+            Act::Start => outside.running,
+        };
+        async move { Ok(whole.into()) }.boxed()
+    }
+
+    fn apply<'a>(&'a self, at: &'a At<'_>) -> BoxFuture<'a, Result<()>> {
+        let world = &self.part.world;
+        async move {
+            match self.act {
+                Act::Upload => self.upload(at).await?,
+                Act::Stop => world.change(|outside| outside.running = false),
+                Act::Swap => {
+                    // What is live steps aside once.
+                    world.change(|outside| outside.before.get_or_insert(outside.live.clone()).clone());
+                    world.change(|outside| {
+                        outside.live = outside.uploads.pop().map_or(outside.live.clone(), |(_, text)| text)
+                    });
+                }
+                Act::Start => world.change(|outside| outside.running = true),
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn undo<'a>(&'a self, at: &'a At<'_>) -> BoxFuture<'a, Result<()>> {
+        let world = &self.part.world;
+        async move {
+            match self.act {
+                Act::Upload => self.withdraw(at)?,
+                Act::Stop => world.change(|outside| outside.running = true),
+                Act::Swap => world.change(|outside| {
+                    if let Some(before) = outside.before.take() {
+                        outside.live = before;
+                    }
+                }),
+                Act::Start => world.change(|outside| outside.running = false),
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl FakeStep {
+    /// Sends the text under a number that is noted first, so that none is left that nobody knows of.
+    async fn upload(&self, at: &At<'_>) -> Result<()> {
+        self.withdraw(at)?;
+        let world = &self.part.world;
+        let number = world.change(|outside| {
+            outside.numbers += 1;
+            outside.numbers
+        });
+        at.note(&number)?;
+        world.fuse.burn();
+        let stored = self.part.stored.as_ref().ok_or_else(|| Error::new(ErrorKind::Failed, "nothing is open"))?;
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let taken = text.clone();
+        let take = move |part: &[u8]| {
+            taken.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(part);
+            Ok(())
+        };
+        stored.read(DATA, take).await?;
+        let text = std::mem::take(&mut *text.lock().unwrap_or_else(PoisonError::into_inner));
+        let text = String::from_utf8(text).map_err(|cause| Error::new(ErrorKind::Damaged, "no text").because(cause))?;
+        world.change(|outside| outside.uploads.push((number, text)));
+        Ok(())
+    }
+
+    /// Takes back what an earlier run has sent.
+    fn withdraw(&self, at: &At<'_>) -> Result<()> {
+        if let Some(number) = at.noted::<u64>()? {
+            self.part.world.change(|outside| outside.uploads.retain(|(other, _)| *other != number));
+        }
+        Ok(())
+    }
+}
