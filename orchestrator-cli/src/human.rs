@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use backup_core::bundle::manifest::Items;
 pub(crate) use backup_core::finding::bytes;
 use backup_core::shell::quoted;
 use backup_core::text::is_unseen;
@@ -25,6 +26,11 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     let vowel = |stem: &&str| !stem.ends_with(['a', 'e', 'o', 'u']);
     let many = noun.strip_suffix('y').filter(vowel).map_or_else(|| format!("{noun}s"), |stem| format!("{stem}ies"));
     format!("{} {}", count(number), if number == 1 { noun } else { &many })
+}
+
+/// How much a component has, such as `8 keys`.
+pub(crate) fn items(items: &Items) -> String {
+    plain(&counted(items.count, &items.unit))
 }
 
 /// Days that something is enough for; of very many nobody wants the number.

@@ -42,6 +42,9 @@ pub struct Facts {
     pub databases: Vec<String>,
     /// Rows in all of them.
     pub rows: u64,
+    /// Its other components.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
     /// Number of warnings of its backup.
     pub warnings: usize,
     /// Digest of the manifest.
@@ -256,6 +259,7 @@ fn facts(bundle: &OpenBundle) -> Facts {
         release: manifest.source.release.clone(),
         databases: manifest.databases.iter().map(|database| database.name.clone()).collect(),
         rows: manifest.rows(),
+        components: manifest.components.iter().map(|section| section.id.to_string()).collect(),
         warnings: manifest.warnings.len(),
         manifest_sha256: Some(Sha256Digest(bundle.footer().manifest_digest)),
     }

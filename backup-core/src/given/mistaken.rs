@@ -17,10 +17,11 @@ const OTHERS: [(&[u8], &str); 6] = [
 ];
 
 /// What settings may have at their top.
-pub(crate) const SECTIONS: [&str; 18] = [
+pub(crate) const SECTIONS: [&str; 19] = [
     "agent",
     "backup",
     "cluster_conf",
+    "component",
     "databases",
     "deploy",
     "drill",

@@ -130,11 +130,18 @@ pub(super) fn pruned(pruned: &[Pruned]) -> String {
 #[derive(Serialize)]
 struct Plan {
     databases: Vec<String>,
+    components: Vec<String>,
     bytes_on_disk: u64,
     release: String,
     files: Vec<PathBuf>,
     to: Vec<String>,
     findings: Vec<Finding>,
+}
+
+/// Databases and other components, by their names.
+fn what(plan: &Plan) -> String {
+    let all: Vec<&str> = plan.databases.iter().chain(&plan.components).map(String::as_str).collect();
+    if all.is_empty() { "no database".into() } else { all.join(", ") }
 }
 
 async fn plan(
@@ -150,7 +157,8 @@ async fn plan(
     let ready = ready?;
     let plan = Plan {
         databases: ready.postgres.databases.iter().map(|database| database.name.clone()).collect(),
-        bytes_on_disk: ready.postgres.databases.iter().map(|database| database.size).sum(),
+        components: ready.components.iter().map(|component| component.id.to_string()).collect(),
+        bytes_on_disk: ready.size(),
         release: ready.orchestrator.map(|orchestrator| orchestrator.release.version).unwrap_or_default(),
         files: settings.backup.files.iter().map(|tree| tree.path.clone()).collect(),
         to: to.iter().map(|destination| destination.address.to_string()).collect(),
@@ -159,7 +167,7 @@ async fn plan(
     let mut text: String = plan.findings.iter().map(findings::finding).collect();
     text.push_str(&format!(
         "would back up {} ({} on disk), release {}, to {}; nothing was written; {} does it\n",
-        if plan.databases.is_empty() { "no database".into() } else { plan.databases.join(", ") },
+        what(&plan),
         human::bytes(plan.bytes_on_disk),
         plan.release,
         if plan.to.is_empty() { "standard output".into() } else { plan.to.join(", ") },

@@ -206,7 +206,8 @@ fn missing(series: &Series) -> Drilled {
 fn last_line(drill: &Drill) -> String {
     let time = human::duration(Duration::try_from_secs_f64(drill.seconds).unwrap_or_default());
     if drill.passed() {
-        let rows = human::counted(drill.rows, "row");
+        let others = drill.components.iter().map(|it| format!(", {} of {}", human::items(&it.items), it.id));
+        let rows = human::counted(drill.rows, "row") + &others.collect::<String>();
         let server = drill.postgres.split(' ').next().unwrap_or_default();
         let whose = match drill.origin.is_known() {
             true => drill.origin.short(),

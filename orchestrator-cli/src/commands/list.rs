@@ -147,8 +147,10 @@ fn note(bundle: &Listed) -> String {
     let warnings = (bundle.facts.warnings > 0).then(|| human::counted(bundle.facts.warnings as u64, "warning"));
     let encrypted = bundle.encrypted.then(|| "encrypted".to_owned());
     let partial = bundle.facts.partial.then(|| "some databases alone".to_owned());
+    let others = &bundle.facts.components;
+    let others = (!others.is_empty()).then(|| format!("with {}", human::plain(&others.join(", "))));
     let renamed = bundle.renamed().map(|name| format!("renamed: it is {}", human::plain(name)));
-    [encrypted, partial, renamed, locked, warnings, record, problem]
+    [encrypted, partial, others, renamed, locked, warnings, record, problem]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()

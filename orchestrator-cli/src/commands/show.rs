@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use backup_core::bundle::manifest::{Database, Entry, Manifest};
+use backup_core::bundle::manifest::{Database, Entry, Manifest, Section};
 use backup_core::finding::Finding;
 use backup_core::names::renamed;
 use backup_core::store::{Access, Address};
@@ -36,6 +36,7 @@ pub(crate) async fn run(
     let notes: Vec<Finding> = renamed(path, &manifest.name).into_iter().collect();
     text.extend(notes.iter().map(findings::finding));
     manifest.databases.iter().for_each(|database| text.push_str(&describe(database)));
+    manifest.components.iter().for_each(|section| text.push_str(&component(section, manifest)));
     text.push_str(&files(manifest));
     if !manifest.needs.is_empty() {
         text.push_str(&format!("\n{}", findings::needs(&manifest.needs).replacen("not", "Not", 1)));
@@ -88,6 +89,19 @@ fn head(manifest: &Manifest, length: u64) -> String {
     }
     line("size", format!("{} for {} of content", human::bytes(length), human::bytes(manifest.content())));
     text
+}
+
+fn component(section: &Section, manifest: &Manifest) -> String {
+    let root = format!("{}/", section.root());
+    let bytes = manifest.entries.iter().filter(|entry| entry.path.starts_with(&root)).map(|entry| entry.size).sum();
+    format!(
+        "\nComponent {}\n  kind {}\n  as of {}\n  {}, {}\n",
+        section.id,
+        human::plain(&section.kind),
+        section.as_of.format("%Y-%m-%d %H:%M:%S UTC"),
+        human::items(&section.items),
+        human::bytes(bytes),
+    )
 }
 
 fn describe(database: &Database) -> String {
