@@ -6,6 +6,7 @@ mod destinations;
 mod machines;
 mod preflight;
 mod prune;
+mod quiet;
 mod settings;
 
 use std::io::Write;
@@ -38,6 +39,8 @@ use machines::{look_at_hosts, record_hosts};
 use preflight::DOING;
 pub use preflight::{Preflight, Ready, ReadyComponent, ReadyOrchestrator, Refused, preflight};
 pub use prune::{Pruned, prune_after};
+use quiet::Quiet;
+pub use quiet::{left_held, settle};
 pub use settings::{DEFAULT_LEVEL, Settings, check_level};
 
 /// What is asked for beside the settings.
@@ -123,12 +126,22 @@ pub async fn run(
     stream: Option<Box<dyn Write + Send>>,
     context: &Context,
 ) -> Result<Outcome> {
-    let filled = context.until_cancelled(fill(settings, request, stream, context)).await;
+    let left = settle(&settings.components, context).await?;
+    let mut quiet = Quiet::default();
+    let filled = context.until_cancelled(fill(settings, request, stream, &mut quiet, context)).await;
+    // Whatever became of the capture, nothing stays stopped for it.
+    let held = quiet.end(context).await.err().map(|error| Finding::from_error("held", "components", &error));
+    held.iter().for_each(|finding| context.observer.event(&Event::Finding(finding.clone())));
     // What becomes visible can't be taken back, so from here on nobody is told that the run was interrupted.
     let published = match filled {
         Ok(complete) => complete.publish(context).await,
         Err(error) => Err(error),
     };
+    let published = published.map(|mut outcome| {
+        let held = held.map(|finding| finding.at_most(Severity::Warning));
+        outcome.warnings.extend(left.into_iter().chain(held));
+        outcome
+    });
     published.map_err(|error| match error.came_of(Cause::DiskFull) && error.first_hint().is_none() {
         true => error.hint("make room: `prune --after-failure` deletes what no rule keeps"),
         false => error,
@@ -197,6 +210,7 @@ async fn fill(
     settings: &Settings,
     request: &Request,
     stream: Option<Box<dyn Write + Send>>,
+    quiet: &mut Quiet,
     context: &Context,
 ) -> Result<Complete> {
     let level = request.level.unwrap_or(settings.level);
@@ -242,6 +256,7 @@ async fn fill(
     let ticker = Ticker::start(meter.clone(), context.observer.clone());
     let (writer, closing) = Writer::start(name.clone(), level, sink, meter.clone());
     let components = std::mem::take(&mut ready.components);
+    quiet.begin(&name, &components, &settings.components, context).await?;
     let capturing =
         Capturing { settings, request, ready: &ready, name: &name, writer: &writer, meter: &meter, context };
     let captured = capturing.all(components).await;

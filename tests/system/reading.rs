@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, UNIX_EPOCH};
 
-use backup_core::bundle::FORMAT_OF_HEADERS;
+use backup_core::bundle::FORMAT_OF_SECTIONS;
 use backup_core::bundle::footer::{self, Footer};
 use backup_core::bundle::header::Head;
 use backup_core::bundle::reader::{Bundle, ReadAt};
@@ -60,7 +60,7 @@ fn a_bundle_of_a_newer_format_is_named_as_such() {
         let at = bytes.len() - footer::LENGTH;
         let mut footer =
             Footer::decode(bytes[at..].try_into().expect("a footer"), bytes.len() as u64).expect("a footer");
-        footer.format = FORMAT_OF_HEADERS + 1;
+        footer.format = FORMAT_OF_SECTIONS + 1;
         bytes.splice(at.., footer.encode());
         let name = bundle.file_name().expect("a name").to_string_lossy().into_owned();
         let path = place.write(&format!("bundles/{name}"), bytes);

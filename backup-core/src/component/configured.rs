@@ -39,6 +39,12 @@ impl Components {
         Ok(Self(all))
     }
 
+    /// These, of a test.
+    #[cfg(test)]
+    pub(crate) fn of(all: Vec<Arc<dyn Component>>) -> Self {
+        Self(all)
+    }
+
     /// The one with this name.
     pub fn get(&self, id: &ComponentId) -> Option<&Arc<dyn Component>> {
         self.iter().find(|component| component.id() == id)

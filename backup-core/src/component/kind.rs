@@ -12,6 +12,7 @@ use crate::bundle::manifest::Section;
 use crate::event::Meter;
 use crate::finding::{Finding, Findings};
 use crate::names::{ComponentId, StepId};
+use crate::plan::Step;
 use crate::{Context, Error, Kind as ErrorKind, Result};
 
 /// A kind of state, such as `redis`. A program lists those that it knows once; nothing else names one.
@@ -69,6 +70,15 @@ pub trait Component: Send + Sync {
 
     /// Looks whether it can be captured, and what would stop that. Without it there is an error among the findings.
     fn check<'a>(&'a self, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Box<dyn Ready>>>;
+
+    /// The steps that stop or hold something while it is captured, made of what [`Ready::hold`] said. They are undone after the capture
+    /// whatever happens, in another process where the first one was killed.
+    ///
+    /// # Errors
+    /// Where they can't be made of that.
+    fn quiet(self: Arc<Self>, _: &Value) -> Result<Vec<Box<dyn Step>>> {
+        Ok(Vec::new())
+    }
 
     /// Looks whether what a bundle has can take the place of what it has, and decides how. Nothing is changed. What steps aside gets a name
     /// that ends in `moment`. Without a result there is an error among the findings.

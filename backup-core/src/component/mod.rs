@@ -2,7 +2,7 @@
 
 mod configured;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 pub mod files;
 mod kind;
 mod part;

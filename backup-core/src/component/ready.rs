@@ -12,7 +12,6 @@ use crate::bundle::manifest::Items;
 use crate::bundle::writer::Writer;
 use crate::event::Meter;
 use crate::finding::Finding;
-use crate::plan::Step;
 use crate::{Context, Result};
 
 /// A component that was looked at: it owns its connections, locks and snapshots, and lets them go when it is dropped.
@@ -33,9 +32,10 @@ pub trait Ready: Send + Sync {
     /// How to restore it with plain tools: a paragraph of README.txt. It is known before the first byte is captured.
     fn by_hand(&self) -> String;
 
-    /// What must be stopped or held for as long as it is captured. These steps are undone afterwards, whatever happens.
-    fn quiesce(&self) -> Vec<Box<dyn Step>> {
-        Vec::new()
+    /// What its component's [`Component::quiet`](super::Component::quiet) makes steps of that stop or hold something for as long as it is
+    /// captured; none where nothing must be.
+    fn hold(&self) -> Option<Value> {
+        None
     }
 
     /// Captures it.

@@ -8,6 +8,7 @@ mod journal;
 mod levels;
 mod phase;
 mod runner;
+mod shelf;
 mod status;
 mod step;
 
@@ -20,5 +21,6 @@ pub(crate) use journal::golden;
 pub use levels::{Ended, apply_in_levels};
 pub use phase::{Phase, Phased, in_phases};
 pub use runner::{apply, undo};
+pub use shelf::Shelf;
 pub use status::{Progress, Status};
 pub use step::{At, Seen, Step};

@@ -5,22 +5,17 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::plan::Plan;
-use crate::lock::Lock;
-use crate::plan::{Head, Journal, Progress};
+use crate::plan::{Head, Journal, Progress, Shelf};
 use crate::{Context, Error, ErrorContext, Kind, Result, state, trusted};
 
-const SUFFIX: &str = ".journal";
 /// Of one that another restore came after: it is never rolled back, also when the other one is forgotten.
 const SUPERSEDED: &str = ".superseded";
 
 /// Names the journal of the last restore whose end was told; the others of the directory are looked for by their names' ends.
 const ENDED: &str = ".ended";
 
-/// The directory of journals, locked against another restore on this machine.
-pub(super) struct Journals {
-    directory: PathBuf,
-    _lock: Lock,
-}
+/// The journals of restores; no other restore runs on this machine meanwhile.
+pub(super) struct Journals(Shelf);
 
 impl Journals {
     /// Opens the directory, making it where it is missing.
@@ -28,10 +23,7 @@ impl Journals {
     /// # Errors
     /// [`Kind::Locked`] where another restore runs.
     pub(super) fn open(context: &Context) -> Result<Self> {
-        let directory = directory(context)?;
-        let held = "another restore is running on this machine";
-        let lock = state::open_locked(&directory, "the journals' directory", held)?;
-        Ok(Self { directory, _lock: lock })
+        Shelf::open(directory(context)?, "another restore is running on this machine").map(Self)
     }
 
     /// The same where there is such a directory; nothing is made.
@@ -41,15 +33,13 @@ impl Journals {
 
     /// Begins a plan's journal.
     pub(super) fn create(&self, head: &Head<Plan>) -> Result<Journal> {
-        // Names are in the order of time, and two restores in one second have two.
-        let name = format!("{}{SUFFIX}", head.created.format("%Y%m%dT%H%M%S%.6fZ"));
         self.supersede()?;
-        Journal::create(&self.directory.join(name), head)
+        self.0.create(head)
     }
 
     /// Marks all journals as those of older restores.
     fn supersede(&self) -> Result<()> {
-        for path in paths(&self.directory)?.iter().filter(|path| is_current(path)) {
+        for path in paths(self.0.directory())?.iter().filter(|path| is_current(path)) {
             let renamed = fs::rename(path, path.with_extension(&SUPERSEDED[1..]));
             renamed.context(|| format!("rename the journal {}", path.display()))?;
         }
@@ -61,7 +51,7 @@ impl Journals {
     /// # Errors
     /// [`Kind::Damaged`] with what to do about it.
     pub(super) fn all(&self) -> Result<Vec<(Journal, Head<Plan>)>> {
-        let doing = || format!("read the journals in {}", self.directory.display());
+        let doing = || format!("read the journals in {}", self.0.directory().display());
         let open = |path: &PathBuf| {
             Journal::open(path).map_err(|error| match error.kind() {
                 Kind::Damaged => Error::new(Kind::Damaged, doing()).because(error).hint(
@@ -71,7 +61,7 @@ impl Journals {
                 _ => error,
             })
         };
-        paths(&self.directory)?.iter().map(open).collect()
+        paths(self.0.directory())?.iter().map(open).collect()
     }
 
     /// The restore that is to be resumed or rolled back before another one begins.
@@ -100,7 +90,7 @@ impl Journals {
             return Err(if all.iter().any(left) { error.hint(hint) } else { error });
         }
         last.ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("{} holds the journal of no restore", self.directory.display()))
+            Error::new(Kind::NotFound, format!("{} holds the journal of no restore", self.0.directory().display()))
                 .hint("journals belong to the user who ran the restore, and go with `restore cleanup`")
         })
     }
@@ -148,24 +138,13 @@ fn is_unfinished(progress: Progress) -> bool {
     matches!(progress, Progress::Waiting | Progress::Begun | Progress::Undoing)
 }
 
-/// Paths of all journals in a directory, oldest first.
 fn paths(directory: &Path) -> Result<Vec<PathBuf>> {
-    let doing = || format!("read the journals in {}", directory.display());
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).context(doing)? {
-        let entry = entry.context(doing)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if [SUFFIX, SUPERSEDED].iter().any(|suffix| name.ends_with(suffix)) && !name.starts_with('.') {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
+    Shelf::paths(directory, Some(SUPERSEDED))
 }
 
 /// Whether a journal is of the last restore.
 pub(super) fn is_current(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == &SUFFIX[1..])
+    Shelf::is_current(path)
 }
 
 fn directory(context: &Context) -> Result<PathBuf> {

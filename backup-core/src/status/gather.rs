@@ -7,6 +7,7 @@ use rustix::fs::statvfs;
 
 use super::{Good, InStore, JobState, LastDrill, Status, StoreState, Told, judge};
 use crate::authenticity::Knowledge;
+use crate::backup;
 use crate::catalog::{self, Cache, Listed};
 use crate::cluster::hosts::own_addresses;
 use crate::databases::{self, Server};
@@ -78,6 +79,7 @@ pub async fn look(told: Told<'_>, begun: &[Job], context: &Context) -> Result<St
         runs_unseen,
         jobs: jobs(schedule.as_ref(), begun, &runs, now),
         unfinished,
+        left_held: backup::left_held(context).unwrap_or_else(|error| Some(said(&error))),
         findings: Vec::new(),
     };
     status.findings = judge(&status, told.limits);

@@ -47,7 +47,10 @@ pub fn judge(status: &Status, limits: &Limits) -> Vec<Finding> {
     let unfinished = status.unfinished.as_ref().map(|what| {
         Finding::warning("unfinished", "restore", what).hint("`restore --resume` goes on, `restore --rollback` returns")
     });
-    let own = nothing.into_iter().chain(of_schedule(status)).chain(state).chain(runs).chain(unfinished);
+    let held = status.left_held.as_ref().map(|what| {
+        Finding::error("left-held", "backup", what).hint("the next `backup` starts it; or start it by hand")
+    });
+    let own = nothing.into_iter().chain(held).chain(of_schedule(status)).chain(state).chain(runs).chain(unfinished);
     let mut findings: Vec<Finding> = series.chain(apart).chain(stores).chain(jobs).chain(own).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
@@ -296,6 +299,7 @@ mod tests {
                 last_failure: None,
             }],
             unfinished: None,
+            left_held: None,
             findings: Vec::new(),
         }
     }
@@ -303,7 +307,7 @@ mod tests {
     #[test]
     fn all_that_is_not_as_it_should_be_is_said_and_nothing_else() {
         type Spoil = fn(&mut Status);
-        let cases: [(Spoil, &[&str]); 27] = [
+        let cases: [(Spoil, &[&str]); 28] = [
             (|_| {}, &[]),
             (|s| s.series[1].bundles.clear(), &["no-bundle", "no-copy-elsewhere"]),
             (|s| s.series[0].bundles.clear(), &["no-bundle"]),
@@ -343,6 +347,7 @@ mod tests {
             (|s| s.stores[0].daily = 0, &[]),
             (|s| s.jobs[0].missed = 3, &["missed"]),
             (|s| s.unfinished = Some("a restore".into()), &["unfinished"]),
+            (|s| s.left_held = Some("it is stopped".into()), &["left-held"]),
             (
                 |s| {
                     let finding = Finding::error("failed", "backup", "the disk is full");

@@ -49,6 +49,9 @@ pub struct Status {
     pub jobs: Vec<JobState>,
     /// What is unfinished, in words.
     pub unfinished: Option<String>,
+    /// What a backup that was killed has left stopped, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_held: Option<String>,
     /// What is not as it should be; nothing where all is well.
     pub findings: Vec<Finding>,
 }

@@ -354,6 +354,7 @@ mod tests {
             state: None,
             runs_unseen: None,
             unfinished: None,
+            left_held: None,
             findings: vec![Finding::error("x", "<i>", "\u{1b}[31m")],
         };
         let page = page(&status, &[]);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use backup_core::backup;
 use backup_core::finding::Finding;
 use backup_core::runs::{Run, Runs, State, hold};
 use backup_core::schedule::Job;
@@ -76,6 +77,13 @@ pub(crate) async fn supervise(
     if let Some(missed) = missed {
         run.findings.push(missed);
         run.warn();
+    }
+    // What the run has left stopped, because it was killed, must not wait for the next one.
+    if job == Job::Backup {
+        match backup::settle(&settings.backup.components, context).await {
+            Ok(found) => run.findings.extend(found),
+            Err(error) => run.findings.push(Finding::from_error("left-held", job.name(), &error)),
+        }
     }
     let good = run.state.is_good();
     end(scheduled(run, call), settings, output, context).await;

@@ -4,6 +4,7 @@
 
 mod tests;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Utc;
@@ -13,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Amount, Brought, Captured, Component, Fitted, Item, Kind, Look, Out, Part, Ready, Room, Stored, Throwaway, Working,
+    Amount, Brought, Captured, Component, Components, Fitted, Item, Kind, Kinds, Look, Out, Part, Ready, Room, Stored,
+    Throwaway, Working,
 };
 use crate::bundle::manifest::{Items, Section};
-use crate::finding::Finding;
+use crate::event::{Event, Observer};
+use crate::finding::{Finding, Findings};
 use crate::names::{ComponentId, StepId};
 use crate::plan::{At, Journal, Phase, Phased, Seen, Status, Step};
 use crate::{Context, Error, Kind as ErrorKind, Result};
@@ -84,6 +87,66 @@ impl World {
     }
 }
 
+/// Ends a run right after a mark is noted.
+struct AtMarks(Fuse);
+
+impl Observer for AtMarks {
+    fn event(&self, event: &Event) {
+        if matches!(event, Event::Step { .. }) {
+            self.0.burn();
+        }
+    }
+}
+
+/// Runs something until it has changed or noted so much, as a process that is killed then; whether it came to its end before.
+async fn killed_in(world: &World, length: usize, run: impl Future<Output = Result<()>>) -> bool {
+    world.fuse.set(Some(length));
+    let ended = AssertUnwindSafe(run).catch_unwind().await;
+    world.fuse.set(None);
+    ended.map(|ended| ended.expect("nothing goes wrong")).is_ok()
+}
+
+/// The same with a fake of another room's tests.
+pub(crate) async fn killed_after(length: usize, fake: &Live, run: impl Future<Output = Result<()>>) -> bool {
+    killed_in(&fake.0, length, run).await
+}
+
+/// A live fake, for tests of jobs.
+pub(crate) struct Live(World);
+
+impl Live {
+    pub(crate) fn new() -> Self {
+        Self(World::new("live"))
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.0.outside().running
+    }
+
+    /// What counts marks.
+    pub(crate) fn at_marks(&self) -> Arc<dyn Observer> {
+        Arc::new(AtMarks(self.0.fuse.clone()))
+    }
+
+    pub(crate) fn components(&self) -> Components {
+        Components::of(vec![component(&self.0)])
+    }
+
+    /// It, ready to be captured.
+    pub(crate) async fn ready(&self, context: &Context) -> (ComponentId, &'static str, Box<dyn Ready>) {
+        let component = component(&self.0);
+        let mut findings = Findings::default();
+        let ready = component.check(&mut Look { context, findings: &mut findings }).await.expect("it is ready");
+        (component.id().clone(), KIND, ready)
+    }
+}
+
+fn component(world: &World) -> Arc<dyn Component> {
+    let kinds = Kinds::new(vec![Box::new(Fake(world.clone()))]);
+    let id = ComponentId::try_from(String::from("fake")).expect("a name");
+    kinds.named(KIND).expect("it is known").configured(id, toml::Table::new()).expect("configured")
+}
+
 struct Fake(World);
 
 impl Kind for Fake {
@@ -130,6 +193,12 @@ impl Component for OneFake {
         async { Some(ready) }.boxed()
     }
 
+    fn quiet(self: Arc<Self>, _: &Value) -> Result<Vec<Box<dyn Step>>> {
+        let part = Arc::new(FakePart { world: self.world.clone(), stored: None });
+        let step = FakeStep { id: StepId::new("fake/hold"), title: "hold the fake".into(), act: Act::Stop, part };
+        Ok(vec![Box::new(step)])
+    }
+
     fn fit<'a>(&'a self, _: &'a Stored, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>> {
         if !self.world.outside().running {
             look.findings.all.push(Finding::error("fake", "fake", "it does not run"));
@@ -161,6 +230,10 @@ impl Ready for ReadyFake {
 
     fn by_hand(&self) -> String {
         "Read components/fake/text.".into()
+    }
+
+    fn hold(&self) -> Option<Value> {
+        Some(Value::Null)
     }
 
     fn capture<'a>(self: Box<Self>, out: &'a Out) -> BoxFuture<'a, Result<Captured>> {

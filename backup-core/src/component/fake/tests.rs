@@ -1,6 +1,5 @@
 //! The engine, killed at every mark and every effect.
 
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 
 use super::*;
@@ -8,23 +7,10 @@ use crate::bundle::FORMAT_OF_SECTIONS;
 use crate::bundle::manifest::Manifest;
 use crate::bundle::reader::{Bundle, OpenBundle, ReadAt};
 use crate::bundle::writer::Writer;
-use crate::component::Kinds;
 use crate::context::Environment;
-use crate::event::{Event, Meter, Observer};
-use crate::finding::Findings;
+use crate::event::Meter;
 use crate::names::BundleName;
 use crate::plan::{Head, apply, in_phases, undo};
-
-/// Ends a run right after a mark is noted.
-struct AtMarks(Fuse);
-
-impl Observer for AtMarks {
-    fn event(&self, event: &Event) {
-        if matches!(event, Event::Step { .. }) {
-            self.0.burn();
-        }
-    }
-}
 
 #[derive(Serialize, Deserialize)]
 struct Plan(Value);
@@ -61,12 +47,6 @@ async fn bundle(text: &str) -> Stored {
     let sealed = tail.seal(&manifest).expect("sealed");
     let opened: OpenBundle = Bundle::open(Box::new(sealed.sink) as Box<dyn ReadAt>).expect("a bundle");
     Stored::new(opened.manifest().components[0].clone(), Arc::new(opened))
-}
-
-fn component(world: &World) -> Arc<dyn Component> {
-    let kinds = Kinds::new(vec![Box::new(Fake(world.clone()))]);
-    let id = ComponentId::try_from(String::from("fake")).expect("a name");
-    kinds.named(KIND).expect("it is known").configured(id, toml::Table::new()).expect("configured")
 }
 
 /// A world with something live, a journal, and a bundle of another text.
@@ -126,14 +106,6 @@ impl Stage {
         undo(&in_phases(part.steps()), &mut journal, &context).await
     }
 
-    /// Runs something until the fuse is burnt down; whether it came to its end before.
-    async fn until(&self, length: usize, run: impl Future<Output = Result<()>>) -> bool {
-        self.world.fuse.set(Some(length));
-        let ended = AssertUnwindSafe(run).catch_unwind().await;
-        self.world.fuse.set(None);
-        ended.map(|ended| ended.expect("nothing goes wrong")).is_ok()
-    }
-
     fn is_restored(&self) -> bool {
         let outside = self.world.outside();
         outside.live == "from the bundle"
@@ -152,7 +124,7 @@ impl Stage {
 async fn killed_at_any_mark_and_effect_it_is_resumed_to_the_same_end() {
     for length in 1.. {
         let stage = Stage::new().await;
-        let ended = stage.until(length, stage.restore()).await;
+        let ended = killed_in(&stage.world, length, stage.restore()).await;
         if !ended {
             stage.restore().await.unwrap_or_else(|error| panic!("{length}: {error}"));
         }
@@ -168,7 +140,7 @@ async fn killed_at_any_mark_and_effect_it_is_resumed_to_the_same_end() {
 async fn killed_at_any_mark_and_effect_it_is_rolled_back_to_the_beginning() {
     for length in 1.. {
         let stage = Stage::new().await;
-        let ended = stage.until(length, stage.restore()).await;
+        let ended = killed_in(&stage.world, length, stage.restore()).await;
         stage.roll_back().await.unwrap_or_else(|error| panic!("{length}: {error}"));
         assert!(stage.is_as_before(), "{length}: {:?}", stage.world.outside());
         if ended {
@@ -182,7 +154,7 @@ async fn a_rollback_that_is_killed_is_gone_on_with() {
     for length in 1.. {
         let stage = Stage::new().await;
         stage.restore().await.expect("restored");
-        let ended = stage.until(length, stage.roll_back()).await;
+        let ended = killed_in(&stage.world, length, stage.roll_back()).await;
         if !ended {
             stage.roll_back().await.unwrap_or_else(|error| panic!("{length}: {error}"));
         }
