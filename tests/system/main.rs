@@ -40,6 +40,7 @@ mod ownership;
 mod package;
 mod package_depends;
 mod pair;
+mod parts;
 mod paths;
 mod prune;
 mod quiet;

@@ -19,7 +19,7 @@ mod walls;
 pub use configured::Components;
 pub use kind::{Component, Fitted, Kind, Kinds, Look, Room, Throwaway, Working};
 pub use part::{Amount, Brought, Item, Part};
-pub use ready::{Captured, Out, Ready};
+pub use ready::{Captured, Out, PART, Ready};
 pub(crate) use staying::Staying;
 pub use stored::Stored;
 pub use walls::DrillLimits;

@@ -6,13 +6,24 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::bundle::header::Head;
 use crate::bundle::manifest::Items;
 use crate::bundle::writer::Writer;
 use crate::event::Meter;
 use crate::finding::Finding;
-use crate::{Context, Result};
+use crate::{Context, ErrorContext, Result};
+
+/// The most that a part of something of unknown size has. Two of them wait in memory at most: one that grows, and one to be written.
+pub const PART: u64 = 32 << 20;
+/// What is read at once.
+const READ: usize = 1 << 18;
+
+/// The path of a part of something, by its number from 1 on.
+pub(super) fn part_path(path: &str, number: u64) -> String {
+    format!("{path}.{number:06}")
+}
 
 /// A component that was looked at: it owns its connections, locks and snapshots, and lets them go when it is dropped.
 pub trait Ready: Send + Sync {
@@ -72,7 +83,7 @@ pub struct Out {
 
 impl Out {
     /// Below `root`.
-    pub(crate) fn new(writer: Writer, root: String, meter: Arc<Meter>, context: Context) -> Self {
+    pub fn new(writer: Writer, root: String, meter: Arc<Meter>, context: Context) -> Self {
         Self { writer, root, context, meter }
     }
 
@@ -94,5 +105,37 @@ impl Out {
     {
         let head = Head { size, ..self.writer.private_head(&format!("{}/{path}", self.root)) };
         self.writer.stream(head, fill).await
+    }
+
+    /// Adds what `reader` gives until its end, however much that is: as `PATH.000001`, `PATH.000002` and so on, of at most
+    /// [`PART`] bytes each, so that little of it waits in memory. `cat PATH.*` joins them. Returns the number of bytes.
+    ///
+    /// # Errors
+    /// What `reader` fails with, or a failure to write.
+    pub async fn parts(&self, path: &str, mut reader: impl AsyncRead + Unpin) -> Result<u64> {
+        let (mut number, mut size) = (1, 0);
+        loop {
+            let path = format!("{}/{}", self.root, part_path(path, number));
+            let mut part = self.writer.growing(self.writer.private_head(&path));
+            let ended = loop {
+                let room = usize::try_from(PART - part.size()).unwrap_or(READ).min(READ);
+                let mut read = Vec::with_capacity(room);
+                let ended =
+                    (&mut reader).take(room as u64).read_buf(&mut read).await.context(|| format!("read {path}"))? == 0;
+                part.write(&read).await;
+                if ended || part.size() >= PART {
+                    break ended;
+                }
+            };
+            // The end may come right after a whole part; an empty whole has one empty part.
+            if part.size() > 0 || number == 1 {
+                size += part.size();
+                part.finish(None).await?;
+            }
+            if ended {
+                return Ok(size);
+            }
+            number += 1;
+        }
     }
 }

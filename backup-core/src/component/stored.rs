@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::ready::part_path;
 use crate::bundle::manifest::{Entry, Section};
 use crate::bundle::reader::OpenBundle;
 use crate::{Error, Kind, Result};
@@ -18,7 +19,7 @@ pub struct Stored {
 
 impl Stored {
     /// Of a section of this bundle.
-    pub(crate) fn new(section: Section, bundle: Arc<OpenBundle>) -> Self {
+    pub fn new(section: Section, bundle: Arc<OpenBundle>) -> Self {
         Self { section, bundle }
     }
 
@@ -42,17 +43,48 @@ impl Stored {
         })
     }
 
+    /// Reads what [`Out::parts`](super::Out::parts) has written under this path, from its beginning to its end, as [`Self::read`] does.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`Kind::Damaged`] where a part is missing.
+    pub async fn read_parts(&self, path: &str, take: impl FnMut(&[u8]) -> Result<()> + Send + 'static) -> Result<()> {
+        let below = format!("{}/{path}.", self.section.root());
+        let is_part = |entry: &&Entry| {
+            let number = entry.path.strip_prefix(&below);
+            number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        let mut parts: Vec<Entry> = self.bundle.manifest().entries.iter().filter(is_part).cloned().collect();
+        parts.sort_by(|one, other| one.path.cmp(&other.path));
+        let expected = (1..).map(|number| format!("{}/{}", self.section.root(), part_path(path, number)));
+        if parts.is_empty() || parts.iter().zip(expected).any(|(part, expected)| part.path != expected) {
+            let message = format!("{}: parts of {path} are missing", self.bundle.manifest().name);
+            return Err(Error::new(Kind::Damaged, message));
+        }
+        self.read_all(path, parts, take).await
+    }
+
     /// Reads the content of an entry part by part, in a thread that may wait for the disk. What `take` was given is to be believed only
     /// once this has ended well: the last part is given before the whole is held against its digest.
     ///
     /// # Errors
     /// [`Kind::Damaged`]; what `take` returns.
-    pub async fn read(&self, path: &str, mut take: impl FnMut(&[u8]) -> Result<()> + Send + 'static) -> Result<()> {
-        let (entry, bundle) = (self.entry(path)?.clone(), self.bundle.clone());
+    pub async fn read(&self, path: &str, take: impl FnMut(&[u8]) -> Result<()> + Send + 'static) -> Result<()> {
+        self.read_all(path, vec![self.entry(path)?.clone()], take).await
+    }
+
+    async fn read_all(
+        &self,
+        path: &str,
+        entries: Vec<Entry>,
+        mut take: impl FnMut(&[u8]) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let bundle = self.bundle.clone();
         let work = tokio::task::spawn_blocking(move || {
-            let mut reader = bundle.read(&entry)?;
-            while let Some(part) = reader.next()? {
-                take(part)?;
+            for entry in &entries {
+                let mut reader = bundle.read(entry)?;
+                while let Some(part) = reader.next()? {
+                    take(part)?;
+                }
             }
             Ok(())
         });
