@@ -53,8 +53,7 @@ impl Sender {
         &self,
         sent: Vec<Part>,
         ends: Ends,
-        name: &FileName,
-        digest: &Sha256Digest,
+        (name, digest): (&FileName, &Sha256Digest),
         now: DateTime<Utc>,
     ) -> Result<Published> {
         let expected = composite(&sent);

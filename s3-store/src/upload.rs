@@ -224,7 +224,7 @@ impl Upload for Multipart {
         let all = sender.clone();
         let sent = self.sender.own.wait(async move { all.all_sent(parts).await })?;
         // From here on it may show, and what shows is brought to its end.
-        let published = self.sender.own.finish(async move { sender.publish(sent, ends, &name, &digest, now).await });
+        let published = self.sender.own.finish(async move { sender.publish(sent, ends, (&name, &digest), now).await });
         self.over = published.is_ok();
         published
     }

@@ -163,7 +163,7 @@ async fn a_month_of_daily_runs_ends_with_exactly_the_bundles_that_the_rules_prom
             continue;
         }
         world.set(now);
-        assert!(matches!(due(&daily, last, Duration::ZERO, "", now, &Utc), Due::Now(_)), "{date}");
+        assert!(matches!(due(&daily, last, (Duration::ZERO, ""), now, &Utc), Due::Now(_)), "{date}");
         let mut postgres = world.servers[0].host().to_owned();
         match date.as_str() {
             // PostgreSQL is down.
@@ -211,7 +211,7 @@ async fn a_month_of_daily_runs_ends_with_exactly_the_bundles_that_the_rules_prom
             last = now;
             let earlier = now - TimeDelta::hours(1);
             assert!(
-                matches!(due(&daily, last, Duration::ZERO, "", earlier, &Utc), Due::At(next) if next == now + TimeDelta::days(1))
+                matches!(due(&daily, last, (Duration::ZERO, ""), earlier, &Utc), Due::At(next) if next == now + TimeDelta::days(1))
             );
         }
         last = now;

@@ -48,7 +48,7 @@ pub(super) async fn back_up(
             warnings: if all.is_empty() { findings.clone() } else { Vec::new() },
             pruned: Vec::new(),
         };
-        done.fate = match one(&done.series, role, &done.databases, told, request, context).await {
+        done.fate = match one(&done.series, (role, &done.databases), told, request, context).await {
             Ok(fate) => fate,
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => Fate::failed(&error),
@@ -81,8 +81,7 @@ fn directory(told: Told<'_>) -> Address {
 
 async fn one(
     series: &Series,
-    role: Role,
-    databases: &[String],
+    (role, databases): (Role, &[String]),
     told: Told<'_>,
     request: &Request,
     context: &Context,

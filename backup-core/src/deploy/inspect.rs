@@ -12,8 +12,7 @@ use crate::{Context, Kind};
 pub(super) async fn inspect(
     seen: &[Seen],
     remote: &Remote,
-    record: Option<&Record>,
-    allowed: &Allowed,
+    (record, allowed): (Option<&Record>, &Allowed),
     standing: &mut Standing,
     context: &Context,
 ) -> (Vec<Finding>, Vec<Host>) {

@@ -120,7 +120,7 @@ pub async fn prepare(
     findings.extend(buried(&deploys, all));
     context.phase("ask them over ssh");
     let known = record.as_ref();
-    let (found, hosts) = inspect(&seen, &settings.remote, known, &request.allowed, &mut standing, context).await;
+    let (found, hosts) = inspect(&seen, &settings.remote, (known, &request.allowed), &mut standing, context).await;
     findings.extend(found);
     standing.refuse(DOING, context)?;
     let plan = Plan {
@@ -240,7 +240,7 @@ async fn go_on(
     let steps: Vec<Box<dyn Step + '_>> =
         ids.into_iter().zip(titles).enumerate().map(|(index, named)| work.step(index, named, &logs)).collect();
     let held = |index: usize, ended: &[Option<Ended>]| held(plan, index, ended);
-    let ended = apply_in_levels(&steps, &plan.levels(), plan.remote.at_once, held, &mut journal, context).await;
+    let ended = apply_in_levels(&steps, (&plan.levels(), plan.remote.at_once), held, &mut journal, context).await;
     let ended = ended.map_err(|error| {
         let error = Error::new(Kind::Unfinished, "the deploy stopped half way; agents that were begun may still run")
             .because(error);

@@ -25,8 +25,7 @@ pub enum Ended {
 /// [`Kind::Interrupted`]; the plan can be applied from there. [`Kind::Unsupported`] where the journal is of other steps.
 pub async fn apply_in_levels(
     steps: &[Box<dyn Step + '_>],
-    levels: &[Vec<usize>],
-    at_once: usize,
+    (levels, at_once): (&[Vec<usize>], usize),
     held: impl Fn(usize, &[Option<Ended>]) -> Option<String> + Send + Sync,
     journal: &mut Journal,
     context: &Context,

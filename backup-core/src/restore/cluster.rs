@@ -52,7 +52,7 @@ pub(super) async fn look(
     let record = Record { bundle: manifest.name.clone(), hosts: known, ssh_port: Some(remote.login.port) };
     let claims = ask(&seen, &record, &remote, context, findings).await;
     let ownership = match &conf {
-        Some(conf) => ownership::look((conf, source), &claims, request, settings, context, findings).await,
+        Some(conf) => ownership::look((conf, source), &claims, request, settings, (context, findings)).await,
         None => None,
     };
     // Who brings a part back takes nobody's place.

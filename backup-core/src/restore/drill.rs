@@ -6,14 +6,13 @@ use std::path::Path;
 use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
-use super::databases::{self, default_jobs};
 use super::plan::Plan;
 use super::source::{Source, look_at_bundle};
 use super::work::{Work, working};
 use super::{KIND, Request, parts};
 use crate::bundle::manifest::{Section, Server};
 use crate::component::DrillLimits;
-use crate::component::postgres::{self, Target, Throwaway, Tools, administrative};
+use crate::component::postgres::{self, Target, Throwaway, Tools, administrative, default_jobs, look_at_databases};
 use crate::drill::{Drill, Proved};
 use crate::event::Ticker;
 use crate::finding::{Finding, Findings, Severity};
@@ -109,9 +108,11 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
     let parameters = throwaway.parameters()?.with_database(database[0]);
     let jobs = settings.jobs.unwrap_or_else(default_jobs);
     let target = Target { parameters, tools: throwaway.tools(), jobs };
-    make_tablespaces(&target, &throwaway, &source.globals()?.tablespaces).await?;
+    let databases = source.databases();
+    make_tablespaces(&target, &throwaway, &databases.globals()?.tablespaces).await?;
     // Whatever roles it makes go with the server.
-    let looked = databases::look(&request, (&source, true), &target, &timestamp(begun), &mut findings).await;
+    let looked =
+        look_at_databases(&request.of_databases(true), &databases, &target, &timestamp(begun), &mut findings).await;
     // What this machine lacks says nothing of the bundle.
     let (roles, databases) = match (findings.refusal(), looked) {
         (None, Some(looked)) => looked,

@@ -2,7 +2,6 @@
 
 mod cluster;
 mod current;
-mod databases;
 mod drill;
 mod files;
 mod format_1;
@@ -15,7 +14,6 @@ mod plan;
 mod preflight;
 mod release;
 mod request;
-mod roles;
 mod settings;
 mod source;
 mod stays;

@@ -32,8 +32,7 @@ pub(super) async fn look(
     claims: &[(String, String)],
     request: &Request,
     settings: &Settings,
-    context: &Context,
-    findings: &mut Findings,
+    (context, findings): (&Context, &mut Findings),
 ) -> Option<Shown> {
     let cluster = Cluster::of(conf);
     let shown = cluster.shown();

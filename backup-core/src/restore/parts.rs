@@ -115,15 +115,14 @@ impl Thrown {
         for section in &source.manifest().components {
             let Some(stored) = source.stored(section) else { continue };
             let doing = || format!("drill {}", section.id);
-            made.one(section, stored, (place, settings), moment, working).await.context(doing)?;
+            made.one((section, stored), (place, settings), moment, working).await.context(doing)?;
         }
         Ok(made)
     }
 
     async fn one(
         &mut self,
-        section: &Section,
-        stored: Stored,
+        (section, stored): (&Section, Stored),
         (place, settings): (&Path, &Settings),
         moment: &str,
         working: &Working,

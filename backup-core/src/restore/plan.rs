@@ -4,18 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{Shown, format_1};
 use crate::bundle::manifest::Host;
-use crate::component::files::{FORGED, Placement, place_id};
-use crate::component::postgres::{Names, Planned, Recipe, swap_id};
+use crate::component::files::{Placement, place_id};
+use crate::component::postgres::{Planned, Recipe, swap_id};
 use crate::digest::Sha256Digest;
-use crate::names::{ComponentId, FileName, StepId, is_moment};
-use crate::{Error, Kind, Result, plan, shell};
-
-/// The longest name that PostgreSQL keeps.
-const LONGEST: usize = 63;
+use crate::names::{ComponentId, FileName, StepId};
+use crate::{Result, plan, shell};
 
 /// A restore, decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,18 +81,7 @@ impl plan::Recipe for Plan {
 
     fn check_names(&self) -> Result<()> {
         self.files.iter().try_for_each(Placement::check_names)?;
-        for Names { name, shadow, before, .. } in self.databases.iter().map(|planned| &planned.names) {
-            let moment = shadow.rsplit('_').next().unwrap_or_default();
-            let ours = |other: &str, infix| is_moment(moment) && other == beside(name, infix, moment);
-            if let Some(other) = [(Some(shadow), "restore"), (before.as_ref(), "before")]
-                .into_iter()
-                .find_map(|(other, infix)| other.filter(|other| !ours(other, infix)))
-            {
-                let message = format!("it names {other} beside the database {name}, as no restore does");
-                return Err(Error::new(Kind::Refused, message).hint(FORGED));
-            }
-        }
-        Ok(())
+        self.databases.iter().try_for_each(Planned::check_names)
     }
 }
 
@@ -164,19 +149,6 @@ impl Plan {
     }
 }
 
-/// The name of a database beside `name`: `orchestrator_before_20261120T191500Z`. One that would be too long keeps its
-/// beginning and gets some digits of a digest, so that two never meet.
-pub(super) fn beside(name: &str, infix: &str, timestamp: &str) -> String {
-    let suffix = format!("_{infix}_{timestamp}");
-    if name.len() + suffix.len() <= LONGEST {
-        return format!("{name}{suffix}");
-    }
-    let digits = &hex::encode(Sha256::digest(name))[..8];
-    let room = LONGEST - suffix.len() - digits.len() - 1;
-    let end = (0..=room).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}_{digits}{suffix}", &name[..end])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,14 +160,5 @@ mod tests {
         let mut killed = [Status::Waiting; 6];
         killed[..3].copy_from_slice(&[Status::Applied, Status::Applied, Status::Applying]);
         golden::check::<Plan>("restore-script", &killed);
-    }
-
-    #[test]
-    fn names_beside_others_fit_and_differ() {
-        let time = "20261120T191500Z";
-        assert_eq!(beside("orchestrator", "before", time), "orchestrator_before_20261120T191500Z");
-        let long = |last: &str| beside(&format!("{}{last}", "ä".repeat(30)), "restore", time);
-        assert!(long("a").len() <= LONGEST && long("a") != long("b"));
-        assert!(long("a").ends_with("_restore_20261120T191500Z"));
     }
 }

@@ -8,8 +8,9 @@ use super::journals::Journals;
 use super::plan::Plan;
 use super::source::{self, Source};
 use super::work::{Work, working};
-use super::{Component, Request, Swap, cluster, databases, files, moment, parts, release, stays, whose};
-use crate::component::postgres::Planned;
+use super::{Component, Request, Swap, cluster, files, moment, parts, release, stays, whose};
+use crate::component::Look;
+use crate::component::postgres::{self, Planned, Way, default_jobs, look_at_databases, look_at_server};
 use crate::finding::{Finding, Findings, Severity};
 use crate::signing::Origin;
 use crate::{Context, Error, Kind, Result};
@@ -72,7 +73,15 @@ pub(super) async fn preflight(
     let wanted = request.databases_wanted() && some;
     let mut server = None;
     if wanted {
-        server = databases::look_at_server(request, settings, manifest, &own, context, &mut found).await;
+        let way = Way {
+            connection: &settings.connection,
+            bin_dir: settings.bin_dir.as_deref(),
+            written_by: 0,
+            jobs: request.jobs.or(settings.jobs).unwrap_or_else(default_jobs),
+        };
+        let databases = source.as_ref().map(Source::databases);
+        let mut look = Look { context, findings: &mut found };
+        server = look_at_server(&request.of_databases(false), &way, databases.as_ref(), &own, &mut look).await;
     }
     let (mut plan, mut swap) = (None, None);
     if let Some(source) = &source {
@@ -83,9 +92,10 @@ pub(super) async fn preflight(
             databases = match &server {
                 Some((target, _)) => {
                     let proved = origin.as_ref().is_some_and(Origin::is_proved);
-                    found.all.extend(databases::unsafe_tools(source, proved, request, target));
-                    let looked = databases::look(request, (source, proved), target, &moment, &mut found).await;
-                    found.all.extend(databases::later_powers(source, request));
+                    let (asked, databases) = (request.of_databases(proved), source.databases());
+                    found.all.extend(postgres::unsafe_restore_tools(&databases, &asked, target));
+                    let looked = look_at_databases(&asked, &databases, target, &moment, &mut found).await;
+                    found.all.extend(postgres::later_powers(&databases, &asked));
                     looked
                 }
                 None => None,
@@ -96,7 +106,7 @@ pub(super) async fn preflight(
             swap = Some(Swap::look(source, on_server, planned, &mut found).await);
         }
         let files = files::look(source.manifest(), request, settings.cluster_conf.as_deref(), &moment, &mut found);
-        stays::look(&files, request, settings, on_server, context, &mut found).await;
+        stays::look(&files, request, settings, on_server, &mut Look { context, findings: &mut found }).await;
         let in_place = request.is_in_place() && !files.is_empty();
         let lives = in_place || (wanted && takes_place(planned, request));
         let hosts = look_at_cluster((source, lives), request, settings, context, &mut findings).await;
@@ -144,7 +154,7 @@ pub(super) async fn preflight(
 /// Whether databases take the place of those that the cluster has: one steps aside, or one gets the name that it had.
 fn takes_place(planned: Option<&[Planned]>, request: &Request) -> bool {
     let steps_aside = |planned: &[Planned]| planned.iter().any(|planned| planned.names.before.is_some());
-    planned.is_some_and(steps_aside) || !request.renames_all()
+    planned.is_some_and(steps_aside) || !request.of_databases(false).renames_all()
 }
 
 /// Looks whose the bundle is, at the hosts, and at who owns them; where nothing that lives is changed, says that it does not.

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::bundle::manifest::{Database, Manifest};
 use crate::cluster::hosts::Allowed;
+use crate::component::postgres::Asked;
 use crate::component::release::Origin;
 
 /// What is asked for beside the settings.
@@ -67,10 +67,14 @@ impl Default for Request {
 }
 
 impl Request {
-    /// Whether the databases that are asked for get other names than they had.
-    pub(super) fn renames_all(&self) -> bool {
-        let renamed = |(name, other): &(String, Option<String>)| other.as_ref().is_some_and(|other| other != name);
-        !self.databases.is_empty() && self.databases.iter().all(renamed)
+    /// What is asked of the databases; `proved` is whether somebody known made what is restored.
+    pub(super) fn of_databases(&self, proved: bool) -> Asked<'_> {
+        Asked {
+            databases: &self.databases,
+            allow_superuser: &self.allow_superuser,
+            allow_old_clients: self.allow_old_clients,
+            proved,
+        }
     }
 
     /// Whether files go to their own places.
@@ -91,17 +95,5 @@ impl Request {
     /// Who names databases, or one kind of all, wants those alone.
     pub(super) fn parts_wanted(&self) -> bool {
         self.only.is_none() && self.databases.is_empty() && self.is_in_place()
-    }
-
-    /// The manifest's databases that are asked for, with their places and the names that they are to have.
-    pub(super) fn chosen<'m>(&'m self, manifest: &'m Manifest) -> impl Iterator<Item = (usize, &'m Database, &'m str)> {
-        let all = manifest.databases.iter().enumerate();
-        all.filter_map(|(index, database)| {
-            if self.databases.is_empty() {
-                return Some((index, database, database.name.as_str()));
-            }
-            let (name, other) = self.databases.iter().find(|(name, _)| *name == database.name)?;
-            Some((index, database, other.as_deref().unwrap_or(name)))
-        })
     }
 }

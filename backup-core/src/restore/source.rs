@@ -17,8 +17,8 @@ use crate::bundle::manifest::{Database, Extension, Locale, Manifest, Server, Sna
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
 use crate::component::files;
+use crate::component::postgres;
 use crate::component::postgres::plain::{self, Contents, ScriptFile};
-use crate::component::postgres::{self, Globals};
 use crate::digest::Sha256Digest;
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Findings};
@@ -78,14 +78,6 @@ impl Source {
         }
     }
 
-    /// The major version that programs must have to read its schema into a server; psql of any runs a script.
-    pub(super) fn archived_by(&self) -> u32 {
-        match self {
-            Self::Bundle(bundle) => bundle.manifest().source.postgres.as_ref().map_or(0, Server::pg_dump_major),
-            Self::Pair(_) => 0,
-        }
-    }
-
     /// The time that its databases are of, if it says.
     pub(super) fn state_of(&self) -> Option<DateTime<Utc>> {
         match self {
@@ -113,23 +105,6 @@ impl Source {
         match self {
             Self::Bundle(bundle) => files::Source::Bundle(bundle.clone()),
             Self::Pair(pair) => files::Source::Given(pair.cluster_conf.clone(), pair.mode),
-        }
-    }
-
-    /// The roles that it makes, and the source's tablespaces; a script has none.
-    pub(super) fn globals(&self) -> Result<Globals> {
-        self.databases().globals()
-    }
-
-    /// The tablespaces that parts of a database need beside its own.
-    pub(super) fn tablespaces(&self, database: &Database) -> Result<Vec<String>> {
-        match self {
-            Self::Bundle(bundle) => {
-                let schema = |part: &str| bundle.content(&format!("databases/{}/{part}.sql", database.directory));
-                let (before, after) = (schema("pre-data")?, schema("post-data")?);
-                Ok(plain::tablespaces(&before).into_iter().chain(plain::tablespaces(&after)).collect())
-            }
-            Self::Pair(pair) => Ok(pair.script.tablespaces.iter().cloned().collect()),
         }
     }
 }

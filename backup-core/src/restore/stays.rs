@@ -2,11 +2,11 @@
 
 use super::Request;
 use super::Settings;
-use crate::component::Staying;
 use crate::component::files::Placement;
 use crate::component::postgres::connection::{Connection, connect, connect_first};
 use crate::component::postgres::{Target, administrative, directories};
-use crate::finding::{Finding, Findings};
+use crate::component::{Look, Staying};
+use crate::finding::Finding;
 use crate::store::Address;
 use crate::{Context, Error, Kind, Result, state};
 
@@ -16,8 +16,7 @@ pub(super) async fn look(
     request: &Request,
     settings: &Settings,
     target: Option<&Target>,
-    context: &Context,
-    findings: &mut Findings,
+    Look { context, findings }: &mut Look<'_>,
 ) {
     let mut staying = ours(request, settings, context);
     // Under a link or a directory there may be a server; a file has none below it.

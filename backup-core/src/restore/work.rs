@@ -54,7 +54,7 @@ impl Work {
         let way = Way {
             connection: &settings.connection,
             bin_dir: settings.bin_dir.as_deref(),
-            written_by: source.as_ref().map_or(0, Source::archived_by),
+            written_by: source.as_ref().map_or(0, |source| source.databases().archived_by()),
             jobs: plan.jobs,
         };
         let target = match plan.postgres() {

@@ -26,8 +26,7 @@ pub enum Due {
 pub fn due<Z: TimeZone>(
     calendar: &Calendar,
     last: DateTime<Utc>,
-    delay: Duration,
-    seed: &str,
+    (delay, seed): (Duration, &str),
     now: DateTime<Utc>,
     zone: &Z,
 ) -> Due {
@@ -85,7 +84,7 @@ mod tests {
     #[test]
     fn a_job_runs_once_for_each_time_and_makes_up_for_what_it_missed() {
         let daily: Calendar = "02:30".parse().expect("a time");
-        let due = |last: &str, now: &str| due(&daily, at(last), Duration::ZERO, "", at(now), &Utc);
+        let due = |last: &str, now: &str| due(&daily, at(last), (Duration::ZERO, ""), at(now), &Utc);
         assert_eq!(due("2026-11-20T02:30:05Z", "2026-11-20T12:00:00Z"), Due::At(at("2026-11-21T02:30:00Z")));
         assert_eq!(due("2026-11-20T02:30:05Z", "2026-11-21T02:30:00Z"), Due::Now(at("2026-11-21T02:30:00Z")));
         // The machine was off, and has a run to make up for.

@@ -18,8 +18,7 @@ use crate::{exit, findings, human};
 
 pub(crate) async fn run(
     path: &Path,
-    wanted: &[String],
-    to: &Path,
+    (wanted, to): (&[String], &Path),
     access: &Access,
     output: &Output,
     context: &Context,

@@ -67,7 +67,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             verify::run(&bundle, &access(reading, &[&bundle], context)?, output, context).await
         }
         Command::Extract { bundle, patterns, to, reading } => {
-            extract::run(&bundle, &patterns, &to, &access(reading, &[&bundle], context)?, output, context).await
+            extract::run(&bundle, (&patterns, &to), &access(reading, &[&bundle], context)?, output, context).await
         }
         Command::Check { config, to, recipient: recipients, database: databases, release } => {
             let request = Request { to: addresses(&to)?, recipients, databases, release, ..Request::default() };

@@ -69,11 +69,11 @@ pub(super) fn draw(subject: &Subject<'_>, alone: bool) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n",
     );
     let bold = "font-weight=\"bold\"";
-    label(&mut svg, (MARGIN, 46.0), TITLE, INK, bold, &head[0].0);
-    label(&mut svg, (MARGIN, 68.0), TAG, FAINT, "", &head[1].0);
+    label(&mut svg, (MARGIN, 46.0), (TITLE, INK, bold), &head[0].0);
+    label(&mut svg, (MARGIN, 68.0), (TAG, FAINT, ""), &head[1].0);
     let _ = writeln!(svg, "<g transform=\"translate({MARGIN} {HEAD})\">");
     for (number, (x, _)) in layout.columns.iter().enumerate() {
-        label(&mut svg, (*x, -10.0), NAME, FAINT, bold, &format!("level {}", number + 1));
+        label(&mut svg, (*x, -10.0), (NAME, FAINT, bold), &format!("level {}", number + 1));
     }
     draw_links(&mut svg, &layout);
     let zones: Vec<&str> = zones(subject);
@@ -82,7 +82,7 @@ pub(super) fn draw(subject: &Subject<'_>, alone: bool) -> String {
         draw_card(&mut svg, card, place, ZONES[zone % ZONES.len()]);
     }
     if !subject.down.is_empty() {
-        label(&mut svg, (0.0, layout.height + 30.0), TAG, RED, "", "× in red: no answer");
+        label(&mut svg, (0.0, layout.height + 30.0), (TAG, RED, ""), "× in red: no answer");
     }
     svg.push_str("</g>\n</svg>\n");
     svg
@@ -147,11 +147,11 @@ fn draw_card(svg: &mut String, card: &Card, place: &Rectangle, (border, head): (
         y + 25.0,
         wide - 14.0
     );
-    label(svg, (x + PADDING, y + 17.0), NAME, border, "font-weight=\"bold\"", &card.zone);
-    label(svg, (x + wide - PADDING, y + 17.0), HOST, border, "text-anchor=\"end\"", &machines(card));
+    label(svg, (x + PADDING, y + 17.0), (NAME, border, "font-weight=\"bold\""), &card.zone);
+    label(svg, (x + wide - PADDING, y + 17.0), (HOST, border, "text-anchor=\"end\""), &machines(card));
     let mut line = y + ZONE + LINE - 4.0;
     for tag in &card.components {
-        label(svg, (x + PADDING, line), TAG, INK, "", tag);
+        label(svg, (x + PADDING, line), (TAG, INK, ""), tag);
         line += LINE;
     }
     let rule = line - LINE + 10.0;
@@ -166,7 +166,7 @@ fn draw_card(svg: &mut String, card: &Card, place: &Rectangle, (border, head): (
     let step = card.hosts.iter().map(|host| width(&shown(host), HOST)).fold(0.0, f64::max) + PADDING;
     for (index, host) in card.hosts.iter().enumerate() {
         let at = (x + PADDING + (index / ROWS) as f64 * step, line + 9.0 + (index % ROWS) as f64 * LINE);
-        label(svg, at, HOST, if host.1 { FAINT } else { RED }, "", &shown(host));
+        label(svg, at, (HOST, if host.1 { FAINT } else { RED }, ""), &shown(host));
     }
 }
 
@@ -192,7 +192,7 @@ fn draw_links(svg: &mut String, layout: &Layout) {
     }
 }
 
-fn label(svg: &mut String, (x, y): (f64, f64), size: f64, color: &str, more: &str, text: &str) {
+fn label(svg: &mut String, (x, y): (f64, f64), (size, color, more): (f64, &str, &str), text: &str) {
     let _ = writeln!(
         svg,
         "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" fill=\"{color}\" {more}>{}</text>",

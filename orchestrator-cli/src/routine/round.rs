@@ -31,7 +31,7 @@ pub(crate) async fn once(
         let last = Runs::of(context)?.last(*job)?.map_or(since, |run| run.began);
         let seed = format!("{} {}", context.environment.host, job.name());
         let now = context.now();
-        match due(calendar, last, schedule.random_delay, &seed, now, &Local) {
+        match due(calendar, last, (schedule.random_delay, &seed), now, &Local) {
             Due::Now(_) => match supervise(call(*job), config, (settings, schedule), output, context).await {
                 Ok(code) if code == ExitCode::SUCCESS => {}
                 Ok(code) => worst = code,

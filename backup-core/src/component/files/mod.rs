@@ -11,6 +11,5 @@ mod system;
 
 pub use capture::{Tree, capture};
 pub(crate) use named::needs;
-pub(crate) use place::FORGED;
 pub use place::{Placement, placements};
 pub(crate) use restore::{Files, Source, place_id};

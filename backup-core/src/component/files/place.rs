@@ -28,7 +28,7 @@ const CLUSTER_CONF: &str = "cluster.conf";
 /// How the names of what is written beside a place begin.
 const STAGING: &str = ".orchestrator-cli_restore_";
 /// What to do about a journal that no restore wrote.
-pub(crate) const FORGED: &str = "no restore wrote this journal: find out who did, and remove it";
+const FORGED: &str = "no restore wrote this journal: find out who did, and remove it";
 
 /// A file or a directory with all below it that goes back to its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -52,7 +52,8 @@ pub(crate) use globals::{Globals, read as read_globals};
 pub(crate) use gone::gone;
 pub(crate) use head::{Head, Keys, Relation, primary_keys};
 pub(crate) use live::{Live, Piece, Pieces, written_by};
-pub(crate) use load::{EXTENSION_VERSION, later_powers, left_out, money_locale};
+use load::later_powers as later_powers_of;
+pub(crate) use load::{EXTENSION_VERSION, left_out, money_locale};
 pub use load::{Load, Names, Script, Sessions, Target, drop_database, older_than_pg_dump, server_findings};
 use load::{swap, swap_back, swapped};
 pub(crate) use meaning::{has_money, session as session_of};
@@ -60,7 +61,10 @@ pub use pitfalls::pitfalls;
 pub use ready::ReadyPostgres;
 pub(crate) use ready::{Wanted, find, look};
 pub use restore::Planned;
-pub(crate) use restore::{Databases, Recipe, Source, Way, administrative, swap_id};
+pub(crate) use restore::{
+    Asked, Databases, Recipe, Source, Way, administrative, default_jobs, later_powers, look as look_at_databases,
+    look_at_server, swap_id, unsafe_tools as unsafe_restore_tools,
+};
 pub(crate) use roles::roles_of_functions;
 pub use roles::{Lacking, lacking};
 pub use scripts::{Beside, Readme};

@@ -171,8 +171,8 @@ impl Reading<'_> {
         self.meter.total.fetch_add(more, Relaxed);
         let [left, right] = pieces;
         tokio::try_join!(
-            self.sides[0].read(&wanted[0], left, self.jobs, &self.meter, self.context),
-            self.sides[1].read(&wanted[1], right, self.jobs, &self.meter, self.context),
+            self.sides[0].read(&wanted[0], left, self.jobs, (&self.meter, self.context)),
+            self.sides[1].read(&wanted[1], right, self.jobs, (&self.meter, self.context)),
         )?;
         Ok(())
     }

@@ -72,8 +72,7 @@ impl Side {
         wanted: &[bool],
         pieces: Arc<dyn Pieces>,
         jobs: usize,
-        meter: &Arc<Meter>,
-        context: &Context,
+        (meter, context): (&Arc<Meter>, &Context),
     ) -> Result<()> {
         match self {
             Self::Live(live) => live.read(wanted, pieces, jobs, meter).await,
@@ -153,7 +152,7 @@ impl Stored {
         // In the order of the file, which is the way that a disk and a store read best.
         chunks.sort_by_key(|(entry, _)| entry.offset);
         self.each(&chunks, |(entry, chunk)| {
-            let read = self.read_chunk(entry, chunk, pieces, meter, context);
+            let read = self.read_chunk((entry, chunk), pieces, meter, context);
             read.map_err(|error| match error.kind() {
                 Kind::Damaged => Error::new(Kind::Damaged, format!("read chunk {}", entry.path)).because(error),
                 _ => error,
@@ -163,8 +162,7 @@ impl Stored {
 
     fn read_chunk(
         &self,
-        entry: &Entry,
-        chunk: &Chunk,
+        (entry, chunk): (&Entry, &Chunk),
         pieces: &dyn Pieces,
         meter: &Meter,
         context: &Context,

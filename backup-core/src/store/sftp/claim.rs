@@ -49,7 +49,7 @@ impl Sftp {
             let _ = file.sync();
             Ok(())
         };
-        self.write_small(connection, (&path, OpenFlags::EXCLUSIVE, 0o644), content, &doing, sync)?;
+        self.write_small(connection, (&path, OpenFlags::EXCLUSIVE, 0o644), (content, &doing), sync)?;
         let Err(cause) = connection.rename(&path, target) else { return Ok(true) };
         self.give_up(connection, &path);
         // The server says "failure" whatever the reason is.

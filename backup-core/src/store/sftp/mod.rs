@@ -176,7 +176,7 @@ impl Sftp {
         // What a crash has left of the same.
         let _ = connection.remove(&part);
         let doing = format!("write {}", self.shown(file));
-        self.write_small(connection, (&part, OpenFlags::EXCLUSIVE, 0o600), content, &doing, |_| Ok(()))?;
+        self.write_small(connection, (&part, OpenFlags::EXCLUSIVE, 0o600), (content, &doing), |_| Ok(()))?;
         // SFTP renames onto nothing that exists.
         let _ = connection.remove(&target);
         let renamed = connection.rename(&part, &target);
@@ -188,8 +188,7 @@ impl Sftp {
         &self,
         connection: &Connection,
         (path, how, mode): (&Path, OpenFlags, i32),
-        content: &[u8],
-        doing: &str,
+        (content, doing): (&[u8], &str),
         before: impl FnOnce(&mut Outgoing) -> Result<T, ssh2::Error>,
     ) -> Result<T> {
         let mut file = connection.create(path, how, mode).map_err(|cause| failed(doing.into(), cause))?;

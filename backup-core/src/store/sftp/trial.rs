@@ -84,7 +84,7 @@ impl Sftp {
                 Err(cause) => Err(cause),
             }
         };
-        let written = self.write_small(connection, (path, OpenFlags::TRUNCATE, 0o600), CONTENT, &doing, before);
+        let written = self.write_small(connection, (path, OpenFlags::TRUNCATE, 0o600), (CONTENT, &doing), before);
         written.map_err(|error| match connection.line.is_up() {
             true => error.hint("name a directory that the user who logs in may write to"),
             false => error,

@@ -2,8 +2,13 @@
 
 mod acts;
 mod bundle;
+mod fit;
+mod names;
 mod reach;
+mod roles;
 mod script;
+mod server;
+mod source;
 mod swapping;
 
 use std::sync::Arc;
@@ -15,16 +20,17 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::load::{Names, Target, check_ways_back, drop_database};
-use super::plain::Contents;
 use crate::bundle::manifest::Database;
-use crate::bundle::reader::OpenBundle;
 use crate::component::{Amount, Brought, Item, Part};
 use crate::event::Meter;
 use crate::finding::Finding;
 use crate::plan::{Journal, Phase, Phased, Status};
 use crate::{Context, Error, Kind, Result};
 use acts::OfDatabase;
-pub(crate) use reach::{Way, administrative};
+pub(crate) use fit::{later_powers, look, unsafe_tools};
+pub(crate) use reach::{Way, administrative, default_jobs};
+pub(crate) use server::look_at_server;
+pub(crate) use source::Source;
 pub(crate) use swapping::swap_id;
 
 /// What the steps are made of, as a restore's journal says it.
@@ -51,21 +57,37 @@ pub struct Planned {
     pub names: Names,
 }
 
-/// What databases are made of.
-#[derive(Clone)]
-pub(crate) enum Source {
-    /// A bundle.
-    Bundle(Arc<OpenBundle>),
-    /// A script that was read to its end, and the database that it makes.
-    Script(Arc<Contents>, Arc<Database>),
+/// What to do about a journal that no restore wrote.
+const FORGED: &str = "no restore wrote this journal: find out who did, and remove it";
+
+/// What is asked for.
+pub(crate) struct Asked<'a> {
+    /// Databases, each with another name where it is to have one; empty for all.
+    pub(crate) databases: &'a [(String, Option<String>)],
+    /// Roles that may be made although they can do more than databases' owners may.
+    pub(crate) allow_superuser: &'a [String],
+    /// Whether client programs may be used that a bundle of somebody unknown could turn against us.
+    pub(crate) allow_old_clients: bool,
+    /// Whether somebody known made what is restored.
+    pub(crate) proved: bool,
 }
 
-impl Source {
-    fn database(&self, index: usize) -> &Database {
-        match self {
-            Self::Bundle(bundle) => &bundle.manifest().databases[index],
-            Self::Script(_, database) => database,
-        }
+impl Asked<'_> {
+    /// The databases that are asked for, with their places and the names that they are to have.
+    fn chosen<'s>(&'s self, all: &'s [Database]) -> impl Iterator<Item = (usize, &'s Database, &'s str)> {
+        all.iter().enumerate().filter_map(|(index, database)| {
+            if self.databases.is_empty() {
+                return Some((index, database, database.name.as_str()));
+            }
+            let (name, other) = self.databases.iter().find(|(name, _)| *name == database.name)?;
+            Some((index, database, other.as_deref().unwrap_or(name)))
+        })
+    }
+
+    /// Whether all get other names than they had.
+    pub(crate) fn renames_all(&self) -> bool {
+        let renamed = |(name, other): &(String, Option<String>)| other.as_ref().is_some_and(|other| other != name);
+        !self.databases.is_empty() && self.databases.iter().all(renamed)
     }
 }
 
@@ -116,7 +138,7 @@ impl Databases {
 
     /// What the source says of a database.
     fn database(&self, index: usize) -> Result<&Database> {
-        Ok(self.source()?.database(self.recipe.databases[index].index))
+        Ok(&self.source()?.databases()[self.recipe.databases[index].index])
     }
 
     /// The server for sessions that build a database.

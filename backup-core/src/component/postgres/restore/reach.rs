@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Recipe;
+use crate::bundle::pack::cores;
 use crate::component::postgres::connection::{ConnectionString, connect_first};
 use crate::component::postgres::{self, Target};
 use crate::{Context, Error, Kind, Result};
@@ -10,6 +11,14 @@ use crate::{Context, Error, Kind, Result};
 /// Databases that every server has and that are none of those restored; the first may have been dropped.
 pub(crate) fn administrative<'n>(mut restored: impl Iterator<Item = &'n str>) -> &'static [&'static str] {
     if restored.any(|name| name == "postgres") { &["template1"] } else { &["postgres", "template1"] }
+}
+
+/// Connections for each core: while one waits for the server, another decompresses.
+const JOBS_PER_CORE: usize = 2;
+
+/// Connections that load rows where nobody says how many.
+pub(crate) fn default_jobs() -> usize {
+    cores() * JOBS_PER_CORE
 }
 
 /// How a server is reached, and with what.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Databases, Source};
+use super::Databases;
 use crate::Result;
-use crate::component::postgres::{self, Globals, read_globals};
+use crate::component::postgres;
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::names::StepId;
@@ -31,16 +31,6 @@ pub(super) fn swap(databases: &Arc<Databases>) -> Box<dyn Step> {
 struct Roles {
     id: StepId,
     databases: Arc<Databases>,
-}
-
-impl Source {
-    /// The roles that it makes, and the source's tablespaces; a script has none.
-    pub(crate) fn globals(&self) -> Result<Globals> {
-        match self {
-            Self::Bundle(bundle) => read_globals(&bundle.content("databases/globals.sql")?),
-            Self::Script(..) => Ok(Globals::default()),
-        }
-    }
 }
 
 impl Step for Roles {

@@ -1,8 +1,7 @@
 //! The roles that a bundle makes: all of them named before, and those that could do more than databases' owners may only where
 //! somebody known made the bundle or an operator names them.
 
-use super::Request;
-use super::source::Source;
+use super::{Asked, Source};
 use crate::component::postgres::Target;
 use crate::finding::{Finding, Findings};
 use crate::shell;
@@ -12,14 +11,13 @@ const FLAG: &str = "--allow-superuser";
 /// The roles that will be made; one that may log in and has no password in the bundle needs one afterwards.
 pub(super) async fn look(
     source: &Source,
-    request: &Request,
-    proved: bool,
+    asked: &Asked<'_>,
     target: &Target,
     findings: &mut Findings,
 ) -> Option<Vec<String>> {
     let globals = findings.keep("roles", "roles", source.globals())?;
     let made = globals.roles.iter().map(|role| role.name.clone());
-    let named = source.manifest().databases.iter().flat_map(|database| database.roles.clone());
+    let named = source.databases().iter().flat_map(|database| database.roles.clone());
     let mut names: Vec<String> = made.chain(named).collect();
     names.sort();
     names.dedup();
@@ -31,7 +29,7 @@ pub(super) async fn look(
     let is_made = |name: &&String| globals.roles.iter().any(|role| role.name == **name);
     let lacking: Vec<&str> = names.iter().filter(|name| !is_made(name)).map(String::as_str).collect();
     if !lacking.is_empty() {
-        let what = if let Source::Pair(_) = source { "script" } else { "bundle" };
+        let what = if let Source::Script(..) = source { "script" } else { "bundle" };
         let message = format!("the {what} needs roles that are not there: {}", lacking.join(", "));
         findings.all.push(
             Finding::error("roles-missing", "roles", message)
@@ -57,9 +55,9 @@ pub(super) async fn look(
     for (name, what) in &powers {
         let subject = format!("role {name}");
         let message = format!("will be made and could do more than databases' owners: {}", what.join(", "));
-        findings.all.push(if proved {
+        findings.all.push(if asked.proved {
             Finding::info("role-powerful", subject, message)
-        } else if request.allow_superuser.contains(name) {
+        } else if asked.allow_superuser.contains(name) {
             Finding::warning("role-powerful", subject, format!("{message}; allowed by {FLAG}"))
         } else {
             let message = format!("{message}; nothing here knows who made the bundle");

@@ -4,89 +4,24 @@ use std::collections::HashSet;
 
 use rustix::fs::statvfs;
 
-use super::Request;
-use super::Settings;
-use super::plan::beside;
-use super::roles;
-use super::source::{Pair, Source};
-use crate::bundle::manifest::{Database, Manifest, Server};
-use crate::bundle::pack::cores;
+use super::names::beside;
+use super::{Asked, Planned, Source, roles};
+use crate::bundle::manifest::Database;
 use crate::bundle::reader::OpenBundle;
-use crate::component::postgres::connection::connect_first;
-use crate::component::postgres::{self, Names, Planned, Target, administrative, older_than_pg_dump, server_findings};
+use crate::component::postgres::plain::Contents;
+use crate::component::postgres::{self, Names, Target};
 use crate::finding::{Finding, Findings, Severity, bytes};
-use crate::{Context, Error, Kind, Result};
+use crate::{Error, Kind, Result};
 
-/// Connections for each core: while one waits for the server, another decompresses.
-const JOBS_PER_CORE: usize = 2;
 /// What else is written while a database grows: its log, and room to sort its indexes.
 const ROOM: u64 = 2;
 
-/// Looks at the server; returns what reaches it, and its identifier. `own` are databases that an unfinished restore of
-/// this user builds.
-pub(super) async fn look_at_server(
-    request: &Request,
-    settings: &Settings,
-    manifest: Option<&Manifest>,
-    own: &[String],
-    context: &Context,
-    findings: &mut Findings,
-) -> Option<(Target, String)> {
-    context.phase("check PostgreSQL");
-    let parameters = settings.connection.parameters(&context.environment);
-    let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
-    let restored = manifest.into_iter().flat_map(|manifest| request.chosen(manifest)).map(|(_, _, name)| name);
-    let answered = connect_first(&parameters, administrative(restored)).await;
-    let answered = findings.keep("postgres-connection", &parameters.place(), answered);
-    let (connection, parameters) = answered?;
-    let place = parameters.place();
-    let facts = findings.keep("postgres-server", &place, postgres::server(&connection).await)?;
-    let source = manifest.and_then(|manifest| manifest.source.postgres.as_ref());
-    findings.all.extend(server_findings(&facts, &place, source));
-    if request.cluster_conf.is_none() {
-        findings.all.extend(source.and_then(|source| older_than_pg_dump(&facts, &place, source)));
-    }
-    let half_built = findings.keep("postgres-server", &place, postgres::half_built(&connection).await);
-    let others = half_built.iter().flatten().filter(|name| !own.contains(name));
-    findings.all.extend(others.map(|name| half_built_finding(name)));
-    // A script is run by psql, whatever wrote it.
-    let archived_by = source.filter(|_| request.cluster_conf.is_none()).map_or(0, Server::pg_dump_major);
-    let major = facts.major().max(archived_by);
-    let tools = postgres::find_tools(settings.bin_dir.as_deref(), &context.environment, major).await;
-    let tools = findings.keep("pg-restore", "pg_restore", tools)?;
-    findings.all.extend(restrict_finding(request, &tools.version));
-    let jobs = request.jobs.or(settings.jobs).unwrap_or_else(default_jobs);
-    let target = Target { parameters, tools, jobs };
-    let left = findings.keep("postgres-connections", &place, target.connection_findings(&place).await);
-    findings.all.extend(left.unwrap_or_default());
-    let identifier = findings.keep("postgres-server", &place, target.identifier().await)?;
-    Some((target, identifier))
-}
-
-/// Journals belong to the user who ran a restore; its databases are seen by all.
-fn half_built_finding(name: &str) -> Finding {
-    Finding::warning("restore-elsewhere", name, "another restore builds this database, or has left it half-built").hint(
-        "see first that nobody else restores into this server, as another user or from another machine; what was left is \
-         taken away by `restore --rollback` there, or by DROP DATABASE",
-    )
-}
-
-/// A pair's script goes without commands, and psql had best be kept from all others.
-fn restrict_finding(request: &Request, version: &str) -> Option<Finding> {
-    if postgres::know_restrict(version) || request.cluster_conf.is_none() {
-        return None;
-    }
-    let hint = "install the newest minor release of PostgreSQL's client programs (August 2025 or later)";
-    let message = format!("psql {version} can't be kept from commands in a script: restore only one that you trust");
-    Some(Finding::warning("psql-older", "psql", message).hint(hint))
-}
-
 /// What a bundle of somebody unknown could do by programs that are too old. A drill's have nothing that they could reach.
-pub(super) fn unsafe_tools(source: &Source, proved: bool, request: &Request, target: &Target) -> Option<Finding> {
-    if !matches!(source, Source::Bundle(_)) || proved {
+pub(crate) fn unsafe_tools(source: &Source, asked: &Asked<'_>, target: &Target) -> Option<Finding> {
+    if !matches!(source, Source::Bundle(_)) || asked.proved {
         return None;
     }
-    if request.allow_old_clients {
+    if asked.allow_old_clients {
         return postgres::unsafe_tools(&target.tools, Severity::Warning);
     }
     let finding = postgres::unsafe_tools(&target.tools, Severity::Error)?;
@@ -95,9 +30,9 @@ pub(super) fn unsafe_tools(source: &Source, proved: bool, request: &Request, tar
 }
 
 /// What of the databases runs with more rights than whoever makes it run, by the bundle's word. A drill's server ends before that matters.
-pub(super) fn later_powers(source: &Source, request: &Request) -> Vec<Finding> {
+pub(crate) fn later_powers(source: &Source, asked: &Asked<'_>) -> Vec<Finding> {
     let Source::Bundle(bundle) = source else { return Vec::new() };
-    let chosen = request.chosen(source.manifest());
+    let chosen = asked.chosen(source.databases());
     chosen.filter_map(|(_, database, name)| later_powers_of(bundle, name, database)).collect()
 }
 
@@ -106,7 +41,7 @@ fn later_powers_of(bundle: &OpenBundle, name: &str, database: &Database) -> Opti
     const SHOWN: usize = 8;
     let script = |part: &str| bundle.content(&format!("databases/{}/{part}.sql", database.directory));
     let mut powers = match (script("pre-data"), script("post-data")) {
-        (Ok(before), Ok(after)) => postgres::later_powers(&before, &after),
+        (Ok(before), Ok(after)) => postgres::later_powers_of(&before, &after),
         // It is a help for people, and keeps nobody from a restore.
         (Err(error), _) | (_, Err(error)) => {
             return Some(Finding::from_error("later-powers", name, &error).at_most(Severity::Info));
@@ -119,38 +54,33 @@ fn later_powers_of(bundle: &OpenBundle, name: &str, database: &Database) -> Opti
     (!powers.is_empty()).then(|| Finding::info("later-powers", name, message()))
 }
 
-/// Connections that load rows where nobody says how many.
-pub(super) fn default_jobs() -> usize {
-    cores() * JOBS_PER_CORE
-}
-
 /// Looks at every database that is asked for; returns the roles that will be made, and the databases' names, which end in
-/// `moment` while they stand aside. `proved` is whether somebody known made what is restored.
-pub(super) async fn look(
-    request: &Request,
-    (source, proved): (&Source, bool),
+/// `moment` while they stand aside.
+pub(crate) async fn look(
+    asked: &Asked<'_>,
+    source: &Source,
     target: &Target,
     moment: &str,
     findings: &mut Findings,
 ) -> Option<(Vec<String>, Vec<Planned>)> {
-    let manifest = source.manifest();
-    for (wanted, _) in &request.databases {
-        if !manifest.databases.iter().any(|database| database.name == *wanted) {
-            let names = manifest.databases.iter().map(|database| database.name.as_str()).collect::<Vec<_>>().join(", ");
+    let databases = source.databases();
+    for (wanted, _) in asked.databases {
+        if !databases.iter().any(|database| database.name == *wanted) {
+            let names = databases.iter().map(|database| database.name.as_str()).collect::<Vec<_>>().join(", ");
             let error = Error::new(Kind::NotFound, format!("database {wanted}: there is no such database in it"));
             findings.keep::<()>("database", wanted, Err(error.hint(format!("it has {names}"))));
         }
     }
-    for (at, (wanted, _)) in request.databases.iter().enumerate() {
-        if request.databases[..at].iter().any(|(earlier, _)| earlier == wanted) {
+    for (at, (wanted, _)) in asked.databases.iter().enumerate() {
+        if asked.databases[..at].iter().any(|(earlier, _)| earlier == wanted) {
             let error = Error::new(Kind::Usage, format!("database {wanted}: it is named twice"));
             findings.keep::<()>("database", wanted, Err(error.hint("restore it once, and again afterwards")));
         }
     }
-    let roles = roles::look(source, request, proved, target, findings).await?;
+    let roles = roles::look(source, asked, target, findings).await?;
     let mut planned: Vec<Planned> = Vec::new();
     let mut size = 0u64;
-    for (index, database, name) in request.chosen(manifest) {
+    for (index, database, name) in asked.chosen(databases) {
         if planned.iter().any(|other| other.names.name == name) {
             let error = Error::new(Kind::Usage, format!("database {name}: two databases would have this name"));
             findings.keep::<()>("database", name, Err(error));
@@ -178,9 +108,9 @@ pub(super) async fn look(
         let admission = findings.keep("database", name, target.admission_finding(name, &shadow).await);
         findings.all.extend(admission.flatten());
         match (source, occupant) {
-            (Source::Pair(pair), Some(_)) => look_at_occupant(pair, name, target, findings).await,
+            (Source::Script(script, _), Some(_)) => look_at_occupant(script, name, target, findings).await,
             // No script says the name of its database.
-            (Source::Pair(_), None) if !request.databases.is_empty() && !request.renames_all() => {
+            (Source::Script(..), None) if !asked.databases.is_empty() && !asked.renames_all() => {
                 look_for_slip(name, target, findings).await
             }
             _ => {}
@@ -189,7 +119,7 @@ pub(super) async fn look(
         // A script does not say how many it is to take.
         let connection_limit = match source {
             Source::Bundle(_) => database.connection_limit,
-            Source::Pair(_) => occupant.unwrap_or(database.connection_limit),
+            Source::Script(..) => occupant.unwrap_or(database.connection_limit),
         };
         let names = Names { name: name.into(), shadow, connection_limit, before };
         planned.push(Planned { index, names });
@@ -215,21 +145,21 @@ async fn setting_findings(
 }
 
 /// A database that a script's takes the place of lends it its properties; and should have some of its tables.
-async fn look_at_occupant(pair: &Pair, name: &str, target: &Target, findings: &mut Findings) {
+async fn look_at_occupant(script: &Contents, name: &str, target: &Target, findings: &mut Findings) {
     if findings.keep("database", name, target.creation_of(name).await).is_none() {
         return;
     }
     let live = findings.keep("database", name, target.tables_of(name).await).unwrap_or_default();
-    let tables = &pair.script.tables;
+    let tables = &script.tables;
     let tables: HashSet<(&str, &str)> = tables.iter().map(|table| (&*table.schema, &*table.name)).collect();
     let known = |(schema, name): &(String, String)| tables.contains(&(&**schema, &**name));
-    if pair.script.counted && !live.is_empty() && !live.iter().any(known) {
+    if script.counted && !live.is_empty() && !live.iter().any(known) {
         let message = format!("it has {} tables, and the script has none of them", live.len());
         let hint = "look whether it is the right script, and the right database: --database names another one";
         findings.all.push(Finding::warning("script-of-another", name, message).hint(hint));
     }
     let objects = findings.keep("database", name, target.large_objects_of(name).await).unwrap_or_default();
-    if objects > 0 && pair.script.large_objects == 0 {
+    if objects > 0 && script.large_objects == 0 {
         let message = format!("it has {objects} large objects, and the script has none: they would be gone");
         let hint =
             "dump anew with --large-objects (--blobs before version 16), or without --no-large-objects and --schema";

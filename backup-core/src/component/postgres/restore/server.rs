@@ -1,0 +1,64 @@
+//! Whether a server can take databases.
+
+use super::{Asked, Source, Way, administrative};
+use crate::component::Look;
+use crate::component::postgres::connection::connect_first;
+use crate::component::postgres::{self, Target, older_than_pg_dump, server_findings};
+use crate::finding::Finding;
+
+/// Looks at the server; returns what reaches it, and its identifier. `own` are databases that an unfinished restore of
+/// this user builds.
+pub(crate) async fn look_at_server(
+    asked: &Asked<'_>,
+    way: &Way<'_>,
+    source: Option<&Source>,
+    own: &[String],
+    Look { context, findings }: &mut Look<'_>,
+) -> Option<(Target, String)> {
+    context.phase("check PostgreSQL");
+    let parameters = way.connection.parameters(&context.environment);
+    let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
+    let restored = source.into_iter().flat_map(|source| asked.chosen(source.databases())).map(|(_, _, name)| name);
+    let answered = connect_first(&parameters, administrative(restored)).await;
+    let answered = findings.keep("postgres-connection", &parameters.place(), answered);
+    let (connection, parameters) = answered?;
+    let place = parameters.place();
+    let facts = findings.keep("postgres-server", &place, postgres::server(&connection).await)?;
+    let of_source = source.and_then(Source::server);
+    let of_source = of_source.as_deref();
+    findings.all.extend(server_findings(&facts, &place, of_source));
+    let is_script = matches!(source, Some(Source::Script(..)));
+    if !is_script {
+        findings.all.extend(of_source.and_then(|source| older_than_pg_dump(&facts, &place, source)));
+    }
+    let half_built = findings.keep("postgres-server", &place, postgres::half_built(&connection).await);
+    let others = half_built.iter().flatten().filter(|name| !own.contains(name));
+    findings.all.extend(others.map(|name| half_built_finding(name)));
+    let major = facts.major().max(source.map_or(0, Source::archived_by));
+    let tools = postgres::find_tools(way.bin_dir, &context.environment, major).await;
+    let tools = findings.keep("pg-restore", "pg_restore", tools)?;
+    findings.all.extend(restrict_finding(is_script, &tools.version));
+    let target = Target { parameters, tools, jobs: way.jobs };
+    let left = findings.keep("postgres-connections", &place, target.connection_findings(&place).await);
+    findings.all.extend(left.unwrap_or_default());
+    let identifier = findings.keep("postgres-server", &place, target.identifier().await)?;
+    Some((target, identifier))
+}
+
+/// Journals belong to the user who ran a restore; its databases are seen by all.
+fn half_built_finding(name: &str) -> Finding {
+    Finding::warning("restore-elsewhere", name, "another restore builds this database, or has left it half-built").hint(
+        "see first that nobody else restores into this server, as another user or from another machine; what was left is \
+         taken away by `restore --rollback` there, or by DROP DATABASE",
+    )
+}
+
+/// A pair's script goes without commands, and psql had best be kept from all others.
+fn restrict_finding(is_script: bool, version: &str) -> Option<Finding> {
+    if postgres::know_restrict(version) || !is_script {
+        return None;
+    }
+    let hint = "install the newest minor release of PostgreSQL's client programs (August 2025 or later)";
+    let message = format!("psql {version} can't be kept from commands in a script: restore only one that you trust");
+    Some(Finding::warning("psql-older", "psql", message).hint(hint))
+}
