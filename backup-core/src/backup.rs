@@ -126,7 +126,9 @@ pub async fn run(
     stream: Option<Box<dyn Write + Send>>,
     context: &Context,
 ) -> Result<Outcome> {
-    let left = settle(&settings.components, context).await?;
+    // What can't be let go is said, and keeps nobody from a backup.
+    let left = settle(&settings.components, context).await;
+    let left = left.unwrap_or_else(|error| Some(Finding::warning_from_error("left-held", "components", &error)));
     let mut quiet = Quiet::default();
     let filled = context.until_cancelled(fill(settings, request, stream, &mut quiet, context)).await;
     // Whatever became of the capture, nothing stays stopped for it.

@@ -9,14 +9,14 @@ use backup_core::component::{Kind, Kinds};
 use fixtures::{Alive, Postgres, alive, forget_libpq};
 use system_tests::{Workplace, describe, reachable};
 
-/// A machine with a live server of a kind, and a bundle of it that is older than what is live.
+/// A machine with two live servers of a kind, and a bundle of them that is older than what is live.
 struct Stage {
     place: Workplace,
     server: Postgres,
-    alive: Box<dyn Alive>,
+    alive: Vec<Box<dyn Alive>>,
     bundle: PathBuf,
-    in_bundle: String,
-    live: String,
+    in_bundle: Vec<String>,
+    live: Vec<String>,
 }
 
 /// How a run ends that is well: whether it warned is no matter here.
@@ -34,18 +34,26 @@ impl Stage {
             "cluster_conf = '{}'\nrelease.version = '2.6.3'\n[[stores]]\naddress = '{}'\n{}",
             place.path("cluster.conf").display(),
             place.path("bundles").display(),
-            alive.table()
+            alive.iter().zip(["the-first", "the-second"]).map(|(one, id)| one.table(id)).collect::<String>(),
         );
         place.write("settings.toml", settings);
-        alive.fill();
-        let in_bundle = alive.answers();
-        let mut stage = Self { place, server, alive, bundle: PathBuf::new(), in_bundle, live: String::new() };
+        alive[0].fill();
+        let mut stage = Self { place, server, alive, bundle: PathBuf::new(), in_bundle: Vec::new(), live: Vec::new() };
+        stage.in_bundle = stage.answers();
         stage.well(&["backup"]);
         stage.bundle = stage.place.bundles().pop().expect("a bundle");
-        stage.alive.change();
-        stage.live = stage.alive.answers();
+        stage.alive.iter().for_each(|one| one.change());
+        stage.live = stage.answers();
         assert_ne!(stage.in_bundle, stage.live);
         stage
+    }
+
+    fn answers(&self) -> Vec<String> {
+        self.alive.iter().map(|one| one.answers()).collect()
+    }
+
+    fn left(&self) -> Vec<String> {
+        self.alive.iter().flat_map(|one| one.left()).collect()
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -99,9 +107,9 @@ impl Stage {
     /// Rolls back, finds all as it was, and cleans up.
     fn back(&self, when: &str) {
         self.to_its_end("rollback", when);
-        assert_eq!(self.alive.answers(), self.live, "{when}");
+        assert_eq!(self.answers(), self.live, "{when}");
         self.to_its_end("cleanup", when);
-        assert_eq!(self.alive.left(), Vec::<String>::new(), "{when}");
+        assert_eq!(self.left(), Vec::<String>::new(), "{when}");
     }
 }
 
@@ -109,24 +117,37 @@ impl Stage {
 fn what_it_answers_comes_back_and_is_undone_and_what_stepped_aside_is_dropped() {
     for stage in Stage::each() {
         stage.restore();
-        assert_eq!(stage.alive.answers(), stage.in_bundle);
+        assert_eq!(stage.answers(), stage.in_bundle);
         stage.well(&["restore", "--rollback", "--yes", "--file", &stage.bundle.display().to_string()]);
-        assert_eq!(stage.alive.answers(), stage.live);
+        assert_eq!(stage.answers(), stage.live);
         stage.restore();
         stage.well(&["restore", "cleanup", "--yes"]);
-        assert_eq!(stage.alive.answers(), stage.in_bundle);
-        assert_eq!(stage.alive.left(), Vec::<String>::new());
+        assert_eq!(stage.answers(), stage.in_bundle);
+        assert_eq!(stage.left(), Vec::<String>::new());
+    }
+}
+
+/// Whether the machine is started anew after a kill.
+const REBOOTS: [bool; 2] = [false, true];
+
+impl Stage {
+    fn reboot(&self, reboots: bool) {
+        if reboots {
+            self.alive.iter().for_each(|one| one.reboot());
+        }
     }
 }
 
 #[test]
 fn killed_at_any_mark_it_is_resumed_to_the_same_end() {
     for stage in Stage::each() {
-        for mark in 1..=stage.marks() {
-            let when = format!("killed at mark {mark}");
+        let marks = stage.marks();
+        for (mark, reboots) in (1..=marks).flat_map(|mark| REBOOTS.map(|reboots| (mark, reboots))) {
+            let when = format!("killed at mark {mark}, reboot: {reboots}");
             stage.kill_at(mark, "restore");
+            stage.reboot(reboots);
             stage.to_its_end("resume", &when);
-            assert_eq!(stage.alive.answers(), stage.in_bundle, "{when}");
+            assert_eq!(stage.answers(), stage.in_bundle, "{when}");
             stage.back(&when);
         }
     }
@@ -135,11 +156,14 @@ fn killed_at_any_mark_it_is_resumed_to_the_same_end() {
 #[test]
 fn killed_at_any_mark_it_is_rolled_back_also_if_that_is_killed() {
     for stage in Stage::each() {
-        for mark in 1..=stage.marks() {
-            let when = format!("killed at mark {mark}");
+        let marks = stage.marks();
+        for (mark, reboots) in (1..=marks).flat_map(|mark| REBOOTS.map(|reboots| (mark, reboots))) {
+            let when = format!("killed at mark {mark}, reboot: {reboots}");
             stage.kill_at(mark, "restore");
+            stage.reboot(reboots);
             // The rollback has as many marks as steps have begun, twice.
             stage.kill_at(mark.div_ceil(2), "rollback");
+            stage.reboot(reboots);
             stage.back(&when);
         }
     }
@@ -153,7 +177,7 @@ fn a_drill_proves_it_without_the_live_server_and_leaves_nothing() {
         let output = stage.well(&["drill", &stage.bundle.display().to_string(), "--in", &place, "--json"]);
         assert_eq!(output.status.code(), Some(0), "{}", describe(&output));
         assert!(describe(&output).contains(r#""components":[{"id":""#), "{}", describe(&output));
-        assert_eq!(stage.alive.answers(), stage.live);
+        assert_eq!(stage.answers(), stage.live);
         assert_eq!(std::fs::read_dir(inside.path()).expect("a directory").count(), 0);
     }
 }
@@ -170,7 +194,7 @@ fn secrets_are_in_no_output_no_journal_and_no_manifest() {
             .expect("tar runs");
         let texts = outputs.iter().chain([&shown]).map(describe);
         for text in texts {
-            for secret in stage.alive.secrets() {
+            for secret in stage.alive.iter().flat_map(|one| one.secrets()) {
                 assert!(!text.contains(&secret), "{text}");
             }
         }

@@ -73,7 +73,8 @@ fn a_bundle_of_a_newer_format_is_named_as_such() {
             let output = run.output().expect("the command runs");
             assert_eq!(output.status.code(), Some(code), "{command}: {}", describe(&output));
             let text = describe(&output);
-            assert!(text.contains("has format 4") && !text.contains("DAMAGED"), "{command}: {text}");
+            let newer = format!("has format {}", FORMAT_OF_SECTIONS + 1);
+            assert!(text.contains(&newer) && !text.contains("DAMAGED"), "{command}: {text}");
             assert!(command == "list" || text.contains("orchestrator-cli 0.1"), "{command}: {text}");
         }
     }

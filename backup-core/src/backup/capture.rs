@@ -95,6 +95,9 @@ impl Capturing<'_> {
         let out = Out::new(self.writer.clone(), root, self.meter.clone(), self.context.clone());
         let captured = ready.capture(&out).await.context(doing)?;
         let component::Captured { version, as_of, items, body, findings } = captured;
-        Ok((Section { id, kind: kind.into(), version, as_of, items, body }, findings))
+        let section = Section { id, kind: kind.into(), version, as_of, items, body };
+        // What no restore takes must not be called a backup.
+        self.settings.components.kinds().named(kind)?.check_section(&section)?;
+        Ok((section, findings))
     }
 }

@@ -2,6 +2,7 @@
 //! killed leaves nothing stopped for good.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,7 +41,10 @@ impl Plan {
         for Held { id, kind, recipe } in &self.held {
             let component = components.get(id).filter(|component| component.kind() == kind).ok_or_else(|| {
                 let error = Error::new(Kind::NotFound, format!("let {id} go: the settings name no such component"));
-                error.hint(format!("add [[component]] with kind = \"{kind}\" and id = \"{id}\" again"))
+                error.hint(format!(
+                    "add [[component]] with kind = \"{kind}\" and id = \"{id}\" again; or see that it runs, and remove the journal in \
+                     the directory backups of the state directory"
+                ))
             })?;
             steps.extend(Arc::clone(component).quiet(recipe)?);
         }
@@ -62,8 +66,19 @@ struct Begun {
     _shelf: Shelf,
 }
 
-fn shelf(context: &Context) -> Result<Shelf> {
-    Shelf::open(state::directory(context)?.join("backups"), "another backup that stops applications is running")
+/// `status` may look at it for a moment.
+async fn shelf(context: &Context) -> Result<Shelf> {
+    const TIMES: usize = 5;
+    const PAUSE: Duration = Duration::from_millis(100);
+    let directory = state::directory(context)?.join("backups");
+    let open = || Shelf::open(directory.clone(), "another backup that stops applications is running");
+    for _ in 1..TIMES {
+        match open() {
+            Err(error) if error.kind() == Kind::Locked => tokio::time::sleep(PAUSE).await,
+            opened => return opened,
+        }
+    }
+    open()
 }
 
 impl Quiet {
@@ -87,7 +102,7 @@ impl Quiet {
             return Ok(());
         }
         context.phase(format!("hold {}", plan.names()));
-        let (shelf, steps) = (shelf(context)?, plan.steps(components)?);
+        let (shelf, steps) = (shelf(context).await?, plan.steps(components)?);
         let ids = steps.iter().map(|step| step.id().clone()).collect();
         let journal = shelf.create(&Head::new(KIND, context.now(), plan, ids))?;
         let begun = self.0.insert(Begun { journal, steps, _shelf: shelf });
@@ -118,7 +133,8 @@ pub async fn settle(components: &Components, context: &Context) -> Result<Option
     if !state::directory(context).is_ok_and(|directory| directory.join("backups").exists()) {
         return Ok(None);
     }
-    let shelf = match shelf(context) {
+    let context = &Context { cancel: Default::default(), ..context.clone() };
+    let shelf = match shelf(context).await {
         // It lets go itself what it holds.
         Err(error) if error.kind() == Kind::Locked => return Ok(None),
         opened => opened?,
@@ -146,11 +162,11 @@ pub fn left_held(context: &Context) -> Result<Option<String>> {
     if !directory.exists() {
         return Ok(None);
     }
-    let _shelf = match shelf(context) {
-        Err(error) if error.kind() == Kind::Locked => return Ok(None),
-        opened => opened?,
-    };
     let Some(path) = Shelf::paths(&directory, None)?.pop() else { return Ok(None) };
+    // Whoever holds it now lets it go.
+    if Shelf::open(directory, "").is_err_and(|error| error.kind() == Kind::Locked) {
+        return Ok(None);
+    }
     let (_, head) = Journal::peek::<Plan>(&path)?;
     let (bundle, names) = (&head.plan.bundle, head.plan.names());
     Ok(Some(format!("the backup {bundle} was killed, and {names} may be stopped still")))

@@ -7,9 +7,15 @@ use super::{Component, Kinds};
 use crate::names::ComponentId;
 use crate::{Error, ErrorContext, Kind, Result};
 
-/// The components of a machine, in the order of its settings, which is that of backups and restores.
+/// What parts of a plan are called that are no such components: the ids of steps begin with that.
+const TAKEN: [&str; 4] = ["control-plane", "files", "postgres", "postgres-script"];
+
+/// The components of a machine, in the order of its settings, which is that of backups and restores; and the kinds that are known.
 #[derive(Clone, Default)]
-pub struct Components(Vec<Arc<dyn Component>>);
+pub struct Components {
+    all: Vec<Arc<dyn Component>>,
+    kinds: Kinds,
+}
 
 impl Components {
     /// Those that tables of the settings describe: each has a `kind`, and an `id`, which is the kind where it is not said.
@@ -30,19 +36,33 @@ impl Components {
             let kind = kinds.named(&kind).context(|| format!("component {id}"))?;
             let plain = "it begins with a small letter; small letters, digits and hyphens follow";
             let id = ComponentId::try_from(id.clone()).map_err(|_| usage(format!("component {id:?}: {plain}")))?;
+            if TAKEN.contains(&id.as_str()) {
+                let hint = "give it another id = \"…\"";
+                return Err(usage(format!("component {id}: something else is called so")).hint(hint));
+            }
             if all.iter().any(|other| *other.id() == id) {
                 return Err(usage(format!("component {id}: there are two of this name"))
                     .hint("give one of them another id = \"…\""));
             }
             all.push(kind.configured(id.clone(), table).context(|| format!("component {id}"))?);
         }
-        Ok(Self(all))
+        Ok(Self { all, kinds: kinds.clone() })
     }
 
     /// These, of a test.
     #[cfg(test)]
     pub(crate) fn of(all: Vec<Arc<dyn Component>>) -> Self {
-        Self(all)
+        Self { all, kinds: Kinds::default() }
+    }
+
+    /// None of these kinds.
+    pub fn none(kinds: &Kinds) -> Self {
+        Self { all: Vec::new(), kinds: kinds.clone() }
+    }
+
+    /// The kinds that are known.
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
     }
 
     /// The one with this name.
@@ -52,12 +72,12 @@ impl Components {
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Component>> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 }
 

@@ -26,8 +26,7 @@ pub trait Kind: Send + Sync {
     /// [`ErrorKind::Usage`] with what is wrong in the table. Unknown fields are refused.
     fn configured(&self, id: ComponentId, table: toml::Table) -> Result<Arc<dyn Component>>;
 
-    /// Makes sure of what a manifest says of such a component. Every reader asks before it believes a section, and the writer before it
-    /// seals one.
+    /// Makes sure of what a manifest says of such a component: before it is sealed, restored or drilled.
     ///
     /// # Errors
     /// [`ErrorKind::Damaged`] with what can't be.

@@ -40,7 +40,7 @@ pub trait Part: Send + Sync {
     fn way_back(&self, journal: &Journal) -> Vec<(Phase, String)>;
 
     /// What is to be said of what is live where the restore stopped half way; none where it is as it was.
-    fn live(&self, _: &Journal) -> Option<&'static str> {
+    fn live(&self, _: &Journal) -> Option<String> {
         None
     }
 

@@ -1,5 +1,6 @@
 //! Runs a plan forwards and backwards.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -132,9 +133,14 @@ impl Notes for Run<'_> {
     }
 }
 
-/// Makes sure that the journal speaks of these steps, all of them and no others, in this order.
+/// Makes sure that the journal speaks of these steps, all of them and no others, in this order, and that no two have one id: the second
+/// would be taken for done with the first.
 fn check_same(steps: &[Box<dyn Step + '_>], journal: &Journal) -> Result<()> {
     let here: Vec<&StepId> = steps.iter().map(|step| step.id()).collect();
+    let mut ids = HashSet::new();
+    if let Some(twice) = here.iter().find(|id| !ids.insert(id.as_str())) {
+        return Err(Error::new(Kind::Failed, format!("apply a plan: it has two steps called {twice}")));
+    }
     let noted: Vec<&StepId> = journal.ids().collect();
     let Some(at) = (0..here.len().max(noted.len())).find(|at| here.get(*at) != noted.get(*at)) else { return Ok(()) };
     let shown = |ids: &[&StepId]| ids.get(at).map_or_else(|| "no further step".into(), |id| format!("the step {id}"));

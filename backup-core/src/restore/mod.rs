@@ -145,7 +145,8 @@ async fn go_on(work: &Work, mut journal: Journal, created: DateTime<Utc>) -> Res
             ),
             false => "`restore --resume` goes on from there".into(),
         });
-        let live = work.parts().find_map(|part| part.live(&journal)).unwrap_or("the live databases are as they were");
+        let live: Vec<String> = work.parts().filter_map(|part| part.live(&journal)).collect();
+        let live = if live.is_empty() { "the live databases are as they were".into() } else { live.join("; ") };
         Error::new(Kind::Unfinished, format!("the restore stopped half way; {live}")).because(error).hint(hint)
     })?;
     let mut warnings = journal.found().to_vec();

@@ -51,13 +51,13 @@ pub(super) async fn look(
 /// The component of this machine that a section is of.
 fn component(section: &Section, settings: &Settings) -> Result<Arc<dyn Component>> {
     let Section { id, kind, .. } = section;
-    settings.kinds.named(kind)?.check_section(section)?;
+    settings.components.kinds().named(kind)?.check_section(section)?;
     configured(id, kind, settings)
 }
 
 fn configured(id: &ComponentId, kind: &str, settings: &Settings) -> Result<Arc<dyn Component>> {
     let unknown = || {
-        let error = Error::new(Kind::Refused, format!("restore {id}: nothing says where it is on this machine"));
+        let error = Error::new(Kind::NotFound, format!("restore {id}: nothing says where it is on this machine"));
         error.hint(format!("add [[component]] with kind = \"{kind}\" and id = \"{id}\" to the settings, or leave it out with --only databases or --only files"))
     };
     let component = settings.components.get(id).ok_or_else(unknown)?;
@@ -127,10 +127,10 @@ impl Thrown {
         moment: &str,
         working: &Working,
     ) -> Result<()> {
-        let kind = settings.kinds.named(&section.kind)?;
+        let kind = settings.components.kinds().named(&section.kind)?;
         kind.check_section(section)?;
         working.context.phase(format!("start a throw-away {}", section.kind));
-        let place = place.join(section.id.as_str());
+        let place = place.join(format!("component-{}", section.id));
         std::fs::create_dir(&place).context(|| format!("make {}", place.display()))?;
         let room = Room { place: &place, limits: &settings.drill, context: &working.context };
         let Throwaway { component, guard, unproved } = kind.throwaway(&stored, &room).await?;

@@ -108,7 +108,8 @@ pub(super) async fn preflight(
         let files = files::look(source.manifest(), request, settings.cluster_conf.as_deref(), &moment, &mut found);
         stays::look(&files, request, settings, on_server, &mut Look { context, findings: &mut found }).await;
         let in_place = request.is_in_place() && !files.is_empty();
-        let lives = in_place || (wanted && takes_place(planned, request));
+        let others = request.parts_wanted() && !source.manifest().components.is_empty();
+        let lives = in_place || others || (wanted && takes_place(planned, request));
         let hosts = look_at_cluster((source, lives), request, settings, context, &mut findings).await;
         let absolute = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         let parts = parts::look(source, request, settings, &moment, (context, &mut found)).await;

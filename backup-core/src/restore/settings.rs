@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::cluster::agent::Remote;
 use crate::component::postgres::connection::ConnectionString;
 use crate::component::release::Origin;
-use crate::component::{Components, DrillLimits, Kinds};
+use crate::component::{Components, DrillLimits};
 use crate::store::Access;
 
 /// What a restore is told by the settings; a machine that is to be brought back need not have any.
@@ -35,8 +35,6 @@ pub struct Settings {
     pub drill: DrillLimits,
     /// The components of this machine beside databases and files.
     pub components: Components,
-    /// The kinds of state that are known.
-    pub kinds: Kinds,
     /// How bundles are reached.
     pub access: Access,
 }

@@ -90,14 +90,15 @@ pub fn load_restore(path: Option<&Path>, known: &Known) -> Result<restore::Setti
         None if usual.exists() => usual,
         None => {
             let access = stores::of_restore(&Document::default(), None, &known.stores)?;
-            return Ok(restore::Settings { access, kinds: known.kinds.clone(), ..restore::Settings::default() });
+            let components = Components::none(&known.kinds);
+            return Ok(restore::Settings { access, components, ..restore::Settings::default() });
         }
     };
     if !is_settings(path) {
         refuse_other(path, &read(path, "read the cluster.conf")?)?;
         let access = stores::of_restore(&Document::default(), Some(path), &known.stores)?;
-        let (cluster_conf, kinds) = (Some(plain(path)), known.kinds.clone());
-        return Ok(restore::Settings { cluster_conf, access, kinds, ..restore::Settings::default() });
+        let (cluster_conf, components) = (Some(plain(path)), Components::none(&known.kinds));
+        return Ok(restore::Settings { cluster_conf, access, components, ..restore::Settings::default() });
     }
     let (mut document, _) = parse(path)?;
     let directory = path.parent().unwrap_or(Path::new(""));
@@ -120,7 +121,6 @@ pub fn load_restore(path: Option<&Path>, known: &Known) -> Result<restore::Setti
         drill: routine::drill(&document.drill)?,
         assertions: document.drill.assert,
         components: Components::configured(document.component, &known.kinds).context(doing)?,
-        kinds: known.kinds.clone(),
         access,
     })
 }

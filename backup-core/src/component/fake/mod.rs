@@ -40,11 +40,22 @@ struct Outside {
     numbers: u64,
 }
 
+impl Outside {
+    /// Puts another text into the place of what is live, which only a server that is stopped takes.
+    fn put(&mut self, text: String) {
+        if !self.running {
+            self.live = text;
+        }
+    }
+}
+
 /// The same, shared; every change may be the last one of a run.
 #[derive(Clone, Default)]
 struct World {
     outside: Arc<Mutex<Outside>>,
     fuse: Fuse,
+    /// Whether only the run is killed, and not the machine.
+    stays_down: bool,
 }
 
 /// Ends a run when it is burnt down.
@@ -71,7 +82,7 @@ impl Fuse {
 impl World {
     fn new(live: &str) -> Self {
         let outside = Outside { live: live.into(), running: true, ..Outside::default() };
-        Self { outside: Arc::new(Mutex::new(outside)), fuse: Fuse::default() }
+        Self { outside: Arc::new(Mutex::new(outside)), ..Self::default() }
     }
 
     fn outside(&self) -> MutexGuard<'_, Outside> {
@@ -103,6 +114,10 @@ async fn killed_in(world: &World, length: usize, run: impl Future<Output = Resul
     world.fuse.set(Some(length));
     let ended = AssertUnwindSafe(run).catch_unwind().await;
     world.fuse.set(None);
+    if ended.is_err() && !world.stays_down {
+        // A power cut: what runs by itself runs again.
+        world.outside().running = true;
+    }
     ended.map(|ended| ended.expect("nothing goes wrong")).is_ok()
 }
 
@@ -115,8 +130,9 @@ pub(crate) async fn killed_after(length: usize, fake: &Live, run: impl Future<Ou
 pub(crate) struct Live(World);
 
 impl Live {
+    /// One that stays stopped where a run is killed over it.
     pub(crate) fn new() -> Self {
-        Self(World::new("live"))
+        Self(World { stays_down: true, ..World::new("live") })
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -194,8 +210,13 @@ impl Component for OneFake {
     }
 
     fn quiet(self: Arc<Self>, _: &Value) -> Result<Vec<Box<dyn Step>>> {
-        let part = Arc::new(FakePart { world: self.world.clone(), stored: None });
-        let step = FakeStep { id: StepId::new("fake/hold"), title: "hold the fake".into(), act: Act::Stop, part };
+        let part = Arc::new(FakePart { id: self.id.clone(), world: self.world.clone(), stored: None });
+        let step = FakeStep {
+            id: StepId::new(format!("{}/hold", self.id)),
+            title: format!("hold {}", self.id),
+            act: Act::Stop,
+            part,
+        };
         Ok(vec![Box::new(step)])
     }
 
@@ -206,7 +227,8 @@ impl Component for OneFake {
         }
         let recipe = json!(Recipe { moment: moment.into() });
         let aside = vec![("fake".to_owned(), format!("fake_before_{moment}"))];
-        let fitted = Fitted { recipe, brings: vec!["fake".into()], aside, live: vec![StepId::new("fake/swap")] };
+        let fitted =
+            Fitted { recipe, brings: vec!["fake".into()], aside, live: vec![StepId::new(format!("{}/swap", self.id))] };
         async { Some(fitted) }.boxed()
     }
 
@@ -216,7 +238,7 @@ impl Component for OneFake {
         stored: Option<Stored>,
         _: &'a Working,
     ) -> BoxFuture<'a, Result<Arc<dyn Part>>> {
-        let part: Arc<dyn Part> = Arc::new(FakePart { world: self.world.clone(), stored });
+        let part: Arc<dyn Part> = Arc::new(FakePart { id: self.id.clone(), world: self.world.clone(), stored });
         async { Ok(part) }.boxed()
     }
 }
@@ -248,6 +270,7 @@ impl Ready for ReadyFake {
 }
 
 struct FakePart {
+    id: ComponentId,
     world: World,
     stored: Option<Stored>,
 }
@@ -255,7 +278,7 @@ struct FakePart {
 impl Part for FakePart {
     fn steps(self: Arc<Self>) -> Vec<Phased> {
         let step = |(phase, act, id): (Phase, Act, &str)| {
-            let (id, title) = (StepId::new(format!("fake/{id}")), format!("{id} the fake"));
+            let (id, title) = (StepId::new(format!("{}/{id}", self.id)), format!("{id} {}", self.id));
             Phased { phase, step: Box::new(FakeStep { id, title, act, part: self.clone() }) }
         };
         let acts = [
@@ -268,7 +291,7 @@ impl Part for FakePart {
     }
 
     fn check_way_back<'a>(&'a self, journal: &'a Journal) -> BoxFuture<'a, Result<()>> {
-        let swapped = journal.status(&StepId::new("fake/swap")) == Some(Status::Applied);
+        let swapped = journal.status(&StepId::new(format!("{}/swap", self.id))) == Some(Status::Applied);
         let gone = swapped && self.world.outside().before.is_none();
         async move { if gone { Err(Error::new(ErrorKind::Refused, "what stepped aside is gone")) } else { Ok(()) } }
             .boxed()
@@ -331,10 +354,14 @@ impl Step for FakeStep {
                 Act::Upload => self.upload(at).await?,
                 Act::Stop => world.change(|outside| outside.running = false),
                 Act::Swap => {
+                    // The machine may have been started meanwhile, and the fake with it.
+                    world.change(|outside| outside.running = false);
                     // What is live steps aside once.
                     world.change(|outside| outside.before.get_or_insert(outside.live.clone()).clone());
                     world.change(|outside| {
-                        outside.live = outside.uploads.pop().map_or(outside.live.clone(), |(_, text)| text)
+                        if let Some((_, text)) = outside.uploads.pop() {
+                            outside.put(text);
+                        }
                     });
                 }
                 Act::Start => world.change(|outside| outside.running = true),
@@ -350,11 +377,14 @@ impl Step for FakeStep {
             match self.act {
                 Act::Upload => self.withdraw(at)?,
                 Act::Stop => world.change(|outside| outside.running = true),
-                Act::Swap => world.change(|outside| {
-                    if let Some(before) = outside.before.take() {
-                        outside.live = before;
-                    }
-                }),
+                Act::Swap => {
+                    world.change(|outside| outside.running = false);
+                    world.change(|outside| {
+                        if let Some(before) = outside.before.take() {
+                            outside.put(before);
+                        }
+                    });
+                }
                 Act::Start => world.change(|outside| outside.running = false),
             }
             Ok(())

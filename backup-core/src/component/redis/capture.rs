@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::json;
-use tokio::process::Command;
 
 use super::server::Server;
 use super::{Body, DATA, OneRedis, VERSION};
@@ -90,7 +90,14 @@ impl ReadyRedis {
         // One that is saved after this takes the name by a rename, and this one stays as it is.
         let mut file = File::open(&self.file).context(doing)?;
         let size = file.metadata().context(doing)?.len();
-        let counted = count(file.try_clone().context(doing)?, &self.file.display().to_string()).await?;
+        let counted = count(&self.server, file.try_clone().context(doing)?, &self.file.display().to_string()).await?;
+        if counted.saved < as_of {
+            // Another server's, or this one writes elsewhere: it may be on another machine.
+            let message = format!("{}: it is not the file that {} has saved", doing(), self.server.place());
+            return Err(Error::new(Kind::Refused, message).hint(
+                "a backup reads the server's file: run it on the machine of the server, as a user that may read it",
+            ));
+        }
         out.stream(DATA, size, |buffer, wanted| {
             let begin = buffer.len();
             buffer.resize(begin + wanted, 0);
@@ -113,15 +120,17 @@ impl ReadyRedis {
 pub(super) struct Counted {
     pub(super) keys: u64,
     pub(super) expires: u64,
+    /// When the server saved it, by the server's clock.
+    pub(super) saved: DateTime<Utc>,
 }
 
 /// Reads a file of data to its end, with Redis's own program, which holds it against its checksum.
 ///
 /// # Errors
 /// Where the file is none, or damaged.
-pub(super) async fn count(file: File, shown: &str) -> Result<Counted> {
+pub(super) async fn count(server: &Server, file: File, shown: &str) -> Result<Counted> {
     let doing = format!("check {shown} with redis-check-rdb");
-    let mut command = Command::new("redis-check-rdb");
+    let mut command = server.program("redis-check-rdb");
     // By its number: what has the name by now may be another one.
     command.arg("/proc/self/fd/0");
     let ran = succeed(command, &doing, Input::File(file)).await?;
@@ -130,8 +139,11 @@ pub(super) async fn count(file: File, shown: &str) -> Result<Counted> {
         let lines = said.lines().filter_map(|line| line.strip_prefix("[info] "));
         lines.filter_map(|line| line.strip_suffix(what)?.trim().parse::<u64>().ok()).next()
     };
-    match (number("keys read"), number("expires")) {
-        (Some(keys), Some(expires)) => Ok(Counted { keys, expires }),
+    let saved =
+        said.lines().find_map(|line| line.split_once("AUX FIELD ctime = '")?.1.strip_suffix('\'')?.parse().ok());
+    let saved = saved.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    match (number("keys read"), number("expires"), saved) {
+        (Some(keys), Some(expires), Some(saved)) => Ok(Counted { keys, expires, saved }),
         _ => Err(Error::new(Kind::Damaged, doing).because(said.lines().last().unwrap_or("it says nothing").to_owned())),
     }
 }

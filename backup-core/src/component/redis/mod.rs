@@ -144,7 +144,7 @@ impl Component for OneRedis {
     ) -> BoxFuture<'a, Result<Arc<dyn Part>>> {
         async move {
             let recipe = restore::Recipe::deserialize(recipe).context(|| format!("read the plan of {}", self.id))?;
-            recipe.check_names()?;
+            recipe.check(&self)?;
             Ok(restore::part(self, recipe, stored))
         }
         .boxed()

@@ -13,7 +13,7 @@ use super::steps::{self, place_id};
 use super::{Body, OneRedis};
 use crate::component::{Amount, Brought, Fitted, Item, Look, Part, Stored};
 use crate::finding::Finding;
-use crate::names::{ComponentId, is_moment};
+use crate::names::{ComponentId, StepId, is_moment};
 use crate::plan::{Journal, Phase, Phased, Status};
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
@@ -21,38 +21,45 @@ use crate::{Context, Error, ErrorContext, Kind, Result};
 const STAGING: &str = ".orchestrator-cli_restore_";
 
 /// All that the steps are made of.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Recipe {
-    /// The file that the server keeps its data in.
+    /// Where the server is.
+    pub(super) address: String,
+    /// The file that it keeps its data in.
     pub(super) place: PathBuf,
     /// The file beside it that is written first.
     pub(super) staging: PathBuf,
-    /// What the file that is there now is called afterwards, if there is one.
-    pub(super) before: Option<PathBuf>,
+    /// What the file that is there now is called afterwards.
+    pub(super) before: PathBuf,
 }
 
 impl Recipe {
-    fn at(place: PathBuf, moment: &str) -> Self {
+    fn at(redis: &OneRedis, place: PathBuf, moment: &str) -> Self {
         let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let staging = place.with_file_name(format!("{STAGING}{moment}"));
-        let before = place.exists().then(|| place.with_file_name(format!("{name}_before_{moment}")));
-        Self { place, staging, before }
+        // Two servers may have their files in one directory.
+        let staging = place.with_file_name(format!("{STAGING}{moment}_{}", redis.id));
+        let before = place.with_file_name(format!("{name}_before_{moment}"));
+        Self { address: redis.server.address().into(), place, staging, before }
     }
 
-    /// Makes sure that it names what a restore names: a journal that somebody else has made must lead to nothing else.
+    /// Makes sure that it is of this server, and names what a restore names: a journal that somebody else has made must lead to nothing
+    /// else.
     ///
     /// # Errors
-    /// [`Kind::Refused`] with the path that no restore would name.
-    pub(super) fn check_names(&self) -> Result<()> {
+    /// [`Kind::Refused`].
+    pub(super) fn check(&self, redis: &OneRedis) -> Result<()> {
+        if self.address != redis.server.address() {
+            let (here, there) = (redis.server.place(), &self.address);
+            let error = Error::new(
+                Kind::Refused,
+                format!("{here} is another server than the one at {there} that the restore began on"),
+            );
+            return Err(error.hint("correct its address below [[component]] in the settings"));
+        }
         let staging = self.staging.file_name().unwrap_or_default().to_string_lossy();
-        let moment = staging.strip_prefix(STAGING).filter(|moment| is_moment(moment));
-        let ours = moment.map(|moment| Self::at(self.place.clone(), moment));
-        let is_ours = |ours: &Self| {
-            let name = ours.place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let before = ours.place.with_file_name(format!("{name}_before_{}", moment.unwrap_or_default()));
-            ours.staging == self.staging && self.before.as_ref().is_none_or(|named| *named == before)
-        };
-        if ours.as_ref().is_some_and(is_ours) {
+        let moment =
+            staging.strip_prefix(STAGING).and_then(|rest| rest.split('_').next()).filter(|moment| is_moment(moment));
+        if moment.is_some_and(|moment| *self == Self::at(redis, self.place.clone(), moment)) {
             return Ok(());
         }
         let message =
@@ -73,7 +80,11 @@ pub(super) async fn fit(
         None => error.hint("start it first: it says where its data are"),
         Some(_) => error,
     })?;
-    let recipe = Recipe::at(redis.server.file().await?, moment);
+    let recipe = Recipe::at(redis, redis.server.file().await?, moment);
+    if let Some(there) = [&recipe.staging, &recipe.before].into_iter().find(|path| path.symlink_metadata().is_ok()) {
+        let error = Error::new(Kind::Refused, format!("restore {}: {} is there already", redis.id, there.display()));
+        return Err(error.hint("try again: the name ends in the time"));
+    }
     if let Some(problem) = problem(&info, &body) {
         look.findings.all.push(Finding { subject: place, ..problem });
         return Ok(None);
@@ -84,7 +95,7 @@ pub(super) async fn fit(
         format!("Redis {}, {} keys", info.get("redis_version"), info.keys()),
     ));
     let shown = |path: &Path| path.display().to_string();
-    let aside = recipe.before.iter().map(|before| (shown(&recipe.place), shown(before))).collect();
+    let aside = vec![(shown(&recipe.place), shown(&recipe.before))];
     Ok(Some(Fitted {
         recipe: serde_json::to_value(&recipe).context(|| format!("note the plan of {}", redis.id))?,
         brings: vec![place],
@@ -168,7 +179,7 @@ impl RedisPart {
             Some(count) => Amount::Counted { count, unit: "key", how: "as the server counts them" },
             None => Amount::Unknown("its keys are not counted"),
         };
-        let before = self.recipe.before.as_ref().map(|before| before.display().to_string());
+        let before = Some(self.recipe.before.display().to_string());
         let value = json!({ "id": self.id(), "kind": super::KIND, "keys": there, "before": before });
         brought.items.push(Item { name: place, amount, before });
         brought.fields = Map::from_iter([("components".to_owned(), Value::Array(vec![value]))]);
@@ -183,9 +194,9 @@ impl Part for RedisPart {
 
     fn check_way_back<'a>(&'a self, journal: &'a Journal) -> BoxFuture<'a, Result<()>> {
         async move {
-            let Recipe { place, staging, before } = &self.recipe;
-            let Some(before) = before.as_ref().filter(|before| !before.exists()) else { return Ok(()) };
-            if !self.is_placed(journal) || staging.exists() {
+            let Recipe { place, staging, before, .. } = &self.recipe;
+            // While what was written beside it is there, nothing has taken the place.
+            if !self.is_placed(journal) || staging.exists() || before.exists() {
                 return Ok(());
             }
             let message = format!("bring {} back: {} is gone", place.display(), before.display());
@@ -195,18 +206,26 @@ impl Part for RedisPart {
     }
 
     fn way_back(&self, journal: &Journal) -> Vec<(Phase, String)> {
-        let Recipe { place, staging, before } = &self.recipe;
-        let place = place.display();
-        let sentence = match before {
-            _ if !self.is_placed(journal) => format!("remove {}, as far as it is there", staging.display()),
-            Some(before) => format!(
-                "stop {}, remove {place}, rename {} to {place}, and start it",
-                self.redis.server.place(),
-                before.display()
-            ),
-            None => format!("stop {}, remove {place}, and start it", self.redis.server.place()),
+        let Recipe { place, staging, before, .. } = &self.recipe;
+        let (place, server) = (place.display(), self.redis.server.place());
+        let sentence = match self.is_placed(journal) {
+            false => format!("remove {}, as far as it is there", staging.display()),
+            true => format!("stop {server}, rename {} to {place}, and start it", before.display()),
         };
         vec![(Phase::Swap, sentence)]
+    }
+
+    fn live(&self, journal: &Journal) -> Option<String> {
+        let is = |step: &str, wanted: &[Status]| {
+            let status = journal.status(&StepId::new(format!("{}/{step}", self.id())));
+            status.is_some_and(|status| wanted.contains(&status))
+        };
+        let begun = [Status::Applying, Status::Applied];
+        let place = self.redis.server.place();
+        if is("start", &[Status::Applied]) {
+            return Some(format!("{place} has the data of the bundle"));
+        }
+        is("stop", &begun).then(|| format!("{place} is stopped, or about to be"))
     }
 
     fn brought<'a>(&'a self, _: &'a Journal) -> BoxFuture<'a, Brought> {
@@ -214,6 +233,6 @@ impl Part for RedisPart {
     }
 
     fn clean_up<'a>(&'a self, _: &'a Context) -> BoxFuture<'a, Result<()>> {
-        async { self.recipe.before.as_ref().map_or(Ok(()), |before| steps::remove(before)) }.boxed()
+        async { steps::remove(&self.recipe.before) }.boxed()
     }
 }

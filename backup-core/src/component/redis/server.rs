@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -9,15 +10,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::process::Command;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::throwaway::Own;
 use crate::component::program::{self, Input, run, succeed};
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
-/// How long a server may take to stop, and one that was started to answer for the first time.
+/// How long a server may take to stop, one that was started to answer for the first time, and any to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long nobody else may write while a server that is to be stopped saves its data, in milliseconds; it ends by itself.
+const HELD: &str = "60000";
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What stops a server and starts it.
@@ -62,14 +66,27 @@ impl Server {
         Self { address, user, password_file, control }
     }
 
+    /// Where it is.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Where it is, for people.
     pub(super) fn place(&self) -> String {
         format!("redis at {}", self.address)
     }
 
+    /// A program of Redis. What speaks to a server that was started for a bundle, or reads what is in one, stays behind its walls.
+    pub(super) fn program(&self, name: &str) -> Command {
+        match &self.control {
+            Control::Commands { .. } => Command::new(name),
+            Control::Own(own) => own.program(name),
+        }
+    }
+
     /// `redis-cli` with a command. The password goes by its environment, which nobody else can read.
     fn cli(&self, words: &[&str]) -> Result<Command> {
-        let mut command = Command::new("redis-cli");
+        let mut command = self.program("redis-cli");
         match self.address.rsplit_once(':') {
             Some((host, port)) if !self.address.starts_with('/') => command.args(["-h", host, "-p", port]),
             _ => command.args(["-s", &self.address]),
@@ -89,7 +106,9 @@ impl Server {
     /// What it answers to a command; an error of the server is text like any other.
     async fn ask(&self, words: &[&str]) -> Result<String> {
         let doing = format!("ask {} for {}", self.place(), words.join(" "));
-        let ran = run(self.cli(words)?, &doing, Input::Nothing).await?;
+        let ran = timeout(PATIENCE, run(self.cli(words)?, &doing, Input::Nothing)).await;
+        let late = |_| Error::new(Kind::Failed, format!("{doing}: no answer in {} s", PATIENCE.as_secs()));
+        let ran = ran.map_err(late)??;
         if !ran.status.success() {
             return Err(program::failed(&doing, ran.status, &ran.said));
         }
@@ -162,36 +181,52 @@ impl Server {
         }
     }
 
-    /// Whether anything answers.
-    pub(super) async fn is_running(&self) -> bool {
-        match self.cli(&["PING"]) {
-            Ok(command) => {
-                run(command, "ask whether redis runs", Input::Nothing).await.is_ok_and(|ran| ran.status.success())
+    /// Whether it runs: something takes connections there. That nothing does must be certain, since files are renamed then.
+    ///
+    /// # Errors
+    /// Where that can't be told.
+    async fn is_running(&self) -> Result<bool> {
+        let connect = async {
+            match self.address.starts_with('/') {
+                true => UnixStream::connect(&self.address).await.map(drop),
+                false => TcpStream::connect(&self.address).await.map(drop),
             }
-            Err(_) => false,
+        };
+        let doing = || format!("see whether {} runs", self.place());
+        match timeout(PATIENCE, connect).await {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(cause)) if matches!(cause.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(false),
+            Ok(Err(cause)) => Err(Error::new(Kind::Failed, doing()).because(cause)),
+            Err(_) => {
+                Err(Error::new(Kind::Failed, doing()).because("it does not take connections, and does not refuse them"))
+            }
         }
     }
 
-    /// Stops it, where it runs, and waits until it has.
+    /// Stops it, where it runs, and waits until it has. What it has in memory is in its file then.
     ///
     /// # Errors
-    /// What stops it says; where it does not stop.
+    /// Where it can't save its data; what stops it says; where it does not stop.
     pub(super) async fn stop(&self) -> Result<()> {
-        if !self.is_running().await {
+        if !self.is_running().await? {
             return Ok(());
         }
+        // What is written between the save and the end would be lost where the server saves nothing when it ends. Those before 6.2 know no
+        // such pause.
+        let _ = self.ask(&["CLIENT", "PAUSE", HELD, "WRITE"]).await?;
+        self.save().await?;
         match &self.control {
             Control::Commands { stop, .. } => {
-                succeed(program_of(stop), &format!("stop {}", self.place()), Input::Nothing).await.map(drop)?
+                succeed(program_of(stop), &format!("stop {}", self.place()), Input::Nothing).await.map(drop)?;
             }
             Control::Own(own) => {
-                // What it was started with must not write into the file that takes its place.
-                self.ask(&["SHUTDOWN", "NOSAVE"]).await?;
+                // It ends while it is asked.
+                let _ = self.ask(&["SHUTDOWN", "NOSAVE"]).await;
                 own.ended().await?;
             }
         }
         let deadline = Instant::now() + PATIENCE;
-        while self.is_running().await {
+        while self.is_running().await? {
             if Instant::now() > deadline {
                 return Err(Error::new(Kind::Failed, format!("stop {}: it still answers", self.place())));
             }
@@ -204,8 +239,8 @@ impl Server {
     ///
     /// # Errors
     /// What starts it says; where it does not answer.
-    pub(super) async fn start(&self, context: &Context) -> Result<()> {
-        if !self.is_running().await {
+    pub(super) async fn start(&self, context: &Context) -> Result<Info> {
+        if !self.is_running().await? {
             match &self.control {
                 Control::Commands { start, .. } => {
                     succeed(program_of(start), &format!("start {}", self.place()), Input::Nothing).await.map(drop)?;
@@ -216,7 +251,7 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.info().await {
-                Ok(info) if info.get("loading") == "0" => return Ok(()),
+                Ok(info) if info.get("loading") == "0" => return Ok(info),
                 // Loading may take long, and it says itself that it goes on.
                 Ok(_) => {}
                 Err(error) if Instant::now() > deadline => {

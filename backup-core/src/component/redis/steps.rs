@@ -68,8 +68,9 @@ impl Step for RedisStep {
     }
 
     fn probe<'a>(&'a self, _: &'a At<'_>) -> BoxFuture<'a, Result<Seen>> {
-        let Recipe { place, staging, .. } = &self.part.recipe;
-        let placed = matches!(self.act, Act::Place) && !staging.exists() && place.exists();
+        let Recipe { place, staging, before, .. } = &self.part.recipe;
+        // Without what stepped aside, what is there may be what always was.
+        let placed = matches!(self.act, Act::Place) && !staging.exists() && place.exists() && before.exists();
         async move { Ok(placed.into()) }.boxed()
     }
 
@@ -80,8 +81,12 @@ impl Step for RedisStep {
                 Act::Stage => stage(&self.part).await,
                 Act::Prove => prove(&self.part).await,
                 Act::Stop => redis.server.stop().await,
-                Act::Place => place(recipe),
-                Act::Start => redis.server.start(at.context).await,
+                Act::Place => {
+                    // The machine may have been started meanwhile, and the server with it.
+                    redis.server.stop().await?;
+                    place(recipe)
+                }
+                Act::Start => start(&self.part, at).await,
             }
         }
         .boxed()
@@ -94,8 +99,11 @@ impl Step for RedisStep {
                 Act::Stage => remove(&recipe.staging),
                 Act::Prove => Ok(()),
                 // A server that was stopped comes back, and one that has other data stops before they go.
-                Act::Stop => redis.server.start(at.context).await,
-                Act::Place => take_back(recipe),
+                Act::Stop => redis.server.start(at.context).await.map(drop),
+                Act::Place => {
+                    redis.server.stop().await?;
+                    take_back(recipe)
+                }
                 Act::Start => redis.server.stop().await,
             }
         }
@@ -127,7 +135,7 @@ async fn stage(part: &RedisPart) -> Result<()> {
 async fn prove(part: &RedisPart) -> Result<()> {
     let staging = &part.recipe.staging;
     let shown = staging.display().to_string();
-    let counted = count(File::open(staging).context(|| format!("read {shown}"))?, &shown).await?;
+    let counted = count(&part.redis.server, File::open(staging).context(|| format!("read {shown}"))?, &shown).await?;
     let expected = part.stored.as_ref().map_or(counted.keys, |stored| stored.section.items.count);
     if counted.keys == expected {
         return Ok(());
@@ -136,40 +144,53 @@ async fn prove(part: &RedisPart) -> Result<()> {
     Err(Error::new(Kind::Damaged, message))
 }
 
+/// Starts the server, and makes sure that it has loaded what was put into its place, and nothing else.
+async fn start(part: &RedisPart, at: &At<'_>) -> Result<()> {
+    let RedisPart { redis, recipe, stored } = part;
+    let info = redis.server.start(at.context).await?;
+    let other = |why: String| {
+        let error =
+            Error::new(Kind::Failed, format!("start {}: it has not loaded what was put back", redis.server.place()));
+        Err(error.because(why).hint("correct its settings, and start it again; then `restore --resume`"))
+    };
+    if info.get("aof_enabled") == "1" {
+        return other("it reads appendonly files when it starts".into());
+    }
+    let file = redis.server.file().await?;
+    if file != recipe.place {
+        return other(format!("its data are in {}, and not in {}", file.display(), recipe.place.display()));
+    }
+    let expected = stored.as_ref().map(|stored| stored.section.items.count);
+    // Servers before 7.0 don't say it.
+    let loaded = (!info.get("rdb_last_load_keys_loaded").is_empty())
+        .then(|| info.number("rdb_last_load_keys_loaded") + info.number("rdb_last_load_keys_expired"));
+    match expected.zip(loaded).filter(|(expected, loaded)| expected != loaded) {
+        None => Ok(()),
+        Some((expected, loaded)) => other(format!("it has loaded {loaded} keys, and the bundle has {expected}")),
+    }
+}
+
 /// Gives the data their place, by two renames at most.
-fn place(Recipe { place, staging, before }: &Recipe) -> Result<()> {
+fn place(Recipe { place, staging, before, .. }: &Recipe) -> Result<()> {
     let doing = || format!("put {} in its place", place.display());
     if !staging.exists() {
         let error = Error::new(Kind::Failed, doing()).because("what was written beside it is gone");
         return Err(error.hint("somebody removed it; go back with `restore --rollback`"));
     }
-    match before {
-        Some(before) if !before.exists() => rename_if_there(place, before)?,
-        // A server that saves while it stops makes a file where there was none.
-        _ => {}
+    if !before.exists() {
+        fs::rename(place, before).context(doing)?;
+        sync_around(place)?;
     }
     fs::rename(staging, place).context(doing)?;
     sync_around(place)
 }
 
-/// Gives the place back to what had it before.
-fn take_back(Recipe { place, staging, before }: &Recipe) -> Result<()> {
-    let doing = || format!("bring {} back", place.display());
-    match before {
-        Some(before) if before.exists() => fs::rename(before, place).context(doing)?,
-        // It has not stepped aside.
-        Some(_) => {}
-        None if !staging.exists() => remove(place)?,
-        None => {}
+/// Gives the place back to what had it before. Where nothing has stepped aside, it still has it.
+fn take_back(Recipe { place, before, .. }: &Recipe) -> Result<()> {
+    if before.exists() {
+        fs::rename(before, place).context(|| format!("bring {} back", place.display()))?;
     }
     sync_around(place)
-}
-
-fn rename_if_there(from: &Path, to: &Path) -> Result<()> {
-    match fs::rename(from, to) {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(()),
-        renamed => renamed.context(|| format!("rename {} to {}", from.display(), to.display())),
-    }
 }
 
 /// Removes a file, if it is there.

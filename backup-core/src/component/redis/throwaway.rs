@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
 use super::OneRedis;
 use super::server::{Control, Server};
@@ -70,6 +70,11 @@ impl Own {
         let child = command.spawn().context(doing)?;
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
         Ok(())
+    }
+
+    /// A program behind the same walls.
+    pub(super) fn program(&self, name: &str) -> Command {
+        self.walls.within.command(name)
     }
 
     /// Waits until it has ended.

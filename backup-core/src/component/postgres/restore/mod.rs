@@ -210,13 +210,14 @@ impl Part for Databases {
         databases.map(|sentence| (Phase::Swap, sentence)).chain(made).collect()
     }
 
-    fn live(&self, journal: &Journal) -> Option<&'static str> {
-        match journal.status(&swap_id()) {
+    fn live(&self, journal: &Journal) -> Option<String> {
+        let said = match journal.status(&swap_id()) {
             Some(Status::Applied) => Some("the databases have been swapped already"),
             Some(Status::Applying) => Some("whether the databases have been swapped shows when it goes on"),
             None if !self.recipe.databases.is_empty() => Some("whether the databases have been swapped is not known"),
             _ => None,
-        }
+        };
+        said.map(Into::into)
     }
 
     fn ends<'a>(&'a self, journal: &'a Journal) -> BoxFuture<'a, Result<Option<String>>> {
