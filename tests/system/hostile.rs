@@ -6,10 +6,10 @@ use std::sync::Arc;
 use backup_core::bundle::block::{Decoder, Encoder};
 use backup_core::bundle::footer::{self, Footer};
 use backup_core::bundle::header::{EntryKind, Form, Head};
-use backup_core::bundle::manifest::{Chunk, Database, Expanded, FileType, Manifest, number_chunks};
+use backup_core::bundle::manifest::{Chunk, Database, Expanded, FileType, Items, Manifest, Section, number_chunks};
 use backup_core::bundle::reader::Bundle;
 use backup_core::bundle::writer::Writer;
-use backup_core::names::BundleName;
+use backup_core::names::{BundleName, ComponentId};
 use sha2::Digest as _;
 use system_tests::{Workplace, describe, manifest_of};
 
@@ -66,6 +66,18 @@ fn with_manifest_head(bundle: Vec<u8>, bend: impl Fn(&mut Head)) -> Vec<u8> {
         let (mut head, _) = Head::decode(&header, Form::Zeros).expect("a header");
         bend(&mut head);
         manifest.splice(..length, Encoder::new(3).encode(&head.encode(Form::Zeros)));
+    })
+}
+
+/// The same bundle with another text of the same length in its manifest, where that has it first.
+fn with_json(bundle: Vec<u8>, text: &str, other: &str) -> Vec<u8> {
+    assert_eq!(text.len(), other.len());
+    with_manifest_blocks(bundle, |manifest| {
+        let (mut header, mut json) = (Vec::new(), Vec::new());
+        let length = Decoder::default().decode(manifest, &mut header).expect("a block");
+        Decoder::default().decode(&manifest[length..], &mut json).expect("a block");
+        let json = String::from_utf8(json).expect("JSON").replacen(text, other, 1);
+        manifest.splice(length.., Encoder::new(3).encode(json.as_bytes()));
     })
 }
 
@@ -187,6 +199,36 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str, bool)> {
             true,
         ),
         (
+            "two components of one name",
+            bundle(vec![plain()], |m| with_components(m, 4, &[("redis", 1), ("redis", 1)])),
+            "two components of one name",
+            true,
+        ),
+        (
+            "a component in a format that leaves it out",
+            bundle(vec![plain()], |m| with_components(m, 3, &[("redis", 1)])),
+            "which format 3 has not",
+            true,
+        ),
+        (
+            "more items than there can be",
+            bundle(vec![plain()], |m| with_components(m, 4, &[("redis", u64::MAX), ("other", 1)])),
+            "more items",
+            true,
+        ),
+        (
+            "an entry of a component that nothing is said of",
+            bundle(vec![file("components/other/dump.rdb", b"")], |m| with_components(m, 4, &[("redis", 1)])),
+            "nothing of",
+            true,
+        ),
+        (
+            "a component that leads elsewhere",
+            with_json(bundle(vec![plain()], |m| with_components(m, 4, &[("redis", 1)])), "\"redis\"", "\"../..\""),
+            "no component is called so",
+            true,
+        ),
+        (
             "chunk of no table",
             bundle(vec![plain()], |m| {
                 m.entries[0].chunk = Some(Chunk { database: 0, table: 0, part: 0, rows: 1, preamble: 0 })
@@ -195,6 +237,19 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str, bool)> {
             true,
         ),
     ]
+}
+
+fn with_components(manifest: &mut Manifest, format: u32, components: &[(&str, u64)]) {
+    manifest.format = format;
+    let section = |(id, count): &(&str, u64)| Section {
+        id: ComponentId::try_from(String::from(*id)).expect("a name"),
+        kind: "redis".into(),
+        version: 1,
+        as_of: manifest.created,
+        items: Items { count: *count, unit: "key".into() },
+        body: serde_json::json!({ "redis": "7.0.15", "expires": 0 }),
+    };
+    manifest.components = components.iter().map(section).collect();
 }
 
 /// A file with holes, of 1 GiB, whose map has this text, and a bundle of it in format 3 that says something of what it comes out as.

@@ -34,8 +34,8 @@ impl Components {
             let kind = text("kind")?.ok_or_else(|| usage("component: it has no kind").hint(hint))?;
             let id = text("id")?.unwrap_or_else(|| kind.clone());
             let kind = kinds.named(&kind).context(|| format!("component {id}"))?;
-            let plain = "it begins with a small letter; small letters, digits and hyphens follow";
-            let id = ComponentId::try_from(id.clone()).map_err(|_| usage(format!("component {id:?}: {plain}")))?;
+            let shown = id.escape_debug().to_string();
+            let id = ComponentId::try_from(id).map_err(|cause| usage(format!("component {shown}")).because(cause))?;
             if TAKEN.contains(&id.as_str()) {
                 let hint = "give it another id = \"…\"";
                 return Err(usage(format!("component {id}: something else is called so")).hint(hint));

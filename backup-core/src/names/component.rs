@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::NotAName;
-
 /// No name is longer.
 const LONGEST: usize = 64;
 
@@ -22,6 +20,18 @@ impl ComponentId {
     }
 }
 
+/// Why a text names no component.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotAComponent;
+
+impl fmt::Display for NotAComponent {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("no component is called so: a small letter, then small letters, digits and hyphens, 64 at most")
+    }
+}
+
+impl std::error::Error for NotAComponent {}
+
 /// Whether something may be called so: a small letter, then small letters, digits and hyphens, 64 at most.
 pub(super) fn is_plain(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -31,10 +41,10 @@ pub(super) fn is_plain(name: &str) -> bool {
 }
 
 impl TryFrom<String> for ComponentId {
-    type Error = NotAName;
+    type Error = NotAComponent;
 
-    fn try_from(name: String) -> Result<Self, NotAName> {
-        if is_plain(&name) { Ok(Self(name)) } else { Err(NotAName) }
+    fn try_from(name: String) -> Result<Self, NotAComponent> {
+        if is_plain(&name) { Ok(Self(name)) } else { Err(NotAComponent) }
     }
 }
 

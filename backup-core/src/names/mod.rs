@@ -7,6 +7,6 @@ mod step;
 
 pub use bundle::{BundleName, DIGEST, FileName, NotAName, ORCHESTRATOR, renamed, timestamp};
 pub(crate) use bundle::{begins_with_name, is_moment};
-pub use component::ComponentId;
+pub use component::{ComponentId, NotAComponent};
 pub use series::Series;
 pub use step::StepId;
