@@ -17,6 +17,7 @@ mod request;
 mod settings;
 mod source;
 mod stays;
+mod stopped;
 mod swap;
 mod whose;
 mod work;
@@ -36,6 +37,7 @@ pub use plan::{Plan, PlannedPart};
 pub use preflight::Preflight;
 pub use request::{Component, Request};
 pub use settings::{Assertion, ReleaseRule, Settings};
+pub use stopped::Stopped;
 pub use swap::Swap;
 
 use crate::component::Item;

@@ -12,7 +12,7 @@ use backup_core::event::Event;
 use backup_core::finding::{Finding, Severity};
 use backup_core::plan::Progress;
 use backup_core::restore::Settings;
-use backup_core::restore::{self, Moved, Request};
+use backup_core::restore::{self, Moved, Request, Stopped};
 use backup_core::settings;
 use backup_core::{Context, Error, Kind, Result};
 
@@ -35,8 +35,8 @@ pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) 
         Err(error) => Err(error),
     };
     Ok(done.unwrap_or_else(|error| {
-        let (state, line) = ending(error.kind(), error.is_lasting(), context);
-        output.fail_in_state(&error, state, &line)
+        let stopped = Stopped::after(error.kind(), context);
+        output.fail_in_state(&error, stopped.state(), &ending(&stopped, error.is_lasting()))
     }))
 }
 
@@ -52,28 +52,19 @@ async fn run_with(arguments: &Restore, settings: &Settings, output: &Output, con
     }
 }
 
-/// What an error means for the databases, for programs and as the last line for people. What is unfinished, the journal says; what is
-/// `lasting` would only fail again.
-pub(super) fn ending(kind: Kind, lasting: bool, context: &Context) -> (&'static str, String) {
-    let back = |argument: Option<String>| match argument {
-        Some(argument) => format!("`restore --rollback {argument}` returns to what was there"),
-        None => "`restore --rollback` returns to what was there".into(),
-    };
-    match kind {
-        Kind::Unfinished => match restore::unfinished(context) {
-            Ok(Some((Progress::Undoing, _))) => {
-                ("rollback-unfinished", "unfinished: `restore --rollback` goes on".into())
-            }
-            Ok(None) => ("cleanup-unfinished", "unfinished: `restore cleanup` goes on".into()),
-            unfinished => {
-                let back = back(unfinished.ok().flatten().map(|(_, argument)| argument));
-                let resume = if lasting { "" } else { "`restore --resume` goes on, " };
-                ("resumable", format!("unfinished: {resume}{back}"))
-            }
-        },
-        Kind::Interrupted => ("failed-and-unchanged", "interrupted: nothing was changed".into()),
-        Kind::Failed => ("failed-and-unchanged", "failed: nothing was changed".into()),
-        _ => ("refused", "refused: nothing was changed".into()),
+/// What an error means, as the last line for people; what is `lasting` would only fail again.
+pub(super) fn ending(stopped: &Stopped, lasting: bool) -> String {
+    match stopped {
+        Stopped::Refused => "refused: nothing was changed".into(),
+        Stopped::Failed => "failed: nothing was changed".into(),
+        Stopped::Interrupted => "interrupted: nothing was changed".into(),
+        Stopped::RollbackUnfinished => "unfinished: `restore --rollback` goes on".into(),
+        Stopped::CleanupUnfinished => "unfinished: `restore cleanup` goes on".into(),
+        Stopped::Resumable(argument) => {
+            let argument = argument.as_ref().map_or_else(String::new, |argument| format!(" {argument}"));
+            let resume = if lasting { "" } else { "`restore --resume` goes on, " };
+            format!("unfinished: {resume}`restore --rollback{argument}` returns to what was there")
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use backup_core::component::Amount;
 use backup_core::finding::{Severity, age};
-use backup_core::restore::{self, Outcome, Swap};
+use backup_core::restore::{self, Outcome, Stopped, Swap};
 use backup_core::settings::DEFAULT_PATH;
 use backup_core::{Context, Error, Kind, Result};
 use serde_json::json;
@@ -55,7 +55,7 @@ pub(super) fn plan(preflight: &restore::Preflight, output: &Output, context: &Co
     }
     text.push_str(&match plan {
         Ok(_) => format!("nothing was changed; {} restores it\n", output.again("--dry-run")),
-        Err(error) => format!("{}\n", with_count(&ending(error.kind(), false, context).1, error)),
+        Err(error) => format!("{}\n", with_count(&ending(&Stopped::after(error.kind(), context), false), error)),
     });
     let value = json!({ "findings": preflight.findings, "steps": steps, "plan": plan.ok() });
     output.result("restore-plan", &value, &text)?;
