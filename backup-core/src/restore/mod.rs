@@ -3,7 +3,6 @@
 mod cluster;
 mod current;
 mod drill;
-mod files;
 mod format_1;
 mod journals;
 mod leftovers;
@@ -12,7 +11,6 @@ mod ownership;
 mod parts;
 mod plan;
 mod preflight;
-mod release;
 mod request;
 mod settings;
 mod source;
@@ -36,7 +34,7 @@ pub use ownership::Shown;
 pub use plan::{Plan, PlannedPart};
 pub use preflight::Preflight;
 pub use request::{Component, Request};
-pub use settings::{Assertion, ReleaseRule, Settings};
+pub use settings::{Assertion, Settings};
 pub use stopped::Stopped;
 pub use swap::Swap;
 

@@ -8,9 +8,10 @@ use super::journals::Journals;
 use super::plan::Plan;
 use super::source::{self, Source};
 use super::work::{Work, working};
-use super::{Component, Request, Swap, cluster, files, moment, parts, release, stays, whose};
-use crate::component::Look;
+use super::{Component, Request, Swap, cluster, moment, parts, stays, whose};
+use crate::component::files::fit as fit_files;
 use crate::component::postgres::{self, Planned, Way, default_jobs, look_at_databases, look_at_server};
+use crate::component::{Look, release};
 use crate::finding::{Finding, Findings, Severity};
 use crate::signing::Origin;
 use crate::{Context, Error, Kind, Result};
@@ -63,7 +64,9 @@ pub(super) async fn preflight(
             findings.all.push(Finding::info("partial", &manifest.name, message).hint(hint));
         }
         if manifest.component().is_none() {
-            release::look(manifest, request, settings, &mut findings).await;
+            let of_bundle = (manifest.source.release.as_deref(), request.cluster_conf.is_some());
+            let origin = request.release.as_ref().or(settings.release.as_ref());
+            release::fit(of_bundle, origin, settings.release_rule, &mut findings).await;
         }
     }
     // What is changed decides what is asked of the cluster, whose findings stand first.
@@ -105,7 +108,8 @@ pub(super) async fn preflight(
         if let Some(planned) = planned {
             swap = Some(Swap::look(source, on_server, planned, &mut found).await);
         }
-        let files = files::look(source.manifest(), request, settings.cluster_conf.as_deref(), &moment, &mut found);
+        let files =
+            fit_files(source.manifest(), &request.of_files(settings.cluster_conf.as_deref()), &moment, &mut found);
         stays::look(&files, request, settings, on_server, &mut Look { context, findings: &mut found }).await;
         let in_place = request.is_in_place() && !files.is_empty();
         let others = request.parts_wanted() && !source.manifest().components.is_empty();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cluster::hosts::Allowed;
+use crate::component::files;
 use crate::component::postgres::Asked;
 use crate::component::release::Origin;
 
@@ -74,6 +75,18 @@ impl Request {
             allow_superuser: &self.allow_superuser,
             allow_old_clients: self.allow_old_clients,
             proved,
+        }
+    }
+
+    /// What is asked of the files; `settings_conf` is where the settings read `cluster.conf`.
+    pub(super) fn of_files<'a>(&'a self, settings_conf: Option<&'a Path>) -> files::Asked<'a> {
+        files::Asked {
+            wanted: self.files_wanted(),
+            root: &self.root,
+            file: &self.file,
+            conf_given: self.cluster_conf.is_some(),
+            settings_conf,
+            other_cluster: self.accept_cluster.is_some(),
         }
     }
 

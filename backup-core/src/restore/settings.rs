@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::cluster::agent::Remote;
 use crate::component::postgres::connection::ConnectionString;
-use crate::component::release::Origin;
+use crate::component::release::{Origin, ReleaseRule};
 use crate::component::{Components, DrillLimits};
 use crate::store::Access;
 
@@ -47,15 +47,4 @@ pub struct Assertion {
     pub database: String,
     /// A query of one row and one column.
     pub sql: String,
-}
-
-/// Which releases a machine may have that a bundle is restored on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReleaseRule {
-    /// The bundle's, or a later one.
-    #[default]
-    AtLeast,
-    /// The bundle's alone.
-    Equal,
 }

@@ -13,9 +13,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::DEFAULT_PATH;
 use crate::component::postgres::connection::ConnectionString;
+use crate::component::release::ReleaseRule;
 use crate::given::{refuse_cluster_conf, refuse_unlike};
 use crate::nearest::nearest;
-use crate::restore::{Assertion, ReleaseRule};
+use crate::restore::Assertion;
 use crate::retention::Policy;
 use crate::store::{S3Options, SftpOptions};
 use crate::{Error, Kind, Result};

@@ -2,6 +2,7 @@
 
 mod capture;
 mod conf;
+mod fit;
 mod movable;
 mod named;
 mod place;
@@ -10,6 +11,7 @@ mod staging;
 mod system;
 
 pub use capture::{Tree, capture};
+pub(crate) use fit::{Asked, fit};
 pub(crate) use named::needs;
 pub use place::{Placement, placements};
 pub(crate) use restore::{Files, Source, place_id};

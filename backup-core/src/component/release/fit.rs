@@ -1,19 +1,34 @@
 //! Which releases a bundle may be restored on.
 
-use super::Request;
-use super::{ReleaseRule, Settings};
-use crate::bundle::manifest::Manifest;
-use crate::component::release::{self, Release};
+use serde::Deserialize;
+
+use super::{Origin, Release, find};
 use crate::finding::{Finding, Findings};
 use crate::{Error, Kind};
 
 /// The first release that an automated restore works with: before it, agents can't be told of a new orchestrator.
 const FIRST: [u64; 3] = [2, 4, 0];
 
-/// Holds the bundle's release against the oldest that can be restored, and this machine's against the bundle's.
-pub(super) async fn look(manifest: &Manifest, request: &Request, settings: &Settings, findings: &mut Findings) {
-    let Some(of_bundle) = &manifest.source.release else {
-        if request.cluster_conf.is_some() {
+/// Which releases a machine may have that a bundle is restored on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReleaseRule {
+    /// The bundle's, or a later one.
+    #[default]
+    AtLeast,
+    /// The bundle's alone.
+    Equal,
+}
+
+/// Holds the bundle's release against the oldest that can be restored, and this machine's against the bundle's. A script has none.
+pub(crate) async fn fit(
+    (of_bundle, is_script): (Option<&str>, bool),
+    origin: Option<&Origin>,
+    rule: ReleaseRule,
+    findings: &mut Findings,
+) {
+    let Some(of_bundle) = of_bundle else {
+        if is_script {
             let message = "a script does not say which release it is of: see that this machine has it, or a later one";
             findings.all.push(Finding::unknown("release-unknown", "release", message));
             return;
@@ -35,7 +50,6 @@ pub(super) async fn look(manifest: &Manifest, request: &Request, settings: &Sett
             )),
         );
     }
-    let origin = request.release.as_ref().or(settings.release.as_ref());
     if origin.is_none() {
         let message = format!("the bundle is of release {of_bundle}; nothing says which one this machine has");
         findings.all.push(
@@ -44,26 +58,26 @@ pub(super) async fn look(manifest: &Manifest, request: &Request, settings: &Sett
         );
         return;
     }
-    let Some(Release { version, .. }) = findings.keep("release", "release", release::find(origin).await) else {
+    let Some(Release { version, .. }) = findings.keep("release", "release", find(origin).await) else {
         return;
     };
-    let fits = match settings.release_rule {
-        ReleaseRule::Equal => version == *of_bundle,
+    let fits = match rule {
+        ReleaseRule::Equal => version == of_bundle,
         ReleaseRule::AtLeast => match (numbers(&version), numbers(of_bundle)) {
             (Some(here), Some(there)) => here >= there,
-            _ => version == *of_bundle,
+            _ => version == of_bundle,
         },
     };
     let message = format!("this machine has {version}, the bundle is of {of_bundle}");
     if fits {
-        let finding = match version == *of_bundle {
+        let finding = match version == of_bundle {
             true => Finding::ok("release", "release", message),
             false => Finding::info("release", "release", format!("{message}; a later one takes it")),
         };
         findings.all.push(finding);
         return;
     }
-    let rule = match settings.release_rule {
+    let rule = match rule {
         ReleaseRule::Equal => "the settings ask for the same one",
         ReleaseRule::AtLeast => "it must be the same or a later one",
     };

@@ -4,34 +4,49 @@ use std::path::Path;
 
 use rustix::fs::statvfs;
 
-use super::Request;
+use super::{Placement, placements};
 use crate::bundle::manifest::Manifest;
-use crate::component::files::{Placement, placements};
 use crate::finding::{Finding, Findings, bytes};
 use crate::shell;
 
-/// Looks at the places of all files that are asked for; `settings` is where the settings read `cluster.conf`, and what stands aside ends in `moment`.
-pub(super) fn look(
-    manifest: &Manifest,
-    request: &Request,
-    settings: Option<&Path>,
-    moment: &str,
-    findings: &mut Findings,
-) -> Vec<Placement> {
-    if !request.files_wanted() || manifest.component().is_some() {
+/// What is asked for.
+pub(crate) struct Asked<'a> {
+    /// Whether files are asked for at all.
+    pub(crate) wanted: bool,
+    /// What stands for `/` where they are put.
+    pub(crate) root: &'a Path,
+    /// What is restored, for commands that are hinted at.
+    pub(crate) file: &'a Path,
+    /// Whether a `cluster.conf` was given beside a script.
+    pub(crate) conf_given: bool,
+    /// Where the settings read `cluster.conf`, if they say.
+    pub(crate) settings_conf: Option<&'a Path>,
+    /// Whether data of another cluster were accepted.
+    pub(crate) other_cluster: bool,
+}
+
+impl Asked<'_> {
+    fn is_in_place(&self) -> bool {
+        self.root == Path::new("/")
+    }
+}
+
+/// Looks at the places of all files that are asked for; what stands aside ends in `moment`.
+pub(crate) fn fit(manifest: &Manifest, asked: &Asked<'_>, moment: &str, findings: &mut Findings) -> Vec<Placement> {
+    if !asked.wanted || manifest.component().is_some() {
         return Vec::new();
     }
-    if manifest.source.cluster_conf.is_none() && request.cluster_conf.is_none() {
-        let bundle = shell::word(&request.file.display().to_string());
+    if manifest.source.cluster_conf.is_none() && !asked.conf_given {
+        let bundle = shell::word(&asked.file.display().to_string());
         let message =
             format!("the bundle does not say where it was: `extract {bundle} cluster.conf --to .` brings it back");
         findings.all.push(Finding::info("cluster-conf", "cluster.conf", message));
     }
-    if request.is_in_place() {
-        findings.all.extend(settings.and_then(|settings| conf_elsewhere(manifest, request, settings)));
+    if asked.is_in_place() {
+        findings.all.extend(asked.settings_conf.and_then(|settings| conf_elsewhere(manifest, asked, settings)));
     }
-    let files = placements(manifest, &request.root, moment);
-    if request.is_in_place() {
+    let files = placements(manifest, asked.root, moment);
+    if asked.is_in_place() {
         findings.all.extend(named_by_link(manifest, &files));
     }
     for file in &files {
@@ -42,7 +57,7 @@ pub(super) fn look(
 }
 
 /// That the settings read another `cluster.conf` than the one that is put back.
-fn conf_elsewhere(manifest: &Manifest, request: &Request, settings: &Path) -> Option<Finding> {
+fn conf_elsewhere(manifest: &Manifest, asked: &Asked<'_>, settings: &Path) -> Option<Finding> {
     let place = manifest.source.cluster_conf.as_deref()?;
     let same = settings == place || settings.canonicalize().is_ok_and(|settings| settings == place);
     // Of a link that led there more is said.
@@ -50,9 +65,9 @@ fn conf_elsewhere(manifest: &Manifest, request: &Request, settings: &Path) -> Op
     let same = same || named == Some(settings);
     let message =
         format!("it is put at {}, where it was, and the settings read {}", place.display(), settings.display());
-    let when = match request.accept_cluster {
-        None => "after the restore",
-        Some(_) => "after the restore, and only if this machine is to run that cluster",
+    let when = match asked.other_cluster {
+        false => "after the restore",
+        true => "after the restore, and only if this machine is to run that cluster",
     };
     let hint = format!("{when}: cp --backup=numbered {} {}", shell::path(place), shell::path(settings));
     (!same).then(|| Finding::warning("cluster-conf-elsewhere", "cluster.conf", message).hint(hint))
