@@ -138,35 +138,35 @@ impl Stage {
     }
 }
 
-#[test]
-fn killed_at_any_mark_it_is_resumed_to_the_same_end() {
+/// Kills a restore of every kind at every mark, with the machine started anew after it and without, and has `then` go on.
+fn after_every_kill(then: impl Fn(&Stage, usize, bool, &str)) {
     for stage in Stage::each() {
         let marks = stage.marks();
         for (mark, reboots) in (1..=marks).flat_map(|mark| REBOOTS.map(|reboots| (mark, reboots))) {
             let when = format!("killed at mark {mark}, reboot: {reboots}");
             stage.kill_at(mark, "restore");
             stage.reboot(reboots);
-            stage.to_its_end("resume", &when);
-            assert_eq!(stage.answers(), stage.in_bundle, "{when}");
+            then(&stage, mark, reboots, &when);
             stage.back(&when);
         }
     }
 }
 
 #[test]
+fn killed_at_any_mark_it_is_resumed_to_the_same_end() {
+    after_every_kill(|stage, _, _, when| {
+        stage.to_its_end("resume", when);
+        assert_eq!(stage.answers(), stage.in_bundle, "{when}");
+    });
+}
+
+#[test]
 fn killed_at_any_mark_it_is_rolled_back_also_if_that_is_killed() {
-    for stage in Stage::each() {
-        let marks = stage.marks();
-        for (mark, reboots) in (1..=marks).flat_map(|mark| REBOOTS.map(|reboots| (mark, reboots))) {
-            let when = format!("killed at mark {mark}, reboot: {reboots}");
-            stage.kill_at(mark, "restore");
-            stage.reboot(reboots);
-            // The rollback has as many marks as steps have begun, twice.
-            stage.kill_at(mark.div_ceil(2), "rollback");
-            stage.reboot(reboots);
-            stage.back(&when);
-        }
-    }
+    after_every_kill(|stage, mark, reboots, _| {
+        // The rollback has as many marks as steps have begun, twice.
+        stage.kill_at(mark.div_ceil(2), "rollback");
+        stage.reboot(reboots);
+    });
 }
 
 #[test]
