@@ -26,11 +26,14 @@ if [ ${#missing[@]} -gt 0 ]; then
         exit 1
     fi
     echo "setup: installing ${missing[*]}"
-    if [[ " ${missing[*]} " == *" proftpd-core "* ]]; then
-        echo "setup: proftpd is masked: tests start one of their own, and the system's would listen on every address"
-        as_root install -d /etc/systemd/system
-        as_root ln -sfn /dev/null /etc/systemd/system/proftpd.service
-    fi
+    # Tests start servers of their own; the system's would run beside them.
+    for server in proftpd-core:proftpd redis-server:redis-server; do
+        if [[ " ${missing[*]} " == *" ${server%%:*} "* ]]; then
+            echo "setup: ${server#*:} is masked: tests start one of their own, and the system's would run beside it"
+            as_root install -d /etc/systemd/system
+            as_root ln -sfn /dev/null "/etc/systemd/system/${server#*:}.service"
+        fi
+    done
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi

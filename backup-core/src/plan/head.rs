@@ -26,7 +26,7 @@ pub trait Recipe: Serialize + DeserializeOwned {
     /// Makes sure that what it names is what such a plan names: a journal that somebody else has made must lead to nothing else.
     ///
     /// # Errors
-    /// [`Kind::Refused`] with the name that is none of such a plan's.
+    /// [`crate::Kind::Refused`] with the name that is none of such a plan's.
     fn check_names(&self) -> Result<()> {
         Ok(())
     }
