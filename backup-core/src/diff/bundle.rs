@@ -6,7 +6,7 @@ use super::{Area, HOLES, Picture};
 use crate::bundle::manifest::FileType;
 use crate::bundle::reader::OpenBundle;
 use crate::cluster::ClusterConf;
-use crate::component::files::placements;
+use crate::component::files::{There, placements};
 use crate::{ErrorContext, Result};
 
 /// The picture of a bundle.
@@ -48,7 +48,7 @@ pub fn of_bundle(bundle: &OpenBundle) -> Result<Picture> {
             FileType::Directory | FileType::Hardlink => {}
         }
     }
-    let placements = placements(manifest, Path::new("/"), "");
+    let placements = placements(&There::of(manifest), Path::new("/"), "");
     let trees = placements.iter().filter_map(|placement| placement.entry.strip_prefix("files"));
     picture.trees = trees.filter(|tree| tree.starts_with('/')).map(Into::into).collect();
     Ok(picture)

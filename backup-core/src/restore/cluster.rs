@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use super::Settings;
 use super::ownership::{self, Shown};
-use super::source::Source;
+use super::source::{Said, Source};
 use super::{Plan, Request};
-use crate::bundle::manifest::{Host, Manifest};
+use crate::bundle::manifest::Host;
 use crate::cluster::ClusterConf;
 use crate::cluster::agent::Remote;
 use crate::cluster::hosts::{self, Record, SSH_PORT, Seen, ask_if_let_in, compare, own_addresses};
@@ -32,40 +32,40 @@ pub(super) async fn look(
     context: &Context,
     findings: &mut Findings,
 ) -> Hosts {
-    let remote = reach(source.manifest(), request, settings);
+    let remote = reach(&source.said(), request, settings);
     let conf = findings.keep("cluster-conf", "cluster.conf", conf_of(source));
     let hosts = conf.as_ref().map(hosts_of).unwrap_or_default();
     if !hosts.is_empty() {
         context.phase(hosts::looking_at(&hosts));
     }
     let seen = findings.keep("hosts", "hosts", hosts::look(&hosts, remote.login.port, context).await);
-    let (seen, manifest) = (seen.unwrap_or_default(), source.manifest());
-    findings.all.extend(compare(&seen, &manifest.hosts, &request.allowed));
-    findings.all.extend(address_finding(&manifest.source.addresses, &own_addresses()));
+    let (seen, said) = (seen.unwrap_or_default(), source.said());
+    findings.all.extend(compare(&seen, said.hosts, &request.allowed));
+    findings.all.extend(address_finding(&said.from.addresses, &own_addresses()));
     let down = seen.iter().filter(|seen| seen.answer.is_none()).map(|seen| seen.host.clone()).collect();
-    let mut known = manifest.hosts.clone();
+    let mut known = said.hosts.to_vec();
     let accepted = |host: &str| request.allowed.host_key.iter().any(|name| name == host);
     for seen in seen.iter().filter(|seen| accepted(&seen.host) && !seen.keys.is_empty()) {
         known.retain(|host| host.host != seen.host);
         known.push(seen.record());
     }
-    let record = Record { bundle: manifest.name.clone(), hosts: known, ssh_port: Some(remote.login.port) };
+    let record = Record { bundle: said.name.to_owned(), hosts: known, ssh_port: Some(remote.login.port) };
     let claims = ask(&seen, &record, &remote, context, findings).await;
     let ownership = match &conf {
         Some(conf) => ownership::look((conf, source), &claims, request, settings, (context, findings)).await,
         None => None,
     };
     // Who brings a part back takes nobody's place.
-    let whole = request.databases.is_empty() && request.databases_wanted() && !manifest.source.partial;
+    let whole = request.databases.is_empty() && request.databases_wanted() && !said.from.partial;
     let ownership = ownership.filter(|_| whole);
     Hosts { down, known: Some(record.hosts), ownership }
 }
 
 /// How the hosts are reached: by the port that is asked for, that of the settings, or the one that the bundle has.
-pub(super) fn reach(manifest: &Manifest, request: &Request, settings: &Settings) -> Remote {
+pub(super) fn reach(said: &Said<'_>, request: &Request, settings: &Settings) -> Remote {
     let mut remote = settings.remote.clone();
-    let said = request.ssh_port.or(settings.ssh_port).or(manifest.source.ssh_port);
-    remote.login.port = said.unwrap_or(SSH_PORT);
+    let port = request.ssh_port.or(settings.ssh_port).or(said.from.ssh_port);
+    remote.login.port = port.unwrap_or(SSH_PORT);
     remote
 }
 
@@ -112,7 +112,7 @@ pub(super) fn remember(plan: &Plan, context: &Context) -> Result<()> {
 
 /// Looks at the hosts once more, for those that answered when the restore began and don't any more.
 pub(super) async fn look_again(source: &Source, plan: &Plan, context: &Context) -> Result<Vec<Finding>> {
-    if source.manifest().component().is_some() {
+    if source.said().is_of_component {
         return Ok(Vec::new());
     }
     let mut hosts = hosts_of(&conf_of(source)?);

@@ -31,7 +31,8 @@ impl Drill {
         let (versions, problems): (Vec<Finding>, Vec<Finding>) =
             look(work, settings, journal).await?.into_iter().partition(is_version);
         // What other databases hold is no part of the bundle, and behind walls none is reached.
-        let databases = &work.source()?.manifest().databases;
+        let source = work.source()?.databases();
+        let databases = source.databases();
         let is_elsewhere = |finding: &&Finding| postgres::is_of_elsewhere(finding, databases);
         let (elsewhere, found): (Vec<&Finding>, Vec<&Finding>) = journal.found().iter().partition(is_elsewhere);
         self.unproved.extend(elsewhere.into_iter().map(|finding| finding.clone().at_most(Severity::Info)));
@@ -78,7 +79,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         (None, None) => return Err(Error::new(Kind::Failed, format!("open {}", file.display()))),
     };
     let source = Source::Bundle(bundle.clone());
-    let manifest = source.manifest();
+    let manifest = bundle.manifest();
     let server = manifest.source.postgres.as_ref();
     let major = server.map_or(0, |server| server.pg_dump_major().max(server.version_number / 10_000));
     let tools = postgres::find_server(settings.bin_dir.as_deref(), &context.environment, major).await?;
@@ -208,10 +209,10 @@ async fn look(work: &Work, settings: &Settings, journal: &Journal) -> Result<Vec
     for part in work.parts() {
         problems.extend(part.brought(journal).await.findings);
     }
-    let manifest = work.source()?.manifest();
+    let (source, said) = (work.source()?.databases(), work.source()?.said());
     // They are of the orchestrator, and a component's bundle has what it has of it.
-    let has = |name: &str| manifest.databases.iter().any(|database| database.name == name);
-    let whole = manifest.component().is_none() && !manifest.source.partial;
+    let has = |name: &str| source.databases().iter().any(|database| database.name == name);
+    let whole = !said.is_of_component && !said.from.partial;
     for assertion in settings.assertions.iter().filter(|one| whole || has(&one.database)) {
         let subject = format!("{}: {}", assertion.database, assertion.sql);
         match target.holds(&assertion.database, &assertion.sql).await {

@@ -6,8 +6,7 @@ use chrono::TimeDelta;
 
 use super::Request;
 use crate::Context;
-use crate::bundle::manifest::Manifest;
-use crate::component::files::placements;
+use crate::component::files::{There, placements};
 use crate::component::postgres::Target;
 use crate::finding::Findings;
 use crate::names::timestamp;
@@ -15,7 +14,7 @@ use crate::names::timestamp;
 /// Now, to the second; or the first second after it that nothing beside the databases and files is called by. Two restores
 /// of something small may begin in one second, and the clock may have been set back.
 pub(super) async fn free(
-    manifest: &Manifest,
+    there: &There<'_>,
     request: &Request,
     target: Option<&Target>,
     context: &Context,
@@ -23,7 +22,7 @@ pub(super) async fn free(
 ) -> String {
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
     let has_file = |moment: &str| {
-        let mut files = placements(manifest, &request.root, moment).into_iter();
+        let mut files = placements(there, &request.root, moment).into_iter();
         files.any(|file| is_there(&file.staging) || file.before.is_some_and(|before| is_there(&before)))
     };
     let mut time = context.now();

@@ -21,7 +21,7 @@ pub(super) async fn look(
     (context, findings): (&Context, &mut Findings),
 ) -> Option<Vec<PlannedPart>> {
     let mut parts = Some(Vec::new());
-    for section in source.manifest().components.iter().filter(|_| request.parts_wanted()) {
+    for section in source.said().components.iter().filter(|_| request.parts_wanted()) {
         let id = &section.id;
         context.phase(format!("check {id}"));
         let component = findings.keep("component", id.as_str(), component(section, settings));
@@ -82,7 +82,7 @@ pub(super) async fn take_up(
     let mut parts = Vec::new();
     for part in &plan.parts {
         let stored = source.and_then(|source| {
-            let section = source.manifest().components.iter().find(|section| section.id == part.id)?;
+            let section = source.said().components.iter().find(|section| section.id == part.id)?;
             source.stored(section)
         });
         parts.push(configured(&part.id, &part.kind, settings)?.take_up(&part.recipe, stored, working).await?);
@@ -112,7 +112,7 @@ impl Thrown {
         working: &Working,
     ) -> Result<Self> {
         let mut made = Self { planned: Vec::new(), parts: Vec::new(), unproved: Vec::new(), guards: Vec::new() };
-        for section in &source.manifest().components {
+        for section in source.said().components {
             let Some(stored) = source.stored(section) else { continue };
             let doing = || format!("drill {}", section.id);
             made.one((section, stored), (place, settings), moment, working).await.context(doing)?;

@@ -57,22 +57,22 @@ pub(super) async fn preflight(
     }
     let (source, origin) = source::look(request, settings, &mut findings, context).await.unzip();
     if let Some(source) = &source {
-        let manifest = source.manifest();
-        if manifest.source.partial {
+        let said = source.said();
+        if said.from.partial {
             let message = "it has some of the databases alone, as was asked for when it was made";
             let hint = "`list` notes which bundles are so; take another one to bring back all";
-            findings.all.push(Finding::info("partial", &manifest.name, message).hint(hint));
+            findings.all.push(Finding::info("partial", said.name, message).hint(hint));
         }
-        if manifest.component().is_none() {
-            let of_bundle = (manifest.source.release.as_deref(), request.cluster_conf.is_some());
+        if !said.is_of_component {
+            let of_bundle = (said.from.release.as_deref(), request.cluster_conf.is_some());
             let origin = request.release.as_ref().or(settings.release.as_ref());
             release::fit(of_bundle, origin, settings.release_rule, &mut findings).await;
         }
     }
     // What is changed decides what is asked of the cluster, whose findings stand first.
     let mut found = Findings::default();
-    let manifest = source.as_ref().map(Source::manifest);
-    let some = !request.databases.is_empty() || manifest.is_none_or(|manifest| !manifest.databases.is_empty());
+    let databases = source.as_ref().map(Source::databases);
+    let some = !request.databases.is_empty() || databases.as_ref().is_none_or(|it| !it.databases().is_empty());
     let wanted = request.databases_wanted() && some;
     let mut server = None;
     if wanted {
@@ -82,14 +82,13 @@ pub(super) async fn preflight(
             written_by: 0,
             jobs: request.jobs.or(settings.jobs).unwrap_or_else(default_jobs),
         };
-        let databases = source.as_ref().map(Source::databases);
         let mut look = Look { context, findings: &mut found };
         server = look_at_server(&request.of_databases(false), &way, databases.as_ref(), &own, &mut look).await;
     }
     let (mut plan, mut swap) = (None, None);
     if let Some(source) = &source {
         let on_server = server.as_ref().map(|(target, _)| target);
-        let moment = moment::free(source.manifest(), request, on_server, context, &mut found).await;
+        let moment = moment::free(&source.said().files(), request, on_server, context, &mut found).await;
         let mut databases = Some((Vec::new(), Vec::new()));
         if wanted {
             databases = match &server {
@@ -109,17 +108,17 @@ pub(super) async fn preflight(
             swap = Some(Swap::look(source, on_server, planned, &mut found).await);
         }
         let files =
-            fit_files(source.manifest(), &request.of_files(settings.cluster_conf.as_deref()), &moment, &mut found);
+            fit_files(&source.said().files(), &request.of_files(settings.cluster_conf.as_deref()), &moment, &mut found);
         stays::look(&files, request, settings, on_server, &mut Look { context, findings: &mut found }).await;
         let in_place = request.is_in_place() && !files.is_empty();
-        let others = request.parts_wanted() && !source.manifest().components.is_empty();
+        let others = request.parts_wanted() && !source.said().components.is_empty();
         let lives = in_place || others || (wanted && takes_place(planned, request));
         let hosts = look_at_cluster((source, lives), request, settings, context, &mut findings).await;
         let absolute = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         let parts = parts::look(source, request, settings, &moment, (context, &mut found)).await;
         plan = databases.zip(parts).map(|((roles, databases), parts)| Plan {
             file: absolute(&request.file),
-            bundle: source.manifest().name.clone(),
+            bundle: source.said().name.into(),
             cluster_conf: request.cluster_conf.as_ref().map(absolute),
             sha256: source.sha256(),
             server: server.as_ref().map(|(_, server)| server.clone()),
@@ -129,7 +128,7 @@ pub(super) async fn preflight(
             parts,
             jobs: server.as_ref().map_or(1, |(target, _)| target.jobs),
             hosts_down: hosts.down,
-            ssh_port: cluster::reach(source.manifest(), request, settings).login.port,
+            ssh_port: cluster::reach(&source.said(), request, settings).login.port,
             hosts: hosts.known,
             accept_missing: request.accept_missing.clone(),
             foreign: findings.all.iter().any(|finding| finding.code == whose::DIFFERS),
@@ -173,14 +172,14 @@ async fn look_at_cluster(
     if !lives {
         let message =
             "it is put beside what is live: this machine's cluster, the hosts and their owner are not checked";
-        findings.all.push(Finding::info("not-checked", &source.manifest().name, message));
+        findings.all.push(Finding::info("not-checked", source.said().name, message));
         return Hosts::default();
     }
     whose::look(source, request, settings, context, findings).await;
     // A component's databases say nothing of the machines, and give nobody the cluster.
-    if source.manifest().component().is_some() {
+    if source.said().is_of_component {
         let message = "a component's databases alone are in it: the hosts and their owner are not checked";
-        findings.all.push(Finding::info("not-checked", &source.manifest().name, message));
+        findings.all.push(Finding::info("not-checked", source.said().name, message));
         return Hosts::default();
     }
     cluster::look(source, request, settings, context, findings).await

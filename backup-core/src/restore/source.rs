@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::Settings;
 use super::{Component, Request};
 use crate::authenticity;
-use crate::bundle::manifest::{Database, Extension, Locale, Manifest, Server, Snapshot, Source as From, major};
+use crate::bundle::manifest::{Database, Entry, Host, Manifest, Section, Source as From};
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
 use crate::component::files;
@@ -27,7 +27,7 @@ use crate::given::{Seen, open_file};
 use crate::names::renamed;
 use crate::signing::Origin;
 use crate::store::{Access, blocking, list_beside};
-use crate::{Context, Error, ErrorContext, Kind, Result, TOOL, shell};
+use crate::{Context, Error, ErrorContext, Kind, Result, shell};
 
 /// More than that is no `cluster.conf`.
 const LONGEST_CONF: u64 = 16 << 20;
@@ -47,15 +47,51 @@ pub(super) struct Pair {
     /// The mode of `cluster.conf`.
     pub(super) mode: u32,
     pub(super) script: Arc<Contents>,
-    /// What a bundle of the same would say, as far as the script tells.
-    manifest: Manifest,
+    /// The database that the script makes.
+    database: Arc<Database>,
+    /// The script's name.
+    name: String,
+    /// Where `cluster.conf` goes, if anywhere.
+    from: From,
+}
+
+/// What is said of where something that is restored came from. A pair says hardly anything.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'s> {
+    /// The bundle's name, or the script's.
+    pub(super) name: &'s str,
+    /// Where it came from.
+    pub(super) from: &'s From,
+    /// The cluster's hosts as they were.
+    pub(super) hosts: &'s [Host],
+    /// Other components.
+    pub(super) components: &'s [Section],
+    /// Its entries.
+    entries: &'s [Entry],
+    /// The component whose databases alone are in it; none where it holds an orchestrator.
+    pub(super) is_of_component: bool,
+}
+
+impl<'s> Said<'s> {
+    /// What files there are to be put back.
+    pub(super) fn files(&self) -> files::There<'s> {
+        files::There { entries: self.entries, from: self.from, is_of_component: self.is_of_component }
+    }
 }
 
 impl Source {
-    pub(super) fn manifest(&self) -> &Manifest {
+    pub(super) fn said(&self) -> Said<'_> {
         match self {
-            Self::Bundle(bundle) => bundle.manifest(),
-            Self::Pair(pair) => &pair.manifest,
+            Self::Bundle(bundle) => {
+                let manifest = bundle.manifest();
+                let Manifest { name, source: from, hosts, components, entries, .. } = manifest;
+                let is_of_component = manifest.component().is_some();
+                Said { name, from, hosts, components, entries, is_of_component }
+            }
+            Self::Pair(pair) => {
+                let Pair { name, from, .. } = &**pair;
+                Said { name, from, hosts: &[], components: &[], entries: &[], is_of_component: false }
+            }
         }
     }
 
@@ -94,9 +130,7 @@ impl Source {
     pub(super) fn databases(&self) -> postgres::Source {
         match self {
             Self::Bundle(bundle) => postgres::Source::Bundle(bundle.clone()),
-            Self::Pair(pair) => {
-                postgres::Source::Script(pair.script.clone(), Arc::new(pair.manifest.databases[0].clone()))
-            }
+            Self::Pair(pair) => postgres::Source::Script(pair.script.clone(), pair.database.clone()),
         }
     }
 
@@ -141,8 +175,10 @@ impl PairFiles {
         let written = fs::metadata(&self.sql).and_then(|metadata| metadata.modified());
         let written = written.context(|| format!("look at {}", self.sql.display()))?.into();
         let name = self.database.unwrap_or_else(|| DATABASE.into());
-        let manifest = manifest(&self.sql, name, &script, written, self.place);
-        Ok(Pair { manifest, script: Arc::new(script), cluster_conf, mode })
+        let database = Arc::new(script.database(name, written));
+        let name = self.sql.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let from = From { cluster_conf: self.place, ..From::default() };
+        Ok(Pair { cluster_conf, mode, script: Arc::new(script), database, name, from })
     }
 }
 
@@ -309,64 +345,4 @@ pub(super) async fn look_at_bundle(
     let message = format!("{}; made {age} ago: what has happened since is not in it", origin.of_bytes());
     findings.all.push(Finding::ok("bundle", &shown, message));
     Some((bundle, origin))
-}
-
-fn manifest(
-    sql: &Path,
-    database: String,
-    contents: &Contents,
-    written: DateTime<Utc>,
-    cluster_conf: Option<PathBuf>,
-) -> Manifest {
-    let server = Server {
-        version_number: major(&contents.server) * 10_000,
-        version: contents.server.clone(),
-        pg_dump: contents.pg_dump.clone(),
-        standby: false,
-        preload: Vec::new(),
-    };
-    let extension = |name: String| Extension { name, version: String::new(), schema: String::new() };
-    let database = Database {
-        name: database,
-        directory: String::new(),
-        owner: String::new(),
-        encoding: contents.encoding.clone(),
-        locale: Locale {
-            provider: String::new(),
-            collate: String::new(),
-            ctype: String::new(),
-            name: None,
-            version: None,
-        },
-        tablespace: "pg_default".into(),
-        connection_limit: -1,
-        privileges: Vec::new(),
-        comment: None,
-        settings: Vec::new(),
-        session: None,
-        money: false,
-        extensions: contents.extensions.iter().cloned().map(extension).collect(),
-        size: contents.size,
-        roles: contents.roles.iter().cloned().collect(),
-        snapshot: Snapshot { time: written, wal: None },
-        tables: contents.tables.clone(),
-        sequences: 0,
-        large_objects: contents.large_objects,
-        dropped: Vec::new(),
-        elsewhere: Vec::new(),
-    };
-    Manifest {
-        format: 0,
-        tool: TOOL.into(),
-        name: sql.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        created: written,
-        finished: written,
-        source: From { cluster_conf, postgres: Some(server), ..From::default() },
-        hosts: Vec::new(),
-        databases: vec![database],
-        components: Vec::new(),
-        warnings: Vec::new(),
-        needs: Vec::new(),
-        entries: Vec::new(),
-    }
 }

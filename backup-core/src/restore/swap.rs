@@ -41,7 +41,7 @@ impl Swap {
             }
         }
         Self {
-            bundle: source.manifest().name.clone(),
+            bundle: source.said().name.into(),
             cluster: cluster_of(source).name,
             state_of: source.state_of(),
             server: target.filter(|_| !databases.is_empty()).map(|target| target.parameters.place()),

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use rustix::fs::statvfs;
 
-use super::{Placement, placements};
-use crate::bundle::manifest::Manifest;
+use super::{Placement, There, placements};
 use crate::finding::{Finding, Findings, bytes};
 use crate::shell;
 
@@ -32,36 +31,36 @@ impl Asked<'_> {
 }
 
 /// Looks at the places of all files that are asked for; what stands aside ends in `moment`.
-pub(crate) fn fit(manifest: &Manifest, asked: &Asked<'_>, moment: &str, findings: &mut Findings) -> Vec<Placement> {
-    if !asked.wanted || manifest.component().is_some() {
+pub(crate) fn fit(there: &There<'_>, asked: &Asked<'_>, moment: &str, findings: &mut Findings) -> Vec<Placement> {
+    if !asked.wanted || there.is_of_component {
         return Vec::new();
     }
-    if manifest.source.cluster_conf.is_none() && !asked.conf_given {
+    if there.from.cluster_conf.is_none() && !asked.conf_given {
         let bundle = shell::word(&asked.file.display().to_string());
         let message =
             format!("the bundle does not say where it was: `extract {bundle} cluster.conf --to .` brings it back");
         findings.all.push(Finding::info("cluster-conf", "cluster.conf", message));
     }
     if asked.is_in_place() {
-        findings.all.extend(asked.settings_conf.and_then(|settings| conf_elsewhere(manifest, asked, settings)));
+        findings.all.extend(asked.settings_conf.and_then(|settings| conf_elsewhere(there, asked, settings)));
     }
-    let files = placements(manifest, asked.root, moment);
+    let files = placements(there, asked.root, moment);
     if asked.is_in_place() {
-        findings.all.extend(named_by_link(manifest, &files));
+        findings.all.extend(named_by_link(there, &files));
     }
     for file in &files {
         look_at(file, findings);
     }
-    look_at_space(manifest, &files, findings);
+    look_at_space(there, &files, findings);
     files
 }
 
 /// That the settings read another `cluster.conf` than the one that is put back.
-fn conf_elsewhere(manifest: &Manifest, asked: &Asked<'_>, settings: &Path) -> Option<Finding> {
-    let place = manifest.source.cluster_conf.as_deref()?;
+fn conf_elsewhere(there: &There<'_>, asked: &Asked<'_>, settings: &Path) -> Option<Finding> {
+    let place = there.from.cluster_conf.as_deref()?;
     let same = settings == place || settings.canonicalize().is_ok_and(|settings| settings == place);
     // Of a link that led there more is said.
-    let named = manifest.source.cluster_conf_lying.as_ref().and_then(|lying| lying.named.as_deref());
+    let named = there.from.cluster_conf_lying.as_ref().and_then(|lying| lying.named.as_deref());
     let same = same || named == Some(settings);
     let message =
         format!("it is put at {}, where it was, and the settings read {}", place.display(), settings.display());
@@ -74,9 +73,9 @@ fn conf_elsewhere(manifest: &Manifest, asked: &Asked<'_>, settings: &Path) -> Op
 }
 
 /// That `cluster.conf` was reached through a link which does not come back, so that who names it as before finds nothing.
-fn named_by_link(manifest: &Manifest, files: &[Placement]) -> Option<Finding> {
-    let place = manifest.source.cluster_conf.as_deref()?;
-    let named = manifest.source.cluster_conf_lying.as_ref()?.named.as_deref()?;
+fn named_by_link(there: &There<'_>, files: &[Placement]) -> Option<Finding> {
+    let place = there.from.cluster_conf.as_deref()?;
+    let named = there.from.cluster_conf_lying.as_ref()?.named.as_deref()?;
     let (directory, name) = (named.parent()?, named.file_name()?);
     let leads = named.symlink_metadata().is_ok()
         || directory.canonicalize().is_ok_and(|directory| directory.join(name) == place)
@@ -104,9 +103,9 @@ fn look_at(file: &Placement, findings: &mut Findings) {
     findings.all.push(Finding::info("file", shown, message));
 }
 
-fn look_at_space(manifest: &Manifest, files: &[Placement], findings: &mut Findings) {
+fn look_at_space(there: &There<'_>, files: &[Placement], findings: &mut Findings) {
     let of_files = |path: &str| files.iter().any(|file| path.starts_with(&file.entry));
-    let needed: u64 = manifest.entries.iter().filter(|entry| of_files(&entry.path)).map(|entry| entry.size).sum();
+    let needed: u64 = there.entries.iter().filter(|entry| of_files(&entry.path)).map(|entry| entry.size).sum();
     for file in files {
         let Some(there) = file.place.ancestors().skip(1).find(|path| path.exists()) else { continue };
         let free = statvfs(there).map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize);

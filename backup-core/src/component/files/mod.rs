@@ -13,5 +13,6 @@ mod system;
 pub use capture::{Tree, capture};
 pub(crate) use fit::{Asked, fit};
 pub(crate) use named::needs;
-pub use place::{Placement, placements};
+pub use place::Placement;
+pub(crate) use place::{There, placements};
 pub(crate) use restore::{Files, Source, place_id};

@@ -14,7 +14,7 @@ use super::conf;
 use super::staging::Staging;
 use super::system::{move_there, remove, rename};
 use crate::bundle::extract::{Pattern, extract};
-use crate::bundle::manifest::{Entry, Manifest};
+use crate::bundle::manifest::{Entry, Manifest, Source};
 use crate::bundle::path;
 use crate::bundle::reader::{Bundle, ReadAt};
 use crate::event::Meter;
@@ -56,17 +56,35 @@ fn is_slash(root: &Path) -> bool {
     root == Path::new("/")
 }
 
+/// What there is to be put back.
+#[derive(Clone, Copy)]
+pub(crate) struct There<'t> {
+    /// Entries of the bundle.
+    pub(crate) entries: &'t [Entry],
+    /// Where it came from.
+    pub(crate) from: &'t Source,
+    /// Whether a component's databases alone are in it.
+    pub(crate) is_of_component: bool,
+}
+
+impl<'t> There<'t> {
+    /// What a bundle has.
+    pub(crate) fn of(manifest: &'t Manifest) -> Self {
+        Self { entries: &manifest.entries, from: &manifest.source, is_of_component: manifest.component().is_some() }
+    }
+}
+
 /// Everything of a bundle that has a place below `root`: captured trees, and `cluster.conf`.
-pub fn placements(manifest: &Manifest, root: &Path, timestamp: &str) -> Vec<Placement> {
+pub(crate) fn placements(there: &There<'_>, root: &Path, timestamp: &str) -> Vec<Placement> {
     let below = format!("{ROOT}/");
-    let tops = tops(manifest.entries.iter().filter(|entry| entry.path.starts_with(&below)));
+    let tops = tops(there.entries.iter().filter(|entry| entry.path.starts_with(&below)));
     let mut wanted: Vec<(String, PathBuf)> = tops
         .filter_map(|entry| {
             let bytes = entry.path_bytes()?;
             Some((entry.path.clone(), root.join(OsStr::from_bytes(bytes.strip_prefix(below.as_bytes())?))))
         })
         .collect();
-    if let Some(conf) = &manifest.source.cluster_conf {
+    if let Some(conf) = &there.from.cluster_conf {
         let place = root.join(conf.strip_prefix("/").unwrap_or(conf));
         let plain = conf.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
         // In a captured tree it comes back with the tree.

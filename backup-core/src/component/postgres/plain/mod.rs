@@ -1,6 +1,7 @@
 //! A script in `pg_dump`'s plain format: what it holds, told without a server.
 
 pub(crate) mod commands;
+mod database;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod later;
