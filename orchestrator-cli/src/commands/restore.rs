@@ -61,9 +61,12 @@ pub(super) fn ending(stopped: &Stopped, lasting: bool) -> String {
         Stopped::RollbackUnfinished => "unfinished: `restore --rollback` goes on".into(),
         Stopped::CleanupUnfinished => "unfinished: `restore cleanup` goes on".into(),
         Stopped::Resumable(argument) => {
-            let argument = argument.as_ref().map_or_else(String::new, |argument| format!(" {argument}"));
+            let back = match argument {
+                Some(argument) => format!("`restore --rollback {argument}` returns to what was there"),
+                None => "`restore --rollback` returns to what was there".into(),
+            };
             let resume = if lasting { "" } else { "`restore --resume` goes on, " };
-            format!("unfinished: {resume}`restore --rollback{argument}` returns to what was there")
+            format!("unfinished: {resume}{back}")
         }
     }
 }
