@@ -81,6 +81,15 @@ pub async fn run(
     record_run(Run::beginning(Job::Drill, context), context, work, |drilled: &Vec<Drilled>| report(drilled)).await
 }
 
+/// Notes a run that could not begin, for this reason, which it gives back.
+pub async fn not_begun(error: Error, context: &Context) -> Error {
+    let failed = record_run(Run::beginning(Job::Drill, context), context, async { Err(error) }, |(): &()| report(&[]));
+    match failed.await {
+        Err(error) => error,
+        Ok(()) => Error::new(Kind::Failed, "drill"),
+    }
+}
+
 /// What the journal of runs keeps of them.
 fn report(drilled: &[Drilled]) -> Report {
     let part = |one: &Drilled| {

@@ -162,11 +162,15 @@ pub fn left_held(context: &Context) -> Result<Option<String>> {
     if !directory.exists() {
         return Ok(None);
     }
-    let Some(path) = Shelf::paths(&directory, None)?.pop() else { return Ok(None) };
-    // Whoever holds it now lets it go.
-    if Shelf::open(directory, "").is_err_and(|error| error.kind() == Kind::Locked) {
+    if Shelf::paths(&directory, None)?.is_empty() {
         return Ok(None);
     }
+    let _shelf = match Shelf::open(directory.clone(), "a backup is at work") {
+        // Whoever holds it now lets it go.
+        Err(error) if error.kind() == Kind::Locked => return Ok(None),
+        opened => opened?,
+    };
+    let Some(path) = Shelf::paths(&directory, None)?.pop() else { return Ok(None) };
     let (_, head) = Journal::peek::<Plan>(&path)?;
     let (bundle, names) = (&head.plan.bundle, head.plan.names());
     Ok(Some(format!("the backup {bundle} was killed, and {names} may be stopped still")))

@@ -130,7 +130,7 @@ impl Thrown {
         let kind = settings.components.kinds().named(&section.kind)?;
         kind.check_section(section)?;
         working.context.phase(format!("start a throw-away {}", section.kind));
-        let place = place.join(format!("component-{}", section.id));
+        let place = place.join(format!("component-{}", self.planned.len()));
         std::fs::create_dir(&place).context(|| format!("make {}", place.display()))?;
         let room = Room { place: &place, limits: &settings.drill, context: &working.context };
         let Throwaway { component, guard, unproved } = kind.throwaway(&stored, &room).await?;

@@ -75,6 +75,7 @@ impl Request {
             allow_superuser: &self.allow_superuser,
             allow_old_clients: self.allow_old_clients,
             proved,
+            of_script: self.cluster_conf.is_some(),
         }
     }
 

@@ -30,7 +30,10 @@ pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &
         }
     }
     let told = match all {
-        true => Some(of_newest(arguments.config.as_deref(), &settings.access)?),
+        true => match of_newest(arguments.config.as_deref(), &settings.access) {
+            Ok(told) => Some(told),
+            Err(error) => return Err(drills::not_begun(error, context).await),
+        },
         false => None,
     };
     let which = match (&arguments.bundle, &told) {

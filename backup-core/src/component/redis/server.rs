@@ -32,6 +32,15 @@ pub(super) enum Control {
     Own(Arc<Own>),
 }
 
+/// What becomes of what a server that is stopped has in memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// It is in its file then.
+    Saved,
+    /// It may go: it is not what is to be there.
+    Dropped,
+}
+
 /// How a server is reached.
 pub(super) struct Server {
     address: String,
@@ -170,11 +179,11 @@ impl Server {
         Ok(DateTime::from_timestamp(begun, 0).unwrap_or_default())
     }
 
-    /// Waits until nothing is being saved.
+    /// Waits until nothing is being loaded or saved.
     async fn until_saved(&self) -> Result<Info> {
         loop {
             let info = self.info().await?;
-            if info.get("rdb_bgsave_in_progress") == "0" {
+            if info.get("rdb_bgsave_in_progress") == "0" && info.get("loading") == "0" {
                 return Ok(info);
             }
             sleep(PAUSE).await;
@@ -203,18 +212,46 @@ impl Server {
         }
     }
 
-    /// Stops it, where it runs, and waits until it has. What it has in memory is in its file then.
+    /// Stops it, where it runs, and waits until it has.
     ///
     /// # Errors
-    /// Where it can't save its data; what stops it says; where it does not stop.
-    pub(super) async fn stop(&self) -> Result<()> {
+    /// Where it can't save what is to be kept; what stops it says; where it does not stop.
+    pub(super) async fn stop(&self, memory: Memory) -> Result<()> {
         if !self.is_running().await? {
             return Ok(());
         }
-        // What is written between the save and the end would be lost where the server saves nothing when it ends. Those before 6.2 know no
-        // such pause.
-        let _ = self.ask(&["CLIENT", "PAUSE", HELD, "WRITE"]).await?;
-        self.save().await?;
+        let stopped = async {
+            if memory == Memory::Saved {
+                self.save_all().await?;
+            }
+            self.stop_now().await
+        };
+        let stopped = stopped.await;
+        if stopped.is_err() {
+            // Whoever writes must not wait for a stop that does not come.
+            let _ = self.ask(&["CLIENT", "UNPAUSE"]).await;
+        }
+        stopped
+    }
+
+    /// Has it save all that it has, while nobody else writes. Servers before 6.2 can't hold others off: there it must come to a save that
+    /// nothing was written after.
+    async fn save_all(&self) -> Result<()> {
+        const TIMES: usize = 5;
+        self.until_saved().await?;
+        for _ in 0..TIMES {
+            self.ask(&["CLIENT", "PAUSE", HELD, "WRITE"]).await?;
+            self.save().await?;
+            if self.info().await?.number("rdb_changes_since_last_save") == 0 {
+                return Ok(());
+            }
+        }
+        let error =
+            Error::new(Kind::Failed, format!("have {} save its data: it is written to meanwhile", self.place()));
+        Err(error.hint("stop what writes to it, then go on"))
+    }
+
+    async fn stop_now(&self) -> Result<()> {
         match &self.control {
             Control::Commands { stop, .. } => {
                 succeed(program_of(stop), &format!("stop {}", self.place()), Input::Nothing).await.map(drop)?;
@@ -235,12 +272,13 @@ impl Server {
         Ok(())
     }
 
-    /// Starts it, where it does not run, and waits until it has loaded its data.
+    /// Starts it, where it does not run, and waits until it has loaded its data; returns whether it did not run.
     ///
     /// # Errors
     /// What starts it says; where it does not answer.
-    pub(super) async fn start(&self, context: &Context) -> Result<Info> {
-        if !self.is_running().await? {
+    pub(super) async fn start(&self, context: &Context) -> Result<(Info, bool)> {
+        let starts = !self.is_running().await?;
+        if starts {
             match &self.control {
                 Control::Commands { start, .. } => {
                     succeed(program_of(start), &format!("start {}", self.place()), Input::Nothing).await.map(drop)?;
@@ -251,7 +289,7 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.info().await {
-                Ok(info) if info.get("loading") == "0" => return Ok(info),
+                Ok(info) if info.get("loading") == "0" => return Ok((info, starts)),
                 // Loading may take long, and it says itself that it goes on.
                 Ok(_) => {}
                 Err(error) if Instant::now() > deadline => {

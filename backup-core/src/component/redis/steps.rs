@@ -12,6 +12,8 @@ use futures_util::future::BoxFuture;
 use super::DATA;
 use super::capture::count;
 use super::restore::{Recipe, RedisPart};
+use super::server::{Info, Memory};
+use crate::finding::Finding;
 use crate::names::{ComponentId, StepId};
 use crate::plan::{At, Phase, Phased, Seen, Step};
 use crate::{Error, ErrorContext, Kind, Result};
@@ -80,10 +82,11 @@ impl Step for RedisStep {
             match self.act {
                 Act::Stage => stage(&self.part).await,
                 Act::Prove => prove(&self.part).await,
-                Act::Stop => redis.server.stop().await,
+                Act::Stop => redis.server.stop(Memory::Saved).await,
                 Act::Place => {
-                    // The machine may have been started meanwhile, and the server with it.
-                    redis.server.stop().await?;
+                    // The machine may have been started meanwhile, and the server with it: once its file has stepped aside, with nothing.
+                    let memory = if recipe.before.exists() { Memory::Dropped } else { Memory::Saved };
+                    redis.server.stop(memory).await?;
                     place(recipe)
                 }
                 Act::Start => start(&self.part, at).await,
@@ -99,12 +102,19 @@ impl Step for RedisStep {
                 Act::Stage => remove(&recipe.staging),
                 Act::Prove => Ok(()),
                 // A server that was stopped comes back, and one that has other data stops before they go.
-                Act::Stop => redis.server.start(at.context).await.map(drop),
+                Act::Stop => {
+                    let (info, _) = redis.server.start(at.context).await?;
+                    loaded_from(&self.part, &info).await?;
+                    // Only now is it sure that nobody needs it once more.
+                    remove(&recipe.before)
+                }
+                // Where nothing has stepped aside, what is there is what was there.
+                Act::Place if !recipe.before.exists() => Ok(()),
                 Act::Place => {
-                    redis.server.stop().await?;
+                    redis.server.stop(Memory::Dropped).await?;
                     take_back(recipe)
                 }
-                Act::Start => redis.server.stop().await,
+                Act::Start => redis.server.stop(Memory::Dropped).await,
             }
         }
         .boxed()
@@ -146,28 +156,46 @@ async fn prove(part: &RedisPart) -> Result<()> {
 
 /// Starts the server, and makes sure that it has loaded what was put into its place, and nothing else.
 async fn start(part: &RedisPart, at: &At<'_>) -> Result<()> {
-    let RedisPart { redis, recipe, stored } = part;
-    let info = redis.server.start(at.context).await?;
-    let other = |why: String| {
-        let error =
-            Error::new(Kind::Failed, format!("start {}: it has not loaded what was put back", redis.server.place()));
-        Err(error.because(why).hint("correct its settings, and start it again; then `restore --resume`"))
-    };
-    if info.get("aof_enabled") == "1" {
-        return other("it reads appendonly files when it starts".into());
-    }
-    let file = redis.server.file().await?;
-    if file != recipe.place {
-        return other(format!("its data are in {}, and not in {}", file.display(), recipe.place.display()));
-    }
-    let expected = stored.as_ref().map(|stored| stored.section.items.count);
+    let (info, started) = part.redis.server.start(at.context).await?;
+    loaded_from(part, &info).await?;
+    let expected = part.stored.as_ref().map(|stored| stored.section.items.count);
     // Servers before 7.0 don't say it.
     let loaded = (!info.get("rdb_last_load_keys_loaded").is_empty())
         .then(|| info.number("rdb_last_load_keys_loaded") + info.number("rdb_last_load_keys_expired"));
-    match expected.zip(loaded).filter(|(expected, loaded)| expected != loaded) {
-        None => Ok(()),
-        Some((expected, loaded)) => other(format!("it has loaded {loaded} keys, and the bundle has {expected}")),
+    let Some((expected, loaded)) = expected.zip(loaded).filter(|(expected, loaded)| expected != loaded) else {
+        return Ok(());
+    };
+    let why = format!("it has loaded {loaded} keys, and the bundle has {expected}");
+    if started {
+        return Err(other_data(part, why));
     }
+    // It was started by somebody else since, and may have been written to.
+    at.keep([Finding::warning("keys-differ", part.redis.server.place(), why)]);
+    Ok(())
+}
+
+/// Makes sure that a server which was started has its data from the file that was put into its place.
+async fn loaded_from(part: &RedisPart, info: &Info) -> Result<()> {
+    if info.get("aof_enabled") == "1" {
+        return Err(other_data(part, "it reads appendonly files when it starts".into()));
+    }
+    let (file, place) = (part.redis.server.file().await?, &part.recipe.place);
+    if file != *place {
+        return Err(other_data(part, format!("its data are in {}, and not in {}", file.display(), place.display())));
+    }
+    Ok(())
+}
+
+fn other_data(part: &RedisPart, why: String) -> Error {
+    let error = Error::new(
+        Kind::Failed,
+        format!("start {}: it has other data than those put there", part.redis.server.place()),
+    );
+    error.because(why).hint(format!(
+        "stop it with SHUTDOWN NOSAVE, so that it writes over nothing, and correct redis.conf; then `restore --rollback`, which has \
+         what was there before in {}",
+        part.recipe.before.display()
+    ))
 }
 
 /// Gives the data their place, by two renames at most.
@@ -185,11 +213,15 @@ fn place(Recipe { place, staging, before, .. }: &Recipe) -> Result<()> {
     sync_around(place)
 }
 
-/// Gives the place back to what had it before. Where nothing has stepped aside, it still has it.
-fn take_back(Recipe { place, before, .. }: &Recipe) -> Result<()> {
-    if before.exists() {
-        fs::rename(before, place).context(|| format!("bring {} back", place.display()))?;
-    }
+/// Gives the place back to what had it before, which stays under its other name, too, until the server has loaded it.
+fn take_back(Recipe { place, staging, before, .. }: &Recipe) -> Result<()> {
+    let back = staging.with_added_extension("back");
+    let doing = || format!("bring {} back", place.display());
+    remove(&back)?;
+    fs::hard_link(before, &back).context(doing)?;
+    fs::rename(&back, place).context(doing)?;
+    // Two names of one file stay two where one is renamed to the other.
+    remove(&back)?;
     sync_around(place)
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn look_at_server(
     let of_source = source.and_then(Source::server);
     let of_source = of_source.as_deref();
     findings.all.extend(server_findings(&facts, &place, of_source));
-    let is_script = matches!(source, Some(Source::Script(..)));
+    let is_script = asked.of_script;
     if !is_script {
         findings.all.extend(of_source.and_then(|source| older_than_pg_dump(&facts, &place, source)));
     }
