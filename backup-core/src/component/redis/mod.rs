@@ -1,6 +1,7 @@
 //! Redis: the file that `BGSAVE` writes, put into its place with the server stopped.
 
 mod capture;
+mod recipe;
 mod restore;
 mod server;
 mod steps;
@@ -143,7 +144,7 @@ impl Component for OneRedis {
         _: &'a Working,
     ) -> BoxFuture<'a, Result<Arc<dyn Part>>> {
         async move {
-            let recipe = restore::Recipe::deserialize(recipe).context(|| format!("read the plan of {}", self.id))?;
+            let recipe = recipe::Recipe::deserialize(recipe).context(|| format!("read the plan of {}", self.id))?;
             recipe.check(&self)?;
             Ok(restore::part(self, recipe, stored))
         }

@@ -1,72 +1,21 @@
 //! What a restore of a server is made of, and what becomes of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::recipe::Recipe;
 use super::server::Info;
-use super::steps::{self, place_id};
+use super::steps::{self, RedisPart, place_id};
 use super::{Body, OneRedis};
 use crate::component::{Amount, Brought, Fitted, Item, Look, Part, Stored};
 use crate::finding::Finding;
-use crate::names::{ComponentId, StepId, is_moment};
+use crate::names::StepId;
 use crate::plan::{Journal, Phase, Phased, Status};
 use crate::{Context, Error, ErrorContext, Kind, Result};
-
-/// How the names of what is written beside the file begin.
-const STAGING: &str = ".orchestrator-cli_restore_";
-
-/// All that the steps are made of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Recipe {
-    /// Where the server is.
-    pub(super) address: String,
-    /// The file that it keeps its data in.
-    pub(super) place: PathBuf,
-    /// The file beside it that is written first.
-    pub(super) staging: PathBuf,
-    /// What the file that is there now is called afterwards.
-    pub(super) before: PathBuf,
-}
-
-impl Recipe {
-    fn at(redis: &OneRedis, place: PathBuf, moment: &str) -> Self {
-        let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Two servers may have their files in one directory.
-        let staging = place.with_file_name(format!("{STAGING}{moment}_{}", redis.id));
-        let before = place.with_file_name(format!("{name}_before_{moment}"));
-        Self { address: redis.server.address().into(), place, staging, before }
-    }
-
-    /// Makes sure that it is of this server, and names what a restore names: a journal that somebody else has made must lead to nothing
-    /// else.
-    ///
-    /// # Errors
-    /// [`Kind::Refused`].
-    pub(super) fn check(&self, redis: &OneRedis) -> Result<()> {
-        if self.address != redis.server.address() {
-            let (here, there) = (redis.server.place(), &self.address);
-            let error = Error::new(
-                Kind::Refused,
-                format!("{here} is another server than the one at {there} that the restore began on"),
-            );
-            return Err(error.hint("correct its address below [[component]] in the settings"));
-        }
-        let staging = self.staging.file_name().unwrap_or_default().to_string_lossy();
-        let moment =
-            staging.strip_prefix(STAGING).and_then(|rest| rest.split('_').next()).filter(|moment| is_moment(moment));
-        if moment.is_some_and(|moment| *self == Self::at(redis, self.place.clone(), moment)) {
-            return Ok(());
-        }
-        let message =
-            format!("it names {} beside {}, as no restore does", self.staging.display(), self.place.display());
-        Err(Error::new(Kind::Refused, message).hint("no restore wrote this journal: find out who did, and remove it"))
-    }
-}
 
 /// Looks whether the server takes the data, and where they go.
 pub(super) async fn fit(
@@ -137,24 +86,12 @@ fn numbers(version: &str) -> [u64; 2] {
     [(); 2].map(|()| numbers.next().unwrap_or(0))
 }
 
-/// A server on its way back.
-pub(super) struct RedisPart {
-    pub(super) redis: Arc<OneRedis>,
-    pub(super) recipe: Recipe,
-    /// Needed to apply steps; they are undone without it.
-    pub(super) stored: Option<Stored>,
-}
-
 /// The part of a restore that is of this server.
 pub(super) fn part(redis: Arc<OneRedis>, recipe: Recipe, stored: Option<Stored>) -> Arc<dyn Part> {
     Arc::new(RedisPart { redis, recipe, stored })
 }
 
 impl RedisPart {
-    pub(super) fn id(&self) -> &ComponentId {
-        &self.redis.id
-    }
-
     fn is_placed(&self, journal: &Journal) -> bool {
         matches!(journal.status(&place_id(self.id())), Some(Status::Applying | Status::Applied))
     }

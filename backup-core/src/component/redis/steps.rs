@@ -9,14 +9,29 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::DATA;
 use super::capture::count;
-use super::restore::{Recipe, RedisPart};
+use super::recipe::Recipe;
 use super::server::{Info, Memory};
+use super::{DATA, OneRedis};
+use crate::component::Stored;
 use crate::finding::Finding;
 use crate::names::{ComponentId, StepId};
 use crate::plan::{At, Phase, Phased, Seen, Step};
 use crate::{Error, ErrorContext, Kind, Result};
+
+/// A server on its way back.
+pub(super) struct RedisPart {
+    pub(super) redis: Arc<OneRedis>,
+    pub(super) recipe: Recipe,
+    /// Needed to apply steps; they are undone without it.
+    pub(super) stored: Option<Stored>,
+}
+
+impl RedisPart {
+    pub(super) fn id(&self) -> &ComponentId {
+        &self.redis.id
+    }
+}
 
 /// The id of the step that changes what is live.
 pub(super) fn place_id(id: &ComponentId) -> StepId {
