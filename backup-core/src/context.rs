@@ -54,6 +54,11 @@ impl Context {
         }
     }
 
+    /// The same for what must come to its end although the run was told to stop.
+    pub fn to_its_end(&self) -> Self {
+        Self { cancel: CancellationToken::new(), ..self.clone() }
+    }
+
     /// The time now.
     pub fn now(&self) -> DateTime<Utc> {
         (self.clock)()

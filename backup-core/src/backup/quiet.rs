@@ -115,7 +115,7 @@ impl Quiet {
     /// The first failure; [`settle`] tries again.
     pub(super) async fn end(self, context: &Context) -> Result<()> {
         let Some(Begun { mut journal, steps, _shelf }) = self.0 else { return Ok(()) };
-        let context = &Context { cancel: Default::default(), ..context.clone() };
+        let context = &context.to_its_end();
         undo(&steps, &mut journal, context).await.map_err(|error| {
             error
                 .hint("what stands above is stopped still: start it by hand, or run the next backup, which tries again")
@@ -133,7 +133,7 @@ pub async fn settle(components: &Components, context: &Context) -> Result<Option
     if !state::directory(context).is_ok_and(|directory| directory.join("backups").exists()) {
         return Ok(None);
     }
-    let context = &Context { cancel: Default::default(), ..context.clone() };
+    let context = &context.to_its_end();
     let shelf = match shelf(context).await {
         // It lets go itself what it holds.
         Err(error) if error.kind() == Kind::Locked => return Ok(None),
@@ -159,10 +159,7 @@ pub async fn settle(components: &Components, context: &Context) -> Result<Option
 /// Where that can't be seen.
 pub fn left_held(context: &Context) -> Result<Option<String>> {
     let directory = state::directory(context)?.join("backups");
-    if !directory.exists() {
-        return Ok(None);
-    }
-    if Shelf::paths(&directory, None)?.is_empty() {
+    if !directory.exists() || Shelf::paths(&directory, None)?.is_empty() {
         return Ok(None);
     }
     let _shelf = match Shelf::open(directory.clone(), "a backup is at work") {

@@ -1,5 +1,6 @@
 //! What a control plane keeps that can be captured and put back. A new kind of state is one new module here.
 
+mod aside;
 mod configured;
 #[cfg(test)]
 pub(crate) mod fake;

@@ -211,6 +211,11 @@ impl Journal {
         self.steps.iter().find(|noted| noted.id == *step).map(|noted| noted.status)
     }
 
+    /// Whether a step has begun, or is done, and is not undone again.
+    pub fn has_happened(&self, step: &StepId) -> bool {
+        matches!(self.status(step), Some(Status::Applying | Status::Applied))
+    }
+
     /// How far a step is that the plan must have.
     pub(super) fn status_of(&self, step: &StepId) -> Result<Status> {
         let lost = || Error::new(Kind::Damaged, format!("the journal {} has no step {step}", self.path.display()));

@@ -8,7 +8,7 @@ use super::source::Source;
 use super::{Request, Settings};
 use crate::bundle::manifest::Section;
 use crate::component::{Component, Fitted, Look, Part, Room, Stored, Throwaway, Working};
-use crate::finding::{Finding, Findings, Severity};
+use crate::finding::{Finding, Findings};
 use crate::names::ComponentId;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
@@ -20,32 +20,24 @@ pub(super) async fn look(
     moment: &str,
     (context, findings): (&Context, &mut Findings),
 ) -> Option<Vec<PlannedPart>> {
-    let mut parts = Some(Vec::new());
+    let (mut parts, mut all_fit) = (Vec::new(), true);
     for section in source.said().components.iter().filter(|_| request.parts_wanted()) {
         let id = &section.id;
         context.phase(format!("check {id}"));
         let component = findings.keep("component", id.as_str(), component(section, settings));
-        let stored = source.stored(section);
-        let fitted = match component.zip(stored) {
+        let fitted = match component.zip(source.stored(section)) {
             Some((component, stored)) => component.fit(&stored, moment, &mut Look { context, findings }).await,
             None => None,
         };
-        let planned = fitted.map(|fitted| {
-            let message = if fitted.aside.is_empty() { "it is brought back" } else { "what is there now steps aside" };
-            findings.all.push(Finding::info("component", id.as_str(), message));
-            PlannedPart::of(section, fitted)
-        });
-        parts = parts.zip(planned).map(|(mut parts, planned)| {
-            parts.push(planned);
-            parts
-        });
+        let Some(fitted) = fitted else {
+            all_fit = false;
+            continue;
+        };
+        let message = if fitted.aside.is_empty() { "it is brought back" } else { "what is there now steps aside" };
+        findings.all.push(Finding::info("component", id.as_str(), message));
+        parts.push(PlannedPart::of(section, fitted));
     }
-    let refused = findings.all.iter().any(|finding| finding.severity == Severity::Error);
-    if parts.is_none() && !refused {
-        let error = Error::new(Kind::Failed, "look whether the components of the bundle fit");
-        findings.keep::<()>("component", "components", Err(error));
-    }
-    parts
+    all_fit.then_some(parts)
 }
 
 /// The component of this machine that a section is of.

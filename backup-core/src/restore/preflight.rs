@@ -10,7 +10,7 @@ use super::source::{self, Source};
 use super::work::{Work, working};
 use super::{Component, Request, Swap, cluster, moment, parts, stays, whose};
 use crate::component::files::fit as fit_files;
-use crate::component::postgres::{self, Planned, Way, default_jobs, look_at_databases, look_at_server};
+use crate::component::postgres::{self, Planned, default_jobs, look_at_databases, look_at_server};
 use crate::component::{Look, release};
 use crate::finding::{Finding, Findings, Severity};
 use crate::signing::Origin;
@@ -76,12 +76,7 @@ pub(super) async fn preflight(
     let wanted = request.databases_wanted() && some;
     let mut server = None;
     if wanted {
-        let way = Way {
-            connection: &settings.connection,
-            bin_dir: settings.bin_dir.as_deref(),
-            written_by: 0,
-            jobs: request.jobs.or(settings.jobs).unwrap_or_else(default_jobs),
-        };
+        let way = settings.way(0, request.jobs.or(settings.jobs).unwrap_or_else(default_jobs));
         let mut look = Look { context, findings: &mut found };
         server = look_at_server(&request.of_databases(false), &way, databases.as_ref(), &own, &mut look).await;
     }

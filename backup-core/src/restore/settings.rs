@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::cluster::agent::Remote;
+use crate::component::postgres::Way;
 use crate::component::postgres::connection::ConnectionString;
 use crate::component::release::{Origin, ReleaseRule};
 use crate::component::{Components, DrillLimits};
@@ -37,6 +38,13 @@ pub struct Settings {
     pub components: Components,
     /// How bundles are reached.
     pub access: Access,
+}
+
+impl Settings {
+    /// How PostgreSQL is reached, by programs of this version or a newer one.
+    pub(super) fn way(&self, written_by: u32, jobs: usize) -> Way<'_> {
+        Way { connection: &self.connection, bin_dir: self.bin_dir.as_deref(), written_by, jobs }
+    }
 }
 
 /// A question that a restored database must answer with true.

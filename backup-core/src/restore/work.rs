@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::source::Source;
 use super::{Settings, parts};
 use crate::component::files::Files;
-use crate::component::postgres::{Databases, Target, Way};
+use crate::component::postgres::{Databases, Target};
 use crate::component::{Part, Working};
 use crate::event::Meter;
 use crate::plan::{Journal, Phase, Step, in_phases};
@@ -51,12 +51,8 @@ impl Work {
         settings: &Settings,
         context: &Context,
     ) -> Result<Self> {
-        let way = Way {
-            connection: &settings.connection,
-            bin_dir: settings.bin_dir.as_deref(),
-            written_by: source.as_ref().map_or(0, |source| source.databases().archived_by()),
-            jobs: plan.jobs,
-        };
+        let written_by = source.as_ref().map_or(0, |source| source.databases().archived_by());
+        let way = settings.way(written_by, plan.jobs);
         let target = match plan.postgres() {
             Some(recipe) => Some(way.to(&recipe, context).await?),
             None => None,

@@ -8,7 +8,7 @@ use backup_core::drill::Drill;
 use backup_core::drills::{Drilled, Newest, Which};
 use backup_core::settings::{DEFAULT_PATH, Settings};
 use backup_core::store::Access;
-use backup_core::{Context, Error, ErrorContext, Kind, Result, drills, settings};
+use backup_core::{Context, ErrorContext, Kind, Result, drills, settings};
 use serde_json::{Value, json};
 
 use super::with;
@@ -29,17 +29,16 @@ pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &
             _ => {}
         }
     }
-    let told = match all {
-        true => match of_newest(arguments.config.as_deref(), &settings.access) {
-            Ok(told) => Some(told),
-            Err(error) => return Err(drills::not_begun(error, context).await),
-        },
-        false => None,
-    };
-    let which = match (&arguments.bundle, &told) {
-        (Some(bundle), _) => Which::One(bundle),
-        (None, Some(told)) => Which::Newest(Newest(told.for_status())),
-        (None, None) => return Err(Error::new(Kind::Failed, "drill: no bundle is named")),
+    let told;
+    let which = match &arguments.bundle {
+        Some(bundle) => Which::One(bundle),
+        None => {
+            told = match of_newest(arguments.config.as_deref(), &settings.access) {
+                Ok(told) => told,
+                Err(error) => return Err(drills::not_begun(error, context).await),
+            };
+            Which::Newest(Newest(told.for_status()))
+        }
     };
     let drilled = drills::run(which, &place, &settings, context).await?;
     let mut values = drilled.iter().map(value).collect::<Result<Vec<_>>>()?;

@@ -192,7 +192,7 @@ fn close(job: Job, run: Option<Run>, ended: Option<State>, code: Option<u8>, con
 /// Keeps the run, writes the metrics, tells whoever is to know. What of this fails is said, and fails nothing.
 async fn end(mut run: Run, settings: &Settings, output: &Output, context: &Context) {
     // Whoever asked us to end is to be told of it, too.
-    let context = &Context { cancel: Default::default(), ..context.clone() };
+    let context = &context.to_its_end();
     let kept = keep(&run, context);
     let mut begun = begun();
     if run.scheduled {

@@ -3,9 +3,9 @@
 //! A new kind can begin as a copy of it. What a real one has beside: settings, programs, and a look at whether they are there.
 
 mod tests;
+mod world;
 
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::Utc;
 use futures_util::FutureExt;
@@ -18,108 +18,15 @@ use super::{
     Throwaway, Working,
 };
 use crate::bundle::manifest::{Items, Section};
-use crate::event::{Event, Observer};
+use crate::event::Observer;
 use crate::finding::{Finding, Findings};
 use crate::names::{ComponentId, StepId};
 use crate::plan::{At, Journal, Phase, Phased, Seen, Status, Step};
 use crate::{Context, Error, Kind as ErrorKind, Result};
+use world::{AtMarks, World, killed_in};
 
 const KIND: &str = "fake";
 const DATA: &str = "text";
-
-/// What there is outside of the program. It outlives a run that is killed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Outside {
-    /// What is live.
-    live: String,
-    running: bool,
-    /// What stepped aside.
-    before: Option<String>,
-    /// What was sent beside what is live: each has a number, which only the server gives.
-    uploads: Vec<(u64, String)>,
-    numbers: u64,
-}
-
-impl Outside {
-    /// Puts another text into the place of what is live, which only a server that is stopped takes.
-    fn put(&mut self, text: String) {
-        if !self.running {
-            self.live = text;
-        }
-    }
-}
-
-/// The same, shared; every change may be the last one of a run.
-#[derive(Clone, Default)]
-struct World {
-    outside: Arc<Mutex<Outside>>,
-    fuse: Fuse,
-    /// Whether only the run is killed, and not the machine.
-    stays_down: bool,
-}
-
-/// Ends a run when it is burnt down.
-#[derive(Clone, Default)]
-struct Fuse(Arc<Mutex<Option<usize>>>);
-
-impl Fuse {
-    fn set(&self, length: Option<usize>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = length;
-    }
-
-    /// Unwinds as a power cut does: nothing else is done.
-    fn burn(&self) {
-        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *left = left.map(|left| left.saturating_sub(1));
-        let ends = *left == Some(0);
-        drop(left);
-        if ends {
-            std::panic::resume_unwind(Box::new("killed"));
-        }
-    }
-}
-
-impl World {
-    fn new(live: &str) -> Self {
-        let outside = Outside { live: live.into(), running: true, ..Outside::default() };
-        Self { outside: Arc::new(Mutex::new(outside)), ..Self::default() }
-    }
-
-    fn outside(&self) -> MutexGuard<'_, Outside> {
-        self.outside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes what is outside; the run may end before, and after.
-    fn change<T>(&self, change: impl FnOnce(&mut Outside) -> T) -> T {
-        self.fuse.burn();
-        let changed = change(&mut self.outside());
-        self.fuse.burn();
-        changed
-    }
-}
-
-/// Ends a run right after a mark is noted.
-struct AtMarks(Fuse);
-
-impl Observer for AtMarks {
-    fn event(&self, event: &Event) {
-        if matches!(event, Event::Step { .. }) {
-            self.0.burn();
-        }
-    }
-}
-
-/// Runs something until it has changed or noted so much, as a process that is killed then; whether it came to its end before.
-async fn killed_in(world: &World, length: usize, run: impl Future<Output = Result<()>>) -> bool {
-    world.fuse.set(Some(length));
-    let ended = AssertUnwindSafe(run).catch_unwind().await;
-    world.fuse.set(None);
-    if ended.is_err() && !world.stays_down {
-        // A power cut: what runs by itself runs again.
-        world.outside().running = true;
-    }
-    ended.map(|ended| ended.expect("nothing goes wrong")).is_ok()
-}
 
 /// The same with a fake of another room's tests.
 pub(crate) async fn killed_after(length: usize, fake: &Live, run: impl Future<Output = Result<()>>) -> bool {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::world::Outside;
 use super::*;
 use crate::bundle::FORMAT_OF_SECTIONS;
 use crate::bundle::manifest::Manifest;

@@ -17,6 +17,7 @@ use crate::bundle::extract::{Pattern, extract};
 use crate::bundle::manifest::{Entry, Manifest, Source};
 use crate::bundle::path;
 use crate::bundle::reader::{Bundle, ReadAt};
+use crate::component::aside::{self, FORGED, STAGING};
 use crate::event::Meter;
 use crate::finding::Finding;
 use crate::held::{At, Held};
@@ -25,10 +26,6 @@ use crate::{Context, Error, ErrorContext, Kind, Result};
 
 /// The entry that holds the cluster's configuration.
 const CLUSTER_CONF: &str = "cluster.conf";
-/// How the names of what is written beside a place begin.
-const STAGING: &str = ".orchestrator-cli_restore_";
-/// What to do about a journal that no restore wrote.
-const FORGED: &str = "no restore wrote this journal: find out who did, and remove it";
 
 /// A file or a directory with all below it that goes back to its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +99,7 @@ pub(crate) fn placements(there: &There<'_>, root: &Path, timestamp: &str) -> Vec
         let stands = around.is_some_and(|around| around.at(place.file_name().unwrap_or_default()).is_there());
         Placement {
             staging: beside(format!("{STAGING}{timestamp}_{number}")),
-            before: stands.then(|| beside(before(&name, timestamp))),
+            before: stands.then(|| beside(aside::before(&name, timestamp))),
             root: root.into(),
             missing: missing.into_iter().rev().filter(|directory| !directory.as_os_str().is_empty()).collect(),
             entry,
@@ -110,11 +107,6 @@ pub(crate) fn placements(there: &There<'_>, root: &Path, timestamp: &str) -> Vec
         }
     };
     wanted.into_iter().enumerate().map(placement).collect()
-}
-
-/// The name of what steps aside.
-fn before(name: &str, timestamp: &str) -> String {
-    format!("{name}_before_{timestamp}")
 }
 
 /// Entries that no other one is above of.
@@ -146,7 +138,7 @@ impl Placement {
         let moment = moment.filter(|(moment, number)| is_moment(moment) && number.parse::<usize>().is_ok());
         let is_ours = |before: &PathBuf| {
             moment.is_some_and(|(moment, _)| {
-                is_beside(before) && text(before) == self::before(&text(&self.place), moment)
+                is_beside(before) && text(before) == aside::before(&text(&self.place), moment)
             })
         };
         let wrong = if moment.is_none() || !is_beside(&self.staging) {

@@ -10,7 +10,7 @@ use crate::bundle::reader::OpenBundle;
 use crate::component::{Amount, Brought, Item, Part};
 use crate::finding::Finding;
 use crate::names::StepId;
-use crate::plan::{At, Journal, Phase, Phased, Seen, Status, Step};
+use crate::plan::{At, Journal, Phase, Phased, Seen, Step};
 use crate::{Context, Error, Kind, Result};
 
 /// What files are made of.
@@ -119,7 +119,7 @@ impl Part for Files {
 }
 
 fn is_placed(journal: &Journal) -> bool {
-    matches!(journal.status(&place_id()), Some(Status::Applying | Status::Applied))
+    journal.has_happened(&place_id())
 }
 
 struct Stage {

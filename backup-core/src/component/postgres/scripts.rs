@@ -87,37 +87,37 @@ pub struct Readme<'r> {
 impl Readme<'_> {
     /// Its text.
     pub fn text(&self) -> String {
-        readme(self)
-    }
-}
-
-fn readme(&Readme { name, databases, pg_dump, beside, others }: &Readme<'_>) -> String {
-    let restore: String = databases
-        .iter()
-        .map(|(database, directory)| {
-            format!("       psql -X -d postgres -f 'databases/{directory}.sql'      # {}\n", database.escape_debug())
-        })
-        .collect();
-    // Copied from the unpacked tree, files would take the owner and mode that it has on `/` and `/home` along.
-    let files = if beside == Beside::ConfAndFiles {
-        format!(
-            "4. Put files back. They stand below files/ under the paths they had. Straight from the archive, as root, so\n   \
+        let Readme { name, databases, pg_dump, beside, others } = *self;
+        let restore: String = databases
+            .iter()
+            .map(|(database, directory)| {
+                format!(
+                    "       psql -X -d postgres -f 'databases/{directory}.sql'      # {}\n",
+                    database.escape_debug()
+                )
+            })
+            .collect();
+        // Copied from the unpacked tree, files would take the owner and mode that it has on `/` and `/home` along.
+        let files = if beside == Beside::ConfAndFiles {
+            format!(
+                "4. Put files back. They stand below files/ under the paths they had. Straight from the archive, as root, so\n   \
              that directories which exist keep their owner and mode; files of the same names are replaced:\n\n       \
              tar xzpf {name}.tgz -C / --strip-components=2 --no-overwrite-dir {name}/files\n\n   "
-        )
-    } else {
-        String::from("4. ")
-    };
-    let conf = "cluster.conf is the cluster's configuration, byte for byte; release.json names the release that ran.";
-    let rest = match beside {
-        Beside::Nothing => {
-            "4. These are the databases of one component alone; the orchestrator has bundles of its own.".into()
-        }
-        Beside::Conf | Beside::ConfAndFiles => format!("{files}{conf}"),
-    };
-    let others: String = others.iter().map(|other| format!("\n\n   {}", other.replace('\n', "\n   "))).collect();
-    format!(
-        "{name}\n\n\
+            )
+        } else {
+            String::from("4. ")
+        };
+        let conf =
+            "cluster.conf is the cluster's configuration, byte for byte; release.json names the release that ran.";
+        let rest = match beside {
+            Beside::Nothing => {
+                "4. These are the databases of one component alone; the orchestrator has bundles of its own.".into()
+            }
+            Beside::Conf | Beside::ConfAndFiles => format!("{files}{conf}"),
+        };
+        let others: String = others.iter().map(|other| format!("\n\n   {}", other.replace('\n', "\n   "))).collect();
+        format!(
+            "{name}\n\n\
          This is a backup made by orchestrator-cli. It is an ordinary gzip-compressed tar archive, and tar and psql are\n\
          all that is needed to restore it, into PostgreSQL of the version of pg_dump that wrote it or a newer one.\n\
          psql does whatever its scripts say, on the server and as the user who runs it. So run those of a bundle that you trust;\n\
@@ -152,5 +152,6 @@ fn readme(&Readme { name, databases, pg_dump, beside, others }: &Readme<'_>) -> 
          databases/NAME/schema.dump      the same schema for pg_restore, which can build indexes in parallel\n  \
          manifest.json                   every file's size and digest, every table's number of rows\n\n\
          -----\n{CHECK}"
-    )
+        )
+    }
 }

@@ -5,11 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::OneRedis;
+use crate::component::aside::{self, FORGED, STAGING};
 use crate::names::is_moment;
 use crate::{Error, Kind, Result};
-
-/// How the names of what is written beside the file begin.
-const STAGING: &str = ".orchestrator-cli_restore_";
 
 /// All that the steps are made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +27,7 @@ impl Recipe {
         let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Two servers may have their files in one directory.
         let staging = place.with_file_name(format!("{STAGING}{moment}_{}", redis.id));
-        let before = place.with_file_name(format!("{name}_before_{moment}"));
+        let before = place.with_file_name(aside::before(&name, moment));
         Self { address: redis.server.address().into(), place, staging, before }
     }
 
@@ -55,6 +53,6 @@ impl Recipe {
         }
         let message =
             format!("it names {} beside {}, as no restore does", self.staging.display(), self.place.display());
-        Err(Error::new(Kind::Refused, message).hint("no restore wrote this journal: find out who did, and remove it"))
+        Err(Error::new(Kind::Refused, message).hint(FORGED))
     }
 }

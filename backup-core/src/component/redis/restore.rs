@@ -9,11 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::recipe::Recipe;
 use super::server::Info;
-use super::steps::{self, RedisPart, place_id};
+use super::steps::{self, RedisPart, step_id};
 use super::{Body, OneRedis};
 use crate::component::{Amount, Brought, Fitted, Item, Look, Part, Stored};
 use crate::finding::Finding;
-use crate::names::StepId;
 use crate::plan::{Journal, Phase, Phased, Status};
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
@@ -49,7 +48,7 @@ pub(super) async fn fit(
         recipe: serde_json::to_value(&recipe).context(|| format!("note the plan of {}", redis.id))?,
         brings: vec![place],
         aside,
-        live: vec![place_id(&redis.id)],
+        live: vec![step_id(&redis.id, "place")],
     }))
 }
 
@@ -93,7 +92,7 @@ pub(super) fn part(redis: Arc<OneRedis>, recipe: Recipe, stored: Option<Stored>)
 
 impl RedisPart {
     fn is_placed(&self, journal: &Journal) -> bool {
-        matches!(journal.status(&place_id(self.id())), Some(Status::Applying | Status::Applied))
+        journal.has_happened(&step_id(self.id(), "place"))
     }
 
     async fn look_at_what_is_there(&self) -> Brought {
@@ -153,16 +152,12 @@ impl Part for RedisPart {
     }
 
     fn live(&self, journal: &Journal) -> Option<String> {
-        let is = |step: &str, wanted: &[Status]| {
-            let status = journal.status(&StepId::new(format!("{}/{step}", self.id())));
-            status.is_some_and(|status| wanted.contains(&status))
-        };
-        let begun = [Status::Applying, Status::Applied];
         let place = self.redis.server.place();
-        if is("start", &[Status::Applied]) {
+        if journal.status(&step_id(self.id(), "start")) == Some(Status::Applied) {
             return Some(format!("{place} has the data of the bundle"));
         }
-        is("stop", &begun).then(|| format!("{place} is stopped, or about to be"))
+        let stopped = journal.has_happened(&step_id(self.id(), "stop"));
+        stopped.then(|| format!("{place} is stopped, or about to be"))
     }
 
     fn brought<'a>(&'a self, _: &'a Journal) -> BoxFuture<'a, Brought> {

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -307,6 +306,6 @@ impl Server {
 fn program_of(words: &[String]) -> Command {
     let (program, rest) = words.split_first().map_or(("", &[][..]), |(program, rest)| (program, rest));
     let mut command = Command::new(program);
-    command.args(rest).stdin(Stdio::null());
+    command.args(rest);
     command
 }

@@ -33,16 +33,16 @@ impl RedisPart {
     }
 }
 
-/// The id of the step that changes what is live.
-pub(super) fn place_id(id: &ComponentId) -> StepId {
-    StepId::new(format!("{id}/place"))
+/// The id of a step; the one that changes what is live is `place`.
+pub(super) fn step_id(id: &ComponentId, act: &str) -> StepId {
+    StepId::new(format!("{id}/{act}"))
 }
 
 /// All of them.
 pub(super) fn all(part: &Arc<RedisPart>) -> Vec<Phased> {
     let place = part.redis.server.place();
     let step = |act: Act, id: &str, title: String| -> Box<dyn Step> {
-        Box::new(RedisStep { id: StepId::new(format!("{}/{id}", part.id())), title, act, part: part.clone() })
+        Box::new(RedisStep { id: step_id(part.id(), id), title, act, part: part.clone() })
     };
     vec![
         Phased {

@@ -57,9 +57,6 @@ pub struct Planned {
     pub names: Names,
 }
 
-/// What to do about a journal that no restore wrote.
-const FORGED: &str = "no restore wrote this journal: find out who did, and remove it";
-
 /// What is asked for.
 pub(crate) struct Asked<'a> {
     /// Databases, each with another name where it is to have one; empty for all.
@@ -287,5 +284,5 @@ impl Databases {
 }
 
 fn has_swapped(journal: &Journal) -> bool {
-    matches!(journal.status(&swap_id()), Some(Status::Applying | Status::Applied))
+    journal.has_happened(&swap_id())
 }

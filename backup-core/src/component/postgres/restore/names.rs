@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::Planned;
+use crate::component::aside::FORGED;
 use crate::component::postgres::Names;
 use crate::names::is_moment;
 use crate::{Error, Kind, Result};
@@ -37,7 +38,7 @@ impl Planned {
             None => Ok(()),
             Some(other) => {
                 let message = format!("it names {other} beside the database {name}, as no restore does");
-                Err(Error::new(Kind::Refused, message).hint(super::FORGED))
+                Err(Error::new(Kind::Refused, message).hint(FORGED))
             }
         }
     }
