@@ -1,12 +1,14 @@
 //! A backup from beginning to end: preflight, capture, seal, publish.
 
 mod capture;
+mod components;
 mod described;
 mod destinations;
 mod machines;
 mod preflight;
 mod prune;
 mod quiet;
+mod readme;
 mod settings;
 
 use std::io::Write;
@@ -16,9 +18,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bundle::manifest::{Entry, Host, Manifest, number_chunks};
+use crate::bundle::manifest::{Host, Manifest};
 use crate::bundle::writer::{Tail, Writer};
-use crate::component::postgres::Captured;
 use crate::context::Context;
 use crate::digest::Sha256Digest;
 use crate::encryption::Envelope;
@@ -32,12 +33,12 @@ use crate::signing::Signing;
 use crate::store::{Address, NEW, blocking};
 use crate::{Cause, Error, Kind, Result, TOOL};
 use capture::Capturing;
-use described::{format, source};
+use described::announced;
 use destinations::{Abandon, Delivered, Destinations, full_disk};
 pub use destinations::{Destination, destinations, recipients};
 use machines::{look_at_hosts, record_hosts};
 use preflight::DOING;
-pub use preflight::{Preflight, Ready, ReadyComponent, ReadyOrchestrator, Refused, preflight};
+pub use preflight::{Preflight, Ready, ReadyComponent, Refused, preflight};
 pub use prune::{Pruned, prune_after};
 use quiet::Quiet;
 pub use quiet::{left_held, settle};
@@ -257,47 +258,45 @@ async fn fill(
     meter.total.store(ready.size(), Relaxed);
     let ticker = Ticker::start(meter.clone(), context.observer.clone());
     let (writer, closing) = Writer::start(name.clone(), level, sink, meter.clone());
+    let mut announced = announced(settings, request, &ready, context);
     let components = std::mem::take(&mut ready.components);
     quiet.begin(&name, &components, &settings.components, context).await?;
-    let capturing =
-        Capturing { settings, request, ready: &ready, name: &name, writer: &writer, meter: &meter, context };
-    let captured = capturing.all(components).await;
+    let capturing = Capturing { settings, request, name: &name, writer: &writer, meter: &meter, context };
+    let captured = capturing.all(&announced, components).await;
     // A failure to write comes first: the capture's error then only says that there was one.
     let tail = closing.close(writer).await.map_err(|error| match error.came_of(Cause::DiskFull) {
         true => full_disk(error, &ready.destinations, meter.written.load(Relaxed), meter.total.load(Relaxed)),
         false => error,
     })?;
-    let (Captured { databases, findings: found, halves }, components) = captured?;
+    let mut captured = captured?;
     let mut tail = tail.ok_or_else(|| Error::new(Kind::Failed, "write the bundle: an entry was given up half way"))?;
-    // What is there of a database that went away stays a file and is no chunk of any table.
-    let half = |entry: &&mut Entry| halves.iter().any(|half| entry.path.starts_with(half));
-    tail.entries.iter_mut().filter(half).for_each(|entry| entry.chunk = None);
+    let found = std::mem::take(&mut captured.findings);
     found.iter().for_each(|warning| context.observer.event(&Event::Finding(warning.clone())));
     warnings.extend(found);
     let (hosts, claims) = record_hosts(looking, &mut warnings, context).await;
-    if let Some(orchestrator) = &mut ready.orchestrator {
-        let standing = &mut orchestrator.standing;
+    if let Some(standing) = &mut ready.standing {
         let foreign = claims.iter().filter_map(|(host, claim)| standing.hear(host, claim));
         let foreign = foreign.map(|finding| finding.at_most(Severity::Warning));
         warnings.extend(foreign.inspect(|finding| context.observer.event(&Event::Finding(finding.clone()))));
         standing.refuse(DOING, context)?;
+        announced.source.ownership = Some(standing.ownership());
     }
     let needs = ready.needs.iter().cloned().chain(machines::needs(&hosts)).collect();
-    number_chunks(&mut tail.entries);
-    let manifest = Manifest {
-        format: format(&ready.postgres.databases, !components.is_empty()).max(tail.oldest_format()),
+    let mut manifest = Manifest {
+        format: announced.format.max(tail.oldest_format()),
         tool: TOOL.into(),
         name: name.to_string(),
         created: name.time(),
         finished: context.now(),
-        source: source(settings, request, &ready, context),
+        source: announced.source,
         hosts,
-        databases,
-        components,
+        databases: Vec::new(),
+        components: Vec::new(),
         warnings,
         needs,
         entries: std::mem::take(&mut tail.entries),
     };
+    captured.say(&mut manifest);
     abandon.disarm();
     Ok(Complete { manifest, file, signing: settings.access.signing.clone(), tail, _ticker: ticker })
 }

@@ -5,7 +5,7 @@ use std::process::Output;
 use std::sync::Arc;
 
 use backup_core::Context;
-use backup_core::component::release::Origin;
+use backup_core::component::control_plane::Origin;
 use backup_core::context::Environment;
 use backup_core::restore::Settings;
 use backup_core::restore::{self, Request};

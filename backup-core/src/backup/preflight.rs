@@ -4,11 +4,8 @@ mod nesting;
 
 use std::path::Path;
 
-use rustix::fs::{Access, access};
-
+use super::components::components;
 use super::{Destination, Request, Settings};
-use crate::component::postgres::{self, ReadyPostgres};
-use crate::component::release::{self, Origin, Release};
 use crate::component::{self, Look, files};
 use crate::context::Context;
 use crate::encryption::{Recipients, open_to_others};
@@ -17,7 +14,7 @@ use crate::names::ComponentId;
 use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
 use crate::runs::Runs;
 use crate::store::{Address, Directory, blocking};
-use crate::{Error, Kind, Result, state};
+use crate::{Error, Result, state};
 
 /// Bundles have been seen at a fifth to a tenth of a database's size on disk; a third leaves room.
 const SHARE_OF_SIZE: u64 = 3;
@@ -27,15 +24,13 @@ pub(crate) const DOING: &str = "back up";
 
 /// Everything needed for a backup.
 pub struct Ready {
-    /// The server and its databases.
-    pub postgres: ReadyPostgres,
     /// The destinations that can be written, as far as that was seen.
     pub destinations: Vec<Destination>,
     /// The others, each with its reason.
     pub refused: Vec<Refused>,
-    /// What the orchestrator's own backup has beside databases; none where a component's are backed up.
-    pub orchestrator: Option<ReadyOrchestrator>,
-    /// Other components.
+    /// What is known of who owns the cluster; none where a component's databases are backed up.
+    pub(super) standing: Option<Standing>,
+    /// What is captured, in order.
     pub components: Vec<ReadyComponent>,
     /// What a restore will need beside the bundle; among the findings, too.
     pub needs: Vec<Finding>,
@@ -44,8 +39,7 @@ pub struct Ready {
 impl Ready {
     /// Bytes that will be read, as far as that is known.
     pub fn size(&self) -> u64 {
-        let databases = self.postgres.databases.iter().map(|database| database.size);
-        databases.chain(self.components.iter().map(|component| component.ready.size())).sum()
+        self.components.iter().map(|component| component.ready.size()).sum()
     }
 }
 
@@ -68,14 +62,6 @@ pub struct Refused {
     pub why: String,
 }
 
-/// What the orchestrator's own backup has beside databases.
-pub struct ReadyOrchestrator {
-    /// The release.
-    pub release: Release,
-    /// What is known of who owns the cluster.
-    pub standing: Standing,
-}
-
 /// What a preflight has to say.
 pub struct Preflight {
     /// What a backup goes on with, or the first error as it happened, whose kind decides how a backup ends.
@@ -94,18 +80,15 @@ pub async fn preflight(
 ) -> Preflight {
     let mut findings = Findings::default();
     let whole = request.series.is_orchestrators();
-    let (mut orchestrator, mut unasked) = (None, Vec::new());
+    let (mut standing, mut unasked) = (None, Vec::new());
     if whole {
-        (orchestrator, unasked) = look_at_orchestrator(settings, request, destinations, context, &mut findings).await;
+        look_at_cluster(settings, &mut findings);
+        let stores = (destinations, request.without.as_slice());
+        (standing, unasked) = look_at_ownership(settings, stores, context, &mut findings).await;
+        findings.all.extend(look_at_platform(settings));
     }
-    let wanted = if request.databases.is_empty() { &settings.databases } else { &request.databases };
-    let postgres = postgres::look(&settings.postgres(wanted), context, &mut findings).await;
-    let mut components = Vec::new();
-    if whole && !request.is_partial() {
-        components = look_at_components(settings, context, &mut findings).await;
-    }
-    let databases = postgres.iter().flat_map(|postgres| &postgres.databases).map(|database| database.size);
-    let size = databases.chain(components.iter().map(|component| component.ready.size())).sum();
+    let components = look_at_components(settings, request, context, &mut findings).await;
+    let size = components.iter().map(|component| component.ready.size()).sum();
     findings
         .all
         .extend(destinations.iter().filter_map(|destination| vanished(&destination.address, settings, context)));
@@ -119,17 +102,15 @@ pub async fn preflight(
         }
     }
     if whole {
-        let connection = postgres.as_ref().map(|postgres| &postgres.connection);
-        nesting::look(&settings.files, (connection, &components), context, &mut findings).await;
+        nesting::look(&settings.files, &components, context, &mut findings);
     }
     if let Err(error) = state::look(context) {
         findings.all.push(Finding::warning_from_error("state-unwritable", "state directory", &error));
     }
-    let mut needs = postgres.as_ref().map_or_else(Vec::new, |postgres| postgres.needs.clone());
+    let mut needs: Vec<Finding> = components.iter().flat_map(|component| component.ready.needs()).collect();
     if whole {
         needs.extend(files::needs(&settings.cluster, &settings.files));
     }
-    needs.extend(components.iter().flat_map(|component| component.ready.needs()));
     needs.extend(recipients.need());
     findings.all.extend(needs.iter().cloned());
     let signing = &settings.access.signing;
@@ -141,42 +122,22 @@ pub async fn preflight(
     findings.all.extend(look_at_secrecy(&destinations, recipients));
     findings.all.extend(open_to_others(&settings.access.identities));
     let error = findings.refusal();
-    let ready = match (postgres, orchestrator.is_some() == whole, error) {
-        (Some(postgres), true, None) => Ok(Ready { postgres, destinations, refused, orchestrator, components, needs }),
-        (.., error) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the backup needs"))),
+    let ready = match error {
+        None => Ok(Ready { destinations, refused, standing, components, needs }),
+        Some(error) => Err(error),
     };
     Preflight { ready, findings: findings.all }
 }
 
-/// Looks at all but databases; what could not be asked who owns the cluster, too.
-async fn look_at_orchestrator(
+/// Those that can be captured; why others can't is among the findings.
+async fn look_at_components(
     settings: &Settings,
     request: &Request,
-    destinations: &[Destination],
     context: &Context,
     findings: &mut Findings,
-) -> (Option<ReadyOrchestrator>, Vec<(String, Error)>) {
-    look_at_cluster(settings, findings);
-    let (standing, unasked) = look_at_ownership(settings, destinations, &request.without, context, findings).await;
-    findings.all.extend(look_at_platform(settings));
-    let given = request.release.clone().map(Origin::Given);
-    let release =
-        findings.keep("release", "release", release::find(given.as_ref().or(settings.release.as_ref())).await);
-    if let Some(release) = &release {
-        findings.all.push(Finding::ok("release", "release", format!("{} ({})", release.version, release.origin)));
-    }
-    for tree in &settings.files {
-        look_at_tree(&tree.path, findings);
-    }
-    let both = standing.zip(release);
-    (both.map(|(standing, release)| ReadyOrchestrator { release, standing }), unasked)
-}
-
-/// Those that can be captured; why others can't is among the findings.
-async fn look_at_components(settings: &Settings, context: &Context, findings: &mut Findings) -> Vec<ReadyComponent> {
+) -> Vec<ReadyComponent> {
     let mut all = Vec::new();
-    for component in settings.components.iter() {
-        context.phase(format!("check {}", component.id()));
+    for component in components(settings, request) {
         let ready = component.check(&mut Look { context, findings }).await;
         all.extend(ready.map(|ready| ReadyComponent { id: component.id().clone(), kind: component.kind(), ready }));
     }
@@ -205,8 +166,7 @@ fn unseen(location: &str, error: &Error, sound: &[Destination], refused: &[Refus
 /// Whoever has been overtaken must not write over the head of the cluster's owner. What can't be asked does not hold a backup up.
 async fn look_at_ownership(
     settings: &Settings,
-    destinations: &[Destination],
-    without: &[String],
+    (destinations, without): (&[Destination], &[String]),
     context: &Context,
     findings: &mut Findings,
 ) -> (Option<Standing>, Vec<(String, Error)>) {
@@ -233,20 +193,6 @@ fn look_at_platform(settings: &Settings) -> Option<Finding> {
     let finding = Finding::info("backups-without-bucket", "database_backups in cluster.conf", message);
     (meant && backups.bucket.is_none())
         .then(|| finding.hint("its keys are access_key, secret_key, endpoint and bucket"))
-}
-
-fn look_at_tree(path: &Path, findings: &mut Findings) {
-    let shown = path.display().to_string();
-    if let Err(cause) = access(path, Access::READ_OK) {
-        let error = Error::new(Kind::Failed, format!("read {shown}")).because(std::io::Error::from(cause));
-        findings.keep::<()>(
-            "files",
-            &shown,
-            Err(error.hint("correct [[files]] in the settings, or run as a user that may read it")),
-        );
-    } else {
-        findings.all.push(Finding::ok("files", shown, "can be read"));
-    }
 }
 
 /// A destination that can't be written does not hold up the others. Gives those that can, and why the others can't.

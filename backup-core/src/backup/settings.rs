@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use crate::bundle::block::LEVELS;
+use crate::bundle::pack::cores;
 use crate::cluster::ClusterConf;
 use crate::cluster::agent::Remote;
 use crate::component::Components;
+use crate::component::control_plane::Origin;
 use crate::component::files::Tree;
 use crate::component::postgres::Wanted;
 use crate::component::postgres::connection::ConnectionString;
-use crate::component::release::Origin;
 use crate::retention::Policy;
 use crate::store::{Access, Address, StoreSettings};
 use crate::{Error, Kind, Result};
@@ -60,13 +61,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What is wanted of PostgreSQL where these databases are to be captured.
-    pub(crate) fn postgres<'w>(&'w self, databases: &'w [String]) -> Wanted<'w> {
+    /// PostgreSQL, where these databases are to be captured.
+    pub(crate) fn postgres(&self, databases: &[String]) -> Wanted {
         Wanted {
-            connection: &self.connection,
-            databases,
-            bin_dir: self.bin_dir.as_deref(),
+            connection: self.connection.clone(),
+            databases: databases.to_vec(),
+            bin_dir: self.bin_dir.clone(),
             role_passwords: self.role_passwords,
+            jobs: self.jobs.unwrap_or_else(cores),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use super::announced::Announced;
 pub use super::expanded::Expanded;
 use super::header::EntryKind;
 pub use super::origin::{Attributes, Lying, Ownership};

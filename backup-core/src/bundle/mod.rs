@@ -2,6 +2,7 @@
 //!
 //! `docs/bundle-format.md` is the specification; these modules follow it section by section.
 
+mod announced;
 pub mod block;
 pub mod expanded;
 pub mod extract;

@@ -59,14 +59,17 @@ pub struct Throwaway {
     pub unproved: Vec<Finding>,
 }
 
-/// One configured component: it knows its address and its credentials, and says none of them.
-pub trait Component: Send + Sync {
+/// Something that a control plane keeps. It knows its address and its credentials, and says none of them.
+pub trait Named: Send + Sync {
     /// What it is called.
     fn id(&self) -> &ComponentId;
 
     /// What kind it is of.
     fn kind(&self) -> &'static str;
+}
 
+/// What can be captured.
+pub trait Captures: Named {
     /// Looks whether it can be captured, and what would stop that. Without it there is an error among the findings.
     fn check<'a>(&'a self, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Box<dyn Ready>>>;
 
@@ -78,7 +81,10 @@ pub trait Component: Send + Sync {
     fn quiet(self: Arc<Self>, _: &Value) -> Result<Vec<Box<dyn Step>>> {
         Ok(Vec::new())
     }
+}
 
+/// What can be put back.
+pub trait Restores: Named {
     /// Looks whether what a bundle has can take the place of what it has, and decides how. Nothing is changed. What steps aside gets a name
     /// that ends in `moment`. Without a result there is an error among the findings.
     fn fit<'a>(&'a self, stored: &'a Stored, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>>;
@@ -95,6 +101,11 @@ pub trait Component: Send + Sync {
         work: &'a Working,
     ) -> BoxFuture<'a, Result<Arc<dyn Part>>>;
 }
+
+/// One configured component, which can be captured and put back.
+pub trait Component: Captures + Restores {}
+
+impl<C: Captures + Restores> Component for C {}
 
 /// A look at something: what is found goes into the findings.
 pub struct Look<'l> {

@@ -2,6 +2,7 @@
 
 mod aside;
 mod configured;
+pub mod control_plane;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod files;
@@ -12,15 +13,14 @@ mod program;
 mod ready;
 mod redis;
 mod registry;
-pub mod release;
 mod staying;
 mod stored;
 mod walls;
 
 pub use configured::Components;
-pub use kind::{Component, Fitted, Kind, Kinds, Look, Room, Throwaway, Working};
+pub use kind::{Captures, Component, Fitted, Kind, Kinds, Look, Named, Restores, Room, Throwaway, Working};
 pub use part::{Amount, Brought, Item, Part};
-pub use ready::{Captured, Out, PART, Ready};
-pub(crate) use staying::Staying;
+pub use ready::{ByHand, Captured, Fields, Out, PART, Ready, Said};
+pub use staying::Staying;
 pub use stored::Stored;
 pub use walls::DrillLimits;

@@ -1,6 +1,5 @@
 //! A component that is ready to be captured, and where what it has goes.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,8 +7,9 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::Staying;
 use crate::bundle::header::Head;
-use crate::bundle::manifest::Items;
+use crate::bundle::manifest::{Announced, Items, Manifest};
 use crate::bundle::writer::Writer;
 use crate::event::Meter;
 use crate::finding::Finding;
@@ -31,7 +31,7 @@ pub trait Ready: Send + Sync {
     fn size(&self) -> u64;
 
     /// Directories and files that are its own: what is captured of them otherwise would be no backup of it.
-    fn covers(&self) -> Vec<PathBuf> {
+    fn covers(&self) -> Vec<Staying> {
         Vec::new()
     }
 
@@ -40,8 +40,17 @@ pub trait Ready: Send + Sync {
         Vec::new()
     }
 
-    /// How to restore it with plain tools: a paragraph of README.txt. It is known before the first byte is captured.
-    fn by_hand(&self) -> String;
+    /// How to restore it with plain tools, in the README.txt of the bundle of this name. It is known before the first byte is captured.
+    fn by_hand(&self, bundle: &str) -> ByHand;
+
+    /// Whether the manifest has a section of it, and the bundle a directory of its own for its entries. What the first format had has
+    /// fields of its own there, and its entries stand where they always did: it says so by [`Self::announce`].
+    fn has_section(&self) -> bool {
+        true
+    }
+
+    /// Says in the bundle's beginning what is known before anything is captured, where it has no section.
+    fn announce(&self, _: &mut Announced) {}
 
     /// What its component's [`Component::quiet`](super::Component::quiet) makes steps of that stop or hold something for as long as it is
     /// captured; none where nothing must be.
@@ -56,22 +65,60 @@ pub trait Ready: Send + Sync {
     fn capture<'a>(self: Box<Self>, out: &'a Out) -> BoxFuture<'a, Result<Captured>>;
 }
 
+/// How something is restored by hand.
+#[derive(Debug, Default)]
+pub struct ByHand {
+    /// Steps of README.txt, each of which gets a number: what must be done before all else.
+    pub steps: Vec<String>,
+    /// A paragraph of the step that brings back all the rest; empty where there is none.
+    pub also: String,
+    /// Whether this paragraph comes before those of others.
+    pub first: bool,
+}
+
+impl ByHand {
+    /// A paragraph, and no step of its own.
+    pub fn also(text: impl Into<String>) -> Self {
+        Self { also: text.into(), ..Self::default() }
+    }
+}
+
 /// What was captured of a component.
-#[derive(Debug)]
 pub struct Captured {
-    /// The version of `body`.
-    pub version: u32,
-    /// The time that it is of.
-    pub as_of: DateTime<Utc>,
-    /// How much it is, for people.
-    pub items: Items,
-    /// What the manifest says of it beside that, for its own kind to read.
-    pub body: Value,
+    /// What the manifest says of it.
+    pub said: Said,
     /// What did not go as it should.
     pub findings: Vec<Finding>,
 }
 
-/// Where entries of a component go: below a directory of its own in the bundle.
+/// What a manifest says of a component that was captured.
+pub enum Said {
+    /// A section.
+    Section {
+        /// The version of `body`.
+        version: u32,
+        /// The time that it is of.
+        as_of: DateTime<Utc>,
+        /// How much it is, for people.
+        items: Items,
+        /// What is said beside that, for its own kind to read.
+        body: Value,
+    },
+    /// What this writes into the fields that the first format has for it. All entries are there by then.
+    Fields(Fields),
+}
+
+/// What writes fields of a manifest.
+pub type Fields = Box<dyn FnOnce(&mut Manifest) + Send>;
+
+impl Said {
+    /// Nothing: the entries say it all.
+    pub fn nothing() -> Self {
+        Self::Fields(Box::new(|_| ()))
+    }
+}
+
+/// Where entries of a component go: below a directory of its own in the bundle, where it has a section.
 pub struct Out {
     writer: Writer,
     root: String,
@@ -82,9 +129,18 @@ pub struct Out {
 }
 
 impl Out {
-    /// Below `root`.
+    /// Below `root`, where it is not empty.
     pub fn new(writer: Writer, root: String, meter: Arc<Meter>, context: Context) -> Self {
         Self { writer, root, context, meter }
+    }
+
+    /// What writes the bundle, for what has no directory of its own.
+    pub(super) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    fn path(&self, path: &str) -> String {
+        if self.root.is_empty() { path.into() } else { format!("{}/{path}", self.root) }
     }
 
     /// Adds a small entry whose content is at hand.
@@ -92,7 +148,7 @@ impl Out {
     /// # Errors
     /// A failure to write.
     pub async fn add(&self, path: &str, content: &[u8]) -> Result<()> {
-        self.writer.add(&format!("{}/{path}", self.root), content).await
+        self.writer.add(&self.path(path), content).await
     }
 
     /// Adds an entry of exactly `size` bytes, as [`Writer::stream`] does.
@@ -103,7 +159,7 @@ impl Out {
     where
         F: FnMut(&mut Vec<u8>, usize) -> Result<()>,
     {
-        let head = Head { size, ..self.writer.private_head(&format!("{}/{path}", self.root)) };
+        let head = Head { size, ..self.writer.private_head(&self.path(path)) };
         self.writer.stream(head, fill).await
     }
 
@@ -115,7 +171,7 @@ impl Out {
     pub async fn parts(&self, path: &str, mut reader: impl AsyncRead + Unpin) -> Result<u64> {
         let (mut number, mut size) = (1, 0);
         loop {
-            let path = format!("{}/{}", self.root, part_path(path, number));
+            let path = self.path(&part_path(path, number));
             let mut part = self.writer.growing(self.writer.private_head(&path));
             let ended = loop {
                 let room = usize::try_from(PART - part.size()).unwrap_or(READ).min(READ);

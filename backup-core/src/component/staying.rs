@@ -9,15 +9,16 @@ const LINKS: usize = 40;
 
 /// Something that must stay where it is, and what it is.
 #[derive(Debug, Clone)]
-pub(crate) struct Staying {
+pub struct Staying {
     /// Where it is, or will be made.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// What it is, for messages.
-    pub(crate) what: String,
+    pub what: String,
 }
 
 impl Staying {
-    pub(crate) fn new(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
+    /// Something at this path.
+    pub fn new(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
         Self { path: path.into(), what: what.into() }
     }
 

@@ -12,7 +12,7 @@ use super::{Graph, matching};
 use crate::backup;
 use crate::bundle::manifest::Host;
 use crate::cluster::hosts::{self, Allowed, Record, Seen, compare};
-use crate::component::release;
+use crate::component::control_plane;
 use crate::finding::{Finding, Findings};
 use crate::ownership::{self, Cluster, Met, Standing, all_asked, not_asked, refuse_if_overtaken, without_store};
 use crate::plan::{Ended, Head, Journal, Step, apply_in_levels};
@@ -22,7 +22,7 @@ use crate::{Context, Error, Kind, Result};
 #[derive(Debug, Default)]
 pub struct Request {
     /// The release; none for that of the settings.
-    pub release: Option<release::Origin>,
+    pub release: Option<control_plane::Origin>,
     /// Machines by name, address, zone or tag; empty for all.
     pub only: Vec<String>,
     /// Findings that the operator takes upon himself.
@@ -102,7 +102,7 @@ pub async fn prepare(
     let standing =
         Standing::noted(Cluster::of(&settings.cluster), &settings.access.signing, context)?.without(&request.without);
     let (mut standing, unasked) = refuse_if_overtaken(DOING, standing, &stores, context).await?;
-    let release = release::find(request.release.as_ref().or(settings.release.as_ref())).await?.version;
+    let release = control_plane::find(request.release.as_ref().or(settings.release.as_ref())).await?.version;
     let all = request.only.is_empty();
     let mut wanted = Vec::new();
     for query in &request.only {

@@ -16,10 +16,10 @@ use crate::bundle::manifest::Table;
 use crate::bundle::pack::cores;
 use crate::bundle::path;
 use crate::bundle::reader::OpenBundle;
+use crate::component::control_plane;
 use crate::component::files::Tree;
 use crate::component::postgres::ReadyPostgres;
 use crate::component::postgres::{self, Content, DatabaseFacts, Live};
-use crate::component::release;
 use crate::{Context, ErrorContext, Result};
 
 /// The picture of this machine, as a backup with these settings would see it; with a bundle, what its rows differ in, too.
@@ -34,7 +34,7 @@ pub async fn of_live(
     let mut picture = Picture::default();
     picture.note_cluster(&settings.cluster);
     if let Some(origin) = &settings.release {
-        picture.note(Area::Release, "release", release::find(Some(origin)).await?.version);
+        picture.note(Area::Release, "release", control_plane::find(Some(origin)).await?.version);
     }
     let server = postgres::find(&settings.postgres(&settings.databases), context).await?;
     let jobs = settings.jobs.unwrap_or_else(cores);

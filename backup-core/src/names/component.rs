@@ -14,6 +14,11 @@ const LONGEST: usize = 64;
 pub struct ComponentId(String);
 
 impl ComponentId {
+    /// That of a component which every control plane has.
+    pub(crate) fn fixed(name: &'static str) -> Self {
+        Self(name.into())
+    }
+
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -11,7 +11,7 @@ use super::work::{Work, working};
 use super::{Component, Request, Swap, cluster, moment, parts, stays, whose};
 use crate::component::files::fit as fit_files;
 use crate::component::postgres::{self, Planned, default_jobs, look_at_databases, look_at_server};
-use crate::component::{Look, release};
+use crate::component::{Look, control_plane};
 use crate::finding::{Finding, Findings, Severity};
 use crate::signing::Origin;
 use crate::{Context, Error, Kind, Result};
@@ -66,7 +66,7 @@ pub(super) async fn preflight(
         if !said.is_of_component {
             let of_bundle = (said.from.release.as_deref(), request.cluster_conf.is_some());
             let origin = request.release.as_ref().or(settings.release.as_ref());
-            release::fit(of_bundle, origin, settings.release_rule, &mut findings).await;
+            control_plane::fit(of_bundle, origin, settings.release_rule, &mut findings).await;
         }
     }
     // What is changed decides what is asked of the cluster, whose findings stand first.

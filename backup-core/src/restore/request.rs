@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::cluster::hosts::Allowed;
+use crate::component::control_plane::Origin;
 use crate::component::files;
 use crate::component::postgres::Asked;
-use crate::component::release::Origin;
 
 /// What is asked for beside the settings.
 #[derive(Debug)]

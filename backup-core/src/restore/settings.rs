@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::cluster::agent::Remote;
+use crate::component::control_plane::{Origin, ReleaseRule};
 use crate::component::postgres::Way;
 use crate::component::postgres::connection::ConnectionString;
-use crate::component::release::{Origin, ReleaseRule};
 use crate::component::{Components, DrillLimits};
 use crate::store::Access;
 

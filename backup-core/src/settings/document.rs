@@ -12,8 +12,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::DEFAULT_PATH;
+use crate::component::control_plane::ReleaseRule;
 use crate::component::postgres::connection::ConnectionString;
-use crate::component::release::ReleaseRule;
 use crate::given::{refuse_cluster_conf, refuse_unlike};
 use crate::nearest::nearest;
 use crate::restore::Assertion;

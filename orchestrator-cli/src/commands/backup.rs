@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use backup_core::backup::{self, Made, Request, destinations, recipients};
 use backup_core::backup::{Preflight, Pruned, preflight};
+use backup_core::bundle::manifest::{Announced, Source};
 use backup_core::finding::Finding;
 use backup_core::names::Series;
 use backup_core::runs;
@@ -155,11 +156,13 @@ async fn plan(
     let recipients = recipients(&settings.backup, request)?;
     let Preflight { ready, findings } = preflight(&settings.backup, request, &to, &recipients, context).await;
     let ready = ready?;
+    let mut announced = Announced::of(Source::default());
+    ready.announce(&mut announced);
     let plan = Plan {
-        databases: ready.postgres.databases.iter().map(|database| database.name.clone()).collect(),
-        components: ready.components.iter().map(|component| component.id.to_string()).collect(),
+        databases: announced.databases,
+        components: announced.components.into_iter().map(Into::into).collect(),
         bytes_on_disk: ready.size(),
-        release: ready.orchestrator.map(|orchestrator| orchestrator.release.version).unwrap_or_default(),
+        release: announced.source.release.unwrap_or_default(),
         files: settings.backup.files.iter().map(|tree| tree.path.clone()).collect(),
         to: to.iter().map(|destination| destination.address.to_string()).collect(),
         findings,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use backup_core::cluster::hosts::Allowed;
-use backup_core::component::release::Origin;
+use backup_core::component::control_plane::Origin;
 use backup_core::event::Event;
 use backup_core::finding::{Finding, Severity};
 use backup_core::plan::Progress;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use backup_core::component::release::Origin;
+use backup_core::component::control_plane::Origin;
 use backup_core::context::Environment;
 use backup_core::deploy;
 use backup_core::event::{Event, Observer};

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use super::ReadyComponent;
 use crate::component::Staying;
 use crate::component::files::Tree;
-use crate::component::postgres::connection::Connection;
-use crate::component::postgres::directories;
 use crate::finding::{Finding, Findings};
 use crate::{Context, state};
 
@@ -14,24 +12,13 @@ const NARROWER: &str =
     "name in [[files]] only what is needed of it, each with its own path; to exclude it is not enough";
 
 /// Looks for what no restore may take along: the state directory, and what a running server needs.
-pub(super) async fn look(
-    trees: &[Tree],
-    (server, components): (Option<&Connection>, &[ReadyComponent]),
-    context: &Context,
-    findings: &mut Findings,
-) {
+pub(super) fn look(trees: &[Tree], components: &[ReadyComponent], context: &Context, findings: &mut Findings) {
     if trees.is_empty() {
         return;
     }
     let mut staying: Vec<Staying> =
         state::directory(context).into_iter().map(|path| Staying::new(path, "the journals of restores")).collect();
-    if let Some(connection) = server {
-        staying.extend(directories(connection).await.unwrap_or_default());
-    }
-    for component in components {
-        let what = |path| Staying::new(path, format!("what {} keeps", component.id));
-        staying.extend(component.ready.covers().into_iter().map(what));
-    }
+    staying.extend(components.iter().flat_map(|component| component.ready.covers()));
     for tree in trees {
         // Of a link both come back: itself, and what it leads to.
         let real = tree.path.canonicalize().unwrap_or_else(|_| tree.path.clone());

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Amount, Brought, Captured, Component, Components, Fitted, Item, Kind, Kinds, Look, Out, Part, Ready, Room, Stored,
-    Throwaway, Working,
+    Amount, Brought, ByHand, Captured, Captures, Component, Components, Fitted, Item, Kind, Kinds, Look, Named, Out,
+    Part, Ready, Restores, Room, Said, Stored, Throwaway, Working,
 };
 use crate::bundle::manifest::{Items, Section};
 use crate::event::Observer;
@@ -102,7 +102,7 @@ struct Recipe {
     moment: String,
 }
 
-impl Component for OneFake {
+impl Named for OneFake {
     fn id(&self) -> &ComponentId {
         &self.id
     }
@@ -110,7 +110,9 @@ impl Component for OneFake {
     fn kind(&self) -> &'static str {
         KIND
     }
+}
 
+impl Captures for OneFake {
     fn check<'a>(&'a self, _: &'a mut Look<'_>) -> BoxFuture<'a, Option<Box<dyn Ready>>> {
         let ready: Box<dyn Ready> = Box::new(ReadyFake(self.world.clone()));
         async { Some(ready) }.boxed()
@@ -126,7 +128,9 @@ impl Component for OneFake {
         };
         Ok(vec![Box::new(step)])
     }
+}
 
+impl Restores for OneFake {
     fn fit<'a>(&'a self, _: &'a Stored, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>> {
         if !self.world.outside().running {
             look.findings.all.push(Finding::error("fake", "fake", "it does not run"));
@@ -157,8 +161,8 @@ impl Ready for ReadyFake {
         self.0.outside().live.len() as u64
     }
 
-    fn by_hand(&self) -> String {
-        "Read components/fake/text.".into()
+    fn by_hand(&self, _: &str) -> ByHand {
+        ByHand::also("Read components/fake/text.")
     }
 
     fn hold(&self) -> Option<Value> {
@@ -170,7 +174,8 @@ impl Ready for ReadyFake {
             let text = self.0.outside().live.clone();
             out.add(DATA, text.as_bytes()).await?;
             let items = Items { count: text.len() as u64, unit: "letter".into() };
-            Ok(Captured { version: 1, as_of: Utc::now(), items, body: Value::Null, findings: Vec::new() })
+            let said = Said::Section { version: 1, as_of: Utc::now(), items, body: Value::Null };
+            Ok(Captured { said, findings: Vec::new() })
         }
         .boxed()
     }

@@ -28,7 +28,9 @@ async fn bundle(text: &str) -> Stored {
     let ready = component.check(&mut Look { context: &context, findings: &mut findings }).await.expect("it is ready");
     let id = component.id().clone();
     let out = Out::new(writer.clone(), Section::root_of(&id), meter, context);
-    let Captured { version, as_of, items, body, .. } = ready.capture(&out).await.expect("captured");
+    let Said::Section { version, as_of, items, body } = ready.capture(&out).await.expect("captured").said else {
+        panic!("it has a section");
+    };
     let mut tail = closing.close(writer).await.expect("written").expect("whole");
     let section = Section { id, kind: KIND.into(), version, as_of, items, body };
     let manifest = Manifest {

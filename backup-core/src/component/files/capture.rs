@@ -45,7 +45,7 @@ impl Tree {
 ///
 /// # Errors
 /// Where a tree's own path can't be read, or the bundle can't be written.
-pub async fn capture(trees: &[Tree], writer: &Writer, context: &Context) -> Result<Vec<Finding>> {
+pub(super) async fn capture(trees: &[Tree], writer: &Writer, context: &Context) -> Result<Vec<Finding>> {
     let mut capture = Capture {
         writer,
         findings: Vec::new(),

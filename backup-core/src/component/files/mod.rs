@@ -9,10 +9,12 @@ mod place;
 mod restore;
 mod staging;
 mod system;
+mod trees;
 
-pub use capture::{Tree, capture};
+pub use capture::Tree;
 pub(crate) use fit::{Asked, fit};
 pub(crate) use named::needs;
 pub use place::Placement;
 pub(crate) use place::{There, placements};
 pub(crate) use restore::{Files, Source, place_id};
+pub(crate) use trees::Trees;

@@ -19,21 +19,21 @@ use crate::finding::Finding;
 use crate::{ErrorContext, Result};
 
 /// What is captured, and with what.
-pub struct Capture<'c> {
+pub(super) struct Capture<'c> {
     /// The connection's parameters; their database is replaced.
-    pub parameters: &'c Parameters,
+    pub(super) parameters: &'c Parameters,
     /// The server.
-    pub server: &'c ServerFacts,
+    pub(super) server: &'c ServerFacts,
     /// The programs that fit it.
-    pub tools: &'c Tools,
+    pub(super) tools: &'c Tools,
     /// The databases.
-    pub databases: &'c [DatabaseFacts],
+    pub(super) databases: &'c [DatabaseFacts],
     /// Whether somebody named them, so that none may be missing.
-    pub named: bool,
+    pub(super) named: bool,
     /// Connections that read rows at once.
-    pub jobs: usize,
+    pub(super) jobs: usize,
     /// Whether roles' passwords go into `globals.sql`.
-    pub role_passwords: bool,
+    pub(super) role_passwords: bool,
 }
 
 /// Characters that stand as they are in a directory's name.
@@ -50,20 +50,20 @@ pub(crate) fn directory(database: &str) -> String {
 
 /// What was captured.
 #[derive(Default)]
-pub struct Captured {
+pub(super) struct Captured {
     /// The databases.
-    pub databases: Vec<Database>,
+    pub(super) databases: Vec<Database>,
     /// What `pg_dump` warned of, and which databases went away meanwhile.
-    pub findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
     /// Beginnings of the paths below which half of a database may lie that went away.
-    pub halves: Vec<String>,
+    pub(super) halves: Vec<String>,
 }
 
 /// Captures roles and databases; `connection` is one to any database of the server.
 ///
 /// # Errors
 /// The first failure; nothing is retried, and nothing is left out without a finding.
-pub async fn capture(
+pub(super) async fn capture(
     what: &Capture<'_>,
     connection: &Connection,
     writer: &Writer,

@@ -3,6 +3,7 @@
 mod bound;
 mod capture;
 mod command;
+mod component;
 pub mod connection;
 mod content;
 mod directories;
@@ -40,7 +41,7 @@ mod words;
 
 pub(crate) use bound::{Sign, bound};
 pub(crate) use capture::directory;
-pub use capture::{Capture, Captured, capture};
+pub(crate) use component::Postgres;
 pub(crate) use content::{Content, content};
 pub(crate) use directories::directories;
 pub use discover::{DatabaseFacts, ServerFacts, access_problems, databases, server};
@@ -59,7 +60,7 @@ use load::{swap, swap_back, swapped};
 pub(crate) use meaning::{has_money, session as session_of};
 pub use pitfalls::pitfalls;
 pub use ready::ReadyPostgres;
-pub(crate) use ready::{Wanted, find, look};
+pub(crate) use ready::{Wanted, find};
 pub use restore::Planned;
 pub(crate) use restore::{
     Asked, Databases, Recipe, Source, Way, administrative, default_jobs, later_powers, look as look_at_databases,
@@ -67,7 +68,6 @@ pub(crate) use restore::{
 };
 pub(crate) use roles::roles_of_functions;
 pub use roles::{Lacking, lacking};
-pub use scripts::{Beside, Readme};
 pub use throwaway::Throwaway;
 pub use tools::{Tools, find as find_tools, find_server, know_restrict};
 

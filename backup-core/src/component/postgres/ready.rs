@@ -1,6 +1,6 @@
 //! The server and its databases, looked at before a backup.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::connection::{Connection, ConnectionString, Parameters, connect, connect_first};
 use super::{DatabaseFacts, ServerFacts, Sign, Tools, bound, needs};
@@ -25,19 +25,22 @@ pub struct ReadyPostgres {
 }
 
 /// What is wanted of a server.
-pub(crate) struct Wanted<'w> {
+#[derive(Clone)]
+pub(crate) struct Wanted {
     /// How it is reached.
-    pub(crate) connection: &'w ConnectionString,
+    pub(crate) connection: ConnectionString,
     /// Databases; empty for all that count.
-    pub(crate) databases: &'w [String],
+    pub(crate) databases: Vec<String>,
     /// Directory of its programs, if it is said.
-    pub(crate) bin_dir: Option<&'w Path>,
+    pub(crate) bin_dir: Option<PathBuf>,
     /// Whether roles' passwords are captured.
     pub(crate) role_passwords: bool,
+    /// Connections that read rows at once.
+    pub(crate) jobs: usize,
 }
 
 /// The server and the databases that are wanted, or why there is none.
-pub(crate) async fn find(wanted: &Wanted<'_>, context: &Context) -> Result<ReadyPostgres> {
+pub(crate) async fn find(wanted: &Wanted, context: &Context) -> Result<ReadyPostgres> {
     let mut findings = Findings::default();
     let found = look(wanted, context, &mut findings).await;
     match (findings.refusal(), found) {
@@ -47,8 +50,8 @@ pub(crate) async fn find(wanted: &Wanted<'_>, context: &Context) -> Result<Ready
 }
 
 /// The same; what is wrong goes to the findings.
-pub(crate) async fn look(asked: &Wanted<'_>, context: &Context, findings: &mut Findings) -> Option<ReadyPostgres> {
-    let wanted = asked.databases;
+pub(crate) async fn look(asked: &Wanted, context: &Context, findings: &mut Findings) -> Option<ReadyPostgres> {
+    let wanted = asked.databases.as_slice();
     let parameters = asked.connection.parameters(&context.environment);
     let parameters = findings.keep("postgres-connection", "PostgreSQL", parameters)?;
     // A database that surely exists lets the others be found; the one that was named may be among the missing.
@@ -60,7 +63,7 @@ pub(crate) async fn look(asked: &Wanted<'_>, context: &Context, findings: &mut F
     let (connection, parameters) = answered?;
     let server = findings.keep("postgres-server", &parameters.place(), super::server(&connection).await)?;
     findings.all.push(Finding::ok("postgres-server", parameters.place(), format!("PostgreSQL {}", server.version)));
-    let tools = super::find_tools(asked.bin_dir, &context.environment, server.major()).await;
+    let tools = super::find_tools(asked.bin_dir.as_deref(), &context.environment, server.major()).await;
     let tools = findings.keep("pg-dump", "pg_dump", tools);
     if let Some(tools) = &tools {
         let place = tools.directory.display().to_string();

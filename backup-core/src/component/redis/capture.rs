@@ -15,12 +15,13 @@ use super::server::Server;
 use super::{Body, DATA, OneRedis, VERSION};
 use crate::bundle::manifest::Items;
 use crate::component::program::{Input, succeed};
-use crate::component::{Captured, Look, Out, Ready};
+use crate::component::{ByHand, Captured, Look, Out, Ready, Said, Staying};
 use crate::finding::{Finding, bytes};
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// Looks whether the server can be captured.
 pub(super) async fn check(redis: &OneRedis, look: &mut Look<'_>) -> Option<Box<dyn Ready>> {
+    look.context.phase(format!("check {}", redis.id));
     let place = redis.server.place();
     let looked = async {
         let (info, file) = (redis.server.info().await?, redis.server.file().await?);
@@ -63,19 +64,19 @@ impl Ready for ReadyRedis {
         self.size
     }
 
-    fn covers(&self) -> Vec<PathBuf> {
-        vec![self.file.clone()]
+    fn covers(&self) -> Vec<Staying> {
+        vec![Staying::new(&self.file, format!("what {} keeps", self.id))]
     }
 
-    fn by_hand(&self) -> String {
-        format!(
+    fn by_hand(&self, _: &str) -> ByHand {
+        ByHand::also(format!(
             "Put the data of {id}, of Redis {version}, back: stop the server, copy components/{id}/{DATA} to the file that its\n\
              settings name (dir and dbfilename; {file} where it was), give it to the server's user, and start the server.\n\
              With `appendonly yes` the server reads another file: set that to no first.",
             id = self.id,
             version = self.version,
             file = self.file.display(),
-        )
+        ))
     }
 
     fn capture<'a>(self: Box<Self>, out: &'a Out) -> BoxFuture<'a, Result<Captured>> {
@@ -106,13 +107,9 @@ impl ReadyRedis {
         .await?;
         out.meter.done.fetch_add(self.size, Relaxed);
         let body = Body { redis: self.version.clone(), expires: counted.expires };
-        Ok(Captured {
-            version: VERSION,
-            as_of,
-            items: Items { count: counted.keys, unit: "key".into() },
-            body: json!(body),
-            findings: Vec::new(),
-        })
+        let items = Items { count: counted.keys, unit: "key".into() };
+        let said = Said::Section { version: VERSION, as_of, items, body: json!(body) };
+        Ok(Captured { said, findings: Vec::new() })
     }
 }
 

@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Component, Fitted, Kind, Look, Part, Ready, Room, Stored, Throwaway, Working};
+use super::{Captures, Component, Fitted, Kind, Look, Named, Part, Ready, Restores, Room, Stored, Throwaway, Working};
 use crate::bundle::manifest::Section;
 use crate::names::ComponentId;
 use crate::{Error, ErrorContext, Kind as ErrorKind, Result};
@@ -116,7 +116,7 @@ struct OneRedis {
     server: Arc<Server>,
 }
 
-impl Component for OneRedis {
+impl Named for OneRedis {
     fn id(&self) -> &ComponentId {
         &self.id
     }
@@ -124,11 +124,15 @@ impl Component for OneRedis {
     fn kind(&self) -> &'static str {
         KIND
     }
+}
 
+impl Captures for OneRedis {
     fn check<'a>(&'a self, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Box<dyn Ready>>> {
         capture::check(self, look).boxed()
     }
+}
 
+impl Restores for OneRedis {
     fn fit<'a>(&'a self, stored: &'a Stored, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>> {
         async move {
             let fitted = restore::fit(self, stored, moment, look).await;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use backup_core::cluster::hosts;
-use backup_core::component::release::{self, Origin};
+use backup_core::component::control_plane::{self, Origin};
 use backup_core::deploy::{Assets, Graph};
 use backup_core::finding::Finding;
 use backup_core::settings::Settings;
@@ -26,7 +26,7 @@ pub(super) async fn run(
     let file = deploy.graph.unwrap_or_else(|| "graph.png".into());
     let form = Form::of(&file)?;
     let release = match deploy.release.clone().map(Origin::Given).or_else(|| settings.backup.release.clone()) {
-        Some(origin) => Some(release::find(Some(&origin)).await?.version),
+        Some(origin) => Some(control_plane::find(Some(&origin)).await?.version),
         None => None,
     };
     if let (Some(assets), Some(release)) = (&settings.deploy.assets, &release) {

@@ -5,7 +5,7 @@ mod dry;
 use std::process::ExitCode;
 
 use backup_core::cluster::hosts::Allowed;
-use backup_core::component::release::Origin;
+use backup_core::component::control_plane::Origin;
 use backup_core::deploy::{self, Fate, Outcome, Prepared, Request, State};
 use backup_core::event::Event;
 use backup_core::finding::Severity;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Origin, Release, find};
+use super::release::{Origin, Release, find};
 use crate::finding::{Finding, Findings};
 use crate::{Error, Kind};
 

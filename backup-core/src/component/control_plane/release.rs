@@ -1,13 +1,8 @@
 //! The release that runs on the control plane: named, read from a file or asked for; never guessed.
 
-mod fit;
-
 use std::path::PathBuf;
 
 use serde::Serialize;
-
-pub use fit::ReleaseRule;
-pub(crate) use fit::fit;
 
 use crate::{Error, ErrorContext, Kind, Result};
 
