@@ -8,7 +8,8 @@ use crate::names::ComponentId;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// What parts of a plan are called that are no such components: the ids of steps begin with that.
-const TAKEN: [&str; 4] = ["control-plane", "files", "postgres", "postgres-script"];
+const TAKEN: [&str; 4] =
+    [ComponentId::CONTROL_PLANE, ComponentId::FILES, ComponentId::POSTGRES, ComponentId::POSTGRES_SCRIPT];
 
 /// The components of a machine, in the order of its settings, which is that of backups and restores; and the kinds that are known.
 #[derive(Clone, Default)]

@@ -1,13 +1,14 @@
 //! A kind of state, and the kinds that a program knows.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use super::{DrillLimits, Part, Ready, Stored};
+use super::{DrillLimits, Part, Ready, Staying, Stored};
 use crate::bundle::manifest::Section;
 use crate::event::Meter;
 use crate::finding::{Finding, Findings};
@@ -83,29 +84,46 @@ pub trait Captures: Named {
     }
 }
 
-/// What can be put back.
-pub trait Restores: Named {
-    /// Looks whether what a bundle has can take the place of what it has, and decides how. Nothing is changed. What steps aside gets a name
-    /// that ends in `moment`. Without a result there is an error among the findings.
-    fn fit<'a>(&'a self, stored: &'a Stored, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>>;
+/// One configured component.
+pub trait Component: Captures {
+    /// It as a restore brings it back, made of what a bundle has of it. Without that its steps can only be undone, and what stepped aside
+    /// dropped.
+    fn restoring(self: Arc<Self>, stored: Option<Stored>) -> Arc<dyn Restores>;
+}
 
-    /// What a restore does of it, by the recipe that [`Self::fit`] made, from the journal alone. Without `stored` its steps can only be
-    /// undone, and what stepped aside dropped.
+/// A component that is brought back: it holds what it is made of.
+pub trait Restores: Named {
+    /// Reaches what it is brought back into, before anything is decided. Where that can't be, there is an error among the findings.
+    fn reach<'a>(&'a self, _: &'a mut Look<'_>) -> BoxFuture<'a, ()> {
+        async {}.boxed()
+    }
+
+    /// Whether something beside what is live is called by this moment already.
+    fn is_taken<'a>(&'a self, _moment: &'a str, _: &'a mut Look<'_>) -> BoxFuture<'a, bool> {
+        async { false }.boxed()
+    }
+
+    /// Looks whether it can take the place of what is live, and decides how. Nothing is changed. What steps aside gets a name that ends
+    /// in `moment`. Without a result there is an error among the findings.
+    fn fit<'a>(&'a self, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>>;
+
+    /// Whether something that lives is changed, and not only put beside it. That must be known where it does not fit, too.
+    fn changes_live(&self, _: Option<&Fitted>) -> bool {
+        true
+    }
+
+    /// What a running server of this machine needs where it is; also asked of what is not brought back itself. That it can't be seen is
+    /// a finding.
+    fn staying<'a>(&'a self, _: &'a mut Look<'_>) -> BoxFuture<'a, Vec<Staying>> {
+        async { Vec::new() }.boxed()
+    }
+
+    /// What a restore does of it, by the recipe that [`Self::fit`] made, from the journal alone.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] where something else answers than the restore began on; where nothing does.
-    fn take_up<'a>(
-        self: Arc<Self>,
-        recipe: &'a Value,
-        stored: Option<Stored>,
-        work: &'a Working,
-    ) -> BoxFuture<'a, Result<Arc<dyn Part>>>;
+    fn take_up<'a>(self: Arc<Self>, recipe: &'a Value, working: &'a Working) -> BoxFuture<'a, Result<Arc<dyn Part>>>;
 }
-
-/// One configured component, which can be captured and put back.
-pub trait Component: Captures + Restores {}
-
-impl<C: Captures + Restores> Component for C {}
 
 /// A look at something: what is found goes into the findings.
 pub struct Look<'l> {
@@ -122,19 +140,27 @@ pub struct Working {
     pub context: Context,
     /// How far the work is.
     pub meter: Arc<Meter>,
+    /// What may be missing of it, should it be refused: the operator has named that.
+    pub accepted: Vec<String>,
 }
 
 /// How a component is restored.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Fitted {
     /// All that its steps are made of, as the journal keeps it. Nothing in it is secret.
     pub recipe: Value,
-    /// What it brings, for people: `redis at 127.0.0.1:6379`.
+    /// What it brings, for people: `redis at 127.0.0.1:6379`; empty where there is nothing of it.
     pub brings: Vec<String>,
     /// What steps aside, and the name that it has then.
     pub aside: Vec<(String, String)>,
     /// The ids of the steps that change what is live.
     pub live: Vec<StepId>,
+    /// Files and directories that it puts in the place of others: nothing that must stay may be among them.
+    pub places: Vec<PathBuf>,
+    /// The server that it is swapped on, for people: `PostgreSQL at /run/postgresql`.
+    pub server: Option<String>,
+    /// Whose sessions end then.
+    pub ends: Option<String>,
 }
 
 /// The kinds that a program knows.

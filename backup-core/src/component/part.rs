@@ -1,5 +1,6 @@
 //! What a restore does of one component.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -71,6 +72,8 @@ pub struct Brought {
     pub also: Vec<String>,
     /// The same for programs: fields of the restore's result.
     pub fields: Map<String, Value>,
+    /// Where the `cluster.conf` is now, if it is among that.
+    pub cluster_conf: Option<PathBuf>,
     /// What is not as it should be.
     pub findings: Vec<Finding>,
 }

@@ -14,6 +14,15 @@ const LONGEST: usize = 64;
 pub struct ComponentId(String);
 
 impl ComponentId {
+    /// The control plane itself: its release and its `cluster.conf`.
+    pub const CONTROL_PLANE: &str = "control-plane";
+    /// Captured files, and where `cluster.conf` goes.
+    pub const FILES: &str = "files";
+    /// A PostgreSQL server.
+    pub const POSTGRES: &str = "postgres";
+    /// What is made of a script of `pg_dump`, and of no bundle.
+    pub const POSTGRES_SCRIPT: &str = "postgres-script";
+
     /// That of a component which every control plane has.
     pub(crate) fn fixed(name: &'static str) -> Self {
         Self(name.into())

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Settings;
 use super::ownership::{self, Shown};
-use super::source::{Said, Source};
+use super::source::Source;
 use super::{Plan, Request};
 use crate::bundle::manifest::Host;
 use crate::cluster::ClusterConf;
@@ -32,39 +32,39 @@ pub(super) async fn look(
     context: &Context,
     findings: &mut Findings,
 ) -> Hosts {
-    let remote = reach(&source.said(), request, settings);
+    let remote = reach(source, request, settings);
     let conf = findings.keep("cluster-conf", "cluster.conf", conf_of(source));
     let hosts = conf.as_ref().map(hosts_of).unwrap_or_default();
     if !hosts.is_empty() {
         context.phase(hosts::looking_at(&hosts));
     }
     let seen = findings.keep("hosts", "hosts", hosts::look(&hosts, remote.login.port, context).await);
-    let (seen, said) = (seen.unwrap_or_default(), source.said());
-    findings.all.extend(compare(&seen, said.hosts, &request.allowed));
-    findings.all.extend(address_finding(&said.from.addresses, &own_addresses()));
+    let seen = seen.unwrap_or_default();
+    findings.all.extend(compare(&seen, &source.hosts, &request.allowed));
+    findings.all.extend(address_finding(&source.from.addresses, &own_addresses()));
     let down = seen.iter().filter(|seen| seen.answer.is_none()).map(|seen| seen.host.clone()).collect();
-    let mut known = said.hosts.to_vec();
+    let mut known = source.hosts.clone();
     let accepted = |host: &str| request.allowed.host_key.iter().any(|name| name == host);
     for seen in seen.iter().filter(|seen| accepted(&seen.host) && !seen.keys.is_empty()) {
         known.retain(|host| host.host != seen.host);
         known.push(seen.record());
     }
-    let record = Record { bundle: said.name.to_owned(), hosts: known, ssh_port: Some(remote.login.port) };
+    let record = Record { bundle: source.name.clone(), hosts: known, ssh_port: Some(remote.login.port) };
     let claims = ask(&seen, &record, &remote, context, findings).await;
     let ownership = match &conf {
         Some(conf) => ownership::look((conf, source), &claims, request, settings, (context, findings)).await,
         None => None,
     };
     // Who brings a part back takes nobody's place.
-    let whole = request.databases.is_empty() && request.databases_wanted() && !said.from.partial;
+    let whole = request.databases.is_empty() && request.databases_wanted() && !source.from.partial;
     let ownership = ownership.filter(|_| whole);
     Hosts { down, known: Some(record.hosts), ownership }
 }
 
 /// How the hosts are reached: by the port that is asked for, that of the settings, or the one that the bundle has.
-pub(super) fn reach(said: &Said<'_>, request: &Request, settings: &Settings) -> Remote {
+pub(super) fn reach(source: &Source, request: &Request, settings: &Settings) -> Remote {
     let mut remote = settings.remote.clone();
-    let port = request.ssh_port.or(settings.ssh_port).or(said.from.ssh_port);
+    let port = request.ssh_port.or(settings.ssh_port).or(source.from.ssh_port);
     remote.login.port = port.unwrap_or(SSH_PORT);
     remote
 }
@@ -112,7 +112,7 @@ pub(super) fn remember(plan: &Plan, context: &Context) -> Result<()> {
 
 /// Looks at the hosts once more, for those that answered when the restore began and don't any more.
 pub(super) async fn look_again(source: &Source, plan: &Plan, context: &Context) -> Result<Vec<Finding>> {
-    if source.said().is_of_component {
+    if source.is_of_component {
         return Ok(Vec::new());
     }
     let mut hosts = hosts_of(&conf_of(source)?);
@@ -127,7 +127,7 @@ pub(super) async fn look_again(source: &Source, plan: &Plan, context: &Context) 
 }
 
 pub(super) fn conf_of(source: &Source) -> Result<ClusterConf> {
-    ClusterConf::read(&source.cluster_conf()?).context(|| "read the cluster.conf that is restored".into())
+    ClusterConf::read(&source.files.cluster_conf()?).context(|| "read the cluster.conf that is restored".into())
 }
 
 fn hosts_of(conf: &ClusterConf) -> Vec<String> {

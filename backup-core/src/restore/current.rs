@@ -1,7 +1,6 @@
 //! The restore that is gone on with, or taken back.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +8,7 @@ use super::Settings;
 use super::journals::{Journals, has_ended};
 use super::ownership;
 use super::plan::Plan;
-use super::source::{PairFiles, Source};
+use super::source::Source;
 use super::work::Work;
 use super::{Outcome, go_on};
 use crate::event::Event;
@@ -195,22 +194,10 @@ async fn reopen(plan: Plan, moved: Moved<'_>, settings: &Settings, context: &Con
             plan.argument()
         ))
     };
-    let source = match &plan.cluster_conf {
-        None => settings.access.open(path, context).await.map(|bundle| Source::Bundle(Arc::new(bundle))),
-        Some(cluster_conf) => {
-            let cluster_conf = moved.cluster_conf.unwrap_or(cluster_conf).into();
-            let pair = PairFiles {
-                sql: path.into(),
-                cluster_conf,
-                database: None,
-                place: None,
-                bin_dir: settings.bin_dir.clone(),
-            };
-            pair.read(context, Arc::default()).await.map(|pair| Source::Pair(Arc::new(pair)))
-        }
-    };
+    let cluster_conf = plan.cluster_conf.as_deref().map(|conf| moved.cluster_conf.unwrap_or(conf));
+    let source = Source::open(path, cluster_conf, settings, context).await;
     let source = source.map_err(lost)?;
-    if source.sha256() != plan.sha256 {
+    if source.sha256 != plan.sha256 {
         let error = Error::new(Kind::Refused, format!("{} is another one than {}", path.display(), plan.bundle));
         return Err(error.hint(format!("say where the right one is: `restore --resume {named}`")));
     }

@@ -2,17 +2,19 @@
 //! and the time is taken. Nothing is left of it but the record.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::Settings;
-use super::plan::Plan;
+use super::parts::way;
+use super::plan::{Plan, PlannedPart};
 use super::source::{Source, look_at_bundle};
+use super::thrown::Thrown;
 use super::work::{Work, working};
-use super::{KIND, Request, parts};
+use super::{KIND, Request, Settings};
 use crate::bundle::manifest::{Section, Server};
-use crate::component::DrillLimits;
-use crate::component::postgres::{self, Target, Throwaway, Tools, administrative, default_jobs, look_at_databases};
+use crate::component::postgres::{self, Target, Throwaway, Tools, administrative, default_jobs};
+use crate::component::{DrillLimits, Look, Restores};
 use crate::drill::{Drill, Proved};
 use crate::event::Ticker;
 use crate::finding::{Finding, Findings, Severity};
@@ -26,13 +28,18 @@ const WOULD_STOP: &str = "a restore of it would stop there too: mend it in the s
 
 impl Drill {
     /// Takes what the steps `found`, and looks at what they made.
-    async fn look_around(&mut self, work: &Work, settings: &Settings, journal: &Journal) -> Result<()> {
+    async fn look_around(
+        &mut self,
+        work: &Work,
+        target: &Target,
+        settings: &Settings,
+        journal: &Journal,
+    ) -> Result<()> {
         let is_version = |finding: &Finding| finding.code == postgres::EXTENSION_VERSION;
         let (versions, problems): (Vec<Finding>, Vec<Finding>) =
-            look(work, settings, journal).await?.into_iter().partition(is_version);
+            look(work, target, settings, journal).await?.into_iter().partition(is_version);
         // What other databases hold is no part of the bundle, and behind walls none is reached.
-        let source = work.source()?.databases();
-        let databases = source.databases();
+        let databases = work.source()?.databases.databases();
         let is_elsewhere = |finding: &&Finding| postgres::is_of_elsewhere(finding, databases);
         let (elsewhere, found): (Vec<&Finding>, Vec<&Finding>) = journal.found().iter().partition(is_elsewhere);
         self.unproved.extend(elsewhere.into_iter().map(|finding| finding.clone().at_most(Severity::Info)));
@@ -78,14 +85,14 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         (None, Some(bundle)) => bundle,
         (None, None) => return Err(Error::new(Kind::Failed, format!("open {}", file.display()))),
     };
-    let source = Source::Bundle(bundle.clone());
+    let source = Source::of_bundle(&bundle);
     let manifest = bundle.manifest();
     let server = manifest.source.postgres.as_ref();
     let major = server.map_or(0, |server| server.pg_dump_major().max(server.version_number / 10_000));
     let tools = postgres::find_server(settings.bin_dir.as_deref(), &context.environment, major).await?;
     let mut drill = Drill {
         bundle: manifest.name.clone(),
-        manifest_sha256: source.sha256(),
+        manifest_sha256: source.sha256,
         origin,
         time: begun,
         seconds: 0.0,
@@ -104,23 +111,16 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
     drill.not_walled_off.extend(throwaway.open().cloned());
     drill.unproved.extend(missing.iter().map(|library| not_preloaded(library)));
     let prepared = context.now();
-    let request = Request { file: file.into(), ..Request::default() };
     let database = administrative(manifest.databases.iter().map(|database| database.name.as_str()));
     let parameters = throwaway.parameters()?.with_database(database[0]);
-    let jobs = settings.jobs.unwrap_or_else(default_jobs);
-    let target = Target { parameters, tools: throwaway.tools(), jobs };
-    let databases = source.databases();
-    make_tablespaces(&target, &throwaway, &databases.globals()?.tablespaces).await?;
-    // Whatever roles it makes go with the server.
-    let looked =
-        look_at_databases(&request.of_databases(true), &databases, &target, &timestamp(begun), &mut findings).await;
-    // What this machine lacks says nothing of the bundle.
-    let (roles, databases) = match (findings.refusal(), looked) {
-        (None, Some(looked)) => looked,
-        (error, _) => return Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at the throw-away server"))),
-    };
-    let working = working(context);
-    let others = parts::Thrown::make(&source, throwaway.path(), settings, &timestamp(begun), &working).await?;
+    let target = Target { parameters, tools: throwaway.tools(), jobs: settings.jobs.unwrap_or_else(default_jobs) };
+    make_tablespaces(&target, &throwaway, &source.databases.globals()?.tablespaces).await?;
+    let (moment, working) = (timestamp(begun), working(&[], context));
+    let databases =
+        bring_back(&source, &target, &moment, settings, &mut Look { context, findings: &mut findings }).await?;
+    let mut parts = vec![databases.1.take_up(&databases.0.recipe, &working).await?];
+    let others = Thrown::make(&source, throwaway.path(), settings, &moment, &working).await?;
+    parts.extend(others.parts);
     drill.unproved.extend(others.unproved);
     let is_lacking = |finding: &&Finding| LACKING.contains(&finding.code.as_str());
     drill.unproved.extend(findings.all.iter().filter(is_lacking).cloned());
@@ -129,12 +129,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         bundle: manifest.name.clone(),
         cluster_conf: None,
         sha256: drill.manifest_sha256,
-        server: Some(target.identifier().await?),
-        roles,
-        databases,
-        files: Vec::new(),
-        parts: others.planned,
-        jobs,
+        parts: [databases.0].into_iter().chain(others.planned).collect(),
         hosts_down: Vec::new(),
         hosts: None,
         accept_missing: Vec::new(),
@@ -142,7 +137,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         ownership: None,
         ssh_port: settings.remote.login.port,
     };
-    let work = Work::new(plan, Some(target), Some(source.clone()), others.parts, working);
+    let work = Work::new(plan, Some(source), parts, working);
     let steps = work.steps();
     let ids = steps.iter().map(|step| step.id().clone()).collect();
     let head = Head::new(KIND, begun, work.plan.clone(), ids);
@@ -154,7 +149,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
     let setup = prepared.signed_duration_since(preparing);
     drill.seconds = (context.now().signed_duration_since(begun) - setup).as_seconds_f64();
     match applied {
-        Ok(Ok(())) => match timeout_at(until, drill.look_around(&work, settings, &journal)).await {
+        Ok(Ok(())) => match timeout_at(until, drill.look_around(&work, &target, settings, &journal)).await {
             Ok(looked) => looked?,
             Err(_) => drill.problems.push(too_late(&drill.bundle, &settings.drill)),
         },
@@ -193,6 +188,25 @@ fn not_preloaded(library: &str) -> Finding {
     finding.hint("install the package that holds it; what needs the library is not proved before")
 }
 
+/// The databases, as they come into the throw-away server. Whatever roles they make go with it, and what this machine lacks says nothing
+/// of the bundle.
+async fn bring_back(
+    source: &Source,
+    target: &Target,
+    moment: &str,
+    settings: &Settings,
+    look: &mut Look<'_>,
+) -> Result<(PlannedPart, Arc<dyn Restores>)> {
+    let (asked, databases) = (Request::default().of_databases(true), Some(source.databases.clone()));
+    let restoring = postgres::Restoring::new(way(settings, target.jobs), asked, databases, Vec::new());
+    let restoring: Arc<dyn Restores> = Arc::new(restoring.on(target.clone(), target.identifier().await?));
+    let fitted = restoring.fit(moment, look).await;
+    match (look.findings.refusal(), fitted) {
+        (None, Some(fitted)) => Ok((PlannedPart::of(&*restoring, fitted), restoring)),
+        (error, _) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at the throw-away server"))),
+    }
+}
+
 /// The source's tablespaces, each a directory of the throw-away server.
 async fn make_tablespaces(target: &Target, throwaway: &Throwaway, names: &[String]) -> Result<()> {
     for (number, name) in names.iter().enumerate() {
@@ -203,16 +217,15 @@ async fn make_tablespaces(target: &Target, throwaway: &Throwaway, names: &[Strin
 }
 
 /// The confirmations of every restore, and the operator's own questions.
-async fn look(work: &Work, settings: &Settings, journal: &Journal) -> Result<Vec<Finding>> {
-    let databases = work.databases.as_ref().ok_or_else(|| Error::new(Kind::Failed, "the server is not connected"))?;
-    let (target, mut problems) = (databases.target(), Vec::new());
+async fn look(work: &Work, target: &Target, settings: &Settings, journal: &Journal) -> Result<Vec<Finding>> {
+    let mut problems = Vec::new();
     for part in work.parts() {
         problems.extend(part.brought(journal).await.findings);
     }
-    let (source, said) = (work.source()?.databases(), work.source()?.said());
+    let source = work.source()?;
     // They are of the orchestrator, and a component's bundle has what it has of it.
-    let has = |name: &str| source.databases().iter().any(|database| database.name == name);
-    let whole = !said.is_of_component && !said.from.partial;
+    let has = |name: &str| source.databases.databases().iter().any(|database| database.name == name);
+    let whole = !source.is_of_component && !source.from.partial;
     for assertion in settings.assertions.iter().filter(|one| whole || has(&one.database)) {
         let subject = format!("{}: {}", assertion.database, assertion.sql);
         match target.holds(&assertion.database, &assertion.sql).await {

@@ -142,6 +142,6 @@ impl Gone {
 
 /// A restore, for people.
 fn described(head: &Head<Plan>) -> String {
-    let names: Vec<&str> = head.plan.databases.iter().map(|planned| planned.names.name.as_str()).collect();
-    format!("the restore of {} ({}), begun {}", head.plan.bundle, names.join(", "), head.created.format("%F %T UTC"))
+    let (plan, begun) = (&head.plan, head.created.format("%F %T UTC"));
+    format!("the restore of {} ({}), begun {begun}", plan.bundle, plan.brings().join(", "))
 }

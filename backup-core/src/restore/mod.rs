@@ -17,8 +17,10 @@ mod source;
 mod stays;
 mod stopped;
 mod swap;
+mod thrown;
 mod whose;
 mod work;
+mod written;
 
 use std::path::PathBuf;
 
@@ -41,6 +43,7 @@ pub use swap::Swap;
 use crate::component::Item;
 use crate::event::Ticker;
 use crate::finding::{Finding, Severity};
+use crate::names::ComponentId;
 use crate::plan::{Head, Journal, apply};
 use crate::{Cause, Context, Error, Kind, Result};
 use journals::Journals;
@@ -152,11 +155,12 @@ async fn go_on(work: &Work, mut journal: Journal, created: DateTime<Utc>) -> Res
     let mut warnings = journal.found().to_vec();
     let source = work.source()?;
     let mut fields = Map::from_iter(LISTS.map(|name| (name.to_owned(), Value::Array(Vec::new()))));
-    let (mut items, mut also) = (Vec::new(), Vec::new());
+    let (mut items, mut also, mut cluster_conf) = (Vec::new(), Vec::new(), None);
     for part in work.parts() {
         let brought = part.brought(&journal).await;
         items.extend(brought.items);
         also.extend(brought.also);
+        cluster_conf = cluster_conf.or(brought.cluster_conf);
         for (name, value) in brought.fields {
             match (fields.entry(name).or_insert_with(|| Value::Array(Vec::new())), value) {
                 (Value::Array(all), Value::Array(more)) => all.extend(more),
@@ -180,12 +184,12 @@ async fn go_on(work: &Work, mut journal: Journal, created: DateTime<Utc>) -> Res
         argument: plan.argument(),
         foreign: plan.foreign,
         // A script's cluster.conf may lie in its place already.
-        whole: !plan.databases.is_empty() && (!plan.files.is_empty() || plan.cluster_conf.is_some()),
-        cluster_conf: plan.cluster_conf_place().map(Into::into),
+        whole: plan.has(ComponentId::POSTGRES) && (plan.has(ComponentId::FILES) || plan.cluster_conf.is_some()),
+        cluster_conf,
         items,
         also,
         fields,
-        state_of: source.state_of(),
+        state_of: source.state_of,
         seconds: journal.latest().signed_duration_since(created).as_seconds_f64(),
         warnings,
     })

@@ -47,7 +47,7 @@ pub(super) async fn look(
     });
     let mut standing = findings.keep("ownership-unread", &shown, standing)?;
     let before = standing.notes.clone();
-    let recorded = source.said().from.ownership.as_ref();
+    let recorded = source.from.ownership.as_ref();
     let recorded = recorded.filter(|recorded| {
         let believed = recorded.epoch <= standing.last_believed();
         if !believed {

@@ -1,43 +1,115 @@
-//! Other components than databases and files: which of a bundle's come back, and what their steps are made of.
+//! The components of a restore: which come back, how, and what their steps are made of.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::plan::{Plan, PlannedPart};
 use super::source::Source;
 use super::{Request, Settings};
 use crate::bundle::manifest::Section;
-use crate::component::{Component, Fitted, Look, Part, Room, Stored, Throwaway, Working};
-use crate::finding::{Finding, Findings};
+use crate::component::postgres::{self, Recipe, Way, default_jobs};
+use crate::component::{Component, Fitted, Look, Part, Restores, Working, files};
+use crate::finding::Finding;
 use crate::names::ComponentId;
-use crate::{Context, Error, ErrorContext, Kind, Result};
+use crate::{Error, Kind, Result};
 
-/// Looks at every component of a bundle that is asked for; none where one can't come back, which is among the findings then.
-pub(super) async fn look(
-    source: &Source,
-    request: &Request,
+/// A component that may come back.
+pub(super) struct Candidate {
+    /// None where it can't; why is among the findings.
+    pub(super) component: Option<Arc<dyn Restores>>,
+    /// Whether it is asked for.
+    pub(super) is_wanted: bool,
+    /// What the manifest says of it, where that has a section of it.
+    section: Option<Section>,
+}
+
+/// All that may come back, in order. `proved` is whether somebody known made what is restored, `unfinished` a restore that is not ended.
+pub(super) fn candidates(
+    source: Option<&Source>,
+    (request, proved): (&Request, bool),
     settings: &Settings,
-    moment: &str,
-    (context, findings): (&Context, &mut Findings),
-) -> Option<Vec<PlannedPart>> {
-    let (mut parts, mut all_fit) = (Vec::new(), true);
-    for section in source.said().components.iter().filter(|_| request.parts_wanted()) {
-        let id = &section.id;
-        context.phase(format!("check {id}"));
-        let component = findings.keep("component", id.as_str(), component(section, settings));
-        let fitted = match component.zip(source.stored(section)) {
-            Some((component, stored)) => component.fit(&stored, moment, &mut Look { context, findings }).await,
-            None => None,
-        };
-        let Some(fitted) = fitted else {
-            all_fit = false;
-            continue;
-        };
-        let message = if fitted.aside.is_empty() { "it is brought back" } else { "what is there now steps aside" };
-        findings.all.push(Finding::info("component", id.as_str(), message));
-        parts.push(PlannedPart::of(section, fitted));
+    unfinished: Option<&Plan>,
+    look: &mut Look<'_>,
+) -> Vec<Candidate> {
+    let jobs = request.jobs.or(settings.jobs).unwrap_or_else(default_jobs);
+    let databases = source.map(|source| source.databases.clone());
+    let some = |databases: &postgres::Source| !request.databases.is_empty() || !databases.databases().is_empty();
+    let has_databases = databases.as_ref().is_none_or(some);
+    let own = unfinished.and_then(|plan| plan.recipe::<Recipe>(ComponentId::POSTGRES)).map(|recipe| recipe.shadows());
+    let server =
+        postgres::Restoring::new(way(settings, jobs), request.of_databases(proved), databases, own.unwrap_or_default());
+    let first = |component, is_wanted| Candidate { component: Some(component), is_wanted, section: None };
+    let mut all = vec![first(Arc::new(server), request.databases_wanted() && has_databases)];
+    let Some(source) = source else { return all };
+    let asked = request.of_files(settings.cluster_conf.as_deref());
+    let files = files::Restoring::new(source.name.clone(), asked, Some(source.files.clone()));
+    all.push(first(Arc::new(files), request.files_wanted()));
+    for section in source.sections.iter().filter(|_| request.parts_wanted()) {
+        let component = look.findings.keep("component", section.id.as_str(), component(section, settings));
+        let component = component.map(|component| component.restoring(source.stored(section)));
+        all.push(Candidate { component, is_wanted: true, section: Some(section.clone()) });
     }
-    all_fit.then_some(parts)
+    all
+}
+
+/// How PostgreSQL is reached.
+pub(super) fn way(settings: &Settings, jobs: usize) -> Way {
+    Way { connection: settings.connection.clone(), bin_dir: settings.bin_dir.clone(), jobs }
+}
+
+/// What was decided of all that come back.
+#[derive(Default)]
+pub(super) struct Chosen {
+    /// Each with its component.
+    pub(super) parts: Vec<(PlannedPart, Arc<dyn Restores>)>,
+    /// Whether all that is asked for fits.
+    pub(super) all_fit: bool,
+    /// Whether something that lives is changed.
+    pub(super) lives: bool,
+    /// Files and directories that get others in their place.
+    pub(super) places: Vec<PathBuf>,
+    /// Servers that something is swapped on.
+    pub(super) servers: Vec<String>,
+    /// Whose sessions end then.
+    pub(super) ends: Vec<String>,
+}
+
+impl Chosen {
+    /// Looks at all that are asked for.
+    pub(super) async fn look(candidates: &[Candidate], moment: &str, look: &mut Look<'_>) -> Self {
+        let mut chosen = Self { all_fit: true, ..Self::default() };
+        for candidate in candidates.iter().filter(|candidate| candidate.is_wanted) {
+            chosen.one(candidate, moment, look).await;
+        }
+        chosen
+    }
+
+    async fn one(&mut self, candidate: &Candidate, moment: &str, look: &mut Look<'_>) {
+        let Some(component) = &candidate.component else {
+            (self.all_fit, self.lives) = (false, true);
+            return;
+        };
+        if candidate.section.is_some() {
+            look.context.phase(format!("check {}", component.id()));
+        }
+        let fitted = component.fit(moment, look).await;
+        self.lives |= component.changes_live(fitted.as_ref());
+        let Some(fitted) = fitted else {
+            self.all_fit = false;
+            return;
+        };
+        // What the first format has says more than that itself.
+        if candidate.section.is_some() {
+            let message = if fitted.aside.is_empty() { "it is brought back" } else { "what is there now steps aside" };
+            look.findings.all.push(Finding::info("component", component.id().as_str(), message));
+        }
+        self.places.extend(fitted.places.iter().cloned());
+        self.servers.extend(fitted.server.clone());
+        self.ends.extend(fitted.ends.clone());
+        if !fitted.brings.is_empty() {
+            self.parts.push((PlannedPart::of(&**component, fitted), component.clone()));
+        }
+    }
 }
 
 /// The component of this machine that a section is of.
@@ -73,88 +145,40 @@ pub(super) async fn take_up(
 ) -> Result<Vec<Arc<dyn Part>>> {
     let mut parts = Vec::new();
     for part in &plan.parts {
-        let stored = source.and_then(|source| {
-            let section = source.said().components.iter().find(|section| section.id == part.id)?;
-            source.stored(section)
-        });
-        parts.push(configured(&part.id, &part.kind, settings)?.take_up(&part.recipe, stored, working).await?);
+        let component = planned(part, plan, source, settings)?;
+        parts.push(component.take_up(&part.recipe, working).await?);
     }
     Ok(parts)
 }
 
-/// Components of a bundle at servers that are thrown away.
-pub(super) struct Thrown {
-    pub(super) planned: Vec<PlannedPart>,
-    pub(super) parts: Vec<Arc<dyn Part>>,
-    pub(super) unproved: Vec<Finding>,
-    /// What ends the servers.
-    pub(super) guards: Vec<Box<dyn Send + Sync>>,
-}
-
-impl Thrown {
-    /// Makes them, each in a directory of its own below `place`.
-    ///
-    /// # Errors
-    /// Where a kind is not known, or can't be had on this machine. That says nothing of the bundle.
-    pub(super) async fn make(
-        source: &Source,
-        place: &Path,
-        settings: &Settings,
-        moment: &str,
-        working: &Working,
-    ) -> Result<Self> {
-        let mut made = Self { planned: Vec::new(), parts: Vec::new(), unproved: Vec::new(), guards: Vec::new() };
-        for section in source.said().components {
-            let Some(stored) = source.stored(section) else { continue };
-            let doing = || format!("drill {}", section.id);
-            made.one((section, stored), (place, settings), moment, working).await.context(doing)?;
+/// The component that a part of a plan is of.
+fn planned(part: &PlannedPart, plan: &Plan, source: Option<&Source>, settings: &Settings) -> Result<Arc<dyn Restores>> {
+    // What is asked for was decided when the restore began.
+    let asked = Request { cluster_conf: plan.cluster_conf.clone(), ..Request::default() };
+    match part.kind.as_str() {
+        ComponentId::POSTGRES | ComponentId::POSTGRES_SCRIPT => {
+            let databases = source.map(|source| source.databases.clone());
+            let way = way(settings, default_jobs());
+            Ok(Arc::new(postgres::Restoring::new(way, asked.of_databases(false), databases, Vec::new())))
         }
-        Ok(made)
-    }
-
-    async fn one(
-        &mut self,
-        (section, stored): (&Section, Stored),
-        (place, settings): (&Path, &Settings),
-        moment: &str,
-        working: &Working,
-    ) -> Result<()> {
-        let kind = settings.components.kinds().named(&section.kind)?;
-        kind.check_section(section)?;
-        working.context.phase(format!("start a throw-away {}", section.kind));
-        let place = place.join(format!("component-{}", self.planned.len()));
-        std::fs::create_dir(&place).context(|| format!("make {}", place.display()))?;
-        let room = Room { place: &place, limits: &settings.drill, context: &working.context };
-        let Throwaway { component, guard, unproved } = kind.throwaway(&stored, &room).await?;
-        self.guards.push(guard);
-        self.unproved.extend(unproved);
-        let mut findings = Findings::default();
-        let mut look = Look { context: &working.context, findings: &mut findings };
-        let fitted = component.fit(&stored, moment, &mut look).await;
-        let fitted = match (findings.refusal(), fitted) {
-            (None, Some(fitted)) => fitted,
-            (error, _) => {
-                return Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at the throw-away server")));
-            }
-        };
-        self.parts.push(component.take_up(&fitted.recipe, Some(stored), working).await?);
-        self.planned.push(PlannedPart::of(section, fitted));
-        Ok(())
+        ComponentId::FILES => {
+            let files = source.map(|source| source.files.clone());
+            Ok(Arc::new(files::Restoring::new(plan.bundle.clone(), asked.of_files(None), files)))
+        }
+        kind => {
+            let stored = source.and_then(|source| {
+                let section = source.sections.iter().find(|section| section.id == part.id)?;
+                source.stored(section)
+            });
+            Ok(configured(&part.id, kind, settings)?.restoring(stored))
+        }
     }
 }
 
 impl PlannedPart {
-    fn of(section: &Section, Fitted { recipe, brings, aside, live }: Fitted) -> Self {
-        Self { id: section.id.clone(), kind: section.kind.clone(), brings, aside, live, recipe }
-    }
-}
-
-impl Source {
-    /// What it has of a component; a pair has none.
-    pub(super) fn stored(&self, section: &Section) -> Option<Stored> {
-        match self {
-            Self::Bundle(bundle) => Some(Stored::new(section.clone(), bundle.clone())),
-            Self::Pair(_) => None,
-        }
+    /// How a component comes back.
+    pub(super) fn of(component: &dyn Restores, fitted: Fitted) -> Self {
+        let Fitted { recipe, brings, aside, live, .. } = fitted;
+        Self { id: component.id().clone(), kind: component.kind().into(), brings, aside, live, recipe }
     }
 }

@@ -69,10 +69,10 @@ impl Default for Request {
 
 impl Request {
     /// What is asked of the databases; `proved` is whether somebody known made what is restored.
-    pub(super) fn of_databases(&self, proved: bool) -> Asked<'_> {
+    pub(super) fn of_databases(&self, proved: bool) -> Asked {
         Asked {
-            databases: &self.databases,
-            allow_superuser: &self.allow_superuser,
+            databases: self.databases.clone(),
+            allow_superuser: self.allow_superuser.clone(),
             allow_old_clients: self.allow_old_clients,
             proved,
             of_script: self.cluster_conf.is_some(),
@@ -80,13 +80,12 @@ impl Request {
     }
 
     /// What is asked of the files; `settings_conf` is where the settings read `cluster.conf`.
-    pub(super) fn of_files<'a>(&'a self, settings_conf: Option<&'a Path>) -> files::Asked<'a> {
+    pub(super) fn of_files(&self, settings_conf: Option<&Path>) -> files::Asked {
         files::Asked {
-            wanted: self.files_wanted(),
-            root: &self.root,
-            file: &self.file,
+            root: self.root.clone(),
+            file: self.file.clone(),
             conf_given: self.cluster_conf.is_some(),
-            settings_conf,
+            settings_conf: settings_conf.map(Into::into),
             other_cluster: self.accept_cluster.is_some(),
         }
     }

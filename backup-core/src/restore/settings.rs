@@ -6,7 +6,6 @@ use serde::Deserialize;
 
 use crate::cluster::agent::Remote;
 use crate::component::control_plane::{Origin, ReleaseRule};
-use crate::component::postgres::Way;
 use crate::component::postgres::connection::ConnectionString;
 use crate::component::{Components, DrillLimits};
 use crate::store::Access;
@@ -38,13 +37,6 @@ pub struct Settings {
     pub components: Components,
     /// How bundles are reached.
     pub access: Access,
-}
-
-impl Settings {
-    /// How PostgreSQL is reached, by programs of this version or a newer one.
-    pub(super) fn way(&self, written_by: u32, jobs: usize) -> Way<'_> {
-        Way { connection: &self.connection, bin_dir: self.bin_dir.as_deref(), written_by, jobs }
-    }
 }
 
 /// A question that a restored database must answer with true.

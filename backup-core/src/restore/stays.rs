@@ -1,49 +1,40 @@
-//! What must stay where it is while files are put back: a place that steps aside would take it along.
+//! What must stay where it is while something is put in its place: what steps aside would take it along.
 
-use super::Request;
-use super::Settings;
-use crate::component::files::Placement;
-use crate::component::postgres::connection::{Connection, connect, connect_first};
-use crate::component::postgres::{Target, administrative, directories};
+use std::path::PathBuf;
+
+use super::parts::Candidate;
+use super::{Request, Settings};
 use crate::component::{Look, Staying};
-use crate::finding::Finding;
 use crate::store::Address;
-use crate::{Context, Error, Kind, Result, state};
+use crate::{Context, Error, Kind, state};
 
 /// Refuses places that would take along what the restore itself needs, bundles, or a running server.
 pub(super) async fn look(
-    files: &[Placement],
+    places: &[PathBuf],
+    candidates: &[Candidate],
     request: &Request,
     settings: &Settings,
-    target: Option<&Target>,
-    Look { context, findings }: &mut Look<'_>,
+    look: &mut Look<'_>,
 ) {
-    let mut staying = ours(request, settings, context);
+    let mut staying = ours(request, settings, look.context);
     // Under a link or a directory there may be a server; a file has none below it.
-    if files.iter().any(|file| file.before.is_some() && !file.place.is_file()) {
-        match servers(settings, target, context).await {
-            Ok(found) => staying.extend(found),
-            Err(error) => {
-                let message = format!(
-                    "whether a running server has its data in what steps aside is not known: {}",
-                    error.chain().join(": ")
-                );
-                findings.all.push(Finding::unknown("server-not-asked", "PostgreSQL", message));
-            }
+    if places.iter().any(|place| place.symlink_metadata().is_ok() && !place.is_file()) {
+        for component in candidates.iter().filter_map(|candidate| candidate.component.as_ref()) {
+            staying.extend(component.staying(look).await);
         }
     }
-    for file in files {
-        let along: Vec<&Staying> = staying.iter().filter(|staying| staying.goes_along_with(&file.place)).collect();
+    for place in places {
+        let along: Vec<&Staying> = staying.iter().filter(|staying| staying.goes_along_with(place)).collect();
         if along.is_empty() {
             continue;
         }
-        let shown = file.place.display().to_string();
+        let shown = place.display().to_string();
         let list = along.iter().map(|staying| format!("{} ({})", staying.path.display(), staying.what));
         let message = format!("put {shown} in its place: it would take along what must stay: ");
         let error = Error::new(Kind::Refused, message + &list.collect::<Vec<_>>().join(", "));
         let state = along.iter().any(|staying| staying.what == STATE);
         let hint = if state { format!("{STATE_ELSEWHERE}; or {ELSEWHERE}") } else { ELSEWHERE.into() };
-        findings.keep::<()>("file-takes-along", &shown, Err(error.hint(hint)));
+        look.findings.keep::<()>("file-takes-along", &shown, Err(error.hint(hint)));
     }
 }
 
@@ -63,16 +54,4 @@ fn ours(request: &Request, settings: &Settings, context: &Context) -> Vec<Stayin
         _ => None,
     });
     state.into_iter().chain(given).chain(stores).collect()
-}
-
-/// What the server needs that the databases are restored into, or that the settings name.
-async fn servers(settings: &Settings, target: Option<&Target>, context: &Context) -> Result<Vec<Staying>> {
-    let connection: Connection = match target {
-        Some(target) => connect(&target.parameters).await?,
-        None => {
-            let parameters = settings.connection.parameters(&context.environment)?;
-            connect_first(&parameters, administrative(std::iter::empty())).await?.0
-        }
-    };
-    directories(&connection).await
 }

@@ -17,7 +17,7 @@ const FLAG: &str = "--accept-cluster";
 
 /// The cluster that a bundle is of.
 pub(super) fn cluster_of(source: &Source) -> Cluster {
-    let from = source.said().from;
+    let from = &source.from;
     let recorded = from.ownership.as_ref().map(|ownership| ownership.identity.clone());
     // A component's bundle has no cluster.conf.
     let mut cluster = conf_of(source).map_or_else(|_| Cluster::named(""), |conf| Cluster::of(&conf));
@@ -35,7 +35,7 @@ pub(super) async fn look(
     context: &Context,
     findings: &mut Findings,
 ) {
-    let (bundle, subject) = (cluster_of(source), source.said().name.to_owned());
+    let (bundle, subject) = (cluster_of(source), source.name.clone());
     if let Some(accepted) = request.accept_cluster.as_ref().filter(|name| **name != bundle.name) {
         let message = format!("{FLAG} {accepted}: it is of {}", called(&bundle));
         findings.all.push(Finding::error(DIFFERS, subject, message).hint("see that it is the right bundle"));
@@ -77,7 +77,7 @@ async fn homes(
     context: &Context,
     findings: &mut Findings,
 ) -> Vec<Vec<Home>> {
-    let theirs = source.said().from.cluster_conf.as_deref();
+    let theirs = source.from.cluster_conf.as_deref();
     let ours = settings.cluster_conf.as_deref();
     let own = ours.and_then(|place| by_conf(place, findings));
     let replaced = theirs.filter(|place| Some(*place) != ours).and_then(|place| by_conf(place, findings));

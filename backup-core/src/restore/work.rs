@@ -6,8 +6,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::plan::Plan;
 use super::source::Source;
 use super::{Settings, parts};
-use crate::component::files::Files;
-use crate::component::postgres::{Databases, Target};
 use crate::component::{Part, Working};
 use crate::event::Meter;
 use crate::plan::{Journal, Phase, Step, in_phases};
@@ -18,30 +16,17 @@ pub(super) struct Work {
     pub(super) plan: Plan,
     /// What is restored; a restore is undone without it.
     source: Option<Source>,
-    /// The databases, where there are any.
-    pub(super) databases: Option<Arc<Databases>>,
     parts: Vec<Arc<dyn Part>>,
     pub(super) meter: Arc<Meter>,
     pub(super) context: Context,
 }
 
 impl Work {
-    /// Of a server that was reached, where there are databases, and of other components that were taken up.
-    pub(super) fn new(
-        plan: Plan,
-        target: Option<Target>,
-        source: Option<Source>,
-        others: Vec<Arc<dyn Part>>,
-        Working { context, meter }: Working,
-    ) -> Self {
-        let databases = plan.postgres().zip(target).map(|(recipe, target)| {
-            Arc::new(Databases::new(recipe, target, source.as_ref().map(Source::databases), meter.clone()))
-        });
-        let files = Files::new(plan.bundle.clone(), plan.files.clone(), source.as_ref().map(Source::files));
-        let all = databases.iter().map(|databases| databases.clone() as Arc<dyn Part>);
-        let parts: Vec<Arc<dyn Part>> = all.chain([Arc::new(files) as Arc<dyn Part>]).chain(others).collect();
+    /// Of components that were taken up.
+    pub(super) fn new(plan: Plan, source: Option<Source>, parts: Vec<Arc<dyn Part>>, working: Working) -> Self {
+        let Working { context, meter, .. } = working;
         meter.total.store(parts.iter().map(|part| part.work()).sum(), Relaxed);
-        Self { plan, source, databases, parts, meter, context }
+        Self { plan, source, parts, meter, context }
     }
 
     /// Of a plan that stands in a journal; without `source` it can only be undone.
@@ -51,15 +36,9 @@ impl Work {
         settings: &Settings,
         context: &Context,
     ) -> Result<Self> {
-        let written_by = source.as_ref().map_or(0, |source| source.databases().archived_by());
-        let way = settings.way(written_by, plan.jobs);
-        let target = match plan.postgres() {
-            Some(recipe) => Some(way.to(&recipe, context).await?),
-            None => None,
-        };
-        let working = working(context);
-        let others = parts::take_up(&plan, source.as_ref(), settings, &working).await?;
-        Ok(Self::new(plan, target, source, others, working))
+        let working = working(&plan.accept_missing, context);
+        let parts = parts::take_up(&plan, source.as_ref(), settings, &working).await?;
+        Ok(Self::new(plan, source, parts, working))
     }
 
     /// The steps, in order.
@@ -109,7 +88,7 @@ impl Work {
     }
 }
 
-/// What all parts of a restore work with.
-pub(super) fn working(context: &Context) -> Working {
-    Working { context: context.clone(), meter: Arc::default() }
+/// What all parts of a restore work with; `accepted` are objects without which databases may come back.
+pub(super) fn working(accepted: &[String], context: &Context) -> Working {
+    Working { context: context.clone(), meter: Arc::default(), accepted: accepted.to_vec() }
 }

@@ -29,7 +29,7 @@ struct Conf {
 impl ControlPlane {
     /// One with this `cluster.conf`; `release` says where its release comes from.
     pub(crate) fn new(conf: PathBuf, bytes: Vec<u8>, release: Option<Origin>) -> Self {
-        Self { id: ComponentId::fixed("control-plane"), conf: Conf { path: conf, bytes }, release }
+        Self { id: ComponentId::fixed(ComponentId::CONTROL_PLANE), conf: Conf { path: conf, bytes }, release }
     }
 }
 
@@ -39,7 +39,7 @@ impl Named for ControlPlane {
     }
 
     fn kind(&self) -> &'static str {
-        "control-plane"
+        ComponentId::CONTROL_PLANE
     }
 }
 

@@ -130,26 +130,44 @@ impl Captures for OneFake {
     }
 }
 
-impl Restores for OneFake {
-    fn fit<'a>(&'a self, _: &'a Stored, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>> {
-        if !self.world.outside().running {
+impl Component for OneFake {
+    fn restoring(self: Arc<Self>, stored: Option<Stored>) -> Arc<dyn Restores> {
+        Arc::new(Restoring { fake: self, stored })
+    }
+}
+
+struct Restoring {
+    fake: Arc<OneFake>,
+    stored: Option<Stored>,
+}
+
+impl Named for Restoring {
+    fn id(&self) -> &ComponentId {
+        &self.fake.id
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+}
+
+impl Restores for Restoring {
+    fn fit<'a>(&'a self, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>> {
+        if !self.fake.world.outside().running {
             look.findings.all.push(Finding::error("fake", "fake", "it does not run"));
             return async { None }.boxed();
         }
         let recipe = json!(Recipe { moment: moment.into() });
         let aside = vec![("fake".to_owned(), format!("fake_before_{moment}"))];
-        let fitted =
-            Fitted { recipe, brings: vec!["fake".into()], aside, live: vec![StepId::new(format!("{}/swap", self.id))] };
+        let live = vec![StepId::new(format!("{}/swap", self.fake.id))];
+        let fitted = Fitted { recipe, brings: vec!["fake".into()], aside, live, ..Fitted::default() };
         async { Some(fitted) }.boxed()
     }
 
-    fn take_up<'a>(
-        self: Arc<Self>,
-        _: &'a Value,
-        stored: Option<Stored>,
-        _: &'a Working,
-    ) -> BoxFuture<'a, Result<Arc<dyn Part>>> {
-        let part: Arc<dyn Part> = Arc::new(FakePart { id: self.id.clone(), world: self.world.clone(), stored });
+    fn take_up<'a>(self: Arc<Self>, _: &'a Value, _: &'a Working) -> BoxFuture<'a, Result<Arc<dyn Part>>> {
+        let OneFake { id, world } = &*self.fake;
+        let part: Arc<dyn Part> =
+            Arc::new(FakePart { id: id.clone(), world: world.clone(), stored: self.stored.clone() });
         async { Ok(part) }.boxed()
     }
 }

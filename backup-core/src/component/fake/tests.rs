@@ -82,17 +82,17 @@ impl Stage {
 
     /// Begins a restore, or goes on with it, as another process would.
     async fn restore(&self) -> Result<()> {
-        let (context, component) = (self.context(), component(&self.world));
-        let working = Working { context: context.clone(), meter: Arc::default() };
+        let (context, component) = (self.context(), component(&self.world).restoring(Some(self.stored.clone())));
+        let working = Working { context: context.clone(), meter: Arc::default(), accepted: Vec::new() };
         let (mut journal, steps) = if self.journal().exists() {
             let (journal, head) = Journal::open::<Plan>(&self.journal())?;
-            let part = component.take_up(&head.plan.0, Some(self.stored.clone()), &working).await?;
+            let part = component.take_up(&head.plan.0, &working).await?;
             (journal, in_phases(part.steps()))
         } else {
             let mut findings = Findings::default();
             let mut look = Look { context: &context, findings: &mut findings };
-            let fitted = component.fit(&self.stored, "20261129T120000Z", &mut look).await.expect("it fits");
-            let part = component.take_up(&fitted.recipe, Some(self.stored.clone()), &working).await?;
+            let fitted = component.fit("20261129T120000Z", &mut look).await.expect("it fits");
+            let part = component.take_up(&fitted.recipe, &working).await?;
             let steps = in_phases(part.steps());
             let ids = steps.iter().map(|step| step.id().clone()).collect();
             (Journal::create(&self.journal(), &Head::new("test", context.now(), Plan(fitted.recipe), ids))?, steps)
@@ -101,10 +101,10 @@ impl Stage {
     }
 
     async fn roll_back(&self) -> Result<()> {
-        let (context, component) = (self.context(), component(&self.world));
-        let working = Working { context: context.clone(), meter: Arc::default() };
+        let (context, component) = (self.context(), component(&self.world).restoring(None));
+        let working = Working { context: context.clone(), meter: Arc::default(), accepted: Vec::new() };
         let (mut journal, head) = Journal::open::<Plan>(&self.journal())?;
-        let part = component.take_up(&head.plan.0, None, &working).await?;
+        let part = component.take_up(&head.plan.0, &working).await?;
         part.check_way_back(&journal).await?;
         undo(&in_phases(part.steps()), &mut journal, &context).await
     }

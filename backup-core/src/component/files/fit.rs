@@ -1,6 +1,6 @@
 //! Where files go, and whether they may.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::statvfs;
 
@@ -9,30 +9,29 @@ use crate::finding::{Finding, Findings, bytes};
 use crate::shell;
 
 /// What is asked for.
-pub(crate) struct Asked<'a> {
-    /// Whether files are asked for at all.
-    pub(crate) wanted: bool,
+pub(crate) struct Asked {
     /// What stands for `/` where they are put.
-    pub(crate) root: &'a Path,
+    pub(crate) root: PathBuf,
     /// What is restored, for commands that are hinted at.
-    pub(crate) file: &'a Path,
+    pub(crate) file: PathBuf,
     /// Whether a `cluster.conf` was given beside a script.
     pub(crate) conf_given: bool,
     /// Where the settings read `cluster.conf`, if they say.
-    pub(crate) settings_conf: Option<&'a Path>,
+    pub(crate) settings_conf: Option<PathBuf>,
     /// Whether data of another cluster were accepted.
     pub(crate) other_cluster: bool,
 }
 
-impl Asked<'_> {
-    fn is_in_place(&self) -> bool {
+impl Asked {
+    /// Whether files go to their own places.
+    pub(super) fn is_in_place(&self) -> bool {
         self.root == Path::new("/")
     }
 }
 
 /// Looks at the places of all files that are asked for; what stands aside ends in `moment`.
-pub(crate) fn fit(there: &There<'_>, asked: &Asked<'_>, moment: &str, findings: &mut Findings) -> Vec<Placement> {
-    if !asked.wanted || there.is_of_component {
+pub(super) fn fit(there: &There<'_>, asked: &Asked, moment: &str, findings: &mut Findings) -> Vec<Placement> {
+    if there.is_of_component {
         return Vec::new();
     }
     if there.from.cluster_conf.is_none() && !asked.conf_given {
@@ -42,9 +41,9 @@ pub(crate) fn fit(there: &There<'_>, asked: &Asked<'_>, moment: &str, findings: 
         findings.all.push(Finding::info("cluster-conf", "cluster.conf", message));
     }
     if asked.is_in_place() {
-        findings.all.extend(asked.settings_conf.and_then(|settings| conf_elsewhere(there, asked, settings)));
+        findings.all.extend(asked.settings_conf.as_deref().and_then(|settings| conf_elsewhere(there, asked, settings)));
     }
-    let files = placements(there, asked.root, moment);
+    let files = placements(there, &asked.root, moment);
     if asked.is_in_place() {
         findings.all.extend(named_by_link(there, &files));
     }
@@ -56,7 +55,7 @@ pub(crate) fn fit(there: &There<'_>, asked: &Asked<'_>, moment: &str, findings: 
 }
 
 /// That the settings read another `cluster.conf` than the one that is put back.
-fn conf_elsewhere(there: &There<'_>, asked: &Asked<'_>, settings: &Path) -> Option<Finding> {
+fn conf_elsewhere(there: &There<'_>, asked: &Asked, settings: &Path) -> Option<Finding> {
     let place = there.from.cluster_conf.as_deref()?;
     let same = settings == place || settings.canonicalize().is_ok_and(|settings| settings == place);
     // Of a link that led there more is said.

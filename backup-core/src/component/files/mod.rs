@@ -7,14 +7,16 @@ mod movable;
 mod named;
 mod place;
 mod restore;
+mod restoring;
 mod staging;
 mod system;
 mod trees;
 
 pub use capture::Tree;
-pub(crate) use fit::{Asked, fit};
+pub(crate) use fit::Asked;
 pub(crate) use named::needs;
 pub use place::Placement;
 pub(crate) use place::{There, placements};
-pub(crate) use restore::{Files, Source, place_id};
+pub(crate) use restore::{GivenConf, Source};
+pub(crate) use restoring::{Restoring, fitted};
 pub(crate) use trees::Trees;

@@ -6,6 +6,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::Placement;
+use super::place::There;
+use crate::bundle::manifest::Source as From;
 use crate::bundle::reader::OpenBundle;
 use crate::component::{Amount, Brought, Item, Part};
 use crate::finding::Finding;
@@ -18,12 +20,43 @@ use crate::{Context, Error, Kind, Result};
 pub(crate) enum Source {
     /// A bundle.
     Bundle(Arc<OpenBundle>),
-    /// A `cluster.conf` that was given, and the mode that it gets where there is none to take it from.
-    Given(Vec<u8>, u32),
+    /// A `cluster.conf` that was given.
+    Given(Arc<GivenConf>),
+}
+
+/// A `cluster.conf` that was given.
+pub(crate) struct GivenConf {
+    /// Its bytes.
+    pub(crate) content: Vec<u8>,
+    /// The mode that it gets where there is none to take it from.
+    pub(crate) mode: u32,
+    /// Where it goes, if anywhere.
+    pub(crate) from: From,
+}
+
+impl Source {
+    /// What files there are to be put back.
+    pub(crate) fn there(&self) -> There<'_> {
+        match self {
+            Self::Bundle(bundle) => There::of(bundle.manifest()),
+            Self::Given(given) => There { entries: &[], from: &given.from, is_of_component: false },
+        }
+    }
+
+    /// The `cluster.conf`.
+    ///
+    /// # Errors
+    /// Where a bundle has none, or it can't be read.
+    pub(crate) fn cluster_conf(&self) -> Result<Vec<u8>> {
+        match self {
+            Self::Bundle(bundle) => bundle.content("cluster.conf"),
+            Self::Given(given) => Ok(given.content.clone()),
+        }
+    }
 }
 
 /// The files of a restore.
-pub(crate) struct Files {
+pub(super) struct Files {
     /// The name of the bundle, or of the script beside the `cluster.conf`.
     bundle: String,
     files: Vec<Placement>,
@@ -32,13 +65,13 @@ pub(crate) struct Files {
 }
 
 /// The id of the step that changes live files.
-pub(crate) fn place_id() -> StepId {
+pub(super) fn place_id() -> StepId {
     StepId::new("files/place")
 }
 
 impl Files {
     /// Of a bundle with this name.
-    pub(crate) fn new(bundle: String, files: Vec<Placement>, source: Option<Source>) -> Self {
+    pub(super) fn new(bundle: String, files: Vec<Placement>, source: Option<Source>) -> Self {
         Self { bundle, files, source }
     }
 
@@ -52,7 +85,7 @@ impl Files {
             for file in self.files.iter().filter(|file| which(file)) {
                 match source {
                     Source::Bundle(bundle) => found.extend(file.stage(bundle, &context)?),
-                    Source::Given(content, mode) => file.stage_content(&self.bundle, content, *mode)?,
+                    Source::Given(given) => file.stage_content(&self.bundle, &given.content, given.mode)?,
                 }
             }
             Ok::<_, Error>(found)
@@ -103,7 +136,12 @@ impl Part for Files {
             amount: Amount::None,
             before: file.before.as_ref().map(|before| before.display().to_string()),
         };
-        let mut brought = Brought { items: self.files.iter().map(item).collect(), ..Brought::default() };
+        let is_conf = |file: &&Placement| file.entry == "cluster.conf" || file.place.ends_with("cluster.conf");
+        let mut brought = Brought {
+            items: self.files.iter().map(item).collect(),
+            cluster_conf: self.files.iter().find(is_conf).map(|file| file.place.clone()),
+            ..Brought::default()
+        };
         match serde_json::to_value(&self.files) {
             Ok(files) => drop(brought.fields.insert("files".into(), files)),
             Err(error) => {

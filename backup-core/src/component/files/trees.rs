@@ -22,7 +22,7 @@ pub(crate) struct Trees {
 impl Trees {
     /// These.
     pub(crate) fn new(trees: Vec<Tree>) -> Self {
-        Self { id: ComponentId::fixed("files"), trees }
+        Self { id: ComponentId::fixed(ComponentId::FILES), trees }
     }
 }
 
@@ -32,7 +32,7 @@ impl Named for Trees {
     }
 
     fn kind(&self) -> &'static str {
-        "files"
+        ComponentId::FILES
     }
 }
 

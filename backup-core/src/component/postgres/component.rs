@@ -22,7 +22,7 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// A server that is captured so.
     pub(crate) fn new(wanted: Wanted) -> Self {
-        Self { id: ComponentId::fixed("postgres"), wanted }
+        Self { id: ComponentId::fixed(ComponentId::POSTGRES), wanted }
     }
 }
 
@@ -32,7 +32,7 @@ impl Named for Postgres {
     }
 
     fn kind(&self) -> &'static str {
-        "postgres"
+        ComponentId::POSTGRES
     }
 }
 

@@ -62,10 +62,7 @@ pub use pitfalls::pitfalls;
 pub use ready::ReadyPostgres;
 pub(crate) use ready::{Wanted, find};
 pub use restore::Planned;
-pub(crate) use restore::{
-    Asked, Databases, Recipe, Source, Way, administrative, default_jobs, later_powers, look as look_at_databases,
-    look_at_server, swap_id, unsafe_tools as unsafe_restore_tools,
-};
+pub(crate) use restore::{Asked, Recipe, Restoring, Source, Way, administrative, default_jobs};
 pub(crate) use roles::roles_of_functions;
 pub use roles::{Lacking, lacking};
 pub use throwaway::Throwaway;

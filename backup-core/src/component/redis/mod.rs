@@ -132,25 +132,43 @@ impl Captures for OneRedis {
     }
 }
 
-impl Restores for OneRedis {
-    fn fit<'a>(&'a self, stored: &'a Stored, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>> {
+impl Component for OneRedis {
+    fn restoring(self: Arc<Self>, stored: Option<Stored>) -> Arc<dyn Restores> {
+        Arc::new(Restoring { redis: self, stored })
+    }
+}
+
+/// A server that data of a bundle are put back into.
+struct Restoring {
+    redis: Arc<OneRedis>,
+    stored: Option<Stored>,
+}
+
+impl Named for Restoring {
+    fn id(&self) -> &ComponentId {
+        &self.redis.id
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+}
+
+impl Restores for Restoring {
+    fn fit<'a>(&'a self, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>> {
         async move {
-            let fitted = restore::fit(self, stored, moment, look).await;
-            look.findings.keep("redis", &self.server.place(), fitted).flatten()
+            let fitted = restore::fit(&self.redis, self.stored.as_ref()?, moment, look).await;
+            look.findings.keep("redis", &self.redis.server.place(), fitted).flatten()
         }
         .boxed()
     }
 
-    fn take_up<'a>(
-        self: Arc<Self>,
-        recipe: &'a Value,
-        stored: Option<Stored>,
-        _: &'a Working,
-    ) -> BoxFuture<'a, Result<Arc<dyn Part>>> {
+    fn take_up<'a>(self: Arc<Self>, recipe: &'a Value, _: &'a Working) -> BoxFuture<'a, Result<Arc<dyn Part>>> {
         async move {
-            let recipe = recipe::Recipe::deserialize(recipe).context(|| format!("read the plan of {}", self.id))?;
-            recipe.check(&self)?;
-            Ok(restore::part(self, recipe, stored))
+            let Self { redis, stored } = &*self;
+            let recipe = recipe::Recipe::deserialize(recipe).context(|| format!("read the plan of {}", redis.id))?;
+            recipe.check(redis)?;
+            Ok(restore::part(redis.clone(), recipe, stored.clone()))
         }
         .boxed()
     }

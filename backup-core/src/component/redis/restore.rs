@@ -49,6 +49,7 @@ pub(super) async fn fit(
         brings: vec![place],
         aside,
         live: vec![step_id(&redis.id, "place")],
+        ..Fitted::default()
     }))
 }
 

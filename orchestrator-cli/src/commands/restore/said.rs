@@ -31,13 +31,13 @@ pub(super) fn question(swap: Option<&Swap>, aside: &[String], context: &Context)
                 format!("{} old ({})", age(passed), time.format("%F %T UTC"))
             },
         );
-        let server = swap.server.as_ref().map_or_else(String::new, |place| format!("PostgreSQL at {place} and "));
+        let server: String = swap.servers.iter().map(|server| format!("{server} and ")).collect();
         text.push_str(&format!(
             "{}, of {cluster}, {age}, is restored into {server}this machine, {}.\n",
             swap.bundle, context.environment.host
         ));
         if !swap.sessions.is_empty() {
-            text.push_str(&format!("These sessions end: {}.\n", swap.sessions));
+            text.push_str(&format!("These sessions end: {}.\n", swap.sessions.join("; ")));
         }
     }
     let step = if aside.len() == 1 { "steps" } else { "step" };

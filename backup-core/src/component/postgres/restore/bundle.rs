@@ -84,7 +84,7 @@ impl OnItsWay for Load {
             index: planned.index,
             name: planned.names.name.clone(),
             shadow: planned.names.shadow.clone(),
-            accepted: databases.recipe.accept_missing.clone(),
+            accepted: databases.accepted.clone(),
             meter: databases.meter.clone(),
         })
     }

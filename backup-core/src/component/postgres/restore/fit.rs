@@ -17,7 +17,7 @@ use crate::{Error, Kind, Result};
 const ROOM: u64 = 2;
 
 /// What a bundle of somebody unknown could do by programs that are too old. A drill's have nothing that they could reach.
-pub(crate) fn unsafe_tools(source: &Source, asked: &Asked<'_>, target: &Target) -> Option<Finding> {
+pub(super) fn unsafe_tools(source: &Source, asked: &Asked, target: &Target) -> Option<Finding> {
     if !matches!(source, Source::Bundle(_)) || asked.proved {
         return None;
     }
@@ -30,7 +30,7 @@ pub(crate) fn unsafe_tools(source: &Source, asked: &Asked<'_>, target: &Target) 
 }
 
 /// What of the databases runs with more rights than whoever makes it run, by the bundle's word. A drill's server ends before that matters.
-pub(crate) fn later_powers(source: &Source, asked: &Asked<'_>) -> Vec<Finding> {
+pub(super) fn later_powers(source: &Source, asked: &Asked) -> Vec<Finding> {
     let Source::Bundle(bundle) = source else { return Vec::new() };
     let chosen = asked.chosen(source.databases());
     chosen.filter_map(|(_, database, name)| later_powers_of(bundle, name, database)).collect()
@@ -56,15 +56,15 @@ fn later_powers_of(bundle: &OpenBundle, name: &str, database: &Database) -> Opti
 
 /// Looks at every database that is asked for; returns the roles that will be made, and the databases' names, which end in
 /// `moment` while they stand aside.
-pub(crate) async fn look(
-    asked: &Asked<'_>,
+pub(super) async fn look(
+    asked: &Asked,
     source: &Source,
     target: &Target,
     moment: &str,
     findings: &mut Findings,
 ) -> Option<(Vec<String>, Vec<Planned>)> {
     let databases = source.databases();
-    for (wanted, _) in asked.databases {
+    for (wanted, _) in &asked.databases {
         if !databases.iter().any(|database| database.name == *wanted) {
             let names = databases.iter().map(|database| database.name.as_str()).collect::<Vec<_>>().join(", ");
             let error = Error::new(Kind::NotFound, format!("database {wanted}: there is no such database in it"));

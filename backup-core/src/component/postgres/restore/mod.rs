@@ -5,6 +5,8 @@ mod bundle;
 mod fit;
 mod names;
 mod reach;
+mod recipe;
+mod restoring;
 mod roles;
 mod script;
 mod server;
@@ -15,97 +17,31 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::load::{Names, Target, check_ways_back, drop_database};
 use crate::bundle::manifest::Database;
-use crate::component::{Amount, Brought, Item, Part};
+use crate::component::{Amount, Brought, Item, Part, Working};
 use crate::event::Meter;
 use crate::finding::Finding;
 use crate::plan::{Journal, Phase, Phased, Status};
 use crate::{Context, Error, Kind, Result};
 use acts::OfDatabase;
-pub(crate) use fit::{later_powers, look, unsafe_tools};
 pub(crate) use reach::{Way, administrative, default_jobs};
-pub(crate) use server::look_at_server;
+pub use recipe::Planned;
+pub(crate) use recipe::{Asked, Recipe};
+pub(crate) use restoring::Restoring;
 pub(crate) use source::Source;
-pub(crate) use swapping::swap_id;
-
-/// What the steps are made of, as a restore's journal says it.
-#[derive(Debug, Clone)]
-pub(crate) struct Recipe {
-    /// The server's own identifier.
-    pub(crate) server: String,
-    /// Roles that it has not and that are made.
-    pub(crate) roles: Vec<String>,
-    /// The databases.
-    pub(crate) databases: Vec<Planned>,
-    /// Objects without which they may come back.
-    pub(crate) accept_missing: Vec<String>,
-    /// Whether they are made of a script, not of a bundle.
-    pub(crate) of_script: bool,
-}
-
-/// A database that is restored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Planned {
-    /// Its place among the manifest's databases.
-    pub index: usize,
-    /// Its names.
-    pub names: Names,
-}
-
-/// What is asked for.
-pub(crate) struct Asked<'a> {
-    /// Databases, each with another name where it is to have one; empty for all.
-    pub(crate) databases: &'a [(String, Option<String>)],
-    /// Roles that may be made although they can do more than databases' owners may.
-    pub(crate) allow_superuser: &'a [String],
-    /// Whether client programs may be used that a bundle of somebody unknown could turn against us.
-    pub(crate) allow_old_clients: bool,
-    /// Whether somebody known made what is restored.
-    pub(crate) proved: bool,
-    /// Whether a script is named, and no bundle.
-    pub(crate) of_script: bool,
-}
-
-impl Asked<'_> {
-    /// The databases that are asked for, with their places and the names that they are to have.
-    fn chosen<'s>(&'s self, all: &'s [Database]) -> impl Iterator<Item = (usize, &'s Database, &'s str)> {
-        all.iter().enumerate().filter_map(|(index, database)| {
-            if self.databases.is_empty() {
-                return Some((index, database, database.name.as_str()));
-            }
-            let (name, other) = self.databases.iter().find(|(name, _)| *name == database.name)?;
-            Some((index, database, other.as_deref().unwrap_or(name)))
-        })
-    }
-
-    /// Whether all get other names than they had.
-    pub(crate) fn renames_all(&self) -> bool {
-        let renamed = |(name, other): &(String, Option<String>)| other.as_ref().is_some_and(|other| other != name);
-        !self.databases.is_empty() && self.databases.iter().all(renamed)
-    }
-}
-
-impl Recipe {
-    /// How the names of this restore's sessions end, by which they are found however the program ended.
-    pub(crate) fn sessions(&self) -> String {
-        let shadow = self.databases.first().map_or("", |planned| planned.names.shadow.as_str());
-        format!("restore {}", shadow.rsplit('_').next().unwrap_or_default())
-    }
-
-    /// Every database's names.
-    fn names(&self) -> Vec<Names> {
-        self.databases.iter().map(|planned| planned.names.clone()).collect()
-    }
-}
+use swapping::swap_id;
 
 /// The databases of a restore.
-pub(crate) struct Databases {
+struct Databases {
     recipe: Recipe,
+    /// Whether they are made of a script, not of a bundle.
+    of_script: bool,
+    /// Objects without which they may come back.
+    accepted: Vec<String>,
     target: Target,
     /// The same for each database, once it has been asked what it can do.
     building: Vec<OnceCell<Target>>,
@@ -116,15 +52,11 @@ pub(crate) struct Databases {
 
 impl Databases {
     /// Of a server that was reached.
-    pub(crate) fn new(recipe: Recipe, target: Target, source: Option<Source>, meter: Arc<Meter>) -> Self {
+    fn new(recipe: Recipe, of_script: bool, target: Target, source: Option<Source>, working: &Working) -> Self {
         let target = target.called(&recipe.sessions());
         let building = recipe.databases.iter().map(|_| OnceCell::new()).collect();
-        Self { recipe, target, building, source, meter }
-    }
-
-    /// The server.
-    pub(crate) fn target(&self) -> &Target {
-        &self.target
+        let (meter, accepted) = (working.meter.clone(), working.accepted.clone());
+        Self { recipe, of_script, accepted, target, building, source, meter }
     }
 
     fn source(&self) -> Result<&Source> {
@@ -154,11 +86,11 @@ impl Part for Databases {
             return steps;
         }
         let phased = |phase, step| Phased { phase, step };
-        if !self.recipe.of_script {
+        if !self.of_script {
             steps.push(phased(Phase::Prepare, swapping::roles(&self)));
         }
         for index in 0..self.recipe.databases.len() {
-            let of_database = match self.recipe.of_script {
+            let of_database = match self.of_script {
                 false => OfDatabase::all(&bundle::ACTS, index, &self),
                 true => OfDatabase::all(&script::ACTS, index, &self),
             };

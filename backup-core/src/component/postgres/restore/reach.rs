@@ -1,6 +1,6 @@
 //! The server that databases are restored into.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::Recipe;
 use crate::bundle::pack::cores;
@@ -22,30 +22,29 @@ pub(crate) fn default_jobs() -> usize {
 }
 
 /// How a server is reached, and with what.
-pub(crate) struct Way<'w> {
+pub(crate) struct Way {
     /// How it is connected to.
-    pub(crate) connection: &'w ConnectionString,
+    pub(crate) connection: ConnectionString,
     /// Directory of the client programs, if it is said.
-    pub(crate) bin_dir: Option<&'w Path>,
-    /// The major version that programs must have to read what is restored; 0 for any.
-    pub(crate) written_by: u32,
+    pub(crate) bin_dir: Option<PathBuf>,
     /// Connections that load rows at once.
     pub(crate) jobs: usize,
 }
 
-impl Way<'_> {
-    /// The server that a restore was planned for.
+impl Way {
+    /// The server that a restore was planned for; `written_by` is the major version that programs must have to read what is restored, 0
+    /// for any.
     ///
     /// # Errors
     /// [`Kind::Refused`] where another one answers; where none does.
-    pub(crate) async fn to(&self, recipe: &Recipe, context: &Context) -> Result<Target> {
+    pub(super) async fn to(&self, recipe: &Recipe, written_by: u32, context: &Context) -> Result<Target> {
         let parameters = self.connection.parameters(&context.environment)?;
         let restored = recipe.databases.iter().map(|planned| planned.names.name.as_str());
         let (connection, parameters) = connect_first(&parameters, administrative(restored)).await?;
         let facts = postgres::server(&connection).await?;
-        let major = facts.major().max(self.written_by);
-        let tools = postgres::find_tools(self.bin_dir, &context.environment, major).await?;
-        let target = Target { parameters, tools, jobs: self.jobs };
+        let major = facts.major().max(written_by);
+        let tools = postgres::find_tools(self.bin_dir.as_deref(), &context.environment, major).await?;
+        let target = Target { parameters, tools, jobs: recipe.jobs };
         if target.identifier().await? != recipe.server {
             let place = target.parameters.place();
             let error =

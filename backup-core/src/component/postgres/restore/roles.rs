@@ -11,7 +11,7 @@ const FLAG: &str = "--allow-superuser";
 /// The roles that will be made; one that may log in and has no password in the bundle needs one afterwards.
 pub(super) async fn look(
     source: &Source,
-    asked: &Asked<'_>,
+    asked: &Asked,
     target: &Target,
     findings: &mut Findings,
 ) -> Option<Vec<String>> {

@@ -8,9 +8,9 @@ use crate::finding::Finding;
 
 /// Looks at the server; returns what reaches it, and its identifier. `own` are databases that an unfinished restore of
 /// this user builds.
-pub(crate) async fn look_at_server(
-    asked: &Asked<'_>,
-    way: &Way<'_>,
+pub(super) async fn look_at_server(
+    asked: &Asked,
+    way: &Way,
     source: Option<&Source>,
     own: &[String],
     Look { context, findings }: &mut Look<'_>,
@@ -35,7 +35,7 @@ pub(crate) async fn look_at_server(
     let others = half_built.iter().flatten().filter(|name| !own.contains(name));
     findings.all.extend(others.map(|name| half_built_finding(name)));
     let major = facts.major().max(source.map_or(0, Source::archived_by));
-    let tools = postgres::find_tools(way.bin_dir, &context.environment, major).await;
+    let tools = postgres::find_tools(way.bin_dir.as_deref(), &context.environment, major).await;
     let tools = findings.keep("pg-restore", "pg_restore", tools)?;
     findings.all.extend(restrict_finding(is_script, &tools.version));
     let target = Target { parameters, tools, jobs: way.jobs };

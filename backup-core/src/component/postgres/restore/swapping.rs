@@ -14,7 +14,7 @@ use crate::names::StepId;
 use crate::plan::{At, Seen, Step};
 
 /// The id of the step that changes the live databases.
-pub(crate) fn swap_id() -> StepId {
+pub(super) fn swap_id() -> StepId {
     StepId::new("postgres/swap")
 }
 

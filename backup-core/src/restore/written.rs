@@ -1,0 +1,132 @@
+//! A restore's plan as journals and `--json` have it: databases and files have had fields of their own there since before there were other
+//! components, and keep them.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Shown;
+use super::plan::{Plan, PlannedPart};
+use crate::Result;
+use crate::bundle::manifest::Host;
+use crate::component::Fitted;
+use crate::component::files::{self, Placement};
+use crate::component::postgres::{Planned, Recipe};
+use crate::digest::Sha256Digest;
+use crate::names::ComponentId;
+
+/// The plan, field by field.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Written {
+    file: PathBuf,
+    bundle: String,
+    cluster_conf: Option<PathBuf>,
+    #[serde(alias = "manifest_sha256")]
+    sha256: Sha256Digest,
+    /// The PostgreSQL server's own identifier, where there are databases.
+    server: Option<String>,
+    /// Roles that it has not and that are made.
+    roles: Vec<String>,
+    databases: Vec<Planned>,
+    files: Vec<Placement>,
+    /// Other components.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<PlannedPart>,
+    /// Connections that load rows at once.
+    jobs: usize,
+    hosts_down: Vec<String>,
+    ssh_port: u16,
+    #[serde(default)]
+    hosts: Option<Vec<Host>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    accept_missing: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    foreign: bool,
+    #[serde(default)]
+    ownership: Option<Shown>,
+}
+
+impl Written {
+    /// A plan with its databases and files in their fields.
+    pub(super) fn of(plan: &Plan) -> serde_json::Result<Self> {
+        let mut plan = plan.clone();
+        let (mut databases, mut files, mut parts) = (None, Vec::new(), Vec::new());
+        for part in plan.parts.drain(..) {
+            match part.id.as_str() {
+                ComponentId::POSTGRES => databases = Some(Recipe::deserialize(part.recipe)?),
+                ComponentId::FILES => files = Vec::deserialize(part.recipe)?,
+                _ => parts.push(part),
+            }
+        }
+        let (server, jobs) = databases.as_ref().map(|it| (it.server.clone(), it.jobs)).unzip();
+        let (roles, databases) = databases.map(|it| (it.roles, it.databases)).unwrap_or_default();
+        let Plan { file, bundle, cluster_conf, sha256, hosts_down, ssh_port, hosts, accept_missing, .. } = plan;
+        Ok(Self {
+            file,
+            bundle,
+            cluster_conf,
+            sha256,
+            server,
+            roles,
+            databases,
+            files,
+            parts,
+            jobs: jobs.unwrap_or(1),
+            hosts_down,
+            ssh_port,
+            hosts,
+            accept_missing,
+            foreign: plan.foreign,
+            ownership: plan.ownership,
+        })
+    }
+}
+
+impl TryFrom<Written> for Plan {
+    type Error = serde_json::Error;
+
+    fn try_from(written: Written) -> serde_json::Result<Self> {
+        let Written { server, roles, databases, files, jobs, cluster_conf, .. } = written;
+        let kind = if cluster_conf.is_some() { ComponentId::POSTGRES_SCRIPT } else { ComponentId::POSTGRES };
+        let mut parts = Vec::new();
+        if let Some(server) = server.filter(|_| !databases.is_empty()) {
+            let recipe = Recipe { server, roles, databases, jobs };
+            let fitted = recipe.fitted();
+            parts.push(part(ComponentId::POSTGRES, kind, fitted, &recipe)?);
+        }
+        if !files.is_empty() {
+            parts.push(part(ComponentId::FILES, ComponentId::FILES, files::fitted(&files), &files)?);
+        }
+        parts.extend(written.parts);
+        Ok(Self {
+            file: written.file,
+            bundle: written.bundle,
+            cluster_conf,
+            sha256: written.sha256,
+            parts,
+            hosts_down: written.hosts_down,
+            ssh_port: written.ssh_port,
+            hosts: written.hosts,
+            accept_missing: written.accept_missing,
+            foreign: written.foreign,
+            ownership: written.ownership,
+        })
+    }
+}
+
+fn part(id: &'static str, kind: &str, fitted: Fitted, recipe: &impl Serialize) -> serde_json::Result<PlannedPart> {
+    let Fitted { brings, aside, live, .. } = fitted;
+    let recipe = serde_json::to_value(recipe)?;
+    Ok(PlannedPart { id: ComponentId::fixed(id), kind: kind.into(), brings, aside, live, recipe })
+}
+
+/// Makes sure that the plan names what a restore names.
+///
+/// # Errors
+/// [`crate::Kind::Refused`] with the name that no restore would have.
+pub(super) fn check_names(plan: &Plan) -> Result<()> {
+    let files: Option<Vec<Placement>> = plan.recipe(ComponentId::FILES);
+    files.iter().flatten().try_for_each(Placement::check_names)?;
+    let databases: Option<Recipe> = plan.recipe(ComponentId::POSTGRES);
+    databases.map_or(Ok(()), |recipe| recipe.check_names())
+}
