@@ -13,7 +13,8 @@ use super::thrown::Thrown;
 use super::work::{Work, working};
 use super::{KIND, Request, Settings};
 use crate::bundle::manifest::{Section, Server};
-use crate::component::postgres::{self, Target, Throwaway, Tools, administrative, default_jobs};
+use crate::bundle::reader::OpenBundle;
+use crate::component::postgres::{self, OfBundle, Target, Throwaway, Tools, administrative, default_jobs};
 use crate::component::{DrillLimits, Look, Restores};
 use crate::drill::{Drill, Proved};
 use crate::event::Ticker;
@@ -26,20 +27,21 @@ use crate::{Cause, Context, Error, ErrorContext, Kind, Result};
 const WOULD_STOP: &str = "a restore of it would stop there too: mend it in the source and back up anew; or restore without what is \
     named, with --accept-missing";
 
+/// What a drill has restored.
+struct Restored {
+    work: Work,
+    target: Target,
+    bundle: Arc<OpenBundle>,
+}
+
 impl Drill {
     /// Takes what the steps `found`, and looks at what they made.
-    async fn look_around(
-        &mut self,
-        work: &Work,
-        target: &Target,
-        settings: &Settings,
-        journal: &Journal,
-    ) -> Result<()> {
+    async fn look_around(&mut self, restored: &Restored, settings: &Settings, journal: &Journal) -> Result<()> {
         let is_version = |finding: &Finding| finding.code == postgres::EXTENSION_VERSION;
         let (versions, problems): (Vec<Finding>, Vec<Finding>) =
-            look(work, target, settings, journal).await?.into_iter().partition(is_version);
+            look(restored, settings, journal).await?.into_iter().partition(is_version);
         // What other databases hold is no part of the bundle, and behind walls none is reached.
-        let databases = work.source()?.databases.databases();
+        let databases = &restored.bundle.manifest().databases;
         let is_elsewhere = |finding: &&Finding| postgres::is_of_elsewhere(finding, databases);
         let (elsewhere, found): (Vec<&Finding>, Vec<&Finding>) = journal.found().iter().partition(is_elsewhere);
         self.unproved.extend(elsewhere.into_iter().map(|finding| finding.clone().at_most(Severity::Info)));
@@ -114,11 +116,12 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
     let database = administrative(manifest.databases.iter().map(|database| database.name.as_str()));
     let parameters = throwaway.parameters()?.with_database(database[0]);
     let target = Target { parameters, tools: throwaway.tools(), jobs: settings.jobs.unwrap_or_else(default_jobs) };
-    make_tablespaces(&target, &throwaway, &source.databases.globals()?.tablespaces).await?;
+    let tablespaces = postgres::read_globals(&bundle.content("databases/globals.sql")?)?.tablespaces;
+    make_tablespaces(&target, &throwaway, &tablespaces).await?;
     let (moment, working) = (timestamp(begun), working(&[], context));
-    let databases =
-        bring_back(&source, &target, &moment, settings, &mut Look { context, findings: &mut findings }).await?;
-    let mut parts = vec![databases.1.take_up(&databases.0.recipe, &working).await?];
+    let (of_bundle, mut look) = (OfBundle(bundle.clone()), Look { context, findings: &mut findings });
+    let (databases, restoring) = bring_back(of_bundle, &target, &moment, settings, &mut look).await?;
+    let mut parts = vec![restoring.take_up(&databases.recipe, &working).await?];
     let others = Thrown::make(&source, throwaway.path(), settings, &moment, &working).await?;
     parts.extend(others.parts);
     drill.unproved.extend(others.unproved);
@@ -129,7 +132,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         bundle: manifest.name.clone(),
         cluster_conf: None,
         sha256: drill.manifest_sha256,
-        parts: [databases.0].into_iter().chain(others.planned).collect(),
+        parts: [databases].into_iter().chain(others.planned).collect(),
         hosts_down: Vec::new(),
         hosts: None,
         accept_missing: Vec::new(),
@@ -137,7 +140,8 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
         ownership: None,
         ssh_port: settings.remote.login.port,
     };
-    let work = Work::new(plan, Some(source), parts, working);
+    let restored = Restored { work: Work::new(plan, Some(source), parts, working), target, bundle: bundle.clone() };
+    let work = &restored.work;
     let steps = work.steps();
     let ids = steps.iter().map(|step| step.id().clone()).collect();
     let head = Head::new(KIND, begun, work.plan.clone(), ids);
@@ -149,7 +153,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
     let setup = prepared.signed_duration_since(preparing);
     drill.seconds = (context.now().signed_duration_since(begun) - setup).as_seconds_f64();
     match applied {
-        Ok(Ok(())) => match timeout_at(until, drill.look_around(&work, &target, settings, &journal)).await {
+        Ok(Ok(())) => match timeout_at(until, drill.look_around(&restored, settings, &journal)).await {
             Ok(looked) => looked?,
             Err(_) => drill.problems.push(too_late(&drill.bundle, &settings.drill)),
         },
@@ -191,15 +195,19 @@ fn not_preloaded(library: &str) -> Finding {
 /// The databases, as they come into the throw-away server. Whatever roles they make go with it, and what this machine lacks says nothing
 /// of the bundle.
 async fn bring_back(
-    source: &Source,
+    databases: OfBundle,
     target: &Target,
     moment: &str,
     settings: &Settings,
     look: &mut Look<'_>,
 ) -> Result<(PlannedPart, Arc<dyn Restores>)> {
-    let (asked, databases) = (Request::default().of_databases(true), Some(source.databases.clone()));
-    let restoring = postgres::Restoring::new(way(settings, target.jobs), asked, databases, Vec::new());
-    let restoring: Arc<dyn Restores> = Arc::new(restoring.on(target.clone(), target.identifier().await?));
+    let restoring = postgres::Restoring::new(
+        way(settings, target.jobs),
+        Request::default().of_databases(true),
+        Some(databases),
+        Vec::new(),
+    );
+    let restoring: Arc<dyn Restores> = Arc::new(restoring.thrown_away(target.clone(), target.identifier().await?));
     let fitted = restoring.fit(moment, look).await;
     match (look.findings.refusal(), fitted) {
         (None, Some(fitted)) => Ok((PlannedPart::of(&*restoring, fitted), restoring)),
@@ -217,15 +225,15 @@ async fn make_tablespaces(target: &Target, throwaway: &Throwaway, names: &[Strin
 }
 
 /// The confirmations of every restore, and the operator's own questions.
-async fn look(work: &Work, target: &Target, settings: &Settings, journal: &Journal) -> Result<Vec<Finding>> {
-    let mut problems = Vec::new();
+async fn look(restored: &Restored, settings: &Settings, journal: &Journal) -> Result<Vec<Finding>> {
+    let Restored { work, target, bundle } = restored;
+    let (mut problems, manifest) = (Vec::new(), bundle.manifest());
     for part in work.parts() {
         problems.extend(part.brought(journal).await.findings);
     }
-    let source = work.source()?;
     // They are of the orchestrator, and a component's bundle has what it has of it.
-    let has = |name: &str| source.databases.databases().iter().any(|database| database.name == name);
-    let whole = !source.is_of_component && !source.from.partial;
+    let has = |name: &str| manifest.databases.iter().any(|database| database.name == name);
+    let whole = manifest.component().is_none() && !manifest.source.partial;
     for assertion in settings.assertions.iter().filter(|one| whole || has(&one.database)) {
         let subject = format!("{}: {}", assertion.database, assertion.sql);
         match target.holds(&assertion.database, &assertion.sql).await {

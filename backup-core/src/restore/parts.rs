@@ -7,7 +7,7 @@ use super::plan::{Plan, PlannedPart};
 use super::source::Source;
 use super::{Request, Settings};
 use crate::bundle::manifest::Section;
-use crate::component::postgres::{self, Recipe, Way, default_jobs};
+use crate::component::postgres::{Recipe, Way, default_jobs, without_source};
 use crate::component::{Component, Fitted, Look, Part, Restores, Working, files};
 use crate::finding::Finding;
 use crate::names::ComponentId;
@@ -31,15 +31,17 @@ pub(super) fn candidates(
     unfinished: Option<&Plan>,
     look: &mut Look<'_>,
 ) -> Vec<Candidate> {
-    let jobs = request.jobs.or(settings.jobs).unwrap_or_else(default_jobs);
-    let databases = source.map(|source| source.databases.clone());
-    let some = |databases: &postgres::Source| !request.databases.is_empty() || !databases.databases().is_empty();
-    let has_databases = databases.as_ref().is_none_or(some);
+    let way = way(settings, request.jobs.or(settings.jobs).unwrap_or_else(default_jobs));
     let own = unfinished.and_then(|plan| plan.recipe::<Recipe>(ComponentId::POSTGRES)).map(|recipe| recipe.shadows());
-    let server =
-        postgres::Restoring::new(way(settings, jobs), request.of_databases(proved), databases, own.unwrap_or_default());
+    let (asked, own) = (request.of_databases(proved), own.unwrap_or_default());
+    let server = match source {
+        Some(source) => source.databases.restoring(way, asked, own),
+        None => without_source(request.kind_of_databases(), way, asked, own),
+    };
+    let has_databases = source.is_none_or(|source| source.databases.has_databases());
+    let wants_databases = request.databases_wanted() && (has_databases || !request.databases.is_empty());
     let first = |component, is_wanted| Candidate { component: Some(component), is_wanted, section: None };
-    let mut all = vec![first(Arc::new(server), request.databases_wanted() && has_databases)];
+    let mut all = vec![first(server, wants_databases)];
     let Some(source) = source else { return all };
     let asked = request.of_files(settings.cluster_conf.as_deref());
     let files = files::Restoring::new(source.name.clone(), asked, Some(source.files.clone()));
@@ -157,9 +159,11 @@ fn planned(part: &PlannedPart, plan: &Plan, source: Option<&Source>, settings: &
     let asked = Request { cluster_conf: plan.cluster_conf.clone(), ..Request::default() };
     match part.kind.as_str() {
         ComponentId::POSTGRES | ComponentId::POSTGRES_SCRIPT => {
-            let databases = source.map(|source| source.databases.clone());
-            let way = way(settings, default_jobs());
-            Ok(Arc::new(postgres::Restoring::new(way, asked.of_databases(false), databases, Vec::new())))
+            let (way, asked, own) = (way(settings, default_jobs()), asked.of_databases(false), Vec::new());
+            Ok(match source {
+                Some(source) => source.databases.restoring(way, asked, own),
+                None => without_source(&part.kind, way, asked, own),
+            })
         }
         ComponentId::FILES => {
             let files = source.map(|source| source.files.clone());

@@ -6,6 +6,7 @@ use crate::cluster::hosts::Allowed;
 use crate::component::control_plane::Origin;
 use crate::component::files;
 use crate::component::postgres::Asked;
+use crate::names::ComponentId;
 
 /// What is asked for beside the settings.
 #[derive(Debug)]
@@ -75,8 +76,12 @@ impl Request {
             allow_superuser: self.allow_superuser.clone(),
             allow_old_clients: self.allow_old_clients,
             proved,
-            of_script: self.cluster_conf.is_some(),
         }
+    }
+
+    /// What kind of databases it is of.
+    pub(super) fn kind_of_databases(&self) -> &'static str {
+        if self.cluster_conf.is_some() { ComponentId::POSTGRES_SCRIPT } else { ComponentId::POSTGRES }
     }
 
     /// What is asked of the files; `settings_conf` is where the settings read `cluster.conf`.

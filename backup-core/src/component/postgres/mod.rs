@@ -62,7 +62,9 @@ pub use pitfalls::pitfalls;
 pub use ready::ReadyPostgres;
 pub(crate) use ready::{Wanted, find};
 pub use restore::Planned;
-pub(crate) use restore::{Asked, Recipe, Restoring, Source, Way, administrative, default_jobs};
+pub(crate) use restore::{
+    Asked, Made, OfBundle, OfScript, Recipe, Restoring, Way, administrative, default_jobs, without_source,
+};
 pub(crate) use roles::roles_of_functions;
 pub use roles::{Lacking, lacking};
 pub use throwaway::Throwaway;

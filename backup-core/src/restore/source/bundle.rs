@@ -9,7 +9,8 @@ use crate::authenticity;
 use crate::bundle::manifest::Manifest;
 use crate::bundle::reader::OpenBundle;
 use crate::bundle::verify::verify_stored;
-use crate::component::{files, postgres};
+use crate::component::files;
+use crate::component::postgres::OfBundle;
 use crate::digest::Sha256Digest;
 use crate::event::{Meter, Ticker};
 use crate::finding::{Finding, Findings};
@@ -30,7 +31,7 @@ impl Source {
             hosts: hosts.clone(),
             is_of_component: manifest.component().is_some(),
             state_of: Some(databases.iter().map(|database| database.snapshot.time).min().unwrap_or(*created)),
-            databases: postgres::Source::Bundle(bundle.clone()),
+            databases: Arc::new(OfBundle(bundle.clone())),
             files: files::Source::Bundle(bundle.clone()),
             sections: components.clone(),
             bundle: Some(bundle.clone()),

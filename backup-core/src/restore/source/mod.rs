@@ -34,7 +34,7 @@ pub(super) struct Source {
     /// The time that its databases are of, if it says.
     pub(super) state_of: Option<DateTime<Utc>>,
     /// What databases are made of.
-    pub(super) databases: postgres::Source,
+    pub(super) databases: Arc<dyn postgres::Made>,
     /// What files are made of.
     pub(super) files: files::Source,
     /// Other components.

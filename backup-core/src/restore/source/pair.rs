@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::Source;
 use crate::bundle::manifest::Source as From;
 use crate::component::files::{self, GivenConf};
-use crate::component::postgres;
+use crate::component::postgres::OfScript;
 use crate::component::postgres::plain::{self, Contents, ScriptFile};
 use crate::digest::Sha256Digest;
 use crate::event::{Meter, Ticker};
@@ -67,7 +67,7 @@ impl PairFiles {
             hosts: Vec::new(),
             is_of_component: false,
             state_of: None,
-            databases: postgres::Source::Script(script.clone(), database),
+            databases: Arc::new(OfScript { script: script.clone(), database }),
             files: files::Source::Given(Arc::new(GivenConf { content, mode, from })),
             sections: Vec::new(),
             bundle: None,

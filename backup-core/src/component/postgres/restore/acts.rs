@@ -5,17 +5,17 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::Databases;
+use super::{Databases, Source};
 use crate::Result;
 use crate::component::postgres::drop_database;
 use crate::names::StepId;
 use crate::plan::{At, Seen, Step};
 
 /// What is done with a database on its way, a `D`.
-pub(super) type Do<D, T> = for<'a> fn(&'a D, &'a At<'_>) -> BoxFuture<'a, Result<T>>;
+pub(crate) type Do<D, T> = for<'a> fn(&'a D, &'a At<'_>) -> BoxFuture<'a, Result<T>>;
 
 /// One act of the making of a database.
-pub(super) struct Act<D: 'static> {
+pub(crate) struct Act<D: 'static> {
     /// What its id has before the database's name.
     pub(super) id: &'static str,
     /// Its title, with the database's name at `{}`.
@@ -29,33 +29,33 @@ pub(super) struct Act<D: 'static> {
 }
 
 /// A database on its way.
-pub(super) trait OnItsWay: Sized + Send + Sync + 'static {
+pub(crate) trait OnItsWay<S: Source>: Sized + Send + Sync + 'static {
     /// The one at this place of the recipe.
-    fn of(databases: &Databases, index: usize) -> impl Future<Output = Result<Self>> + Send;
+    fn of(databases: &Databases<S>, index: usize) -> impl Future<Output = Result<Self>> + Send;
 }
 
 /// An act of the making of a certain database.
-pub(super) struct OfDatabase<D: 'static> {
+pub(super) struct OfDatabase<S: Source> {
     id: StepId,
     title: String,
-    act: &'static Act<D>,
+    act: &'static Act<S::OnItsWay>,
     index: usize,
-    databases: Arc<Databases>,
+    databases: Arc<Databases<S>>,
 }
 
-impl<D: OnItsWay> OfDatabase<D> {
+impl<S: Source> OfDatabase<S> {
     /// All acts of a database.
-    pub(super) fn all(acts: &'static [Act<D>], index: usize, databases: &Arc<Databases>) -> Vec<Box<dyn Step>> {
+    pub(super) fn all(index: usize, databases: &Arc<Databases<S>>) -> Vec<Box<dyn Step>> {
         let name = &databases.names(index).name;
-        let step = |act: &'static Act<D>| -> Box<dyn Step> {
+        let step = |act: &'static Act<S::OnItsWay>| -> Box<dyn Step> {
             let (id, title) = (StepId::new(format!("{}/{name}", act.id)), act.title.replace("{}", name));
             Box::new(Self { id, title, act, index, databases: databases.clone() })
         };
-        acts.iter().map(step).collect()
+        S::ACTS.iter().map(step).collect()
     }
 }
 
-impl<D: OnItsWay> Step for OfDatabase<D> {
+impl<S: Source> Step for OfDatabase<S> {
     fn id(&self) -> &StepId {
         &self.id
     }
@@ -67,13 +67,13 @@ impl<D: OnItsWay> Step for OfDatabase<D> {
     fn probe<'a>(&'a self, at: &'a At<'_>) -> BoxFuture<'a, Result<Seen>> {
         async move {
             let Some(probe) = self.act.probe else { return Ok(Seen::Absent) };
-            Ok(probe(&D::of(&self.databases, self.index).await?, at).await?.into())
+            Ok(probe(&S::OnItsWay::of(&self.databases, self.index).await?, at).await?.into())
         }
         .boxed()
     }
 
     fn apply<'a>(&'a self, at: &'a At<'_>) -> BoxFuture<'a, Result<()>> {
-        async move { (self.act.apply)(&D::of(&self.databases, self.index).await?, at).await }.boxed()
+        async move { (self.act.apply)(&S::OnItsWay::of(&self.databases, self.index).await?, at).await }.boxed()
     }
 
     fn undo<'a>(&'a self, _: &'a At<'_>) -> BoxFuture<'a, Result<()>> {

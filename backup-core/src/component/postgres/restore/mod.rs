@@ -26,41 +26,42 @@ use crate::component::{Amount, Brought, Item, Part, Working};
 use crate::event::Meter;
 use crate::finding::Finding;
 use crate::plan::{Journal, Phase, Phased, Status};
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Result};
 use acts::OfDatabase;
+pub(crate) use bundle::OfBundle;
 pub(crate) use reach::{Way, administrative, default_jobs};
 pub use recipe::Planned;
 pub(crate) use recipe::{Asked, Recipe};
 pub(crate) use restoring::Restoring;
-pub(crate) use source::Source;
+pub(crate) use script::OfScript;
+pub(crate) use source::{Made, without_source};
+use source::{Source, not_open};
 use swapping::swap_id;
 
 /// The databases of a restore.
-struct Databases {
+pub(crate) struct Databases<S: Source> {
     recipe: Recipe,
-    /// Whether they are made of a script, not of a bundle.
-    of_script: bool,
     /// Objects without which they may come back.
     accepted: Vec<String>,
     target: Target,
     /// The same for each database, once it has been asked what it can do.
     building: Vec<OnceCell<Target>>,
     /// Needed to apply steps; they are undone without it.
-    source: Option<Source>,
+    source: Option<S>,
     meter: Arc<Meter>,
 }
 
-impl Databases {
+impl<S: Source> Databases<S> {
     /// Of a server that was reached.
-    fn new(recipe: Recipe, of_script: bool, target: Target, source: Option<Source>, working: &Working) -> Self {
+    fn new(recipe: Recipe, target: Target, source: Option<S>, working: &Working) -> Self {
         let target = target.called(&recipe.sessions());
         let building = recipe.databases.iter().map(|_| OnceCell::new()).collect();
         let (meter, accepted) = (working.meter.clone(), working.accepted.clone());
-        Self { recipe, of_script, accepted, target, building, source, meter }
+        Self { recipe, accepted, target, building, source, meter }
     }
 
-    fn source(&self) -> Result<&Source> {
-        self.source.as_ref().ok_or_else(|| Error::new(Kind::Failed, "what is restored is not open"))
+    fn source(&self) -> Result<&S> {
+        self.source.as_ref().ok_or_else(not_open)
     }
 
     fn names(&self, index: usize) -> &Names {
@@ -79,21 +80,18 @@ impl Databases {
     }
 }
 
-impl Part for Databases {
+impl<S: Source> Part for Databases<S> {
     fn steps(self: Arc<Self>) -> Vec<Phased> {
         let mut steps = Vec::new();
         if self.recipe.databases.is_empty() {
             return steps;
         }
         let phased = |phase, step| Phased { phase, step };
-        if !self.of_script {
+        if S::MAKES_ROLES {
             steps.push(phased(Phase::Prepare, swapping::roles(&self)));
         }
         for index in 0..self.recipe.databases.len() {
-            let of_database = match self.of_script {
-                false => OfDatabase::all(&bundle::ACTS, index, &self),
-                true => OfDatabase::all(&script::ACTS, index, &self),
-            };
+            let of_database = OfDatabase::all(index, &self);
             steps.extend(of_database.into_iter().map(|step| phased(Phase::Stage, step)));
         }
         steps.push(phased(Phase::Swap, swapping::swap(&self)));
@@ -101,16 +99,7 @@ impl Part for Databases {
     }
 
     fn work(&self) -> u64 {
-        match &self.source {
-            None => 0,
-            Some(Source::Bundle(bundle)) => {
-                let planned = |index| self.recipe.databases.iter().any(|planned| planned.index == index);
-                let entries = bundle.manifest().entries.iter();
-                let rows = entries.filter(|entry| entry.chunk.as_ref().is_some_and(|chunk| planned(chunk.database)));
-                rows.map(|entry| entry.size).sum::<u64>() * 2
-            }
-            Some(Source::Script(script, _)) => script.size / 2 * 3,
-        }
+        self.source.as_ref().map_or(0, |source| source.work(&self.recipe))
     }
 
     fn settle(&self) -> BoxFuture<'_, Result<()>> {
@@ -181,25 +170,20 @@ impl Part for Databases {
     }
 }
 
-impl Databases {
+impl<S: Source> Databases<S> {
     async fn look_at_what_is_there(&self, journal: &Journal) -> Brought {
         let mut brought = Brought::default();
         let mut databases = Vec::new();
         for (index, Names { name, before, .. }) in self.recipe.databases.iter().map(|it| &it.names).enumerate() {
             let (Ok(expected), Ok(source)) = (self.database(index), self.source()) else { continue };
-            let counted = match source {
-                Source::Bundle(_) => true,
-                Source::Script(script, _) => script.counted,
-            };
-            // What a script does not say can't be confirmed.
-            if let Source::Bundle(_) = source {
+            if S::CONFIRMS {
                 match self.target.confirm(name, expected).await {
                     Ok(found) => brought.findings.extend(found),
                     Err(error) => brought.findings.push(Finding::warning_from_error("not-confirmed", name, &error)),
                 }
             }
             let left_out = super::left_out(journal.found(), name);
-            let rows = counted.then(|| expected.rows().saturating_sub(left_out));
+            let rows = source.is_counted().then(|| expected.rows().saturating_sub(left_out));
             let amount = match rows {
                 Some(count) => Amount::Counted { count, unit: "row", how: "each table's counted" },
                 None => Amount::Unknown("its rows are not counted"),

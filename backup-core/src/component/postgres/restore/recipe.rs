@@ -40,8 +40,6 @@ pub(crate) struct Asked {
     pub(crate) allow_old_clients: bool,
     /// Whether somebody known made what is restored.
     pub(crate) proved: bool,
-    /// Whether a script is named, and no bundle.
-    pub(crate) of_script: bool,
 }
 
 impl Asked {

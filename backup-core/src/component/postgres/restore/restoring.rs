@@ -19,42 +19,44 @@ use crate::names::ComponentId;
 use crate::{Context, ErrorContext, Result};
 
 /// A server that databases are brought back into.
-pub(crate) struct Restoring {
+pub(crate) struct Restoring<S: Source> {
     id: ComponentId,
     way: Way,
     asked: Asked,
     /// What they are made of; they are undone without it.
-    source: Option<Source>,
+    source: Option<S>,
     /// Databases that an unfinished restore of this user builds.
     own: Vec<String>,
     /// What reaches it, and its identifier, once it was looked at.
     reached: OnceLock<(Target, String)>,
+    /// Whether it is thrown away before what it holds could do anything.
+    is_thrown_away: bool,
 }
 
-impl Restoring {
+impl<S: Source> Restoring<S> {
     /// What is asked of the databases that `source` has; `own` are those that an unfinished restore of this user builds.
-    pub(crate) fn new(way: Way, asked: Asked, source: Option<Source>, own: Vec<String>) -> Self {
+    pub(crate) fn new(way: Way, asked: Asked, source: Option<S>, own: Vec<String>) -> Self {
         let id = ComponentId::fixed(ComponentId::POSTGRES);
-        Self { id, way, asked, source, own, reached: OnceLock::new() }
+        Self { id, way, asked, source, own, reached: OnceLock::new(), is_thrown_away: false }
     }
 
-    /// The same on a server that was reached already.
-    pub(crate) fn on(self, target: Target, identifier: String) -> Self {
-        Self { reached: OnceLock::from((target, identifier)), ..self }
+    /// The same on a server that was reached already, and is thrown away afterwards.
+    pub(crate) fn thrown_away(self, target: Target, identifier: String) -> Self {
+        Self { reached: OnceLock::from((target, identifier)), is_thrown_away: true, ..self }
     }
 }
 
-impl Named for Restoring {
+impl<S: Source> Named for Restoring<S> {
     fn id(&self) -> &ComponentId {
         &self.id
     }
 
     fn kind(&self) -> &'static str {
-        if self.asked.of_script { ComponentId::POSTGRES_SCRIPT } else { ComponentId::POSTGRES }
+        S::KIND
     }
 }
 
-impl Restores for Restoring {
+impl<S: Source> Restores for Restoring<S> {
     fn reach<'a>(&'a self, look: &'a mut Look<'_>) -> BoxFuture<'a, ()> {
         async {
             let reached = look_at_server(&self.asked, &self.way, self.source.as_ref(), &self.own, look).await;
@@ -78,9 +80,11 @@ impl Restores for Restoring {
     fn fit<'a>(&'a self, moment: &'a str, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Fitted>> {
         async move {
             let ((target, server), source) = (self.reached.get()?, self.source.as_ref()?);
-            look.findings.all.extend(fit::unsafe_tools(source, &self.asked, target));
+            look.findings.all.extend(source.unsafe_tools(&self.asked, target));
             let looked = fit::look(&self.asked, source, target, moment, look.findings).await;
-            look.findings.all.extend(fit::later_powers(source, &self.asked));
+            if !self.is_thrown_away {
+                look.findings.all.extend(source.later_powers(&self.asked));
+            }
             let (roles, databases) = looked?;
             let recipe = Recipe { server: server.clone(), roles, databases, jobs: target.jobs };
             let ends = self.ends(&recipe, look).await;
@@ -119,20 +123,19 @@ impl Restores for Restoring {
         async move {
             let recipe = Recipe::deserialize(recipe).context(|| "read the plan of the databases".into())?;
             recipe.check_names()?;
-            let written_by = self.source.as_ref().map_or(0, Source::archived_by);
+            let written_by = self.source.as_ref().map_or(0, S::archived_by);
             let target = match self.reached.get() {
                 Some((target, _)) => target.clone(),
                 None => self.way.to(&recipe, written_by, &working.context).await?,
             };
-            let (of_script, source) = (self.asked.of_script, self.source.clone());
-            let part: Arc<dyn Part> = Arc::new(Databases::new(recipe, of_script, target, source, working));
+            let part: Arc<dyn Part> = Arc::new(Databases::new(recipe, target, self.source.clone(), working));
             Ok(part)
         }
         .boxed()
     }
 }
 
-impl Restoring {
+impl<S: Source> Restoring<S> {
     /// What the server needs that the databases are restored into, or that the settings name.
     async fn directories(&self, context: &Context) -> Result<Vec<Staying>> {
         let connection: Connection = match self.reached.get() {

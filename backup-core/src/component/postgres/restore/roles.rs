@@ -9,8 +9,8 @@ use crate::shell;
 const FLAG: &str = "--allow-superuser";
 
 /// The roles that will be made; one that may log in and has no password in the bundle needs one afterwards.
-pub(super) async fn look(
-    source: &Source,
+pub(super) async fn look<S: Source>(
+    source: &S,
     asked: &Asked,
     target: &Target,
     findings: &mut Findings,
@@ -29,8 +29,7 @@ pub(super) async fn look(
     let is_made = |name: &&String| globals.roles.iter().any(|role| role.name == **name);
     let lacking: Vec<&str> = names.iter().filter(|name| !is_made(name)).map(String::as_str).collect();
     if !lacking.is_empty() {
-        let what = if let Source::Script(..) = source { "script" } else { "bundle" };
-        let message = format!("the {what} needs roles that are not there: {}", lacking.join(", "));
+        let message = format!("the {} needs roles that are not there: {}", S::CALLED, lacking.join(", "));
         findings.all.push(
             Finding::error("roles-missing", "roles", message)
                 .hint("make each one first: `createuser NAME`, with --pwprompt if it logs in with a password"),

@@ -3,15 +3,15 @@
 use super::{Asked, Source, Way, administrative};
 use crate::component::Look;
 use crate::component::postgres::connection::connect_first;
-use crate::component::postgres::{self, Target, older_than_pg_dump, server_findings};
+use crate::component::postgres::{self, Target, server_findings};
 use crate::finding::Finding;
 
 /// Looks at the server; returns what reaches it, and its identifier. `own` are databases that an unfinished restore of
 /// this user builds.
-pub(super) async fn look_at_server(
+pub(super) async fn look_at_server<S: Source>(
     asked: &Asked,
     way: &Way,
-    source: Option<&Source>,
+    source: Option<&S>,
     own: &[String],
     Look { context, findings }: &mut Look<'_>,
 ) -> Option<(Target, String)> {
@@ -24,20 +24,17 @@ pub(super) async fn look_at_server(
     let (connection, parameters) = answered?;
     let place = parameters.place();
     let facts = findings.keep("postgres-server", &place, postgres::server(&connection).await)?;
-    let of_source = source.and_then(Source::server);
+    let of_source = source.and_then(S::server);
     let of_source = of_source.as_deref();
     findings.all.extend(server_findings(&facts, &place, of_source));
-    let is_script = asked.of_script;
-    if !is_script {
-        findings.all.extend(of_source.and_then(|source| older_than_pg_dump(&facts, &place, source)));
-    }
+    findings.all.extend(source.and_then(|source| source.too_old(&facts, &place)));
     let half_built = findings.keep("postgres-server", &place, postgres::half_built(&connection).await);
     let others = half_built.iter().flatten().filter(|name| !own.contains(name));
     findings.all.extend(others.map(|name| half_built_finding(name)));
-    let major = facts.major().max(source.map_or(0, Source::archived_by));
+    let major = facts.major().max(source.map_or(0, S::archived_by));
     let tools = postgres::find_tools(way.bin_dir.as_deref(), &context.environment, major).await;
     let tools = findings.keep("pg-restore", "pg_restore", tools)?;
-    findings.all.extend(restrict_finding(is_script, &tools.version));
+    findings.all.extend(S::psql_finding(&tools.version));
     let target = Target { parameters, tools, jobs: way.jobs };
     let left = findings.keep("postgres-connections", &place, target.connection_findings(&place).await);
     findings.all.extend(left.unwrap_or_default());
@@ -51,14 +48,4 @@ fn half_built_finding(name: &str) -> Finding {
         "see first that nobody else restores into this server, as another user or from another machine; what was left is \
          taken away by `restore --rollback` there, or by DROP DATABASE",
     )
-}
-
-/// A pair's script goes without commands, and psql had best be kept from all others.
-fn restrict_finding(is_script: bool, version: &str) -> Option<Finding> {
-    if postgres::know_restrict(version) || !is_script {
-        return None;
-    }
-    let hint = "install the newest minor release of PostgreSQL's client programs (August 2025 or later)";
-    let message = format!("psql {version} can't be kept from commands in a script: restore only one that you trust");
-    Some(Finding::warning("psql-older", "psql", message).hint(hint))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::Databases;
+use super::{Databases, Source};
 use crate::Result;
 use crate::component::postgres;
 use crate::event::Event;
@@ -19,21 +19,21 @@ pub(super) fn swap_id() -> StepId {
 }
 
 /// Makes the roles that the server has not.
-pub(super) fn roles(databases: &Arc<Databases>) -> Box<dyn Step> {
+pub(super) fn roles<S: Source>(databases: &Arc<Databases<S>>) -> Box<dyn Step> {
     Box::new(Roles { id: StepId::new("postgres/roles"), databases: databases.clone() })
 }
 
 /// Gives all databases their names, in one transaction.
-pub(super) fn swap(databases: &Arc<Databases>) -> Box<dyn Step> {
+pub(super) fn swap<S: Source>(databases: &Arc<Databases<S>>) -> Box<dyn Step> {
     Box::new(Swap { id: swap_id(), databases: databases.clone() })
 }
 
-struct Roles {
+struct Roles<S: Source> {
     id: StepId,
-    databases: Arc<Databases>,
+    databases: Arc<Databases<S>>,
 }
 
-impl Step for Roles {
+impl<S: Source> Step for Roles<S> {
     fn id(&self) -> &StepId {
         &self.id
     }
@@ -66,12 +66,12 @@ impl Step for Roles {
     }
 }
 
-struct Swap {
+struct Swap<S: Source> {
     id: StepId,
-    databases: Arc<Databases>,
+    databases: Arc<Databases<S>>,
 }
 
-impl Step for Swap {
+impl<S: Source> Step for Swap<S> {
     fn id(&self) -> &StepId {
         &self.id
     }
