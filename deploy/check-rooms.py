@@ -77,8 +77,7 @@ def room_of(path, rooms, components):
 def arrows(source):
     files = {file: file.relative_to(source).with_suffix("").parts for file in sorted(source.rglob("*.rs"))}
     rooms = {parts[0] for parts in files.values()} - {"lib", "main"}
-    # Whatever is a folder, and the release, which is a file.
-    components = {path.name for path in source.glob("component/*/")} | {"release"}
+    components = {path.name for path in source.glob("component/*/")}
     known = {}
     for file, parts in files.items():
         own = room_of(parts, rooms, components)
@@ -96,7 +95,7 @@ def arrows(source):
 def forbidden(own, room):
     if own in ("bundle", "plan") and room.startswith("component"):
         return "the format and plans know no component"
-    if own.startswith("component/") and room.startswith("component/") and "component/release" not in (own, room):
+    if own.startswith("component/") and room.startswith("component/"):
         return "a component knows no other one"
     if own not in JOBS | {"settings"} and room in JOBS | {"settings"}:
         return "only jobs know jobs, and only what is above them knows the settings as a whole"

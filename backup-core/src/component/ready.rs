@@ -52,7 +52,7 @@ pub trait Ready: Send + Sync {
     /// Says in the bundle's beginning what is known before anything is captured, where it has no section.
     fn announce(&self, _: &mut Announced) {}
 
-    /// What its component's [`Component::quiet`](super::Component::quiet) makes steps of that stop or hold something for as long as it is
+    /// What its component's [`Captures::quiet`](super::Captures::quiet) makes steps of that stop or hold something for as long as it is
     /// captured; none where nothing must be.
     fn hold(&self) -> Option<Value> {
         None
