@@ -92,6 +92,25 @@ fn a_forged_journal_of_another_user_makes_root_delete_nothing() {
 }
 
 #[test]
+fn a_forged_journal_makes_root_delete_nothing_by_what_calls_itself_another_part() {
+    let restored = Restored::new();
+    let (journal, precious) = (restored.sh("cat state/restores/*.journal"), restored.stage.place.path("precious"));
+    let precious = precious.display();
+    let file =
+        format!(r#"{{"entry":"files/x","place":"/x","staging":"{precious}","before":"{precious}","missing":[]}}"#);
+    for (id, kind) in [("x", "files"), ("files", "files"), ("files", "redis"), ("x", "postgres")] {
+        let part = format!(
+            r#""parts":[{{"id":"{id}","kind":"{kind}","brings":["x"],"aside":[],"live":[],"recipe":[{file}]}}],"jobs":"#
+        );
+        restored.stage.place.write("forged", forge(&journal, r#""jobs":"#, &part));
+        restored.sh("cp $here/forged $(ls state/restores/*.journal)");
+        for arguments in [CLEAN_UP, &["restore", "--rollback", "--yes"]] {
+            restored.is_refused(arguments, &["as no restore does", "no restore wrote this journal"]);
+        }
+    }
+}
+
+#[test]
 fn what_others_could_have_written_is_refused_whatever_root_reads_it_for() {
     let restored = Restored::new();
     let runs = "state/runs.json";

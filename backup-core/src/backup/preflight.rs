@@ -14,7 +14,7 @@ use crate::names::ComponentId;
 use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
 use crate::runs::Runs;
 use crate::store::{Address, Directory, blocking};
-use crate::{Error, Result, state};
+use crate::{Error, Kind, Result, state};
 
 /// Bundles have been seen at a fifth to a tenth of a database's size on disk; a third leaves room.
 const SHARE_OF_SIZE: u64 = 3;
@@ -102,7 +102,7 @@ pub async fn preflight(
         }
     }
     if whole {
-        nesting::look(&settings.files, &components, context, &mut findings);
+        nesting::look(&settings.files, &components, context, &mut findings).await;
     }
     if let Err(error) = state::look(context) {
         findings.all.push(Finding::warning_from_error("state-unwritable", "state directory", &error));
@@ -138,7 +138,15 @@ async fn look_at_components(
 ) -> Vec<ReadyComponent> {
     let mut all = Vec::new();
     for component in components(settings, request) {
+        let id = component.id();
+        if settings.components.get(id).is_some() {
+            context.phase(format!("check {id}"));
+        }
         let ready = component.check(&mut Look { context, findings }).await;
+        // A component that is left out without a word would be missed when it is needed.
+        if ready.is_none() && !findings.all.iter().any(|finding| finding.severity == Severity::Error) {
+            findings.keep::<()>("component", id.as_str(), Err(Error::new(Kind::Failed, format!("check {id}"))));
+        }
         all.extend(ready.map(|ready| ReadyComponent { id: component.id().clone(), kind: component.kind(), ready }));
     }
     all

@@ -97,5 +97,7 @@ impl Readme<'_> {
 
 /// Lines after the first one, below the number of their step.
 fn indented(step: &str) -> String {
-    step.replace('\n', "\n   ").replace("\n   \n", "\n\n")
+    let mut lines = step.split('\n');
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |text, line| if line.is_empty() { text + "\n" } else { format!("{text}\n   {line}") })
 }

@@ -7,10 +7,6 @@ use super::{Component, Kinds};
 use crate::names::ComponentId;
 use crate::{Error, ErrorContext, Kind, Result};
 
-/// What parts of a plan are called that are no such components: the ids of steps begin with that.
-const TAKEN: [&str; 4] =
-    [ComponentId::CONTROL_PLANE, ComponentId::FILES, ComponentId::POSTGRES, ComponentId::POSTGRES_SCRIPT];
-
 /// The components of a machine, in the order of its settings, which is that of backups and restores; and the kinds that are known.
 #[derive(Clone, Default)]
 pub struct Components {
@@ -37,7 +33,7 @@ impl Components {
             let kind = kinds.named(&kind).context(|| format!("component {id}"))?;
             let shown = id.escape_debug().to_string();
             let id = ComponentId::try_from(id).map_err(|cause| usage(format!("component {shown}")).because(cause))?;
-            if TAKEN.contains(&id.as_str()) {
+            if ComponentId::FIXED.contains(&id.as_str()) {
                 let hint = "give it another id = \"…\"";
                 return Err(usage(format!("component {id}: something else is called so")).hint(hint));
             }

@@ -17,6 +17,7 @@ mod staying;
 mod stored;
 mod walls;
 
+pub(crate) use aside::FORGED;
 pub use configured::Components;
 pub use kind::{Captures, Component, Fitted, Kind, Kinds, Look, Named, Restores, Room, Throwaway, Working};
 pub use part::{Amount, Brought, Item, Part};

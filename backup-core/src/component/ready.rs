@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -31,8 +32,8 @@ pub trait Ready: Send + Sync {
     fn size(&self) -> u64;
 
     /// Directories and files that are its own: what is captured of them otherwise would be no backup of it.
-    fn covers(&self) -> Vec<Staying> {
-        Vec::new()
+    fn covers(&self) -> BoxFuture<'_, Vec<Staying>> {
+        async { Vec::new() }.boxed()
     }
 
     /// What a restore needs that is not in the bundle.

@@ -22,6 +22,8 @@ impl ComponentId {
     pub const POSTGRES: &str = "postgres";
     /// What is made of a script of `pg_dump`, and of no bundle.
     pub const POSTGRES_SCRIPT: &str = "postgres-script";
+    /// All of these: nothing that settings describe may be called so.
+    pub const FIXED: [&str; 4] = [Self::CONTROL_PLANE, Self::FILES, Self::POSTGRES, Self::POSTGRES_SCRIPT];
 
     /// That of a component which every control plane has.
     pub(crate) fn fixed(name: &'static str) -> Self {

@@ -1,6 +1,7 @@
 //! Journals of format 1 knew steps by titles. These are the titles of that day, which stay as they are, with the ids of the same steps.
 
 use super::plan::Plan;
+use crate::component::postgres::Recipe;
 use crate::names::{ComponentId, StepId};
 
 /// What a database of a bundle was made by, with its name at `{}`.
@@ -26,8 +27,8 @@ pub(super) fn titles(plan: &Plan) -> Vec<(StepId, String)> {
         (plan.has(ComponentId::POSTGRES), plan.has(ComponentId::FILES), plan.cluster_conf.is_none());
     let each: &[(&str, &str)] = if of_bundle { &OF_BUNDLE } else { &OF_SCRIPT };
     let fixed = |is: bool, id: &str, title: &str| is.then(|| (StepId::new(id), title.to_owned()));
-    let names =
-        plan.parts.iter().filter(|part| part.id.as_str() == ComponentId::POSTGRES).flat_map(|part| &part.brings);
+    let databases = plan.recipe::<Recipe>(ComponentId::POSTGRES).map(|recipe| recipe.databases).unwrap_or_default();
+    let names = databases.iter().map(|planned| &planned.names.name);
     let of = |name: &str, (id, title): &(&str, &str)| (StepId::new(format!("{id}/{name}")), title.replace("{}", name));
     let of_databases = names.flat_map(|name| each.iter().map(move |one| of(name, one)));
     let first = fixed(has_databases && of_bundle, "postgres/roles", "create roles");

@@ -13,7 +13,7 @@ pub(super) async fn free(candidates: &[Candidate], look: &mut Look<'_>) -> Strin
     loop {
         let moment = timestamp(time);
         let mut is_taken = false;
-        for component in candidates.iter().filter_map(|candidate| candidate.component.as_ref()) {
+        for component in candidates.iter().filter_map(Candidate::component) {
             is_taken |= component.is_taken(&moment, look).await;
         }
         if !is_taken {

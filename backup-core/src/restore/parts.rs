@@ -15,21 +15,43 @@ use crate::{Error, Kind, Result};
 
 /// A component that may come back.
 pub(super) struct Candidate {
-    /// None where it can't; why is among the findings.
-    pub(super) component: Option<Arc<dyn Restores>>,
+    id: ComponentId,
+    /// Or why it can't; none where that was said.
+    component: Result<Arc<dyn Restores>, Option<Error>>,
     /// Whether it is asked for.
-    pub(super) is_wanted: bool,
-    /// What the manifest says of it, where that has a section of it.
-    section: Option<Section>,
+    is_wanted: bool,
+    /// Whether the manifest has a section of it.
+    has_section: bool,
 }
 
-/// All that may come back, in order. `proved` is whether somebody known made what is restored, `unfinished` a restore that is not ended.
+impl Candidate {
+    fn of(component: Arc<dyn Restores>, is_wanted: bool) -> Self {
+        Self { id: component.id().clone(), component: Ok(component), is_wanted, has_section: false }
+    }
+
+    fn of_section(section: &Section, source: &Source, settings: &Settings) -> Self {
+        let component = component(section, settings).map(|component| component.restoring(source.stored(section)));
+        Self { id: section.id.clone(), component: component.map_err(Some), is_wanted: true, has_section: true }
+    }
+
+    /// The component, where there is one.
+    pub(super) fn component(&self) -> Option<&Arc<dyn Restores>> {
+        self.component.as_ref().ok()
+    }
+
+    /// The component, where it is asked for and there is one.
+    pub(super) fn wanted(&self) -> Option<&Arc<dyn Restores>> {
+        self.component().filter(|_| self.is_wanted)
+    }
+}
+
+/// All that may come back, in order, and what else this machine has. `proved` is whether somebody known made what is restored,
+/// `unfinished` a restore that is not ended.
 pub(super) fn candidates(
     source: Option<&Source>,
     (request, proved): (&Request, bool),
     settings: &Settings,
     unfinished: Option<&Plan>,
-    look: &mut Look<'_>,
 ) -> Vec<Candidate> {
     let way = way(settings, request.jobs.or(settings.jobs).unwrap_or_else(default_jobs));
     let own = unfinished.and_then(|plan| plan.recipe::<Recipe>(ComponentId::POSTGRES)).map(|recipe| recipe.shadows());
@@ -40,16 +62,18 @@ pub(super) fn candidates(
     };
     let has_databases = source.is_none_or(|source| source.databases.has_databases());
     let wants_databases = request.databases_wanted() && (has_databases || !request.databases.is_empty());
-    let first = |component, is_wanted| Candidate { component: Some(component), is_wanted, section: None };
-    let mut all = vec![first(server, wants_databases)];
+    let mut all = vec![Candidate::of(server, wants_databases)];
     let Some(source) = source else { return all };
     let asked = request.of_files(settings.cluster_conf.as_deref());
     let files = files::Restoring::new(source.name.clone(), asked, Some(source.files.clone()));
-    all.push(first(Arc::new(files), request.files_wanted()));
-    for section in source.sections.iter().filter(|_| request.parts_wanted()) {
-        let component = look.findings.keep("component", section.id.as_str(), component(section, settings));
-        let component = component.map(|component| component.restoring(source.stored(section)));
-        all.push(Candidate { component, is_wanted: true, section: Some(section.clone()) });
+    all.push(Candidate::of(Arc::new(files), request.files_wanted()));
+    let sections = source.sections.iter().filter(|_| request.parts_wanted());
+    all.extend(sections.map(|section| Candidate::of_section(section, source, settings)));
+    let is_new = |id: &ComponentId, all: &[Candidate]| !all.iter().any(|candidate| candidate.id == *id);
+    for component in settings.components.iter() {
+        if is_new(component.id(), &all) {
+            all.push(Candidate::of(component.clone().restoring(None), false));
+        }
     }
     all
 }
@@ -68,8 +92,8 @@ pub(super) struct Chosen {
     pub(super) all_fit: bool,
     /// Whether something that lives is changed.
     pub(super) lives: bool,
-    /// Files and directories that get others in their place.
-    pub(super) places: Vec<PathBuf>,
+    /// Files and directories that get others in their place, each with the component that puts them there.
+    pub(super) places: Vec<(ComponentId, PathBuf)>,
     /// Servers that something is swapped on.
     pub(super) servers: Vec<String>,
     /// Whose sessions end then.
@@ -77,22 +101,35 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    /// Looks at all that are asked for.
-    pub(super) async fn look(candidates: &[Candidate], moment: &str, look: &mut Look<'_>) -> Self {
-        let mut chosen = Self { all_fit: true, ..Self::default() };
-        for candidate in candidates.iter().filter(|candidate| candidate.is_wanted) {
-            chosen.one(candidate, moment, look).await;
-        }
-        chosen
+    /// Nothing yet.
+    pub(super) fn none() -> Self {
+        Self { all_fit: true, ..Self::default() }
     }
 
-    async fn one(&mut self, candidate: &Candidate, moment: &str, look: &mut Look<'_>) {
-        let Some(component) = &candidate.component else {
-            (self.all_fit, self.lives) = (false, true);
-            return;
-        };
-        if candidate.section.is_some() {
-            look.context.phase(format!("check {}", component.id()));
+    /// Looks at those that are asked for and have a section, or have none.
+    pub(super) async fn look(
+        &mut self,
+        candidates: &mut [Candidate],
+        has_section: bool,
+        moment: &str,
+        look: &mut Look<'_>,
+    ) {
+        let is_meant = |candidate: &&mut Candidate| candidate.is_wanted && candidate.has_section == has_section;
+        for Candidate { id, component, has_section, .. } in candidates.iter_mut().filter(is_meant) {
+            match component {
+                Ok(component) => self.one(component, *has_section, moment, look).await,
+                Err(error) => {
+                    look.findings.keep::<()>("component", id.as_str(), error.take().map_or(Ok(()), Err));
+                    (self.all_fit, self.lives) = (false, true);
+                }
+            }
+        }
+    }
+
+    async fn one(&mut self, component: &Arc<dyn Restores>, has_section: bool, moment: &str, look: &mut Look<'_>) {
+        let id = component.id();
+        if has_section {
+            look.context.phase(format!("check {id}"));
         }
         let fitted = component.fit(moment, look).await;
         self.lives |= component.changes_live(fitted.as_ref());
@@ -100,17 +137,18 @@ impl Chosen {
             self.all_fit = false;
             return;
         };
-        // What the first format has says more than that itself.
-        if candidate.section.is_some() {
-            let message = if fitted.aside.is_empty() { "it is brought back" } else { "what is there now steps aside" };
-            look.findings.all.push(Finding::info("component", component.id().as_str(), message));
+        // What has no section says itself what becomes of each database and file, and may have none.
+        if !has_section && fitted.brings.is_empty() {
+            return;
         }
-        self.places.extend(fitted.places.iter().cloned());
+        if has_section {
+            let message = if fitted.aside.is_empty() { "it is brought back" } else { "what is there now steps aside" };
+            look.findings.all.push(Finding::info("component", id.as_str(), message));
+        }
+        self.places.extend(fitted.places.iter().map(|place| (id.clone(), place.clone())));
         self.servers.extend(fitted.server.clone());
         self.ends.extend(fitted.ends.clone());
-        if !fitted.brings.is_empty() {
-            self.parts.push((PlannedPart::of(&**component, fitted), component.clone()));
-        }
+        self.parts.push((PlannedPart::of(&**component, fitted), component.clone()));
     }
 }
 

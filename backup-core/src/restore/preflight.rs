@@ -1,7 +1,6 @@
 //! Everything that a restore needs, looked at before anything is changed; all findings at once.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::cluster::Hosts;
 use super::journals::Journals;
@@ -10,7 +9,7 @@ use super::plan::Plan;
 use super::source::{self, Source};
 use super::work::{Work, working};
 use super::{Component, Request, Settings, Swap, cluster, moment, stays, whose};
-use crate::component::{Look, Restores, control_plane};
+use crate::component::{Look, control_plane};
 use crate::finding::{Finding, Findings, Severity};
 use crate::signing::Origin;
 use crate::{Context, Error, Kind, Result};
@@ -62,15 +61,19 @@ pub(super) async fn preflight(
     let mut found = Findings::default();
     let mut look = Look { context, findings: &mut found };
     let asked = (request, origin.as_ref().is_some_and(Origin::is_proved));
-    let candidates = candidates(source.as_ref(), asked, settings, unfinished.as_ref(), &mut look);
-    for component in wanted(&candidates) {
+    let mut candidates = candidates(source.as_ref(), asked, settings, unfinished.as_ref());
+    for component in candidates.iter().filter_map(Candidate::wanted) {
         component.reach(&mut look).await;
     }
-    let (mut chosen, mut plan, mut swap) = (Chosen::default(), None, None);
+    let (mut chosen, mut plan, mut swap) = (Chosen::none(), None, None);
     if let Some(source) = &source {
         let moment = moment::free(&candidates, &mut look).await;
-        chosen = Chosen::look(&candidates, &moment, &mut look).await;
-        stays::look(&chosen.places, &candidates, request, settings, &mut look).await;
+        // What the first format has is looked at to its end, then the others.
+        for has_section in [false, true] {
+            let before = chosen.places.len();
+            chosen.look(&mut candidates, has_section, &moment, &mut look).await;
+            stays::look(&chosen.places[before..], &candidates, request, settings, &mut look).await;
+        }
         let hosts = look_at_cluster((source, chosen.lives), request, settings, context, &mut findings).await;
         let absolute = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         let foreign = findings.all.iter().any(|finding| finding.code == whose::DIFFERS);
@@ -103,10 +106,6 @@ pub(super) async fn preflight(
         (error, ..) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "check what the restore needs"))),
     };
     Preflight { ready, swap, findings: findings.all }
-}
-
-fn wanted(candidates: &[Candidate]) -> impl Iterator<Item = &Arc<dyn Restores>> {
-    candidates.iter().filter(|candidate| candidate.is_wanted).filter_map(|candidate| candidate.component.as_ref())
 }
 
 /// All that the steps of a plan need, by the components that it was made with.

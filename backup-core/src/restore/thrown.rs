@@ -60,6 +60,7 @@ impl Thrown {
         let mut findings = Findings::default();
         let mut look = Look { context: &working.context, findings: &mut findings };
         let component = component.restoring(Some(stored));
+        component.reach(&mut look).await;
         let fitted = component.fit(moment, &mut look).await;
         let fitted = match (findings.refusal(), fitted) {
             (None, Some(fitted)) => fitted,

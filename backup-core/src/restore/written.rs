@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Shown;
 use super::plan::{Plan, PlannedPart};
-use crate::Result;
 use crate::bundle::manifest::Host;
-use crate::component::Fitted;
 use crate::component::files::{self, Placement};
 use crate::component::postgres::{Planned, Recipe};
+use crate::component::{FORGED, Fitted};
 use crate::digest::Sha256Digest;
 use crate::names::ComponentId;
+use crate::{Error, Kind, Result};
 
 /// The plan, field by field.
 #[derive(Serialize, Deserialize)]
@@ -52,8 +52,10 @@ impl Written {
         let mut plan = plan.clone();
         let (mut databases, mut files, mut parts) = (None, Vec::new(), Vec::new());
         for part in plan.parts.drain(..) {
-            match part.id.as_str() {
-                ComponentId::POSTGRES => databases = Some(Recipe::deserialize(part.recipe)?),
+            match part.kind.as_str() {
+                ComponentId::POSTGRES | ComponentId::POSTGRES_SCRIPT => {
+                    databases = Some(Recipe::deserialize(part.recipe)?)
+                }
                 ComponentId::FILES => files = Vec::deserialize(part.recipe)?,
                 _ => parts.push(part),
             }
@@ -120,13 +122,29 @@ fn part(id: &'static str, kind: &str, fitted: Fitted, recipe: &impl Serialize) -
     Ok(PlannedPart { id: ComponentId::fixed(id), kind: kind.into(), brings, aside, live, recipe })
 }
 
-/// Makes sure that the plan names what a restore names.
+/// Makes sure that the plan names what a restore names, whatever calls itself how.
 ///
 /// # Errors
-/// [`crate::Kind::Refused`] with the name that no restore would have.
+/// [`Kind::Refused`] with the name that no restore would have.
 pub(super) fn check_names(plan: &Plan) -> Result<()> {
-    let files: Option<Vec<Placement>> = plan.recipe(ComponentId::FILES);
-    files.iter().flatten().try_for_each(Placement::check_names)?;
-    let databases: Option<Recipe> = plan.recipe(ComponentId::POSTGRES);
-    databases.map_or(Ok(()), |recipe| recipe.check_names())
+    for PlannedPart { id, kind, recipe, .. } in &plan.parts {
+        let forged = || {
+            let message = format!("it names {id}, of the kind {kind}, as no restore does");
+            Error::new(Kind::Refused, message).hint(FORGED)
+        };
+        match (id.as_str(), kind.as_str()) {
+            (ComponentId::POSTGRES, ComponentId::POSTGRES | ComponentId::POSTGRES_SCRIPT) => {
+                Recipe::deserialize(recipe).map_err(|_| forged())?.check_names()?;
+            }
+            (ComponentId::FILES, ComponentId::FILES) => {
+                let files: Vec<Placement> = Vec::deserialize(recipe).map_err(|_| forged())?;
+                files.iter().try_for_each(Placement::check_names)?;
+            }
+            (id, kind) if ComponentId::FIXED.contains(&id) || ComponentId::FIXED.contains(&kind) => {
+                return Err(forged());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -12,13 +12,15 @@ const NARROWER: &str =
     "name in [[files]] only what is needed of it, each with its own path; to exclude it is not enough";
 
 /// Looks for what no restore may take along: the state directory, and what a running server needs.
-pub(super) fn look(trees: &[Tree], components: &[ReadyComponent], context: &Context, findings: &mut Findings) {
+pub(super) async fn look(trees: &[Tree], components: &[ReadyComponent], context: &Context, findings: &mut Findings) {
     if trees.is_empty() {
         return;
     }
     let mut staying: Vec<Staying> =
         state::directory(context).into_iter().map(|path| Staying::new(path, "the journals of restores")).collect();
-    staying.extend(components.iter().flat_map(|component| component.ready.covers()));
+    for component in components {
+        staying.extend(component.ready.covers().await);
+    }
     for tree in trees {
         // Of a link both come back: itself, and what it leads to.
         let real = tree.path.canonicalize().unwrap_or_else(|_| tree.path.clone());

@@ -81,6 +81,7 @@ impl Restores for Restoring {
     fn take_up<'a>(self: Arc<Self>, recipe: &'a Value, _: &'a Working) -> BoxFuture<'a, Result<Arc<dyn Part>>> {
         async move {
             let files = Vec::<Placement>::deserialize(recipe).context(|| "read the plan of the files".into())?;
+            files.iter().try_for_each(Placement::check_names)?;
             let part: Arc<dyn Part> = Arc::new(Files::new(self.bundle.clone(), files, self.source.clone()));
             Ok(part)
         }

@@ -40,8 +40,7 @@ impl Captures for Postgres {
     fn check<'a>(&'a self, look: &'a mut Look<'_>) -> BoxFuture<'a, Option<Box<dyn Ready>>> {
         async {
             let postgres = self::look(&self.wanted, look.context, look.findings).await?;
-            let covers = directories(&postgres.connection).await.unwrap_or_default();
-            Some(Box::new(ReadyServer { wanted: self.wanted.clone(), postgres, covers }) as Box<dyn Ready>)
+            Some(Box::new(ReadyServer { wanted: self.wanted.clone(), postgres }) as Box<dyn Ready>)
         }
         .boxed()
     }
@@ -50,7 +49,6 @@ impl Captures for Postgres {
 struct ReadyServer {
     wanted: Wanted,
     postgres: ReadyPostgres,
-    covers: Vec<Staying>,
 }
 
 impl Ready for ReadyServer {
@@ -58,8 +56,8 @@ impl Ready for ReadyServer {
         self.postgres.databases.iter().map(|database| database.size).sum()
     }
 
-    fn covers(&self) -> Vec<Staying> {
-        self.covers.clone()
+    fn covers(&self) -> BoxFuture<'_, Vec<Staying>> {
+        async { directories(&self.postgres.connection).await.unwrap_or_default() }.boxed()
     }
 
     fn needs(&self) -> Vec<Finding> {
@@ -121,7 +119,7 @@ fn has_money_of_its_own(facts: &DatabaseFacts) -> bool {
 
 impl ReadyServer {
     async fn dump(&self, out: &Out) -> Result<Captured> {
-        let Self { wanted, postgres, .. } = self;
+        let Self { wanted, postgres } = self;
         let what = Capture {
             parameters: &postgres.parameters,
             server: &postgres.server,

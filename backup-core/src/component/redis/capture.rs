@@ -21,7 +21,6 @@ use crate::{Error, ErrorContext, Kind, Result};
 
 /// Looks whether the server can be captured.
 pub(super) async fn check(redis: &OneRedis, look: &mut Look<'_>) -> Option<Box<dyn Ready>> {
-    look.context.phase(format!("check {}", redis.id));
     let place = redis.server.place();
     let looked = async {
         let (info, file) = (redis.server.info().await?, redis.server.file().await?);
@@ -64,8 +63,8 @@ impl Ready for ReadyRedis {
         self.size
     }
 
-    fn covers(&self) -> Vec<Staying> {
-        vec![Staying::new(&self.file, format!("what {} keeps", self.id))]
+    fn covers(&self) -> BoxFuture<'_, Vec<Staying>> {
+        async { vec![Staying::new(&self.file, format!("what {} keeps", self.id))] }.boxed()
     }
 
     fn by_hand(&self, _: &str) -> ByHand {
