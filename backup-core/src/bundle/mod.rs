@@ -3,6 +3,7 @@
 //! `docs/bundle-format.md` is the specification; these modules follow it section by section.
 
 pub mod block;
+pub(crate) mod dress;
 pub mod expanded;
 pub mod extract;
 pub mod footer;
