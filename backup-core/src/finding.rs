@@ -184,6 +184,11 @@ impl Told {
         Self { all: Vec::new(), most, more: 0 }
     }
 
+    /// How many are kept.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Keeps one, or counts it.
     pub(crate) fn tell(&mut self, finding: Finding) {
         match self.all.len() < self.most {

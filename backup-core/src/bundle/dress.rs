@@ -93,8 +93,9 @@ impl Dresser {
 
     /// Whom an entry belongs to here: whoever has the names that it had, as tar does it, else the numbers.
     fn owner(&mut self, head: &Head) -> (Option<u32>, Option<u32>) {
+        let most = self.told.most();
         let pick = |kind: &str, name: &str, here: Option<u32>, there: u64, unknown: &mut BTreeSet<String>| {
-            if here.is_none() && !name.is_empty() {
+            if here.is_none() && !name.is_empty() && unknown.len() < most {
                 unknown.insert(format!("{kind} {name}, number {there}"));
             }
             here.or(u32::try_from(there).ok())

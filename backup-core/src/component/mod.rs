@@ -6,6 +6,7 @@ mod configured;
 pub(crate) mod fake;
 pub mod files;
 mod kind;
+pub mod packs;
 mod part;
 pub mod postgres;
 mod program;
