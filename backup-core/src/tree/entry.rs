@@ -148,7 +148,13 @@ impl<T: Target> Capture<T> {
     }
 
     /// Adds a file's content; says whether it is in, and why zeros stand for a part of it, if they do.
-    async fn content(&mut self, file: &File, mut head: Head, size: u64, map: Option<Map>) -> Result<(bool, Option<Gap>)> {
+    async fn content(
+        &mut self,
+        file: &File,
+        mut head: Head,
+        size: u64,
+        map: Option<Map>,
+    ) -> Result<(bool, Option<Gap>)> {
         let (mut prefix, pieces) = match map {
             Some(map) => {
                 head.kind = EntryKind::Sparse(size);

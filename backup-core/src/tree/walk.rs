@@ -30,8 +30,7 @@ impl Walk {
     pub(crate) fn descend(&mut self, directory: &Path) -> io::Result<()> {
         let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
         let opened = OpenOptions::new().read(true).custom_flags(flags).open(directory)?;
-        let mut listing =
-            Listing { directory: directory.into(), names: Vec::new(), begins: Vec::new(), next: 0 };
+        let mut listing = Listing { directory: directory.into(), names: Vec::new(), begins: Vec::new(), next: 0 };
         let read = listing.read(&opened);
         listing.sort();
         self.0.push(listing);

@@ -33,7 +33,7 @@ impl Source for Bytes {
 }
 
 /// What agrees is, byte by byte, what a writer would have written.
-pub fn packs(bytes: &[u8]) {
+pub(crate) fn packs(bytes: &[u8]) {
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return };
     let (index, pack) = rest.split_at((u32::from_le_bytes(*length) as usize).min(rest.len()));
     let source = Bytes { index: index.to_vec(), packs: vec![pack.to_vec()] };
@@ -69,7 +69,7 @@ impl Visitor for Again {
 }
 
 /// A seed that is right.
-pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let Bytes { index, packs } = made("srv/a", &[entries()]);
     let length = u32::try_from(index.len()).unwrap_or(0).to_le_bytes().to_vec();
     vec![("packs", [length, index, packs.concat()].concat())]

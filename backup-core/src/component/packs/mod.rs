@@ -15,6 +15,8 @@ mod proof;
 mod reading;
 mod single;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod unpack;
 mod verify;

@@ -26,6 +26,7 @@ impl Order {
         if let Some(why) = path::refuse(path) {
             return Err(why.into());
         }
+        let mut stay = 0;
         if self.last.is_empty() {
             if *path != self.root || head.kind != EntryKind::Directory {
                 return Err("a tree begins with its own directory".into());
@@ -36,14 +37,15 @@ impl Order {
             }
             let last = &self.last;
             let is_above = |length: usize| path.get(length) == Some(&b'/') && path.starts_with(&last[..length]);
-            let stay = self.open.iter().take_while(|length| is_above(**length)).count();
-            self.open.truncate(stay);
+            stay = self.open.iter().take_while(|length| is_above(**length)).count();
             let parent = path.iter().rposition(|byte| *byte == b'/');
-            if parent.is_none() || parent != self.open.last().copied() {
+            if parent.is_none() || parent != self.open[..stay].last().copied() {
                 return Err("it is in no directory that stands before it".into());
             }
         }
         self.check_link(head)?;
+        // What was refused changes nothing.
+        self.open.truncate(stay);
         self.last.clone_from(path);
         if head.kind == EntryKind::Directory {
             self.open.push(path.len());
@@ -104,7 +106,13 @@ mod tests {
         let link = |target: &str| Symlink(target.into());
         let good: [&[(&str, EntryKind)]; 6] = [
             &[root.clone(), ("srv/a/d", Directory), ("srv/a/d/x", File), ("srv/a/d-e", File)],
-            &[root.clone(), ("srv/a/d", Directory), ("srv/a/d/e", Directory), ("srv/a/d/e/x", File), ("srv/a/d/x", File)],
+            &[
+                root.clone(),
+                ("srv/a/d", Directory),
+                ("srv/a/d/e", Directory),
+                ("srv/a/d/e/x", File),
+                ("srv/a/d/x", File),
+            ],
             &[root.clone(), ("srv/a/l", link("../../etc/x"))],
             &[root.clone(), ("srv/a/l", link("/etc/x"))],
             &[root.clone(), ("srv/a/x", File), ("srv/a/y", Hardlink("srv/a/x".into()))],
@@ -136,6 +144,16 @@ mod tests {
         for (entries, word) in bad {
             let why = verdict(entries).expect_err(word);
             assert!(why.contains(word), "{why}: {entries:?}");
+        }
+        let mut order = Order::new(b"srv/a");
+        for (path, kind, taken) in [
+            ("srv/a", Directory, true),
+            ("srv/a/d", Directory, true),
+            ("srv/a/e/x", File, false),
+            ("srv/a/e", link("../../../x"), false),
+            ("srv/a/d/x", File, true),
+        ] {
+            assert_eq!(order.take(&entry(path, kind)).is_ok(), taken, "{path}");
         }
         let mut order = Order::new(b"srv/a");
         assert!(order.take(&Head { size: 1, ..entry("srv/a", Directory) }).is_err());

@@ -39,11 +39,7 @@ pub(super) trait Visitor {
 ///
 /// # Errors
 /// [`Kind::Damaged`]; what the visitor returns.
-pub(super) fn read(
-    source: &impl Source,
-    visitor: &mut impl Visitor,
-    cancel: &CancellationToken,
-) -> Result<Packed> {
+pub(super) fn read(source: &impl Source, visitor: &mut impl Visitor, cancel: &CancellationToken) -> Result<Packed> {
     let mut index = Index::open(source.index()?)?;
     let (mut order, mut packed) = (Order::new(&index.root), Packed::default());
     let mut pack = Pack { source, cancel, number: 0, archive: None };

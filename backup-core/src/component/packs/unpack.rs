@@ -66,7 +66,8 @@ impl Unpack {
 
     /// Notes the directories that an entry is not in, since all of each is there by now.
     fn leave(&mut self, path: &[u8]) -> Result<()> {
-        let is_above = |head: &Head| path.strip_prefix(head.path.as_slice()).is_some_and(|rest| rest.first() == Some(&b'/'));
+        let is_above =
+            |head: &Head| path.strip_prefix(head.path.as_slice()).is_some_and(|rest| rest.first() == Some(&b'/'));
         while let Some(head) = self.open.pop_if(|head| !is_above(head)) {
             self.complete.write_all(&head.encode(Form::Nearest)).context(|| "note a directory".into())?;
         }
@@ -76,7 +77,8 @@ impl Unpack {
     /// A hard link leads to a file that was written before, and to it through directories alone.
     fn hardlink(&self, name: &[u8], target: &Path) -> Result<()> {
         let earlier = self.place(name);
-        let is_ours = |path: &Path, is: fn(&fs::Metadata) -> bool| path.symlink_metadata().is_ok_and(|found| is(&found));
+        let is_ours =
+            |path: &Path, is: fn(&fs::Metadata) -> bool| path.symlink_metadata().is_ok_and(|found| is(&found));
         let above = earlier.ancestors().skip(1).take_while(|above| *above != self.to);
         let through_none = above.into_iter().all(|above| is_ours(above, fs::Metadata::is_dir));
         if !through_none || !is_ours(&earlier, fs::Metadata::is_file) {
