@@ -64,12 +64,18 @@ fn stored(path: &Path) -> (Stored, usize) {
     (Stored::new(bundle.manifest().components[0].clone(), bundle), entries)
 }
 
+/// What no compression makes smaller.
+fn noise(length: usize, seed: u32) -> Vec<u8> {
+    let word = |at: u32| {
+        let word = (at ^ seed).wrapping_mul(2_654_435_761);
+        (word ^ (word >> 15)).wrapping_mul(0x2c1b_3c6d).to_le_bytes()
+    };
+    (0..length as u32 / 4).flat_map(word).collect()
+}
+
 /// A tree with all that files have, of several packs: names of one file far apart, and a file that is larger than a pack.
 fn make_large_tree(root: &Path) {
     make_tree(root);
-    let noise = |length: usize, seed: u32| -> Vec<u8> {
-        (0..length as u32 / 4).flat_map(|at| (at ^ seed).wrapping_mul(2_654_435_761).to_le_bytes()).collect()
-    };
     fs::create_dir(root.join("m")).expect("a directory");
     for (name, length) in [("m/1", 20 << 20), ("m/2", 20 << 20), ("m/3", 40 << 20), ("m/4", 100)] {
         fs::write(root.join(name), noise(length, name.len() as u32)).expect("a file");
@@ -209,18 +215,15 @@ fn many_files_go_in_and_come_out_in_bounded_memory() {
         let mut packs = out.packs("many", b"srv/many").await.expect("begun");
         let directory = |path: &str| Head { kind: EntryKind::Directory, ..Head::private(path, 0, 0) };
         packs.add(directory("srv/many"), |_, _| Ok(())).await.expect("added");
-        let mut state = 42u64;
+        let noise = noise(1 << 20, 42);
         for number in 0..FILES {
             if number % 1000 == 0 {
                 packs.add(directory(&format!("srv/many/{:04}", number / 1000)), |_, _| Ok(())).await.expect("added");
             }
             let head = Head::private(format!("srv/many/{:04}/{number:09}", number / 1000), SIZE as u64, 0);
-            // What no compression makes smaller.
+            let begin = (number as usize * 604) % (noise.len() - SIZE);
             let fill = |buffer: &mut Vec<u8>, wanted: usize| {
-                while buffer.len() < wanted {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                    buffer.extend_from_slice(&(state ^ (state >> 29)).to_le_bytes());
-                }
+                buffer.extend_from_slice(&noise[begin..begin + wanted]);
                 Ok(())
             };
             packs.add(head, fill).await.expect("added");

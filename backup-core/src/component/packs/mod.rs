@@ -10,7 +10,6 @@ mod index;
 mod line;
 mod order;
 mod pack;
-mod packs;
 mod proof;
 mod reading;
 mod single;
@@ -20,10 +19,11 @@ mod tests;
 mod tree;
 mod unpack;
 mod verify;
+mod writing;
 
 pub use line::Packed;
-pub use packs::Packs;
 pub use unpack::Unpacked;
+pub use writing::Packs;
 
 use super::PART;
 

@@ -94,7 +94,7 @@ impl Packs<'_> {
         pack.finish(None).await
     }
 
-    async fn line(&mut self, line: &impl serde::Serialize) -> Result<()> {
+    async fn line(&mut self, line: &(impl serde::Serialize + Sync)) -> Result<()> {
         self.index.write(&json(line)?).await
     }
 
