@@ -165,6 +165,48 @@ impl Findings {
     }
 }
 
+/// Findings of single files, of which there may be as many as there are files.
+pub(crate) struct Told {
+    all: Vec<Finding>,
+    most: usize,
+    /// How many there were that are not among them.
+    more: u64,
+}
+
+impl Told {
+    /// Keeps all.
+    pub(crate) fn all() -> Self {
+        Self::at_most(usize::MAX)
+    }
+
+    /// Keeps the first ones and counts the others.
+    pub(crate) fn at_most(most: usize) -> Self {
+        Self { all: Vec::new(), most, more: 0 }
+    }
+
+    /// How many are kept.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Keeps one, or counts it.
+    pub(crate) fn tell(&mut self, finding: Finding) {
+        match self.all.len() < self.most {
+            true => self.all.push(finding),
+            false => self.more += 1,
+        }
+    }
+
+    /// Those that were kept, and how many there are beside them.
+    pub(crate) fn into_findings(mut self) -> Vec<Finding> {
+        if self.more > 0 {
+            let message = format!("there are {} more findings of single files", self.more);
+            self.all.push(Finding::warning("more-findings", "files", message));
+        }
+        self.all
+    }
+}
+
 /// The most serious severity among `findings`.
 pub fn worst(findings: &[Finding]) -> Option<Severity> {
     findings.iter().map(|finding| finding.severity).max()

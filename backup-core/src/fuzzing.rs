@@ -12,6 +12,7 @@ use crate::bundle::manifest::Manifest;
 use crate::bundle::sparse::{Trust, decode_map, encode_map};
 use crate::bundle::verify::verify;
 use crate::cluster::ClusterConf;
+use crate::component::packs::fuzzing as packed;
 use crate::component::postgres::{fuzzing as postgres, plain::fuzzing as plain};
 use crate::context::{Context, Environment};
 use crate::drill::Drill;
@@ -27,7 +28,7 @@ use crate::text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("block", block),
     ("bundle", bundle),
     ("claim", claim),
@@ -40,6 +41,7 @@ pub const TARGETS: [Target; 16] = [
     ("lexer", lexer),
     ("manifest", manifest),
     ("names", names),
+    ("packs", packs),
     ("runs", runs),
     ("script", script),
     ("sparse", sparse),
@@ -54,6 +56,11 @@ pub fn globals(bytes: &[u8]) {
 /// What goes to psql of a bundle's script is in it, statement by statement; rows end at the same byte however they are cut.
 pub fn statements(bytes: &[u8]) {
     postgres::statements(bytes);
+}
+
+/// Packs that agree with their index are, byte by byte, what a writer would have written.
+pub fn packs(bytes: &[u8]) {
+    packed::packs(bytes);
 }
 
 /// A journal is one up to the end of each of its lines.
@@ -231,6 +238,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("runs", runs.into()),
         ("sparse", [encode_map(&map), b"fifteen letters".to_vec()].concat()),
     ];
+    seeds.extend(packed::seeds());
     seeds.extend(postgres::seeds());
     seeds.extend(plain::seeds());
     seeds.extend(plan::fuzzing::seeds());

@@ -45,6 +45,7 @@ pub mod state;
 pub mod status;
 pub mod store;
 pub mod text;
+mod tree;
 pub mod trusted;
 pub mod written;
 

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use fixtures::Postgres;
 use system_tests::{Workplace, code_but_for_clients, describe};
 
-fn make_tree(root: &Path) {
+pub(crate) fn make_tree(root: &Path) {
     fs::create_dir_all(root.join("empty")).expect("a directory");
     fs::write(root.join("plain"), "text\n").expect("a file");
     fs::set_permissions(root.join("plain"), fs::Permissions::from_mode(0o640)).expect("a mode");
@@ -30,7 +30,7 @@ fn make_tree(root: &Path) {
 }
 
 /// Everything that is compared of a tree, a line a path.
-fn describe_tree(root: &Path) -> Vec<String> {
+pub(crate) fn describe_tree(root: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     let mut pending = vec![root.to_owned()];
     while let Some(path) = pending.pop() {

@@ -39,6 +39,7 @@ mod origin;
 mod ownership;
 mod package;
 mod package_depends;
+mod packs;
 mod pair;
 mod parts;
 mod paths;

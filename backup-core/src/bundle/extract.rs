@@ -1,32 +1,29 @@
 //! Extracts entries into a directory: nothing is overwritten, nothing is written through a link, and what does not
 //! match its digest does not stay.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps, renameat_with, utimensat};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use super::dress::Dresser;
 use super::header::{EntryKind, Head};
 use super::manifest::{self, Entry, FileType};
 use super::path;
 use super::reader::{Bundle, EntryReader, ReadAt};
 use super::sparse::{Expander, Trust};
-use crate::accounts::Accounts;
 use crate::context::Context;
 use crate::event::Meter;
-use crate::finding::Finding;
+use crate::finding::{Finding, Told};
 use crate::names::BundleName;
 use crate::{Error, ErrorContext, Kind, Result};
-
-const SET_USER: u32 = 0o4000;
-const SET_GROUP: u32 = 0o2000;
 
 /// What was extracted.
 #[derive(Debug)]
@@ -121,8 +118,7 @@ pub fn extract<R: ReadAt>(
         context,
         meter,
         files: HashMap::new(),
-        accounts: Accounts::load(),
-        unknown: BTreeSet::new(),
+        dresser: Dresser::new(part.path(), &directory, Told::all()),
         later: Vec::new(),
         result: Extracted { directory: directory.clone(), entries: 0, bytes: 0, warnings: Vec::new() },
     };
@@ -149,9 +145,7 @@ struct Extraction<'b, R> {
     meter: &'b Meter,
     /// Where files are by now, by their paths in the bundle, for the hard links that follow them.
     files: HashMap<&'b str, PathBuf>,
-    accounts: Accounts,
-    /// Owners whose names nobody has here.
-    unknown: BTreeSet<String>,
+    dresser: Dresser,
     /// Directories and symbolic links, which are made last: a link can't be written through before it exists, and a
     /// directory's mode and time must not be touched by what is put into it.
     later: Vec<(PathBuf, Head)>,
@@ -207,7 +201,7 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
                 let file = self.new_file(target)?;
                 self.files.insert(&entry.path, target.to_owned());
                 self.fill(&mut reader, &head, file)?;
-                self.dress(target, &head)
+                self.dresser.dress(target, &head)
             }
             EntryKind::Directory => {
                 drain(&mut reader)?;
@@ -275,85 +269,6 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
         self.write(original.ok_or_else(missing)?, target)
     }
 
-    /// Owner, attributes, mode and time of a finished file, in that order: each would undo the one after it.
-    fn dress(&mut self, target: &Path, head: &Head) -> Result<()> {
-        if rustix::process::geteuid().is_root() {
-            let (user, group) = self.owner(head);
-            if lchown(target, user, group).is_err() {
-                self.warn("owner-not-set", target, "its owner could not be set");
-            }
-        }
-        if matches!(head.kind, EntryKind::Symlink(_)) {
-            return self.set_time(target, head);
-        }
-        for (name, value) in &head.xattrs {
-            if xattr::set(target, std::ffi::OsStr::from_bytes(name), value).is_err() {
-                self.warn(
-                    "attribute-not-set",
-                    target,
-                    &format!("its attribute {} could not be set", path::to_text(name)),
-                );
-            }
-        }
-        self.set_mode(target, head).context(|| format!("set the mode of {}", target.display()))?;
-        self.set_time(target, head)
-    }
-
-    /// A bit that lends the rights of its user or group would lend those of others, where that is another one here.
-    fn set_mode(&mut self, target: &Path, head: &Head) -> io::Result<()> {
-        let here = target.symlink_metadata()?;
-        let user = self.accounts.user_number(&head.user).or(u32::try_from(head.uid).ok());
-        let group = self.accounts.group_number(&head.group).or(u32::try_from(head.gid).ok());
-        let mut mode = head.mode;
-        if !rustix::process::geteuid().is_root() {
-            mode &= if user == Some(here.uid()) { 0o7777 } else { !SET_USER };
-            mode &= if group == Some(here.gid()) { 0o7777 } else { !SET_GROUP };
-        }
-        fs::set_permissions(target, Permissions::from_mode(mode))?;
-        let lacks = head.mode & !target.symlink_metadata()?.mode() & 0o7777;
-        for (bit, name, whose) in [(SET_USER, "setuid", "user"), (SET_GROUP, "setgid", "group")] {
-            if lacks & bit != 0 {
-                self.warn(
-                    "mode-not-set",
-                    target,
-                    &format!("its {name} bit is not set: it belongs to another {whose} here"),
-                );
-            }
-        }
-        if lacks & !(SET_USER | SET_GROUP) != 0 {
-            self.warn("mode-not-set", target, &format!("its mode {:o} could not be set", head.mode));
-        }
-        Ok(())
-    }
-
-    /// Whom an entry belongs to here: whoever has the names that it had, as tar does it, else the numbers.
-    fn owner(&mut self, head: &Head) -> (Option<u32>, Option<u32>) {
-        let pick = |kind: &str, name: &str, here: Option<u32>, there: u64, unknown: &mut BTreeSet<String>| {
-            if here.is_none() && !name.is_empty() {
-                unknown.insert(format!("{kind} {name}, number {there}"));
-            }
-            here.or(u32::try_from(there).ok())
-        };
-        let user = self.accounts.user_number(&head.user);
-        let group = self.accounts.group_number(&head.group);
-        let unknown = &mut self.unknown;
-        (pick("user", &head.user, user, head.uid, unknown), pick("group", &head.group, group, head.gid, unknown))
-    }
-
-    fn set_time(&mut self, target: &Path, head: &Head) -> Result<()> {
-        let time = Timespec { tv_sec: head.modified.0, tv_nsec: head.modified.1.into() };
-        let times = Timestamps { last_access: time, last_modification: time };
-        if utimensat(CWD, target, &times, AtFlags::SYMLINK_NOFOLLOW).is_err() {
-            self.warn("time-not-set", target, "its time could not be set");
-        }
-        Ok(())
-    }
-
-    fn warn(&mut self, code: &str, target: &Path, message: &str) {
-        let shown = self.result.directory.join(target.strip_prefix(&self.part).unwrap_or(target));
-        self.result.warnings.push(Finding::warning(code, shown.display().to_string(), message));
-    }
-
     fn finish(mut self) -> Result<Extracted> {
         // Deepest first, so that no directory is changed after its time was set.
         let mut later = std::mem::take(&mut self.later);
@@ -364,15 +279,9 @@ impl<'b, R: ReadAt> Extraction<'b, R> {
             if let EntryKind::Symlink(link) = &head.kind {
                 symlink(std::ffi::OsStr::from_bytes(link), &target).context(|| format!("link {}", target.display()))?;
             }
-            self.dress(&target, &head)?;
+            self.dresser.dress(&target, &head)?;
         }
-        for owner in &self.unknown {
-            let message = "nobody has this name here: what belonged to it belongs to whoever has the number";
-            let finding = Finding::warning("owner-unknown", owner, message);
-            self.result
-                .warnings
-                .push(finding.hint("make the account with this number, or correct the owner afterwards"));
-        }
+        self.result.warnings = self.dresser.into_findings();
         Ok(self.result)
     }
 }

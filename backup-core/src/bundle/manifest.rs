@@ -268,7 +268,7 @@ pub enum FileType {
 }
 
 /// What the manifest says of an entry's kind: its type, and a link's target as text.
-pub(super) fn described(kind: &EntryKind) -> (FileType, Option<String>) {
+pub(crate) fn described(kind: &EntryKind) -> (FileType, Option<String>) {
     match kind {
         EntryKind::File => (FileType::File, None),
         EntryKind::Sparse(_) => (FileType::Sparse, None),

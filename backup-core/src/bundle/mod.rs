@@ -4,6 +4,7 @@
 
 mod announced;
 pub mod block;
+pub(crate) mod dress;
 pub mod expanded;
 pub mod extract;
 pub mod footer;

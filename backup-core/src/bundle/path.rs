@@ -70,9 +70,12 @@ pub fn refuse(path: &[u8]) -> Option<&'static str> {
 
 /// Whether a symbolic link at `path`, below the root `root`, would climb above that root.
 ///
-/// The captured machine's `/` is the bundle's `files/`; an absolute target starts again at that root.
+/// The captured machine's `/` is the bundle's `files/`; an absolute target starts again at that root. An empty root stands for itself.
 pub fn climbs_out(root: &[u8], path: &[u8], target: &[u8]) -> bool {
-    let below = path.strip_prefix(root).and_then(|below| below.strip_prefix(b"/"));
+    let below = match root {
+        b"" => Some(path),
+        root => path.strip_prefix(root).and_then(|below| below.strip_prefix(b"/")),
+    };
     let Some(below) = below else { return true };
     if target.first() == Some(&b'/') {
         return climbs(0, target);
@@ -118,6 +121,9 @@ mod tests {
         assert!(case("b/databases/x", "y"));
         assert!(case("b/databases/x", "/y"));
         assert!(case("b/files elsewhere/x", "y"));
+        let bare = |path: &str, target: &str| climbs_out(b"", path.as_bytes(), target.as_bytes());
+        assert!(!bare("srv/a/x", "../../opt/y") && !bare("srv/x", "/opt/y"));
+        assert!(bare("srv/a/x", "../../../opt/y") && bare("x", "..") && bare("x", "/.."));
     }
 
     proptest! {

@@ -7,6 +7,7 @@ pub mod control_plane;
 pub(crate) mod fake;
 pub mod files;
 mod kind;
+pub mod packs;
 mod part;
 pub mod postgres;
 mod program;

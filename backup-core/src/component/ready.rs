@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::Staying;
 use crate::bundle::header::Head;
 use crate::bundle::manifest::{Announced, Items, Manifest};
-use crate::bundle::writer::Writer;
+use crate::bundle::writer::{Growing, Writer};
 use crate::event::Meter;
 use crate::finding::Finding;
 use crate::{Context, ErrorContext, Result};
@@ -140,7 +140,8 @@ impl Out {
         &self.writer
     }
 
-    fn path(&self, path: &str) -> String {
+    /// The path in the bundle of an entry of the component.
+    pub(super) fn path(&self, path: &str) -> String {
         if self.root.is_empty() { path.into() } else { format!("{}/{path}", self.root) }
     }
 
@@ -170,29 +171,72 @@ impl Out {
     /// # Errors
     /// What `reader` fails with, or a failure to write.
     pub async fn parts(&self, path: &str, mut reader: impl AsyncRead + Unpin) -> Result<u64> {
-        let (mut number, mut size) = (1, 0);
+        let mut parts = self.growing_parts(path);
         loop {
-            let path = self.path(&part_path(path, number));
-            let mut part = self.writer.growing(self.writer.private_head(&path));
-            let ended = loop {
-                let room = usize::try_from(PART - part.size()).unwrap_or(READ).min(READ);
-                let mut read = Vec::with_capacity(room);
-                let ended =
-                    (&mut reader).take(room as u64).read_buf(&mut read).await.context(|| format!("read {path}"))? == 0;
-                part.write(&read).await;
-                if ended || part.size() >= PART {
-                    break ended;
-                }
-            };
-            // The end may come right after a whole part; an empty whole has one empty part.
-            if part.size() > 0 || number == 1 {
-                size += part.size();
-                part.finish(None).await?;
+            let mut read = Vec::with_capacity(READ);
+            (&mut reader).take(READ as u64).read_buf(&mut read).await.context(|| format!("read {path}"))?;
+            if read.is_empty() {
+                return parts.finish().await;
             }
-            if ended {
-                return Ok(size);
-            }
-            number += 1;
+            parts.write(&read).await?;
         }
+    }
+
+    /// The same for what comes bit by bit.
+    pub(super) fn growing_parts(&self, path: &str) -> Parts<'_> {
+        Parts { out: self, path: path.into(), number: 0, part: None, size: 0 }
+    }
+}
+
+/// Something of unknown size on its way into parts.
+pub(super) struct Parts<'o> {
+    out: &'o Out,
+    path: String,
+    /// Of the part that was begun last, from 1 on.
+    number: u64,
+    part: Option<Growing>,
+    /// Bytes in parts that are finished.
+    size: u64,
+}
+
+impl Parts<'_> {
+    /// Appends bytes.
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let part = self.part();
+            let room = usize::try_from(PART - part.size()).unwrap_or(READ);
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            part.write(now).await;
+            bytes = later;
+            if part.size() >= PART {
+                self.hand_over().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&mut self) -> &mut Growing {
+        let Self { out, path, number, .. } = self;
+        self.part.get_or_insert_with(|| {
+            *number += 1;
+            out.writer.growing(out.writer.private_head(&out.path(&part_path(path, *number))))
+        })
+    }
+
+    async fn hand_over(&mut self) -> Result<()> {
+        if let Some(part) = self.part.take() {
+            self.size += part.size();
+            part.finish(None).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends it; returns the number of bytes. The end may come right after a whole part; an empty whole has one empty part.
+    pub(super) async fn finish(mut self) -> Result<u64> {
+        if self.number == 0 {
+            self.part();
+        }
+        self.hand_over().await?;
+        Ok(self.size)
     }
 }

@@ -14,7 +14,7 @@ use crate::{Error, Kind, Result};
 pub struct Stored {
     /// What the manifest says of it.
     pub section: Section,
-    bundle: Arc<OpenBundle>,
+    pub(super) bundle: Arc<OpenBundle>,
 }
 
 impl Stored {

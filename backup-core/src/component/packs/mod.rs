@@ -1,0 +1,62 @@
+//! Trees of any number of files in a bundle: packed into tar files of bounded size, with an index beside them.
+//!
+//! `docs/bundle-format.md` says what they look like. Packs and index come in the order of the paths, in which a slash sorts before all else:
+//! so a path that stands twice, or leads through a link, is seen by what stands before it alone, and memory does not grow with the tree.
+
+mod archive;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod index;
+mod line;
+mod order;
+mod pack;
+mod proof;
+mod reading;
+mod single;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unpack;
+mod verify;
+mod writing;
+
+pub use line::Packed;
+pub use unpack::Unpacked;
+pub use writing::Packs;
+
+use super::PART;
+
+/// The most that a pack has, but for one that holds a single larger file.
+const PACK: u64 = PART;
+/// How the path of a pack ends.
+const PACK_END: &str = ".tar";
+/// What ends a tar file.
+const END: [u8; 1024] = [0; 1024];
+/// More findings of single files are counted alone.
+const MOST_FINDINGS: usize = 1000;
+
+/// The path of a pack, by its number from 1 on.
+fn pack_path(path: &str, number: u64) -> String {
+    format!("{path}.{number:06}{PACK_END}")
+}
+
+/// The path of the index, which is in parts.
+fn index_path(path: &str) -> String {
+    format!("{path}.index")
+}
+
+/// How a packed tree is restored with plain tools: a paragraph of README.txt. `path` is the one that [`super::Out::packs`] got, below the
+/// directory of `component`.
+pub fn by_hand(component: &str, path: &str) -> String {
+    let packs = format!("components/{component}/{path}");
+    format!(
+        "{packs}.000001.tar and so on are a tree of files: each is a complete tar file, and its paths are those of the \
+         machine without the first slash. They restore into a new, empty directory, as root where owners are to come back:\n\n    \
+         mkdir restored && cat {packs}.*.tar | tar xpf - --ignore-zeros --xattrs --xattrs-include='*' -C restored\n\n\
+         Each may be unpacked alone, too, in their order; directories then have the time at which that was done. \
+         {packs}.index.000001 and so on, joined by cat, have a line of JSON for each file: its path, the SHA-256 of its \
+         content, the pack that it is in and the byte where its entry begins, from which `tail -c +$((OFFSET + 1)) PACK | \
+         tar xf - PATH` has it.\n"
+    )
+}
