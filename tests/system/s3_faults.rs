@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::num::NonZeroU32;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use backup_core::cluster::secret::Secret;
@@ -20,9 +21,10 @@ fn name(second: u32) -> FileName {
     format!("orchestrator_backup_20261120T1915{second:02}Z.tgz").parse().expect("a name")
 }
 
-/// Two parts.
-fn content() -> Vec<u8> {
-    (0..9u32 << 20).map(|at| (at % 251) as u8).collect()
+/// Two parts. They are made once: without optimization that takes a second.
+fn content() -> &'static [u8] {
+    static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| (0..9u32 << 20).map(|at| (at % 251) as u8).collect());
+    &CONTENT
 }
 
 /// A store that waits a second for an answer, and asks twice.
@@ -60,7 +62,7 @@ fn read(store: &dyn Store, name: &FileName) -> Result<()> {
 /// Everything that is asked of a store, on one that has a bundle.
 type Command = fn(&dyn Store) -> Result<()>;
 const COMMANDS: [(&str, Command); 8] = [
-    ("write", |store| write(store, &name(2), &content())),
+    ("write", |store| write(store, &name(2), content())),
     ("read", |store| read(store, &name(1))),
     ("check", |store| store.check(1).map(drop)),
     ("list", |store| store.list().map(|bundles| assert_eq!(bundles.len(), 1))),
@@ -116,8 +118,8 @@ fn with_each(faults: &[(Trouble, &str)], times: usize, check: &Check) {
 /// A server with one bundle, which is long only for those who read it, and a store there, which a backup has checked.
 fn server_for(what: &str) -> (S3Server, S3) {
     let server = S3Server::start();
-    let content = if what == "read" { content() } else { b"short".to_vec() };
-    write(&store(&server.url()), &name(1), &content).expect("a bundle");
+    let content = if what == "read" { content() } else { b"short" };
+    write(&store(&server.url()), &name(1), content).expect("a bundle");
     let store = store(&server.url());
     if what == "write" {
         store.check(1).expect("can be written");
