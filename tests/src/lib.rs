@@ -148,7 +148,7 @@ impl Workplace {
 pub fn another_second() {
     let now = chrono::Utc::now().timestamp();
     while chrono::Utc::now().timestamp() == now {
-        std::thread::yield_now();
+        fixtures::pause();
     }
 }
 

@@ -24,7 +24,7 @@ fn rules_and_passwords_that_name_databases_one_by_one_are_met_before_anything_is
         // The rules hold once whoever may not come in is told so.
         let tried = || server.command("psql").args(["-X", "-w", "-d", "no_such"]).output().expect("psql runs");
         while !describe(&tried()).contains(refused) {
-            std::thread::yield_now();
+            fixtures::pause();
         }
     };
     let restore = |user: &str, more: &[&str]| {

@@ -54,7 +54,7 @@ fn a_snapshot_that_ends_early_ends_the_run() {
     let run = place.start_slow(&server, &[]);
     wait_until(&server, READING);
     while has_child(run.id(), "pg_dump") {
-        std::thread::yield_now();
+        fixtures::pause();
     }
     // Its owner holds the locks that keep `small` from being emptied under the readers' eyes.
     let owner = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
@@ -75,7 +75,7 @@ fn a_table_that_others_wait_to_lock_is_captured_all_the_same() {
     wait_until(&server, READING);
     // It locks every table too, and would wait behind whoever waits already.
     while has_child(run.id(), "pg_dump") {
-        std::thread::yield_now();
+        fixtures::pause();
     }
     let drop =
         server.command("psql").args(["-X", "-d", "postgres", "-c", "DROP TABLE small"]).stdout(Stdio::null()).spawn();

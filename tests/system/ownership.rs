@@ -86,7 +86,7 @@ impl Orchestrators {
         let made = self.json(who, &["backup"]);
         let name = made["name"].as_str().expect("a name");
         while BundleName::at(Utc::now()).to_string() == name {
-            std::thread::yield_now();
+            fixtures::pause();
         }
         self.cluster.place.path(&format!("{}/{name}.tgz", who.store)).display().to_string()
     }

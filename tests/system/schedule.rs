@@ -73,7 +73,7 @@ fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !is() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not come true");
-        std::thread::yield_now();
+        fixtures::pause();
     }
 }
 

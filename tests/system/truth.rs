@@ -28,7 +28,7 @@ fn wait_for_bytes(place: &Workplace, least: u64) {
     // What is tried beforehand is none.
     while !place.leftovers().iter().filter(|name| !name.contains("_trial")).any(long) {
         assert!(begun.elapsed() < Duration::from_secs(60), "{least} bytes of a bundle did not come");
-        std::thread::yield_now();
+        fixtures::pause();
     }
 }
 
