@@ -12,6 +12,7 @@ fn wait_until(server: &Postgres, condition: &str) {
     let begun = Instant::now();
     while server.sql("postgres", &format!("SELECT {condition}")) != "t" {
         assert!(begun.elapsed() < Duration::from_secs(60), "it never came to be: {condition}");
+        fixtures::pause();
     }
 }
 

@@ -180,11 +180,13 @@ fn a_drill_that_is_killed_leaves_no_server_and_the_next_one_tidies_up() {
     let begun = Instant::now();
     while servers(inside.path()).is_empty() {
         assert!(begun.elapsed() < Duration::from_secs(60), "no server came");
+        fixtures::pause();
     }
     killed.kill().expect("a signal");
     killed.wait().expect("it ends");
     while !servers(inside.path()).is_empty() {
         assert!(begun.elapsed() < Duration::from_secs(60), "the server stayed");
+        fixtures::pause();
     }
     assert!(!left(inside.path()).is_empty());
     let output = drill(&place, &server, &bundle, inside.path(), &[]).output().expect("it runs");
