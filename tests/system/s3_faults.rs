@@ -21,7 +21,7 @@ fn name(second: u32) -> FileName {
     format!("orchestrator_backup_20261120T1915{second:02}Z.tgz").parse().expect("a name")
 }
 
-/// Two parts. They are made once: without optimization that takes a second.
+/// Two parts. They are made once: without optimization that was half of what these tests computed.
 fn content() -> &'static [u8] {
     static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| (0..9u32 << 20).map(|at| (at % 251) as u8).collect());
     &CONTENT
