@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 built=${CARGO_TARGET_DIR:-target}/debug
 home=${XDG_CACHE_HOME:-${HOME:?cache: where caches go is not known: set XDG_CACHE_HOME}/.cache}/orchestrator-cli/build
 # What else cargo builds them by: other versions, features, profiles and compilers have a folder of their own.
-key=$( (cat Cargo.lock Cargo.toml ./*/Cargo.toml; rustc -vV; cc --version; pkg-config --modversion openssl; echo "${RUSTFLAGS:-}") |
+key=$( (cat Cargo.lock Cargo.toml ./*/Cargo.toml; rustc -vV; cc --version; pkg-config --modversion openssl 2>/dev/null || true; echo "${RUSTFLAGS:-}") |
     sha256sum | cut -c1-16)
 kept=$home/$key
 
