@@ -1,5 +1,6 @@
 //! Trees of any number of files go into a bundle as packs, and come back: with all that the system knows of them, by us and by tar.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -10,15 +11,15 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use backup_core::bundle::FORMAT_OF_SECTIONS;
+use backup_core::bundle::block::{self, Decoder, Encoder};
 use backup_core::bundle::header::{EntryKind, Head};
-use backup_core::bundle::manifest::{Items, Section};
+use backup_core::bundle::manifest::{Entry, Items, Section};
 use backup_core::bundle::reader::{Bundle, ReadAt};
 use backup_core::bundle::writer::Writer;
-use backup_core::component::packs::by_hand;
-use backup_core::component::{Out, PART, Stored, Working};
+use backup_core::component::{Out, PART, PackedTree, Stored, Working, packs_by_hand};
 use backup_core::context::Environment;
 use backup_core::names::{BundleName, ComponentId};
-use backup_core::{Context, Kind};
+use backup_core::{Context, Error, Kind};
 use globset::{Glob, GlobSetBuilder};
 use sha2::{Digest, Sha256};
 use system_tests::manifest_of;
@@ -130,7 +131,7 @@ fn a_tree_comes_back_from_packs_with_all_that_it_had() {
     assert_eq!(runtime.block_on(stored.verify_packs("data", context())).expect("read"), []);
     let to = place.join("ours");
     fs::create_dir(&to).expect("a directory");
-    let unpacked = runtime.block_on(stored.unpack("data", to, working())).expect("unpacked");
+    let unpacked = runtime.block_on(stored.unpack("data", &tree, to, working())).expect("unpacked");
     assert_eq!((describe_tree(&unpacked.root), unpacked.packed), (expected.clone(), packed));
     let note = |root: &Path| {
         let mut value = [0; 10];
@@ -154,7 +155,7 @@ fn a_tree_comes_back_from_packs_with_all_that_it_had() {
     // As README.txt says.
     run(&format!("tar xzf {}", path.display()), &place);
     let inside = path.with_extension("");
-    let text = by_hand("apps", "data");
+    let text = packs_by_hand("apps", "data");
     let line = text.lines().find(|line| line.starts_with("    ")).expect("a command");
     run(line, &inside);
     let below = tree.strip_prefix("/").expect("below");
@@ -196,46 +197,199 @@ fn damage_of_packs_is_named_and_nothing_of_it_is_restored() {
         assert!(said.len() == 1 && said[0].message.contains(&entry.path), "{said:?}");
         let to = place.path().join("to");
         fs::create_dir_all(&to).expect("a directory");
-        let refused = runtime.block_on(stored.unpack("data", to.clone(), working())).expect_err("damaged");
+        let refused = runtime.block_on(stored.unpack("data", &tree, to.clone(), working())).expect_err("damaged");
         assert_eq!(refused.kind(), Kind::Damaged, "{refused:?}");
+        assert_eq!(fs::read_dir(&to).expect("a directory").count(), 0, "{}", entry.path);
         fs::remove_dir_all(to).expect("removed");
     }
     let (stored, _) = stored(&path);
     assert!(!runtime.block_on(stored.verify_packs("dat", context())).expect("read").is_empty());
 }
 
+/// Packs so many small files, a thousand in each directory.
+async fn pack_files(out: &Out, path: &str, files: u64) -> PackedTree {
+    let mut packs = out.packs(path, b"srv/many").await.expect("begun");
+    packs.add(directory("srv/many", 0), |_, _| Ok(())).await.expect("added");
+    let noise = noise(1 << 20, 42);
+    for number in 0..files {
+        if number % 1000 == 0 {
+            let head = directory(&format!("srv/many/{:04}", number / 1000), 0);
+            packs.add(head, |_, _| Ok(())).await.expect("added");
+        }
+        let head = Head::private(format!("srv/many/{:04}/{number:09}", number / 1000), SIZE as u64, 0);
+        let begin = (number as usize * 604) % (noise.len() - SIZE);
+        let fill = |buffer: &mut Vec<u8>, wanted: usize| {
+            buffer.extend_from_slice(&noise[begin..begin + wanted]);
+            Ok(())
+        };
+        packs.add(head, fill).await.expect("added");
+    }
+    let late = packs.add(Head::private("srv/many/0000/0", 0, 0), |_, _| Ok(())).await.expect_err("out of order");
+    assert_eq!(late.kind(), Kind::Refused);
+    packs.finish().await.expect("written")
+}
+
+/// What each of them has.
+const SIZE: usize = 600;
+
 #[test]
 fn many_files_go_in_and_come_out_in_bounded_memory() {
     const FILES: u64 = 200_000;
-    const SIZE: usize = 600;
+    /// Those that come out: each costs the disk a file.
+    const FEWER: u64 = 20_000;
     /// What the whole program may have.
     const MEMORY: u64 = 128 << 20;
     let (runtime, place) = (Runtime::new().expect("a runtime"), tempfile::tempdir().expect("a directory"));
-    let (path, packed) = bundle(&runtime, place.path(), async |out: &Out| {
-        let mut packs = out.packs("many", b"srv/many").await.expect("begun");
-        let directory = |path: &str| Head { kind: EntryKind::Directory, ..Head::private(path, 0, 0) };
-        packs.add(directory("srv/many"), |_, _| Ok(())).await.expect("added");
-        let noise = noise(1 << 20, 42);
-        for number in 0..FILES {
-            if number % 1000 == 0 {
-                packs.add(directory(&format!("srv/many/{:04}", number / 1000)), |_, _| Ok(())).await.expect("added");
-            }
-            let head = Head::private(format!("srv/many/{:04}/{number:09}", number / 1000), SIZE as u64, 0);
-            let begin = (number as usize * 604) % (noise.len() - SIZE);
-            let fill = |buffer: &mut Vec<u8>, wanted: usize| {
-                buffer.extend_from_slice(&noise[begin..begin + wanted]);
-                Ok(())
-            };
-            packs.add(head, fill).await.expect("added");
-        }
-        let late = packs.add(Head::private("srv/many/0000/0", 0, 0), |_, _| Ok(())).await.expect_err("out of order");
-        assert_eq!(late.kind(), Kind::Refused);
-        packs.finish().await.expect("written")
+    let (path, (packed, fewer)) = bundle(&runtime, place.path(), async |out: &Out| {
+        (pack_files(out, "many", FILES).await, pack_files(out, "fewer", FEWER).await)
     });
     assert_eq!((packed.entries, packed.bytes), (FILES + FILES / 1000 + 1, FILES * SIZE as u64));
     let (stored, entries) = stored(&path);
     // The manifest says nothing of single files.
     assert!(entries < 20 && packed.packs > 2 && packed.packs * PART > packed.bytes, "{entries} {packed:?}");
     assert_eq!(runtime.block_on(stored.verify_packs("many", context())).expect("read"), []);
+    let to = place.path().join("ours");
+    fs::create_dir(&to).expect("a directory");
+    let unpacked = runtime.block_on(stored.unpack("fewer", "/srv/many".as_ref(), to, working())).expect("unpacked");
+    assert_eq!((unpacked.packed, unpacked.warnings), (fewer, vec![]));
+    assert_eq!(fs::read_dir(unpacked.root.join("0019")).expect("a directory").count(), 1000);
     assert!(peak() < MEMORY, "{} MiB", peak() >> 20);
+}
+
+/// A directory with attributes of so many bytes.
+fn directory(path: &str, attributes: usize) -> Head {
+    let note = (attributes > 0).then(|| (b"user.note".to_vec(), vec![b'x'; attributes]));
+    let xattrs: BTreeMap<_, _> = note.into_iter().collect();
+    Head { kind: EntryKind::Directory, xattrs, ..Head::private(path, 0, 0) }
+}
+
+#[test]
+fn directories_of_large_attributes_take_no_memory_each() {
+    const DEPTH: usize = 200;
+    const ATTRIBUTES: usize = 1_000_000;
+    let (runtime, place) = (Runtime::new().expect("a runtime"), tempfile::tempdir().expect("a directory"));
+    let (path, packed) = bundle(&runtime, place.path(), async |out: &Out| {
+        let mut packs = out.packs("deep", b"deep").await.expect("begun");
+        for depth in 0..DEPTH {
+            let path = format!("deep{}", "/d".repeat(depth));
+            packs.add(directory(&path, ATTRIBUTES), |_, _| Ok(())).await.expect("added");
+        }
+        packs.finish().await.expect("written")
+    });
+    let to = place.path().join("ours");
+    fs::create_dir(&to).expect("a directory");
+    let (stored, _) = stored(&path);
+    let unpacked = runtime.block_on(stored.unpack("deep", "/deep".as_ref(), to, working())).expect("unpacked");
+    assert_eq!((unpacked.packed, unpacked.warnings.len()), (packed, DEPTH));
+    assert_eq!(unpacked.warnings[DEPTH - 1].subject, "/deep");
+    assert!(peak() < 128 << 20, "{} MiB", peak() >> 20);
+}
+
+#[test]
+fn one_entry_that_no_reader_takes_stops_nothing_and_one_that_is_cut_off_all() {
+    let (runtime, place) = (Runtime::new().expect("a runtime"), tempfile::tempdir().expect("a directory"));
+    let (path, packed) = bundle(&runtime, place.path(), async |out: &Out| {
+        let mut packs = out.packs("data", b"srv").await.expect("begun");
+        for (head, taken) in [
+            (directory("srv", 0), true),
+            (directory("srv/a", 1 << 20), false),
+            // It is in a directory that is not there.
+            (Head::private("srv/a/x", 0, 0), false),
+            (Head::private("srv/b", 0, 0), true),
+        ] {
+            let added = packs.add(head, |_, _| Ok(())).await.map_err(|error| error.kind());
+            assert_eq!(added, if taken { Ok(()) } else { Err(Kind::Refused) });
+        }
+        let packed = packs.finish().await.expect("written");
+        let mut packs = out.packs("cut", b"srv").await.expect("begun");
+        packs.add(directory("srv", 0), |_, _| Ok(())).await.expect("added");
+        let refuses = |_: &mut Vec<u8>, _: usize| Err(Error::new(Kind::Refused, "read it"));
+        let cut_off = packs.add(Head::private("srv/a", 5, 0), refuses).await.expect_err("cut off");
+        let later = packs.add(Head::private("srv/b", 0, 0), |_, _| Ok(())).await.expect_err("nothing comes after it");
+        let end = packs.finish().await.expect_err("it is not whole");
+        assert_eq!([cut_off, later, end].map(|error| error.kind()), [Kind::Failed; 3]);
+        packed
+    });
+    assert_eq!(packed.entries, 2);
+    let (stored, _) = stored(&path);
+    assert_eq!(runtime.block_on(stored.verify_packs("data", context())).expect("read"), []);
+}
+
+#[test]
+fn paths_that_are_too_long_to_be_restored_are_left_out_with_a_finding() {
+    let (runtime, place) = (Runtime::new().expect("a runtime"), tempfile::tempdir().expect("a directory"));
+    let place = place.path().canonicalize().expect("a path");
+    let tree = place.join("tree");
+    let deepest = (0..19).fold(tree.clone(), |above, _| above.join("d".repeat(200)));
+    fs::create_dir_all(&deepest).expect("directories");
+    fs::write(deepest.join("x"), "x").expect("a file");
+    let (path, captured) = bundle(&runtime, &place, async |out: &Out| out.pack_tree("data", &tree, None).await);
+    let (packed, findings) = captured.expect("captured");
+    let left_out =
+        deepest.ancestors().filter(|path| path.as_os_str().len() > 1 + 3584).last().expect("one is too long");
+    let said: Vec<(&str, &Path)> = findings.iter().map(|it| (it.code.as_str(), it.subject.as_ref())).collect();
+    assert_eq!(said, [("file-refused", left_out)]);
+    let to = place.join("o".repeat(200)).join("o".repeat(200));
+    fs::create_dir_all(&to).expect("directories");
+    let unpacked = runtime.block_on(stored(&path).0.unpack("data", &tree, to, working())).expect("unpacked");
+    assert_eq!(describe_tree(&unpacked.root).len() as u64, packed.entries);
+    assert_eq!(unpacked.warnings, []);
+}
+
+#[test]
+fn who_is_told_to_stop_packs_no_further() {
+    let (runtime, place) = (Runtime::new().expect("a runtime"), tempfile::tempdir().expect("a directory"));
+    let tree = place.path().join("tree");
+    fs::create_dir(&tree).expect("a directory");
+    fs::write(tree.join("x"), "x").expect("a file");
+    let all = GlobSetBuilder::new().add(Glob::new("*").expect("a pattern")).build().expect("patterns");
+    let (_, captured) = bundle(&runtime, place.path(), async |out: &Out| {
+        out.context.cancel.cancel();
+        out.pack_tree("data", &tree, Some(&all)).await
+    });
+    assert_eq!(captured.expect_err("told to stop").kind(), Kind::Interrupted);
+}
+
+/// The bundle with other three digits where this text ends in an entry, in a block that is right by itself.
+fn forged(sound: &[u8], entry: &Entry, text: &str) -> Vec<u8> {
+    let (begin, end) = (entry.offset as usize, (entry.offset + entry.stored) as usize);
+    let begin = begin + block::length(&sound[begin..]).expect("a block");
+    let mut content = Vec::new();
+    Decoder::default().decode(&sound[begin..end], &mut content).expect("one block");
+    let place = content.windows(text.len()).rposition(|window| window == text.as_bytes()).expect(text) + text.len();
+    // Its length must be the same, too.
+    let blocks = (100..1000).map(|number: u32| {
+        let mut forged = content.clone();
+        forged[place..place + 3].copy_from_slice(number.to_string().as_bytes());
+        let block = Encoder::new(1).encode(&forged);
+        (block, forged)
+    });
+    let forged = |(block, forged): &(Vec<u8>, Vec<u8>)| block.len() == end - begin && *forged != content;
+    let (block, _) = blocks.into_iter().find(forged).expect("one of that length");
+    [&sound[..begin], &block, &sound[end..]].concat()
+}
+
+#[test]
+fn one_file_is_believed_once_the_manifest_has_vouched_for_all_of_its_pack_and_of_the_index() {
+    let (runtime, place) = (Runtime::new().expect("a runtime"), tempfile::tempdir().expect("a directory"));
+    let tree = place.path().canonicalize().expect("a path").join("tree");
+    fs::create_dir(&tree).expect("a directory");
+    fs::write(tree.join("a"), "content").expect("a file");
+    fs::write(tree.join("b"), "other 123").expect("a file");
+    let (path, captured) = bundle(&runtime, place.path(), async |out: &Out| out.pack_tree("data", &tree, None).await);
+    captured.expect("captured");
+    let sound = fs::read(&path).expect("the bundle");
+    let read = || {
+        let (stored, _) = stored(&path);
+        runtime.block_on(stored.read_packed("data", &tree.join("a"), |_| Ok(()), context())).map(|head| head.size)
+    };
+    assert_eq!(read().expect("sound"), 7);
+    let entries = Bundle::open(sound.clone()).expect("a bundle").manifest().entries.clone();
+    // What comes after the file's own line, and after the file.
+    for (end, text) in [(".index.000001", "\"mode\":"), (".tar", "other ")] {
+        let entry = entries.iter().find(|entry| entry.path.ends_with(end)).expect(end);
+        fs::write(&path, forged(&sound, entry, text)).expect("written");
+        let refused = read().expect_err(end);
+        assert!(refused.kind() == Kind::Damaged && format!("{refused:?}").contains(&entry.path), "{refused:?}");
+    }
 }

@@ -121,12 +121,14 @@ impl Dresser {
     }
 
     /// What could not be put back as it was.
-    pub(crate) fn into_findings(mut self) -> Vec<Finding> {
-        for owner in &self.unknown {
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
+        let mut findings = self.told.into_findings();
+        // Each is of many files, and none is left out for findings of single ones.
+        findings.extend(self.unknown.iter().map(|owner| {
             let message = "nobody has this name here: what belonged to it belongs to whoever has the number";
             let finding = Finding::warning("owner-unknown", owner, message);
-            self.told.tell(finding.hint("make the account with this number, or correct the owner afterwards"));
-        }
-        self.told.into_findings()
+            finding.hint("make the account with this number, or correct the owner afterwards")
+        }));
+        findings
     }
 }

@@ -296,7 +296,7 @@ fn aside(path: &[u8]) -> Vec<u8> {
     if whole.len() <= NAME || directories.is_empty() {
         return whole;
     }
-    // Below the bundle's directory in any case; its end is cut off, so that others of the same name may come to the same.
+    // Below the first directory in any case (the bundle's own, or that of a path in packs); its end is cut off, so that others of the same name may come to the same.
     [directories[0], ASIDE, base].concat()
 }
 

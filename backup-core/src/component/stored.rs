@@ -48,19 +48,30 @@ impl Stored {
     /// # Errors
     /// As [`Self::read`]; [`Kind::Damaged`] where a part is missing.
     pub async fn read_parts(&self, path: &str, take: impl FnMut(&[u8]) -> Result<()> + Send + 'static) -> Result<()> {
-        let below = format!("{}/{path}.", self.section.root());
-        let is_part = |entry: &&Entry| {
-            let number = entry.path.strip_prefix(&below);
+        let parts = self.numbered(path, "")?;
+        self.read_all(path, parts, take).await
+    }
+
+    /// All entries whose paths are `path`, a point, a number of six digits or more, and `end`, in the order of the numbers.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`] where one is missing.
+    pub(super) fn numbered(&self, path: &str, end: &str) -> Result<Vec<Entry>> {
+        let whole = format!("{}/{path}", self.section.root());
+        let is_one = |entry: &&Entry| {
+            let rest = entry.path.strip_prefix(&whole).and_then(|rest| rest.strip_prefix('.'));
+            let number = rest.and_then(|rest| rest.strip_suffix(end));
             number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
         };
-        let mut parts: Vec<Entry> = self.bundle.manifest().entries.iter().filter(is_part).cloned().collect();
-        parts.sort_by(|one, other| one.path.cmp(&other.path));
-        let expected = (1..).map(|number| format!("{}/{}", self.section.root(), part_path(path, number)));
-        if parts.is_empty() || parts.iter().zip(expected).any(|(part, expected)| part.path != expected) {
+        let mut found: Vec<Entry> = self.bundle.manifest().entries.iter().filter(is_one).cloned().collect();
+        // A number of more than six digits is a longer name.
+        found.sort_by(|one, other| (one.path.len(), &one.path).cmp(&(other.path.len(), &other.path)));
+        let expected = (1..).map(|number| part_path(&whole, number) + end);
+        if found.is_empty() || found.iter().zip(expected).any(|(entry, path)| entry.path != path) {
             let message = format!("{}: parts of {path} are missing", self.bundle.manifest().name);
             return Err(Error::new(Kind::Damaged, message));
         }
-        self.read_all(path, parts, take).await
+        Ok(found)
     }
 
     /// Reads the content of an entry part by part, in a thread that may wait for the disk. What `take` was given is to be believed only

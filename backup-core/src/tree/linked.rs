@@ -12,7 +12,7 @@ pub(crate) struct Linked {
     names: HashMap<(u64, u64), Name>,
     bytes: usize,
     most: Option<usize>,
-    /// Files that were met when there was no room: each is stored once for each of its names.
+    /// Names that were met when there was no room to remember them: what was met later of the same files may be stored as files of their own.
     pub(crate) apart: u64,
 }
 

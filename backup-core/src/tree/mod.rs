@@ -4,11 +4,13 @@
 
 mod content;
 mod entry;
+mod exclude;
 mod linked;
 mod target;
 mod walk;
 
 pub(crate) use entry::Capture;
+pub(crate) use exclude::leaves_out;
 pub(crate) use linked::Linked;
 pub(crate) use target::Target;
 pub(crate) use walk::Walk;

@@ -27,12 +27,11 @@ impl Walk {
     ///
     /// # Errors
     /// The system's words; what was read of its names is walked all the same.
-    pub(crate) fn descend(&mut self, directory: &Path) -> io::Result<()> {
-        let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
-        let opened = OpenOptions::new().read(true).custom_flags(flags).open(directory)?;
-        let mut listing = Listing { directory: directory.into(), names: Vec::new(), begins: Vec::new(), next: 0 };
-        let read = listing.read(&opened);
-        listing.sort();
+    pub(crate) async fn descend(&mut self, directory: &Path) -> io::Result<()> {
+        let directory = directory.to_owned();
+        // A directory of a million names takes a second.
+        let listed = tokio::task::spawn_blocking(move || Listing::of(directory)).await;
+        let (listing, read) = listed.map_err(io::Error::other)??;
         self.0.push(listing);
         read
     }
@@ -54,6 +53,16 @@ impl Iterator for Walk {
 }
 
 impl Listing {
+    /// The names in a directory that could be read, and whether these are all.
+    fn of(directory: PathBuf) -> io::Result<(Self, io::Result<()>)> {
+        let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(&directory)?;
+        let mut listing = Self { directory, names: Vec::new(), begins: Vec::new(), next: 0 };
+        let read = listing.read(&opened);
+        listing.sort();
+        Ok((listing, read))
+    }
+
     fn read(&mut self, directory: &File) -> io::Result<()> {
         for entry in Dir::read_from(directory)? {
             let entry = entry?;
@@ -86,8 +95,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_is_below_comes_in_order_and_links_are_not_followed() {
+    #[tokio::test]
+    async fn what_is_below_comes_in_order_and_links_are_not_followed() {
         let place = tempfile::tempdir().expect("a directory");
         for name in ["a/x", "a-b", "a/c/y", "ab/z"] {
             let path = place.path().join(name);
@@ -96,14 +105,14 @@ mod tests {
         }
         std::os::unix::fs::symlink("a", place.path().join("link")).expect("a link");
         let mut walk = Walk::default();
-        walk.descend(place.path()).expect("read");
+        walk.descend(place.path()).await.expect("read");
         let mut met = Vec::new();
         while let Some(path) = walk.next() {
             let below = path.strip_prefix(place.path()).expect("below").to_str().expect("text");
             met.push(below.to_owned());
-            assert_eq!(walk.descend(&path).is_ok(), ["a", "a/c", "ab"].contains(&below), "{below}");
+            assert_eq!(walk.descend(&path).await.is_ok(), ["a", "a/c", "ab"].contains(&below), "{below}");
         }
         assert_eq!(met, ["a", "a/c", "a/c/y", "a/x", "a-b", "ab", "ab/z", "link"]);
-        assert!(walk.descend(&place.path().join("not there")).is_err());
+        assert!(walk.descend(&place.path().join("not there")).await.is_err());
     }
 }

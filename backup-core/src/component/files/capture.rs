@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 use crate::bundle::writer::Writer;
 use crate::context::Context;
 use crate::finding::{Finding, Told};
-use crate::tree::{Capture, Linked};
+use crate::tree::{Capture, Linked, leaves_out};
 use crate::{ErrorContext, Result};
 
 /// Where captured files stand in the bundle; it stands for the machine's `/`.
@@ -27,8 +27,7 @@ pub struct Tree {
 impl Tree {
     /// Whether a path below `path` is left out.
     pub(crate) fn leaves_out(&self, below: &Path) -> bool {
-        let name = below.file_name().unwrap_or_default();
-        self.exclude.as_ref().is_some_and(|glob| glob.is_match(below) || glob.is_match(name))
+        leaves_out(self.exclude.as_ref(), below)
     }
 }
 

@@ -4,14 +4,12 @@ use std::io::{self, Read};
 
 use tar::Header;
 
-use super::END;
+use super::{END, STEP};
 use crate::bundle::block::CONTENT;
 use crate::bundle::header::{Form, Head, RECORD};
 use crate::bundle::reader::unreadable;
 use crate::{Error, Kind, Result};
 
-/// What is read of content at once.
-const STEP: usize = 128 << 10;
 /// Where a header has its type, and that of one which has records for the next.
 const TYPE: usize = 156;
 const EXTENDED: u8 = b'x';
@@ -49,10 +47,7 @@ impl<R: Read> Archive<R> {
             let size = size.ok_or_else(|| damaged("an absurdly long extended header"))? as usize;
             self.more(size.next_multiple_of(RECORD) + RECORD)?;
         }
-        let (head, length) = Head::decode(&self.header, Form::Nearest).map_err(damaged)?;
-        if length != self.header.len() {
-            return Err(damaged("an extended header before something else"));
-        }
+        let (head, _) = Head::decode(&self.header, Form::Nearest).map_err(damaged)?;
         self.left = head.size;
         self.padding = (head.size.wrapping_neg() % RECORD as u64) as usize;
         Ok(Some(head))
@@ -91,6 +86,17 @@ impl<R: Read> Archive<R> {
         Ok(())
     }
 
+    /// Passes over some of what is left, whatever it is; says whether there was something. At the end of a stream the whole of it is held
+    /// against its digests.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`].
+    pub(super) fn pass(&mut self) -> Result<bool> {
+        self.buffer.resize(STEP, 0);
+        let read = self.input.read(&mut self.buffer).map_err(|cause| unreadable(cause, "read the pack"))?;
+        Ok(read > 0)
+    }
+
     fn more(&mut self, bytes: usize) -> Result<()> {
         let begin = self.header.len();
         self.header.resize(begin + bytes, 0);
@@ -110,9 +116,7 @@ impl<R: Read> Archive<R> {
 
 fn read(input: &mut impl Read, at: &mut u64, bytes: &mut [u8]) -> Result<()> {
     input.read_exact(bytes).map_err(|cause| match cause.kind() {
-        io::ErrorKind::UnexpectedEof if cause.get_ref().is_none_or(|inner| !inner.is::<Error>()) => {
-            damaged("the pack ends too soon")
-        }
+        io::ErrorKind::UnexpectedEof => damaged("the pack ends too soon"),
         _ => unreadable(cause, "read the pack"),
     })?;
     *at += bytes.len() as u64;

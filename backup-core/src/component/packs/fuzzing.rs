@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::END;
-use super::line::{Begin, FORMAT, Line, Packed, json};
+use super::line::{Begin, FORMAT, Line, PackedTree, json};
 use super::proof::Proving;
 use super::reading::{Source, Visitor, read};
 use crate::bundle::header::{EntryKind, Form, Head, RECORD};
@@ -97,7 +97,7 @@ pub(super) fn entries() -> Vec<(Head, Vec<u8>)> {
 /// Packs of these entries, each of the inner lists in one, and their index; nothing is looked at.
 pub(super) fn made(root: &str, packs: &[Vec<(Head, Vec<u8>)>]) -> Bytes {
     let mut index = json(&Begin { format: FORMAT, root: root.into() }).unwrap_or_default();
-    let mut packed = Packed { packs: packs.len() as u64, ..Packed::default() };
+    let mut packed = PackedTree { packs: packs.len() as u64, ..PackedTree::default() };
     let mut pack = |(number, entries): (u64, &Vec<(Head, Vec<u8>)>)| {
         let mut pack = Vec::new();
         for (head, content) in entries {

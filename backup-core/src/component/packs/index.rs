@@ -4,12 +4,12 @@ use std::io::{BufRead, BufReader, Read};
 
 use serde::de::DeserializeOwned;
 
-use super::line::{Begin, FORMAT, Line, Packed};
+use super::line::{Begin, FORMAT, Format, Line, PackedTree};
 use crate::bundle::path;
 use crate::bundle::reader::unreadable;
 use crate::{Error, Kind, Result};
 
-/// A line has two paths of at most 4096 bytes, each of which may take four bytes, and little else.
+/// A line has two paths of at most 4096 bytes, each of which may take five bytes (`\\xNN`, as JSON has it), and little else.
 const LONGEST: u64 = 64 << 10;
 
 /// An index that is being read.
@@ -27,7 +27,7 @@ pub(super) struct Index<R> {
 /// What comes after the first line.
 pub(super) enum Said {
     Entry(Box<Line>),
-    End(Packed),
+    End(PackedTree),
 }
 
 impl<R: Read> Index<R> {
@@ -40,11 +40,13 @@ impl<R: Read> Index<R> {
         let mut index = Self { input, next: Vec::new(), later: Vec::new(), number: 1, root: Vec::new() };
         index.read_later()?;
         std::mem::swap(&mut index.next, &mut index.later);
-        let begin: Begin = index.parse()?;
-        if begin.format > FORMAT {
-            let message = format!("the index has format {}, and this tool reads format {FORMAT}", begin.format);
+        // A later format may say all else otherwise.
+        let Format { format } = index.parse()?;
+        if format > FORMAT {
+            let message = format!("the index has format {format}, and this tool reads format {FORMAT}");
             return Err(Error::new(Kind::Unsupported, message).hint("use a newer version"));
         }
+        let begin: Begin = index.parse()?;
         index.root = path::from_text(&begin.root).ok_or_else(|| index.damaged("a malformed path"))?;
         index.advance()?;
         Ok(index)

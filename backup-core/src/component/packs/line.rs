@@ -13,6 +13,12 @@ use crate::{ErrorContext, Result};
 /// The index's own format. A reader refuses a higher one: a line of it may lead to where this one knows nothing of.
 pub(super) const FORMAT: u32 = 1;
 
+/// What the first line says in every format.
+#[derive(Deserialize)]
+pub(super) struct Format {
+    pub(super) format: u32,
+}
+
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Begin {
@@ -23,7 +29,7 @@ pub(super) struct Begin {
 
 /// The last line: how much a packed tree is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Packed {
+pub struct PackedTree {
     /// Number of entries: files, directories and links.
     pub entries: u64,
     /// Bytes of their content as it is stored.

@@ -1,13 +1,16 @@
 //! Trees of any number of files in a bundle: packed into tar files of bounded size, with an index beside them.
 //!
 //! `docs/bundle-format.md` says what they look like. Packs and index come in the order of the paths, in which a slash sorts before all else:
-//! so a path that stands twice, or leads through a link, is seen by what stands before it alone, and memory does not grow with the tree.
+//! so a path that stands twice, or leads through a link, is seen by what stands before it alone. Memory does not grow with the tree where it is
+//! written, unpacked, or read for one file; verifying remembers the files that hard links lead to, in some bytes each.
 
 mod archive;
+mod directories;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod index;
 mod line;
+mod linked;
 mod order;
 mod pack;
 mod proof;
@@ -21,11 +24,18 @@ mod unpack;
 mod verify;
 mod writing;
 
-pub use line::Packed;
+pub use line::PackedTree;
 pub use unpack::Unpacked;
 pub use writing::Packs;
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+
 use super::PART;
+use super::ready::part_path;
+use crate::{Error, Kind, Result};
 
 /// The most that a pack has, but for one that holds a single larger file.
 const PACK: u64 = PART;
@@ -35,10 +45,30 @@ const PACK_END: &str = ".tar";
 const END: [u8; 1024] = [0; 1024];
 /// More findings of single files are counted alone.
 const MOST_FINDINGS: usize = 1000;
+/// What is read of content, or asked for, at once: no more than a core's own cache.
+const STEP: usize = 128 << 10;
+/// What the path of a directory may take that a tree is unpacked below, with the slash after it and a NUL at the end.
+const ABOVE: usize = 512;
+/// The longest path in a tree: below such a directory it is no longer than PATH_MAX of Linux.
+const LONGEST: usize = 4096 - ABOVE;
+
+/// A path on the machine as it stands in packs: without the first slash.
+fn inside(path: &Path) -> &[u8] {
+    let path = path.as_os_str().as_bytes();
+    path.strip_prefix(b"/").unwrap_or(path)
+}
+
+/// Makes sure that nobody has asked us to stop.
+fn go_on(cancel: &CancellationToken) -> Result<()> {
+    match cancel.is_cancelled() {
+        true => Err(Error::new(Kind::Interrupted, "interrupted before the work was complete")),
+        false => Ok(()),
+    }
+}
 
 /// The path of a pack, by its number from 1 on.
 fn pack_path(path: &str, number: u64) -> String {
-    format!("{path}.{number:06}{PACK_END}")
+    part_path(path, number) + PACK_END
 }
 
 /// The path of the index, which is in parts.
@@ -48,7 +78,7 @@ fn index_path(path: &str) -> String {
 
 /// How a packed tree is restored with plain tools: a paragraph of README.txt. `path` is the one that [`super::Out::packs`] got, below the
 /// directory of `component`.
-pub fn by_hand(component: &str, path: &str) -> String {
+pub fn packs_by_hand(component: &str, path: &str) -> String {
     let packs = format!("components/{component}/{path}");
     format!(
         "{packs}.000001.tar and so on are a tree of files: each is a complete tar file, and its paths are those of the \
@@ -57,6 +87,6 @@ pub fn by_hand(component: &str, path: &str) -> String {
          Each may be unpacked alone, too, in their order; directories then have the time at which that was done. \
          {packs}.index.000001 and so on, joined by cat, have a line of JSON for each file: its path, the SHA-256 of its \
          content, the pack that it is in and the byte where its entry begins, from which `tail -c +$((OFFSET + 1)) PACK | \
-         tar xf - PATH` has it.\n"
+         tar xf - PATH` has it. Of a hard link that has nothing: the content is at the line of the path in its `link`.\n"
     )
 }

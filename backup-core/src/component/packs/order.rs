@@ -1,7 +1,11 @@
 //! The order of a tree's entries, and what none of them may say. The writer holds to it, and every reader before it believes an entry.
 
+use super::LONGEST;
 use crate::bundle::header::{EntryKind, Head};
 use crate::bundle::path;
+
+/// The longest target that Linux knows.
+const LONGEST_TARGET: usize = 4095;
 
 /// Takes entries in their order.
 pub(super) struct Order {
@@ -25,6 +29,9 @@ impl Order {
         let path = &head.path;
         if let Some(why) = path::refuse(path) {
             return Err(why.into());
+        }
+        if path.len() > LONGEST {
+            return Err(format!("a path of more than {LONGEST} bytes"));
         }
         let mut stay = 0;
         if self.last.is_empty() {
@@ -64,6 +71,9 @@ impl Order {
             return Err("a link with content".into());
         }
         if matches!(head.kind, EntryKind::Symlink(_)) {
+            if target.len() > LONGEST_TARGET {
+                return Err(format!("a link to a path of more than {LONGEST_TARGET} bytes"));
+            }
             let refused = target.is_empty() || target.contains(&0) || path::climbs_out(b"", &head.path, target);
             return if refused { Err(format!("a link that leads outside: {shown}")) } else { Ok(()) };
         }
@@ -154,6 +164,13 @@ mod tests {
             ("srv/a/d/x", File, true),
         ] {
             assert_eq!(order.take(&entry(path, kind)).is_ok(), taken, "{path}");
+        }
+        for (length, taken) in [(LONGEST, true), (LONGEST + 1, false)] {
+            let long = format!("srv/a/{}", "n".repeat(length - 6));
+            assert_eq!(verdict(&[root.clone(), (&long, File)]).is_ok(), taken, "{length}");
+        }
+        for (length, taken) in [(LONGEST_TARGET, true), (LONGEST_TARGET + 1, false)] {
+            assert_eq!(verdict(&[root.clone(), ("srv/a/l", link(&"n".repeat(length)))]).is_ok(), taken, "{length}");
         }
         let mut order = Order::new(b"srv/a");
         assert!(order.take(&Head { size: 1, ..entry("srv/a", Directory) }).is_err());

@@ -1,16 +1,13 @@
 //! A pack as it is written: entries that come whole or not at all, each with what proves it.
 
 use super::proof::{Proof, Proving};
-use super::{END, PACK};
+use super::{END, PACK, STEP};
 use crate::bundle::block::CONTENT;
 use crate::bundle::header::{Form, Head, RECORD};
 use crate::bundle::path;
 use crate::bundle::writer::Growing;
 use crate::component::Out;
 use crate::{Error, Kind, Result};
-
-/// What content is asked for at once: no more than a core's own cache.
-const STEP: usize = 128 << 10;
 
 /// An entry as it will stand in a pack.
 pub(super) struct Entry {
@@ -22,12 +19,14 @@ impl Entry {
     /// With this header.
     ///
     /// # Errors
-    /// [`Kind::Failed`] where the header is longer than a reader takes.
+    /// [`Kind::Refused`] where the header is longer than a reader takes.
     pub(super) fn new(head: Head) -> Result<Self> {
         let header = head.encode(Form::Nearest);
         if header.len() > CONTENT {
             let path = path::to_text(&head.path);
-            return Err(Error::new(Kind::Failed, format!("pack {path}: its attributes take more than 1 MiB")));
+            return Err(
+                Error::new(Kind::Refused, format!("pack {path}")).because("its attributes take more than 1 MiB")
+            );
         }
         Ok(Self { head, header })
     }

@@ -6,9 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::archive::Archive;
 use super::index::{Index, Said};
-use super::line::{Line, Packed};
+use super::line::{Line, PackedTree};
 use super::order::{Order, sorted};
 use super::proof::{Proof, Proving};
+use super::{PACK, go_on};
 use crate::bundle::header::Head;
 use crate::bundle::path;
 use crate::{Error, ErrorContext, Kind, Result};
@@ -39,10 +40,10 @@ pub(super) trait Visitor {
 ///
 /// # Errors
 /// [`Kind::Damaged`]; what the visitor returns.
-pub(super) fn read(source: &impl Source, visitor: &mut impl Visitor, cancel: &CancellationToken) -> Result<Packed> {
+pub(super) fn read(source: &impl Source, visitor: &mut impl Visitor, cancel: &CancellationToken) -> Result<PackedTree> {
     let mut index = Index::open(source.index()?)?;
-    let (mut order, mut packed) = (Order::new(&index.root), Packed::default());
-    let mut pack = Pack { source, cancel, number: 0, archive: None };
+    let (mut order, mut packed) = (Order::new(&index.root), PackedTree::default());
+    let mut pack = Pack { source, cancel, number: 0, entries: 0, archive: None };
     loop {
         let line = match index.next()? {
             Said::Entry(line) => line,
@@ -71,6 +72,8 @@ struct Pack<'r, S> {
     source: &'r S,
     cancel: &'r CancellationToken,
     number: u64,
+    /// How many of its entries were read.
+    entries: u64,
     /// None where it can't be read any further.
     archive: Option<Archive<Box<dyn Read + 'r>>>,
 }
@@ -81,7 +84,7 @@ impl<'r, S: Source> Pack<'r, S> {
         if line.pack != self.number + 1 || line.offset != 0 {
             return Err("it is not where the next entry is");
         }
-        self.number = line.pack;
+        (self.number, self.entries) = (line.pack, 0);
         if line.pack > self.source.packs() {
             return Ok(Err(Error::new(Kind::Damaged, format!("pack {} is missing", line.pack))));
         }
@@ -92,9 +95,8 @@ impl<'r, S: Source> Pack<'r, S> {
     /// Reads an entry. Where the pack has another one there, it is read no further.
     fn entry(&mut self, line: &Line, visitor: &mut impl Visitor) -> Result<()> {
         let Some(mut archive) = self.archive.take() else { return Ok(()) };
-        if self.cancel.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted, "interrupted before all packs were read"));
-        }
+        go_on(self.cancel)?;
+        self.entries += 1;
         let doing = || format!("pack {}: entry {}", self.number, line.path);
         match self.entry_of(&mut archive, line, visitor) {
             Ok(agrees) => {
@@ -139,11 +141,12 @@ impl<'r, S: Source> Pack<'r, S> {
         Err(Error::new(Kind::Damaged, why))
     }
 
-    /// Makes sure that nothing more is in the pack.
+    /// Makes sure that nothing more is in the pack, and no more than a pack has.
     fn close(&mut self, visitor: &mut impl Visitor) -> Result<()> {
         let Some(mut archive) = self.archive.take() else { return Ok(()) };
         let more = match archive.next() {
-            Ok(None) => return Ok(()),
+            Ok(None) if archive.at <= PACK || self.entries == 1 => return Ok(()),
+            Ok(None) => Error::new(Kind::Damaged, format!("it has more than {PACK} bytes and one entry")),
             Ok(Some(head)) => {
                 let path = path::to_text(&head.path);
                 Error::new(Kind::Damaged, format!("entry {path}: the index does not have it"))
@@ -168,9 +171,7 @@ pub(super) fn proof<R: Read>(
 ) -> Result<Proof> {
     let mut proving = Proving::of(head);
     while let Some(content) = archive.content(proving.step())? {
-        if cancel.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted, "interrupted before all packs were read"));
-        }
+        go_on(cancel)?;
         proving.take(content)?;
         take(content)?;
     }

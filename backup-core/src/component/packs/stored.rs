@@ -1,13 +1,15 @@
 //! Packed trees in a bundle.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::reading::{self, Source};
 use super::single::single;
 use super::unpack::{Unpack, Unpacked};
 use super::verify::verify;
-use super::{PACK_END, index_path};
+use super::{PACK_END, index_path, inside};
 use crate::bundle::header::Head;
 use crate::bundle::manifest::Entry;
 use crate::bundle::reader::{EntryReader, OpenBundle, ReadAt};
@@ -16,16 +18,20 @@ use crate::finding::Finding;
 use crate::{Context, Error, Kind, Result};
 
 impl Stored {
-    /// Brings back the tree that [`Out::packs`](super::super::Out::packs) has packed under this path, below a directory of ours that is
-    /// empty. What is there is to be believed once this has ended well; whoever gets an error removes it.
+    /// Brings back the tree that [`Out::packs`](super::super::Out::packs) has packed under this path, below a directory of ours. `root` is the
+    /// path that it had on the machine. What is there is to be believed once this has ended well; whoever gets an error removes it.
     ///
     /// # Errors
-    /// [`Kind::Damaged`] at the first thing that does not agree; the system's words.
-    pub async fn unpack(&self, path: &str, to: PathBuf, work: Working) -> Result<Unpacked> {
+    /// [`Kind::Refused`] where the directory is not empty, or its path has more than 510 bytes; [`Kind::Damaged`] at the first thing that does
+    /// not agree, such as another root; the system's words.
+    pub async fn unpack(&self, path: &str, root: &Path, to: PathBuf, work: Working) -> Result<Unpacked> {
+        let root = inside(root).to_vec();
         self.with_packs(path, move |packs| {
-            let mut unpack = Unpack::new(&to, work.meter)?;
-            let packed = reading::read(packs, &mut unpack, &work.context.cancel)?;
-            Ok(Unpacked { root: unpack.root.clone(), packed, warnings: unpack.finish()? })
+            let cancel = &work.context.cancel;
+            let mut unpack = Unpack::new(&to, &root, work.meter)?;
+            let packed = reading::read(packs, &mut unpack, cancel)?;
+            let warnings = unpack.finish(cancel)?;
+            Ok(Unpacked { root: to.join(OsStr::from_bytes(&root)), packed, warnings })
         })
         .await
     }
@@ -41,8 +47,8 @@ impl Stored {
         }
     }
 
-    /// Reads one file of a packed tree, by its path on the machine: its content as it is stored. What `take` was given is to be believed
-    /// once this has ended well.
+    /// Reads one file of a packed tree, by its path on the machine: its content as it is stored. Of a hard link it is that of the file that it
+    /// leads to, whose header is returned. What `take` was given is to be believed once this has ended well.
     ///
     /// # Errors
     /// [`Kind::NotFound`], [`Kind::Damaged`]; what `take` returns.
@@ -53,27 +59,8 @@ impl Stored {
         take: impl FnMut(&[u8]) -> Result<()> + Send + 'static,
         context: Context,
     ) -> Result<Head> {
-        use std::os::unix::ffi::OsStrExt;
-        let file = file.as_os_str().as_bytes();
-        let file = file.strip_prefix(b"/").unwrap_or(file).to_vec();
+        let file = inside(file).to_vec();
         self.with_packs(path, move |packs| single(packs, &file, take, &context.cancel)).await
-    }
-
-    /// All entries whose paths are `begin`, a number and `end`, of which none may be missing.
-    fn numbered(&self, path: &str, begin: &str, end: &str) -> Result<Vec<Entry>> {
-        let is_one = |entry: &&Entry| {
-            let number = entry.path.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end));
-            number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
-        };
-        let mut found: Vec<Entry> = self.bundle.manifest().entries.iter().filter(is_one).cloned().collect();
-        // A number of more than six digits is a longer name.
-        found.sort_by(|one, other| (one.path.len(), &one.path).cmp(&(other.path.len(), &other.path)));
-        let expected = (1..).map(|number: u64| format!("{begin}{number:06}{end}"));
-        if found.is_empty() || found.iter().zip(expected).any(|(entry, path)| entry.path != path) {
-            let message = format!("{}: parts of {path} are missing", self.bundle.manifest().name);
-            return Err(Error::new(Kind::Damaged, message));
-        }
-        Ok(found)
     }
 
     /// Works on packs in a thread that may wait for the disk.
@@ -82,9 +69,7 @@ impl Stored {
         path: &str,
         work: impl FnOnce(&InBundle) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let root = self.section.root();
-        let packs = self.numbered(path, &format!("{root}/{path}."), PACK_END)?;
-        let index = self.numbered(path, &format!("{root}/{}.", index_path(path)), "")?;
+        let (packs, index) = (self.numbered(path, PACK_END)?, self.numbered(&index_path(path), "")?);
         let source = InBundle { bundle: self.bundle.clone(), index, packs };
         let doing = format!("read {path}");
         let done = tokio::task::spawn_blocking(move || work(&source)).await;

@@ -10,8 +10,10 @@ use super::reading::read;
 use super::single::single;
 use super::unpack::Unpack;
 use super::verify::verify;
+use super::{MOST_FINDINGS, PACK};
 use crate::bundle::header::{EntryKind, Head};
 use crate::context::{Context, Environment};
+use crate::finding::Finding;
 use crate::{Kind, Result};
 
 type Entries = Vec<(Head, Vec<u8>)>;
@@ -20,10 +22,10 @@ fn context() -> Context {
     Context::new(Environment::default())
 }
 
-fn unpack(bytes: &Bytes, to: &Path) -> Result<()> {
-    let mut unpack = Unpack::new(to, Arc::default())?;
-    read(bytes, &mut unpack, &context().cancel)?;
-    unpack.finish().map(drop)
+fn unpack(bytes: &Bytes, to: &Path) -> Result<Vec<Finding>> {
+    let (mut unpack, cancel) = (Unpack::new(to, b"srv/a", Arc::default())?, context().cancel);
+    read(bytes, &mut unpack, &cancel)?;
+    unpack.finish(&cancel)
 }
 
 /// What verifying says, joined.
@@ -193,8 +195,11 @@ fn what_does_not_agree_is_named_and_refused() {
             "{what}"
         );
     }
-    let newer = verify(&index("\"format\":1", "\"format\":2"), &context()).expect_err("it may mean anything");
-    assert_eq!(newer.kind(), Kind::Unsupported);
+    let other = Bytes { index: b"{\"format\":2,\"roots\":[]}\n".to_vec(), ..sample() };
+    for newer in [index("\"format\":1", "\"format\":2"), other] {
+        let refused = verify(&newer, &context()).expect_err("it may mean anything");
+        assert_eq!((refused.kind(), refused.first_hint()), (Kind::Unsupported, Some("use a newer version")));
+    }
 }
 
 #[test]
@@ -231,11 +236,117 @@ fn hard_links_lead_to_files_that_were_written_and_through_no_link() {
 
 #[test]
 fn what_is_there_is_neither_overwritten_nor_followed() {
-    let (to, outside) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
-    fs::create_dir(to.path().join("srv")).expect("a directory");
-    symlink(outside.path(), to.path().join("srv/a")).expect("a link");
-    assert!(unpack(&sample(), to.path()).is_err());
-    assert_eq!(fs::read_dir(outside.path()).expect("a directory").count(), 0);
+    let outside = tempfile::tempdir().expect("a directory");
+    // Something in another's directory, a link at the tree's own path, and one above it.
+    for planted in ["x", "srv/a", "srv"] {
+        let to = tempfile::tempdir().expect("a directory");
+        let mut begun = Unpack::new(to.path(), b"srv/a", Arc::default()).expect("it is empty");
+        let planted = to.path().join(planted);
+        fs::create_dir_all(planted.parent().expect("a directory")).expect("made");
+        symlink(outside.path(), &planted).expect("a link");
+        assert_eq!(unpack(&sample(), to.path()).expect_err("not empty").kind(), Kind::Refused);
+        // Where it comes there later, it is met.
+        assert_eq!(read(&sample(), &mut begun, &context().cancel).is_ok(), planted.ends_with("x"));
+        assert_eq!(fs::read_dir(outside.path()).expect("a directory").count(), 0);
+    }
+}
+
+#[test]
+fn a_tree_of_another_path_is_not_the_one_that_is_expected() {
+    for root in ["srv/b", "srv/a/b", "etc"] {
+        let to = tempfile::tempdir().expect("a directory");
+        let bytes = made(root, &[vec![entry(root, EntryKind::Directory)]]);
+        assert_eq!(said(&bytes), "");
+        let refused = unpack(&bytes, to.path()).expect_err(root);
+        assert!(refused.kind() == Kind::Damaged && format!("{refused:?}").contains("not of /srv/a"), "{refused:?}");
+        assert_eq!(fs::read_dir(to.path()).expect("a directory").count(), 0);
+    }
+}
+
+#[test]
+fn no_directory_that_paths_below_are_too_long_for() {
+    let place = tempfile::tempdir().expect("a directory");
+    let of = |length: usize| {
+        let to = place.path().join("n".repeat(250));
+        let to = to.join("n".repeat(length - to.as_os_str().len() - 1));
+        fs::create_dir_all(&to).expect("made");
+        unpack(&sample(), &to)
+    };
+    of(510).expect("unpacked");
+    let refused = of(511).expect_err("too long");
+    assert!(refused.kind() == Kind::Refused && format!("{refused:?}").contains("longer than"), "{refused:?}");
+}
+
+#[test]
+fn a_link_to_a_link_is_one_to_the_file() {
+    let link = |path: &str, target: &str| entry(path, EntryKind::Hardlink(target.into()));
+    let tree = |target: &str| {
+        let links = [link("srv/a/m", target), link("srv/a/n", "srv/a/m"), link("srv/a/o", "srv/a/n")];
+        let mut file = entry("srv/a/l", EntryKind::File);
+        (file.0.size, file.1) = (1, b"l".to_vec());
+        let entries = [vec![entry("srv/a", EntryKind::Directory), file], links.to_vec()].concat();
+        made("srv/a", &[entries])
+    };
+    let (to, bytes) = (tempfile::tempdir().expect("a directory"), tree("srv/a/l"));
+    assert_eq!(said(&bytes), "");
+    unpack(&bytes, to.path()).expect("unpacked");
+    assert_eq!(fs::read(to.path().join("srv/a/o")).expect("a file"), b"l");
+    let content = |bytes: &Bytes| {
+        let mut content = Vec::new();
+        let take = |part: &[u8]| {
+            content.extend_from_slice(part);
+            Ok(())
+        };
+        single(bytes, b"srv/a/o", take, &context().cancel).map(|head| (head.path, content))
+    };
+    assert_eq!(content(&bytes).expect("read"), (b"srv/a/l".to_vec(), b"l".to_vec()));
+    let (to, bytes) = (tempfile::tempdir().expect("a directory"), tree("srv/a/k"));
+    assert_eq!(said(&bytes), "hard links lead to no file of the tree: 1");
+    for refused in [unpack(&bytes, to.path()).map(drop), content(&bytes).map(drop)] {
+        assert_eq!(refused.expect_err("it leads nowhere").kind(), Kind::Damaged);
+    }
+}
+
+#[test]
+fn a_pack_of_several_files_has_no_more_than_a_pack_has() {
+    let mut large = entry("srv/a/large", EntryKind::File);
+    (large.0.size, large.1) = (PACK, vec![0; PACK as usize]);
+    let root = entry("srv/a", EntryKind::Directory);
+    assert_eq!(said(&made("srv/a", &[vec![root.clone()], vec![large.clone()]])), "");
+    let said = said(&made("srv/a", &[vec![root, large]]));
+    assert!(said.contains("pack 1: it has more than 33554432 bytes"), "{said}");
+}
+
+#[test]
+fn warnings_name_the_machines_paths_and_owners_beside_all_others() {
+    let strange = |number: usize| {
+        let xattrs = [(b"strange.name".to_vec(), b"x".to_vec())].into();
+        let head = Head::private(format!("srv/a/{number:04}"), 0, 0);
+        (Head { user: "who-is-this".into(), xattrs, ..head }, Vec::new())
+    };
+    let entries = [vec![entry("srv/a", EntryKind::Directory)], (0..MOST_FINDINGS + 5).map(strange).collect()].concat();
+    let to = tempfile::tempdir().expect("a directory");
+    let warnings = unpack(&made("srv/a", &[entries]), to.path()).expect("unpacked");
+    assert_eq!((warnings[0].code.as_str(), warnings[0].subject.as_str()), ("attribute-not-set", "/srv/a/0000"));
+    assert_eq!(warnings[MOST_FINDINGS].message, "there are 5 more findings of single files");
+    if rustix::process::geteuid().is_root() {
+        assert!(warnings.last().expect("one").subject.contains("who-is-this"), "{:?}", warnings.last());
+    }
+}
+
+#[test]
+fn who_is_told_to_stop_ends_no_tree() {
+    let (to, cancel) = (tempfile::tempdir().expect("a directory"), context().cancel);
+    let mut begun = Unpack::new(to.path(), b"srv/a", Arc::default()).expect("it is empty");
+    read(&sample(), &mut begun, &cancel).expect("unpacked");
+    cancel.cancel();
+    assert_eq!(begun.finish(&cancel).expect_err("told to stop").kind(), Kind::Interrupted);
+    for interrupted in [
+        verify(&sample(), &Context { cancel: cancel.clone(), ..context() }).map(drop),
+        single(&sample(), b"srv/a/d", |_| Ok(()), &cancel).map(drop),
+    ] {
+        assert_eq!(interrupted.expect_err("told to stop").kind(), Kind::Interrupted);
+    }
 }
 
 #[test]
@@ -256,6 +367,8 @@ fn what_agrees_comes_out_and_one_file_alone() {
             single(&bytes, path, take, &context().cancel).map(|head| (head.path, content))
         };
         assert_eq!(of(b"srv/a/d").expect("read"), (b"srv/a/d".to_vec(), vec![7; 700]));
+        // A hard link has the content of the file, which may be in another pack.
+        assert_eq!(of(b"srv/a/c").expect("read"), (b"srv/a/a".to_vec(), b"content".to_vec()));
         assert_eq!(of(b"srv/a/b/odd\xff\n").expect("read").1, b"");
         assert_eq!(of(b"srv/a/e").expect_err("not there").kind(), Kind::NotFound);
     }

@@ -1,24 +1,24 @@
 //! A tree of the machine as it is packed.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use globset::GlobSet;
 
-use super::{MOST_FINDINGS, Packed, Packs};
+use super::{MOST_FINDINGS, PackedTree, Packs, go_on, inside};
 use crate::bundle::header::Head;
 use crate::bundle::path;
 use crate::component::Out;
 use crate::finding::{Finding, Told};
-use crate::tree::{Capture, Linked, Target, Walk};
+use crate::tree::{Capture, Linked, Target, Walk, leaves_out};
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// What the first names of files with several may take.
 const LINKED: usize = 24 << 20;
 
 impl Out {
-    /// Packs a directory with all below it, as [`Self::packs`] does, from its real path. What `exclude` matches is left out: it is held
-    /// against paths below the directory, and against names. What went wrong with single files is in the findings.
+    /// Packs a directory with all below it, as [`Self::packs`] does, under its real path: [`Stored::unpack`](super::super::Stored::unpack)
+    /// must be given that. What `exclude` matches is left out: it is held against paths below the directory, and against names. What went wrong
+    /// with single files is in the findings; a path of more than 3584 bytes is left out, too.
     ///
     /// # Errors
     /// Where the directory can't be read, or is the machine's root; a failure to write.
@@ -27,25 +27,26 @@ impl Out {
         path: &str,
         directory: &Path,
         exclude: Option<&GlobSet>,
-    ) -> Result<(Packed, Vec<Finding>)> {
+    ) -> Result<(PackedTree, Vec<Finding>)> {
         let doing = || format!("pack {}", directory.display());
         let root = directory.canonicalize().context(doing)?;
-        let inside = root.as_os_str().as_bytes();
-        let packs = self.packs(path, inside.strip_prefix(b"/").unwrap_or(inside)).await?;
-        let target = Into { packs, refused: Told::at_most(MOST_FINDINGS) };
+        let packs = self.packs(path, inside(&root)).await?;
+        let target = IntoPacks { packs, refused: Told::at_most(MOST_FINDINGS) };
         let mut capture = Capture::new(target, b"", Linked::within(LINKED), Told::at_most(MOST_FINDINGS));
         let mut walk = Walk::default();
         if !capture.entry(&root).await? {
             return Err(Error::new(Kind::Refused, doing()).because("it is no directory that can be read"));
         }
-        walk.descend(&root).context(doing)?;
+        walk.descend(&root).await.context(doing)?;
         while let Some(path) = walk.next() {
-            let (below, name) = (path.strip_prefix(&root).unwrap_or(&path), path.file_name().unwrap_or_default());
-            if exclude.is_some_and(|glob| glob.is_match(below) || glob.is_match(name)) {
+            // A million names may be left out, one after another.
+            tokio::task::coop::consume_budget().await;
+            go_on(&self.context.cancel).context(doing)?;
+            if leaves_out(exclude, path.strip_prefix(&root).unwrap_or(&path)) {
                 continue;
             }
             if capture.entry(&path).await?
-                && let Err(cause) = walk.descend(&path)
+                && let Err(cause) = walk.descend(&path).await
             {
                 capture.unreadable(&path, &cause);
             }
@@ -54,12 +55,13 @@ impl Out {
     }
 }
 
-async fn finish(capture: Capture<Into<'_>>, directory: &Path) -> Result<(Packed, Vec<Finding>)> {
+async fn finish(capture: Capture<IntoPacks<'_>>, directory: &Path) -> Result<(PackedTree, Vec<Finding>)> {
     let (mut findings, apart) = (capture.told.into_findings(), capture.linked.apart);
     findings.extend(capture.target.refused.into_findings());
     if apart > 0 {
         let message = format!(
-            "{apart} files with several names are stored once for each name: there are more of them than memory has room for"
+            "{apart} names of files that have several could not be remembered, as there are more than memory has room for: \
+             other names of the same files may be stored as files of their own"
         );
         findings.push(Finding::warning("names-apart", directory.display().to_string(), message));
     }
@@ -67,12 +69,12 @@ async fn finish(capture: Capture<Into<'_>>, directory: &Path) -> Result<(Packed,
 }
 
 /// Packs as what entries are captured into.
-struct Into<'o> {
+struct IntoPacks<'o> {
     packs: Packs<'o>,
     refused: Told,
 }
 
-impl Target for Into<'_> {
+impl Target for IntoPacks<'_> {
     async fn take<F>(&mut self, head: Head, fill: F) -> Result<bool>
     where
         F: FnMut(&mut Vec<u8>, usize) -> Result<()> + Send,

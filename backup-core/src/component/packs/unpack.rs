@@ -2,18 +2,21 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Seek, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::archive::Archive;
+use tokio_util::sync::CancellationToken;
+
+use super::directories::Directories;
 use super::reading::Visitor;
-use super::{END, MOST_FINDINGS};
+use super::{ABOVE, MOST_FINDINGS, go_on};
 use crate::bundle::dress::Dresser;
-use crate::bundle::header::{EntryKind, Form, Head};
+use crate::bundle::header::{EntryKind, Head};
+use crate::bundle::path;
 use crate::bundle::sparse::{Expander, Trust};
 use crate::event::Meter;
 use crate::finding::{Finding, Told};
@@ -25,7 +28,7 @@ pub struct Unpacked {
     /// Where the tree's own directory is now.
     pub root: PathBuf,
     /// How much there is.
-    pub packed: super::Packed,
+    pub packed: super::PackedTree,
     /// What could not be put back as it was, such as an owner.
     pub warnings: Vec<Finding>,
 }
@@ -33,29 +36,33 @@ pub struct Unpacked {
 /// Writes entries as they come.
 pub(super) struct Unpack {
     to: PathBuf,
-    /// Where the tree's own directory is.
-    pub(super) root: PathBuf,
+    /// The path that the tree's own directory must have, which comes first, until it has come.
+    root: Option<Vec<u8>>,
     meter: Arc<Meter>,
     dresser: Dresser,
-    /// The directories that the last entry is in, and itself where it is one.
-    open: Vec<Head>,
-    /// The directories that are complete, each after all below it: they get mode and time when all is there, for a hard link may lead
-    /// into one, and whoever unpacks may not be let in any more.
-    complete: BufWriter<File>,
+    /// They get mode and time when all is there, and those below first: a hard link may lead into one, and whoever unpacks may not be let in
+    /// any more.
+    directories: Directories,
     file: Option<(File, Option<Expander>)>,
 }
 
 impl Unpack {
-    /// Below `to`.
-    pub(super) fn new(to: &Path, meter: Arc<Meter>) -> Result<Self> {
-        let complete = tempfile::tempfile_in(to).context(|| format!("create a file in {}", to.display()))?;
+    /// Below `to`, which is ours and empty, the tree whose own path is `root`.
+    pub(super) fn new(to: &Path, root: &[u8], meter: Arc<Meter>) -> Result<Self> {
+        let doing = || format!("unpack into {}", to.display());
+        let refused = |why: &str| Error::new(Kind::Refused, doing()).because(why).hint("unpack into a new directory");
+        if to.as_os_str().len() + 2 > ABOVE {
+            return Err(refused("paths below it could be longer than the system takes them"));
+        }
+        if fs::read_dir(to).context(doing)?.next().is_some() {
+            return Err(refused("it is not empty"));
+        }
         Ok(Self {
             to: to.to_owned(),
-            root: PathBuf::new(),
+            root: Some(root.to_vec()),
             meter,
-            dresser: Dresser::new(to, to, Told::at_most(MOST_FINDINGS)),
-            open: Vec::new(),
-            complete: BufWriter::new(complete),
+            dresser: Dresser::new(to, Path::new("/"), Told::at_most(MOST_FINDINGS)),
+            directories: Directories::kept_in(to).context(doing)?,
             file: None,
         })
     }
@@ -64,14 +71,16 @@ impl Unpack {
         self.to.join(OsStr::from_bytes(path))
     }
 
-    /// Notes the directories that an entry is not in, since all of each is there by now.
-    fn leave(&mut self, path: &[u8]) -> Result<()> {
-        let is_above =
-            |head: &Head| path.strip_prefix(head.path.as_slice()).is_some_and(|rest| rest.first() == Some(&b'/'));
-        while let Some(head) = self.open.pop_if(|head| !is_above(head)) {
-            self.complete.write_all(&head.encode(Form::Nearest)).context(|| "note a directory".into())?;
+    /// Makes what is above the tree's own directory, one after another: nothing of that may be there.
+    fn begin_tree(&self, head: &Head, root: &[u8]) -> Result<()> {
+        if head.path != root {
+            let why =
+                format!("the tree is that of /{}, and not of /{}", path::to_text(&head.path), path::to_text(root));
+            return Err(Error::new(Kind::Damaged, why));
         }
-        Ok(())
+        let own = self.place(root);
+        let above: Vec<&Path> = own.ancestors().skip(1).take_while(|above| *above != self.to).collect();
+        above.into_iter().rev().try_for_each(make)
     }
 
     /// A hard link leads to a file that was written before, and to it through directories alone.
@@ -88,16 +97,11 @@ impl Unpack {
     }
 
     /// Gives the directories what they have, and puts all of it on disk.
-    pub(super) fn finish(mut self) -> Result<Vec<Finding>> {
+    pub(super) fn finish(mut self, cancel: &CancellationToken) -> Result<Vec<Finding>> {
         let doing = || format!("write {}", self.to.display());
-        while let Some(head) = self.open.pop() {
-            self.complete.write_all(&head.encode(Form::Nearest)).context(doing)?;
-        }
-        self.complete.write_all(&END).context(doing)?;
-        let mut complete = self.complete.into_inner().map_err(io::IntoInnerError::into_error).context(doing)?;
-        complete.rewind().context(doing)?;
-        let mut complete = Archive::new(BufReader::new(complete));
-        while let Some(head) = complete.next()? {
+        for head in self.directories.backwards().context(doing)? {
+            go_on(cancel)?;
+            let head = head.context(doing)?;
             self.dresser.dress(&self.to.join(OsStr::from_bytes(&head.path)), &head)?;
         }
         let to = File::open(&self.to).context(doing)?;
@@ -106,11 +110,15 @@ impl Unpack {
     }
 }
 
+/// Makes a directory, which must not be there.
+fn make(directory: &Path) -> Result<()> {
+    DirBuilder::new().mode(0o700).create(directory).context(|| format!("create {}", directory.display()))
+}
+
 impl Visitor for Unpack {
     fn begin(&mut self, head: &Head) -> Result<()> {
         let target = self.place(&head.path);
         let doing = || format!("create {}", target.display());
-        self.leave(&head.path)?;
         match &head.kind {
             EntryKind::File | EntryKind::Sparse(_) => {
                 let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target).context(doing)?;
@@ -121,13 +129,11 @@ impl Visitor for Unpack {
                 self.file = Some((file, expander));
             }
             EntryKind::Directory => {
-                if self.open.is_empty() {
-                    let above = target.parent().unwrap_or(&self.to);
-                    DirBuilder::new().recursive(true).mode(0o700).create(above).context(doing)?;
-                    self.root.clone_from(&target);
+                if let Some(root) = self.root.take() {
+                    self.begin_tree(head, &root)?;
                 }
-                DirBuilder::new().mode(0o700).create(&target).context(doing)?;
-                self.open.push(head.clone());
+                make(&target)?;
+                self.directories.note(head).context(|| format!("note {}", target.display()))?;
             }
             EntryKind::Symlink(link) => {
                 symlink(OsStr::from_bytes(link), &target).context(|| format!("link {}", target.display()))?;

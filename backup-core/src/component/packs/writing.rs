@@ -1,6 +1,6 @@
 //! Packs as they are written, one after another, with the index beside them.
 
-use super::line::{Begin, FORMAT, Line, Packed, json};
+use super::line::{Begin, FORMAT, Line, PackedTree, json};
 use super::order::Order;
 use super::pack::{self, Entry};
 use super::proof::Proof;
@@ -10,7 +10,7 @@ use crate::bundle::path;
 use crate::bundle::writer::Growing;
 use crate::component::Out;
 use crate::component::ready::Parts;
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{Error, Kind, Result};
 
 impl Out {
     /// Begins to pack a tree of files whose own path on the machine is `root`, without the first slash: into `PATH.000001.tar` and so
@@ -23,8 +23,8 @@ impl Out {
             return Err(Error::new(Kind::Usage, format!("pack {}: {why}", path::to_text(root))));
         }
         let index = self.growing_parts(&index_path(path));
-        let (order, packed) = (Order::new(root), Packed::default());
-        let mut packs = Packs { out: self, path: path.into(), index, pack: None, order, packed };
+        let (order, packed) = (Order::new(root), PackedTree::default());
+        let mut packs = Packs { out: self, path: path.into(), index, pack: None, order, packed, is_cut_off: false };
         packs.line(&Begin { format: FORMAT, root: path::to_text(root) }).await?;
         Ok(packs)
     }
@@ -38,7 +38,9 @@ pub struct Packs<'o> {
     /// The one that waits in memory, which is the last of those that are counted.
     pack: Option<Growing>,
     order: Order,
-    packed: Packed,
+    packed: PackedTree,
+    /// Whether an entry was begun that has no line: after a failure, or where its caller was stopped.
+    is_cut_off: bool,
 }
 
 impl Packs<'_> {
@@ -46,20 +48,32 @@ impl Packs<'_> {
     /// paths, in which a slash sorts before all else, and each directory before what is in it.
     ///
     /// # Errors
-    /// [`Kind::Refused`] where no tree has that entry there, after which others may be added; what `fill` returns, or a failure to write,
-    /// after which nothing may be.
+    /// [`Kind::Refused`] where no tree has that entry there, or no reader takes it, after which others may be added. What `fill` returns, as
+    /// [`Kind::Failed`] where that was refused too, or a failure to write: nothing may be added after it, and it can't be finished.
     pub async fn add<F>(&mut self, head: Head, fill: F) -> Result<()>
     where
         F: FnMut(&mut Vec<u8>, usize) -> Result<()> + Send,
     {
-        let doing = |head: &Head| format!("pack {}", path::to_text(&head.path));
-        self.order.take(&head).map_err(|why| Error::new(Kind::Refused, doing(&head)).because(why))?;
+        self.check_whole()?;
         let entry = Entry::new(head)?;
-        let added = self.entry(&entry, fill).await;
-        let ((number, offset), proof) = added.context(|| doing(&entry.head))?;
+        let doing = || format!("pack {}", path::to_text(&entry.head.path));
+        self.order.take(&entry.head).map_err(|why| Error::new(Kind::Refused, doing()).because(why))?;
+        self.is_cut_off = true;
+        let added = self.entry(&entry, fill).await.map_err(|cause| {
+            let kind = if cause.kind() == Kind::Refused { Kind::Failed } else { cause.kind() };
+            Error::new(kind, doing()).because(cause)
+        });
+        let ((number, offset), proof) = added?;
         self.packed.entries += 1;
         self.packed.bytes = self.packed.bytes.saturating_add(entry.head.size);
-        self.line(&Line::of(&entry.head, (number, offset), proof)).await
+        self.line(&Line::of(&entry.head, (number, offset), proof)).await?;
+        self.is_cut_off = false;
+        Ok(())
+    }
+
+    fn check_whole(&self) -> Result<()> {
+        let why = "an entry of it was cut off before";
+        if self.is_cut_off { Err(Error::new(Kind::Failed, format!("pack {}: {why}", self.path))) } else { Ok(()) }
     }
 
     async fn entry<F>(&mut self, entry: &Entry, fill: F) -> Result<((u64, u64), Proof)>
@@ -101,8 +115,9 @@ impl Packs<'_> {
     /// Ends packs and index.
     ///
     /// # Errors
-    /// [`Kind::Refused`] where there is no entry; a failure to write.
-    pub async fn finish(mut self) -> Result<Packed> {
+    /// [`Kind::Refused`] where there is no entry; where an entry was cut off; a failure to write.
+    pub async fn finish(mut self) -> Result<PackedTree> {
+        self.check_whole()?;
         if self.packed.entries == 0 {
             return Err(Error::new(Kind::Refused, format!("pack {}: there is nothing of it", self.path)));
         }
