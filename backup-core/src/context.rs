@@ -76,8 +76,20 @@ impl Context {
     pub async fn until_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Err(Error::new(Kind::Interrupted, "interrupted before the work was complete")),
+            () = self.cancel.cancelled() => Err(interrupted()),
             result = work => result,
         }
     }
+}
+
+/// Makes sure that nobody has asked us to stop.
+///
+/// # Errors
+/// [`Kind::Interrupted`].
+pub(crate) fn go_on(cancel: &CancellationToken) -> Result<()> {
+    if cancel.is_cancelled() { Err(interrupted()) } else { Ok(()) }
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Interrupted, "interrupted before the work was complete")
 }

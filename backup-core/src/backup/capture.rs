@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::described::{Beginning, json};
+use super::described::Beginning;
 use super::readme::Readme;
 use super::{ReadyComponent, Request, Settings};
 use crate::bundle::manifest::{Announced, Manifest, Section};
@@ -56,8 +56,14 @@ impl Capturing<'_> {
         let by_hand = components.iter().map(|component| component.ready.by_hand(&name)).collect();
         let of_component = !self.request.series.is_orchestrators();
         let readme = Readme { name: &name, by_hand, of_component };
-        self.writer.add("README.txt", readme.text().as_bytes()).await?;
-        self.writer.add("bundle.json", &json(&Beginning::of(self.name, announced))?).await
+        let out = self.below(String::new());
+        out.add("README.txt", readme.text().as_bytes()).await?;
+        out.add_json("bundle.json", &Beginning::of(self.name, announced)).await
+    }
+
+    /// Where entries below a directory go.
+    fn below(&self, root: String) -> Out {
+        Out::new(self.writer.clone(), root, self.meter.clone(), self.context.clone())
     }
 
     async fn one(&self, ReadyComponent { id, kind, ready }: ReadyComponent, all: &mut AllCaptured) -> Result<()> {
@@ -67,7 +73,7 @@ impl Capturing<'_> {
         if has_section {
             self.context.phase(doing());
         }
-        let out = Out::new(self.writer.clone(), root, self.meter.clone(), self.context.clone());
+        let out = self.below(root);
         let captured = ready.capture(&out).await;
         let Captured { said, findings } = if has_section { captured.context(doing)? } else { captured? };
         all.findings.extend(findings);

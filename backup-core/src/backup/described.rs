@@ -7,7 +7,7 @@ use crate::bundle::FORMAT_OF_SECTIONS;
 use crate::bundle::manifest::{Announced, Source};
 use crate::cluster::hosts::own_addresses;
 use crate::names::{BundleName, ComponentId};
-use crate::{Context, ErrorContext, Result, TOOL};
+use crate::{Context, TOOL};
 
 /// What is known before anything is captured.
 pub(super) fn announced(settings: &Settings, request: &Request, ready: &Ready, context: &Context) -> Announced {
@@ -66,10 +66,4 @@ impl<'b> Beginning<'b> {
             components,
         }
     }
-}
-
-pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(value).context(|| "write JSON".into())?;
-    text.push(b'\n');
-    Ok(text)
 }

@@ -278,7 +278,8 @@ pub(crate) fn described(kind: &EntryKind) -> (FileType, Option<String>) {
     }
 }
 
-fn is_file(kind: &FileType) -> bool {
+/// Whether it is the type that needs no word.
+pub(crate) fn is_file(kind: &FileType) -> bool {
     *kind == FileType::File
 }
 

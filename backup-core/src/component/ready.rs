@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -151,6 +152,16 @@ impl Out {
     /// A failure to write.
     pub async fn add(&self, path: &str, content: &[u8]) -> Result<()> {
         self.writer.add(&self.path(path), content).await
+    }
+
+    /// Adds a small entry of JSON, for people too.
+    ///
+    /// # Errors
+    /// What can't be said in JSON, or a failure to write.
+    pub(crate) async fn add_json(&self, path: &str, value: &(impl Serialize + Sync)) -> Result<()> {
+        let mut text = serde_json::to_vec_pretty(value).context(|| "write JSON".into())?;
+        text.push(b'\n');
+        self.add(path, &text).await
     }
 
     /// Adds an entry of exactly `size` bytes, as [`Writer::stream`] does.

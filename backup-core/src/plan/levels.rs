@@ -5,7 +5,8 @@ use futures_util::{StreamExt, stream};
 use super::journal::Journal;
 use super::runner::Run;
 use super::step::Step;
-use crate::{Context, Error, Kind, Result};
+use crate::context::go_on;
+use crate::{Context, Error, Result};
 
 /// How one of many steps ended.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub enum Ended {
 /// `held` is asked whether it must not, given how those of levels before ended. One that fails stops no other by itself.
 ///
 /// # Errors
-/// [`Kind::Interrupted`]; the plan can be applied from there. [`Kind::Unsupported`] where the journal is of other steps.
+/// [`crate::Kind::Interrupted`]; the plan can be applied from there. [`crate::Kind::Unsupported`] where the journal is of other steps.
 pub async fn apply_in_levels(
     steps: &[Box<dyn Step + '_>],
     (levels, at_once): (&[Vec<usize>], usize),
@@ -43,9 +44,7 @@ pub async fn apply_in_levels(
         });
         let done: Vec<(usize, Ended)> = stream::iter(work).buffer_unordered(at_once).collect().await;
         done.into_iter().for_each(|(index, end)| ended[index] = Some(end));
-        if context.cancel.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted, "interrupted before the work was complete"));
-        }
+        go_on(&context.cancel)?;
     }
     Ok(ended.into_iter().map(|end| end.unwrap_or_else(|| Ended::Held("it stands in no level".into()))).collect())
 }

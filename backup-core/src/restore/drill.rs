@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::parts::way;
 use super::plan::{Plan, PlannedPart};
 use super::source::{Source, look_at_bundle};
-use super::thrown::Thrown;
+use super::thrown::{Thrown, fitted};
 use super::work::{Work, working};
 use super::{KIND, Request, Settings};
 use crate::bundle::manifest::{Section, Server};
@@ -208,11 +208,7 @@ async fn bring_back(
         Vec::new(),
     );
     let restoring: Arc<dyn Restores> = Arc::new(restoring.thrown_away(target.clone(), target.identifier().await?));
-    let fitted = restoring.fit(moment, look).await;
-    match (look.findings.refusal(), fitted) {
-        (None, Some(fitted)) => Ok((PlannedPart::of(&*restoring, fitted), restoring)),
-        (error, _) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at the throw-away server"))),
-    }
+    Ok((fitted(&*restoring, moment, look).await?, restoring))
 }
 
 /// The source's tablespaces, each a directory of the throw-away server.

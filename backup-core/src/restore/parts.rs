@@ -7,7 +7,7 @@ use super::plan::{Plan, PlannedPart};
 use super::source::Source;
 use super::{Request, Settings};
 use crate::bundle::manifest::Section;
-use crate::component::postgres::{Recipe, Way, default_jobs, without_source};
+use crate::component::postgres::{Asked, Recipe, Way, default_jobs, without_source};
 use crate::component::{Component, Fitted, Look, Part, Restores, Working, files};
 use crate::finding::Finding;
 use crate::names::ComponentId;
@@ -56,10 +56,7 @@ pub(super) fn candidates(
     let way = way(settings, request.jobs.or(settings.jobs).unwrap_or_else(default_jobs));
     let own = unfinished.and_then(|plan| plan.recipe::<Recipe>(ComponentId::POSTGRES)).map(|recipe| recipe.shadows());
     let (asked, own) = (request.of_databases(proved), own.unwrap_or_default());
-    let server = match source {
-        Some(source) => source.databases.restoring(way, asked, own),
-        None => without_source(request.kind_of_databases(), way, asked, own),
-    };
+    let server = databases(source, request.kind_of_databases(), way, asked, own);
     let has_databases = source.is_none_or(|source| source.databases.has_databases());
     let wants_databases = request.databases_wanted() && (has_databases || !request.databases.is_empty());
     let mut all = vec![Candidate::of(server, wants_databases)];
@@ -76,6 +73,14 @@ pub(super) fn candidates(
         }
     }
     all
+}
+
+/// What brings databases back that are of this kind where nothing is there to read it from.
+fn databases(source: Option<&Source>, kind: &str, way: Way, asked: Asked, own: Vec<String>) -> Arc<dyn Restores> {
+    match source {
+        Some(source) => source.databases.restoring(way, asked, own),
+        None => without_source(kind, way, asked, own),
+    }
 }
 
 /// How PostgreSQL is reached.
@@ -115,9 +120,9 @@ impl Chosen {
         look: &mut Look<'_>,
     ) {
         let is_meant = |candidate: &&mut Candidate| candidate.is_wanted && candidate.has_section == has_section;
-        for Candidate { id, component, has_section, .. } in candidates.iter_mut().filter(is_meant) {
+        for Candidate { id, component, .. } in candidates.iter_mut().filter(is_meant) {
             match component {
-                Ok(component) => self.one(component, *has_section, moment, look).await,
+                Ok(component) => self.one(component, has_section, moment, look).await,
                 Err(error) => {
                     look.findings.keep::<()>("component", id.as_str(), error.take().map_or(Ok(()), Err));
                     (self.all_fit, self.lives) = (false, true);
@@ -198,10 +203,7 @@ fn planned(part: &PlannedPart, plan: &Plan, source: Option<&Source>, settings: &
     match part.kind.as_str() {
         ComponentId::POSTGRES | ComponentId::POSTGRES_SCRIPT => {
             let (way, asked, own) = (way(settings, default_jobs()), asked.of_databases(false), Vec::new());
-            Ok(match source {
-                Some(source) => source.databases.restoring(way, asked, own),
-                None => without_source(&part.kind, way, asked, own),
-            })
+            Ok(databases(source, &part.kind, way, asked, own))
         }
         ComponentId::FILES => {
             let files = source.map(|source| source.files.clone());

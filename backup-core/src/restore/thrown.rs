@@ -7,7 +7,7 @@ use super::Settings;
 use super::plan::PlannedPart;
 use super::source::Source;
 use crate::bundle::manifest::Section;
-use crate::component::{Look, Part, Room, Stored, Throwaway, Working};
+use crate::component::{Look, Part, Restores, Room, Stored, Throwaway, Working};
 use crate::finding::{Finding, Findings};
 use crate::{Error, ErrorContext, Kind, Result};
 
@@ -61,15 +61,21 @@ impl Thrown {
         let mut look = Look { context: &working.context, findings: &mut findings };
         let component = component.restoring(Some(stored));
         component.reach(&mut look).await;
-        let fitted = component.fit(moment, &mut look).await;
-        let fitted = match (findings.refusal(), fitted) {
-            (None, Some(fitted)) => fitted,
-            (error, _) => {
-                return Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at the throw-away server")));
-            }
-        };
-        self.parts.push(component.clone().take_up(&fitted.recipe, working).await?);
-        self.planned.push(PlannedPart::of(&*component, fitted));
+        let planned = fitted(&*component, moment, &mut look).await?;
+        self.parts.push(component.take_up(&planned.recipe, working).await?);
+        self.planned.push(planned);
         Ok(())
+    }
+}
+
+/// How a component comes back at a server that is thrown away.
+///
+/// # Errors
+/// Where it does not fit there.
+pub(super) async fn fitted(component: &dyn Restores, moment: &str, look: &mut Look<'_>) -> Result<PlannedPart> {
+    let fitted = component.fit(moment, look).await;
+    match (look.findings.refusal(), fitted) {
+        (None, Some(fitted)) => Ok(PlannedPart::of(component, fitted)),
+        (error, _) => Err(error.unwrap_or_else(|| Error::new(Kind::Failed, "look at the throw-away server"))),
     }
 }

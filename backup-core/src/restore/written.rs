@@ -49,9 +49,9 @@ pub(super) struct Written {
 impl Written {
     /// A plan with its databases and files in their fields.
     pub(super) fn of(plan: &Plan) -> serde_json::Result<Self> {
-        let mut plan = plan.clone();
+        let plan = plan.clone();
         let (mut databases, mut files, mut parts) = (None, Vec::new(), Vec::new());
-        for part in plan.parts.drain(..) {
+        for part in plan.parts {
             match part.kind.as_str() {
                 ComponentId::POSTGRES | ComponentId::POSTGRES_SCRIPT => {
                     databases = Some(Recipe::deserialize(part.recipe)?)
@@ -62,22 +62,21 @@ impl Written {
         }
         let (server, jobs) = databases.as_ref().map(|it| (it.server.clone(), it.jobs)).unzip();
         let (roles, databases) = databases.map(|it| (it.roles, it.databases)).unwrap_or_default();
-        let Plan { file, bundle, cluster_conf, sha256, hosts_down, ssh_port, hosts, accept_missing, .. } = plan;
         Ok(Self {
-            file,
-            bundle,
-            cluster_conf,
-            sha256,
+            file: plan.file,
+            bundle: plan.bundle,
+            cluster_conf: plan.cluster_conf,
+            sha256: plan.sha256,
             server,
             roles,
             databases,
             files,
             parts,
             jobs: jobs.unwrap_or(1),
-            hosts_down,
-            ssh_port,
-            hosts,
-            accept_missing,
+            hosts_down: plan.hosts_down,
+            ssh_port: plan.ssh_port,
+            hosts: plan.hosts,
+            accept_missing: plan.accept_missing,
             foreign: plan.foreign,
             ownership: plan.ownership,
         })

@@ -6,11 +6,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::release::{Origin, Release, find};
+use crate::Result;
 use crate::bundle::manifest::{Announced, Lying};
 use crate::component::{ByHand, Captured, Captures, Look, Named, Out, Ready, Said};
 use crate::finding::Finding;
 use crate::names::ComponentId;
-use crate::{ErrorContext, Result};
 
 /// The control plane of this machine.
 pub(crate) struct ControlPlane {
@@ -84,9 +84,7 @@ impl Ready for ReadyControlPlane {
 
     fn capture<'a>(self: Box<Self>, out: &'a Out) -> BoxFuture<'a, Result<Captured>> {
         async move {
-            let mut release = serde_json::to_vec_pretty(&self.release).context(|| "write JSON".into())?;
-            release.push(b'\n');
-            out.add("release.json", &release).await?;
+            out.add_json("release.json", &self.release).await?;
             out.add("cluster.conf", &self.conf.bytes).await?;
             Ok(Captured { said: Said::nothing(), findings: Vec::new() })
         }

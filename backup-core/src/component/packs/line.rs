@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::proof::Proof;
 use crate::bundle::expanded::Expanded;
 use crate::bundle::header::{EntryKind, Head};
-use crate::bundle::manifest::{FileType, described};
+use crate::bundle::manifest::{FileType, described, is_file};
 use crate::bundle::path;
 use crate::digest::Sha256Digest;
 use crate::{ErrorContext, Result};
@@ -64,10 +64,6 @@ pub(super) struct Line {
     /// Of files with holes: the file as it comes out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) expanded: Option<Expanded>,
-}
-
-fn is_file(kind: &FileType) -> bool {
-    *kind == FileType::File
 }
 
 fn is_zero(number: &u64) -> bool {

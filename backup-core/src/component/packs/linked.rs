@@ -4,10 +4,10 @@ use std::hash::{BuildHasher, RandomState};
 
 use tokio_util::sync::CancellationToken;
 
-use super::go_on;
 use super::index::{Index, Said};
 use super::reading::Source;
 use crate::bundle::header::{EntryKind, Head};
+use crate::context::go_on;
 use crate::{Error, Kind, Result};
 
 /// More files than these are not verified: eight bytes each, and up to as many again while links are gathered, are 256 MiB.

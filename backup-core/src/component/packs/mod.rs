@@ -31,11 +31,8 @@ pub use writing::Packs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use tokio_util::sync::CancellationToken;
-
 use super::PART;
 use super::ready::part_path;
-use crate::{Error, Kind, Result};
 
 /// The most that a pack has, but for one that holds a single larger file.
 const PACK: u64 = PART;
@@ -56,14 +53,6 @@ const LONGEST: usize = 4096 - ABOVE;
 fn inside(path: &Path) -> &[u8] {
     let path = path.as_os_str().as_bytes();
     path.strip_prefix(b"/").unwrap_or(path)
-}
-
-/// Makes sure that nobody has asked us to stop.
-fn go_on(cancel: &CancellationToken) -> Result<()> {
-    match cancel.is_cancelled() {
-        true => Err(Error::new(Kind::Interrupted, "interrupted before the work was complete")),
-        false => Ok(()),
-    }
 }
 
 /// The path of a pack, by its number from 1 on.

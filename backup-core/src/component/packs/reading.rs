@@ -4,14 +4,15 @@ use std::io::Read;
 
 use tokio_util::sync::CancellationToken;
 
+use super::PACK;
 use super::archive::Archive;
 use super::index::{Index, Said};
 use super::line::{Line, PackedTree};
 use super::order::{Order, sorted};
 use super::proof::{Proof, Proving};
-use super::{PACK, go_on};
 use crate::bundle::header::Head;
 use crate::bundle::path;
+use crate::context::go_on;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// Where packs and index are.

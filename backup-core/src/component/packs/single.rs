@@ -3,13 +3,13 @@
 use tokio_util::sync::CancellationToken;
 
 use super::archive::Archive;
-use super::go_on;
 use super::index::{Index, Said};
 use super::line::Line;
 use super::order::sorted;
 use super::reading::{Source, proof};
 use crate::bundle::header::{EntryKind, Head};
 use crate::bundle::path;
+use crate::context::go_on;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// Reads the content of an entry as it is stored, by its path without the first slash; that of a hard link is the content of the file that

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use globset::GlobSet;
 
-use super::{MOST_FINDINGS, PackedTree, Packs, go_on, inside};
+use super::{MOST_FINDINGS, PackedTree, Packs, inside};
 use crate::bundle::header::Head;
 use crate::bundle::path;
 use crate::component::Out;
+use crate::context::go_on;
 use crate::finding::{Finding, Told};
 use crate::tree::{Capture, Linked, Target, Walk, leaves_out};
 use crate::{Error, ErrorContext, Kind, Result};

@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::directories::Directories;
 use super::reading::Visitor;
-use super::{ABOVE, MOST_FINDINGS, go_on};
+use super::{ABOVE, MOST_FINDINGS};
 use crate::bundle::dress::Dresser;
 use crate::bundle::header::{EntryKind, Head};
 use crate::bundle::path;
 use crate::bundle::sparse::{Expander, Trust};
+use crate::context::go_on;
 use crate::event::Meter;
 use crate::finding::{Finding, Told};
 use crate::{Error, ErrorContext, Kind, Result};
