@@ -68,6 +68,8 @@ impl Workplace {
             .env("NO_COLOR", "1")
             .env("HOME", self.directory.path())
             .env("STATE_DIRECTORY", self.path("state"));
+        // Servers of drills lie there.
+        command.envs(fixtures::memory().map(|memory| ("TMPDIR", memory)));
         command
     }
 
