@@ -52,9 +52,9 @@ pub fn locales() -> TempDir {
     directory
 }
 
-/// A directory that the servers' user can reach.
+/// A directory that the servers' user can reach, in memory where there is enough.
 pub fn reachable() -> TempDir {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = fixtures::quick_directory();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
     directory
 }

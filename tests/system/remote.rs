@@ -149,7 +149,7 @@ fn a_backup_that_is_killed_shows_nowhere_and_what_it_left_is_found_and_deleted()
             command
         };
         let mut killed =
-            run(&["backup", "--level", "12"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+            run(&["backup", "--level", "9"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
         while !has_begun() {
             assert!(killed.try_wait().expect("a state").is_none(), "{address}: it was over too soon");
             fixtures::pause();
