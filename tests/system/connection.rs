@@ -129,14 +129,17 @@ fn what_a_server_refuses_is_known_in_any_language() {
         let output = run.env("PATH", server.path()).output().expect("the command runs");
         assert!(!output.status.success() && describe(&output).contains(hint), "{connection}: {}", describe(&output));
     }
-    // PostgreSQL's programs hand messages on as text alone, so a superuser's sessions get them in one language.
+    // PostgreSQL's programs hand messages on as text alone. What every session is told in any language is no news.
     server.sql("postgres", "CREATE DATABASE shop");
     server.sql("postgres", "ALTER DATABASE shop SET default_tablespace = 'gone'");
+    if server.major() >= 15 {
+        server.sql("postgres", "UPDATE pg_database SET datcollversion = '2.28' WHERE datname = 'shop'");
+    }
     server.sql("shop", "CREATE TABLE t AS SELECT 1 AS a");
     place.write("c.toml", "cluster_conf = \"cluster.conf\"\n");
     let mut run = place.cli(&["backup", "--config", "c.toml", "--release", "1", "--to", "bundles"]);
     let output = run.envs(server.variables()).output().expect("the command runs");
-    assert!(output.status.success() && !describe(&output).contains("»default_tablespace«"), "{}", describe(&output));
+    assert!(output.status.success() && !describe(&output).contains('»'), "{}", describe(&output));
 }
 
 #[test]

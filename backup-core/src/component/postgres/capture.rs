@@ -169,7 +169,7 @@ async fn database(
         dropped,
         elsewhere,
     };
-    Ok((database, pitfalls::without_greetings(&said)))
+    Ok((database, pitfalls::without_greetings(&said, snapshot.connection.greetings())))
 }
 
 /// Every table with the rows of its chunks.

@@ -66,6 +66,15 @@ pub(super) fn of_program(text: &str) -> String {
     kept
 }
 
+/// A notice as PostgreSQL's programs write it.
+pub(super) fn as_written(notice: &DbError) -> String {
+    let mut text = format!("{}:  {}\n", notice.severity(), notice.message());
+    for (label, more) in [("DETAIL", notice.detail()), ("HINT", notice.hint())] {
+        text.extend(more.map(|more| format!("{label}:  {more}\n")));
+    }
+    text
+}
+
 /// A message without the value that it quotes: `invalid input syntax for type integer: "…"`.
 pub(super) fn message(text: &str) -> String {
     if let Some((what, _)) = text.split_once(": \"") {

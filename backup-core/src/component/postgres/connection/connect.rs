@@ -1,6 +1,8 @@
 //! Opens connections with the driver.
 
+use std::future::poll_fn;
 use std::str::FromStr as _;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -8,10 +10,10 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode, SslNegotiation, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::super::{query_failed, session};
+use super::super::{query_failed, session, words};
 use super::parameters::{Host, Parameters};
 use super::refusal::{POOLER, Refusal, said};
 use super::stage::{Noted, Reached};
@@ -23,16 +25,41 @@ use crate::{Cause, Error, Kind, Result};
 pub struct Connection {
     pub(super) client: Client,
     driver: JoinHandle<()>,
+    greetings: Vec<String>,
 }
 
+/// What a session is told before it asks for anything; none once it is under way.
+type Greetings = Arc<Mutex<Option<Vec<String>>>>;
+
 impl Connection {
-    fn new<S, T>(client: Client, connection: tokio_postgres::Connection<S, T>) -> Self
+    fn new<S, T>(client: Client, connection: tokio_postgres::Connection<S, T>) -> (Self, Greetings)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        // The driver's errors reach the caller through the client.
-        Self { client, driver: tokio::spawn(async move { drop(connection.await) }) }
+        let greetings = Greetings::new(Mutex::new(Some(Vec::new())));
+        let driver = tokio::spawn(drive(connection, greetings.clone()));
+        (Self { client, driver, greetings: Vec::new() }, greetings)
+    }
+
+    /// What the server tells every session like this one at its beginning, as PostgreSQL's programs write it.
+    pub(in super::super) fn greetings(&self) -> &[String] {
+        &self.greetings
+    }
+}
+
+/// Drives a connection to its end, and keeps what it is greeted with.
+async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, greetings: Greetings)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    // The driver's errors reach the caller through the client.
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        let AsyncMessage::Notice(notice) = message else { continue };
+        if let Some(greetings) = &mut *greetings.lock().unwrap_or_else(PoisonError::into_inner) {
+            greetings.push(words::as_written(&notice));
+        }
     }
 }
 
@@ -212,7 +239,7 @@ async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection, 
         config.ssl_mode(SslMode::Require);
         result = open_encrypted(&config, tls).await;
     }
-    let connection = result.map_err(|refusal| {
+    let (mut connection, greetings) = result.map_err(|refusal| {
         let code = refusal.code().cloned();
         let failure = refusal.into_error(parameters, host, password_problem);
         match code {
@@ -225,20 +252,21 @@ async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection, 
     })?;
     let begun = connection.batch_execute(&session::begin()).await;
     begun.map_err(|error| Refusal::in_session(error).into_error(parameters, host, None))?;
+    connection.greetings = greetings.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
     Ok(connection)
 }
 
-async fn open_plain(config: &Config) -> Result<Connection, Refusal> {
+async fn open_plain(config: &Config) -> Result<(Connection, Greetings), Refusal> {
     let mut config = config.clone();
     config.ssl_mode(SslMode::Disable);
     open(&config, NoTls).await
 }
 
-async fn open_encrypted(config: &Config, tls: rustls::ClientConfig) -> Result<Connection, Refusal> {
+async fn open_encrypted(config: &Config, tls: rustls::ClientConfig) -> Result<(Connection, Greetings), Refusal> {
     open(config, MakeRustlsConnect::new(tls)).await
 }
 
-async fn open<T>(config: &Config, tls: T) -> Result<Connection, Refusal>
+async fn open<T>(config: &Config, tls: T) -> Result<(Connection, Greetings), Refusal>
 where
     T: MakeTlsConnect<Socket, Stream: Send + 'static, TlsConnect: TlsConnect<Socket, Future: Send> + Send> + Send,
 {
