@@ -121,7 +121,7 @@ async fn settle(connection: Connection, mut parameters: Parameters) -> Result<(C
     let sql = "SELECT current_user <> session_user, EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s \
         JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, LATERAL pg_catalog.unnest(s.setconfig) AS c(text) \
         WHERE r.rolname = session_user AND pg_catalog.split_part(c.text, '=', 1) = 'role'), \
-        (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = session_user)";
+        EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = session_user AND r.rolsuper)";
     let row = connection.query_one(sql, &[]).await;
     let row = row.map_err(|error| query_failed("ask the server who we are", &error))?;
     let (is_another, is_own, is_superuser): (bool, bool, bool) = (row.get(0), row.get(1), row.get(2));
