@@ -18,7 +18,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bundle::manifest::{Host, Manifest};
+use crate::bundle::manifest::Manifest;
+use crate::bundle::manifest::control_plane::Host;
 use crate::bundle::writer::{Tail, Writer};
 use crate::context::Context;
 use crate::digest::Sha256Digest;

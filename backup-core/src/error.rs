@@ -35,6 +35,8 @@ pub enum Cause {
     CutOff,
     /// Nothing answers where the server should.
     Unanswered,
+    /// The server wants a password and got none, or another one.
+    Password,
     /// A row has no text that a server could send.
     TooLong,
 }

@@ -2,7 +2,7 @@
 
 pub mod users;
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use rustix::fs::{Access, access};
 
 use crate::context::Environment;
 use crate::lock::Lock;
+use crate::written::sync_directory;
 use crate::{Context, Error, ErrorContext, Kind, Result, lock, trusted};
 
 pub use crate::trusted::MACHINE;
@@ -135,7 +136,7 @@ pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Res
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    File::open(directory)?.sync_all()
+    sync_directory(directory)
 }
 
 /// Makes a directory for its owner alone where it is missing. Through root's usual place others may pass: they read there who owns

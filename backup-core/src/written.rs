@@ -1,6 +1,6 @@
 //! Files that are written for people and other programs, in directories where others may write too.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -50,6 +50,11 @@ pub fn write(path: &Path, content: &[u8], mode: Option<u32>) -> Result<()> {
         file.persist(&at.path).map(drop).map_err(|error| error.error)
     };
     put().context(doing)
+}
+
+/// Puts on disk which names a directory has: what was made, renamed or removed in it is durable only then.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 /// Writes a secret into a new file that its owner alone may read. `what` is its name for messages, `never` why none is overwritten.

@@ -20,6 +20,7 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder as HttpBuilder, Connector};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use backup_core::store::S3Options;
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
 use rustls::RootCertStore;
@@ -146,10 +147,23 @@ fn http(trusted: Option<Vec<u8>>) -> SharedHttpClient {
         connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
         let connector = connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc));
         match TlsContext::builder().with_trust_store(store).build() {
-            Ok(context) => connector.tls_context(context).build(),
-            Err(_) => connector.build(),
+            Ok(context) => connector.tls_context(context).build_with_resolver(Names),
+            Err(_) => connector.build_with_resolver(Names),
         }
     })
+}
+
+/// The system's names. The client has the same by itself, but its errors are told from others by words alone.
+#[derive(Debug, Clone)]
+struct Names;
+
+impl ResolveDns for Names {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
 }
 
 fn silence(options: &S3Options) -> Duration {

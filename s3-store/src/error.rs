@@ -6,6 +6,8 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use backup_core::{Error, Kind};
 
+use crate::unanswered;
+
 /// What was asked of the server.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
@@ -15,10 +17,10 @@ pub(crate) struct Asked {
     pub(crate) action: &'static str,
 }
 
-/// How codes and messages of servers are to be read. The first one counts that is part of what was said.
+/// How codes of servers are to be read: the first one counts that is part of the code, for some put their name before S3's. A
+/// message is not searched, since it may quote any bucket and key.
 const CODES: &[(&str, Kind, &str)] = &[
-    ("HTTPS", Kind::Failed, TLS),
-    ("ObjectLockConfiguration", Kind::Refused, "make a bucket with Object Lock, or leave retention and legal_hold out"),
+    ("ObjectLockConfiguration", Kind::Refused, NO_LOCK),
     ("NoSuchBucket", Kind::NotFound, "correct the bucket's name, or create it"),
     ("InvalidAccessKeyId", Kind::Failed, KEYS),
     ("SignatureDoesNotMatch", Kind::Failed, "the secret key is another one than the server knows; correct it"),
@@ -38,26 +40,19 @@ const CODES: &[(&str, Kind, &str)] = &[
     ("NotImplemented", Kind::Unsupported, "this server can't do that; leave the option out, or use another server"),
 ];
 
+/// Parts of messages, where servers have no code for what they mean: to plain HTTP a server of HTTPS answers in words alone, and
+/// `InvalidRequest` stands for many things.
+const WORDED: &[(&str, &str, Kind, &str)] =
+    &[(REFUSED, "HTTPS", Kind::Failed, TLS), ("InvalidRequest", "ObjectLockConfiguration", Kind::Refused, NO_LOCK)];
+
+/// What stands for the code of an answer that has none, with a status from 400 on.
+const REFUSED: &str = "the server refused the request";
+const NO_LOCK: &str = "make a bucket with Object Lock, or leave retention and legal_hold out";
 const TLS: &str = "write https:// in the endpoint: the server wants it";
 const KEYS: &str = "correct the access key: AWS_ACCESS_KEY_ID, ~/.aws/credentials, or database_backups in cluster.conf";
 const REGION: &str = "name the bucket's region: AWS_REGION, or s3.region in the settings";
 const FULL: &str = "make room there, or have the quota raised";
 const LOCKED: &str = "Object Lock keeps it until its retention ends";
-
-/// What may be wrong where there was no answer. The first one counts that is part of the cause.
-const CAUSES: &[(&str, &str)] = &[
-    ("dns error", "correct the endpoint's name, or look after this machine's name resolution"),
-    ("failed to lookup address", "correct the endpoint's name, or look after this machine's name resolution"),
-    ("UnknownIssuer", "name the authority's certificate: AWS_CA_BUNDLE, or s3.ca_file in the settings"),
-    ("certificate", "the server's certificate is not valid for it: correct the endpoint, or have it renewed"),
-    ("refused", "nothing listens there: correct the endpoint and its port, or start the server"),
-    ("credentials", NO_KEYS),
-    ("timed out", "look after the network between here and the server, and run it again"),
-    ("timeout", "look after the network between here and the server, and run it again"),
-];
-
-const NO_KEYS: &str = "give keys: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, a role of this machine, or \
-    database_backups in cluster.conf";
 
 impl Asked {
     pub(crate) fn new(doing: impl Into<String>, action: &'static str) -> Self {
@@ -74,8 +69,7 @@ impl Asked {
         // A HEAD has no body and so no code.
         let code = cause.code().map_or_else(|| of_status(status).to_owned(), Into::into);
         let message = cause.message().map_or_else(|| other_words(answer.raw()), Into::into);
-        let said = if message.is_empty() { code } else { format!("{code}: {message}") };
-        self.because(status, &said)
+        self.because(status, &code, &message)
     }
 
     /// The same with the status beside it.
@@ -91,10 +85,13 @@ impl Asked {
         Refused { status, unknown: unknown && error.first_hint() != Some(TLS), archived, error }
     }
 
-    fn because(&self, status: u16, said: &str) -> Error {
-        let known = CODES.iter().find(|(part, ..)| said.contains(part));
-        let (kind, hint) = match known {
-            Some((_, kind, hint)) => (*kind, (*hint).to_owned()),
+    fn because(&self, status: u16, code: &str, message: &str) -> Error {
+        let worded = WORDED.iter().find(|(of, part, ..)| *of == code && message.contains(part));
+        let worded = worded.map(|(_, _, kind, hint)| (*kind, *hint));
+        let coded = || CODES.iter().find(|(part, ..)| code.contains(part)).map(|(_, kind, hint)| (*kind, *hint));
+        let said = if message.is_empty() { code.to_owned() } else { format!("{code}: {message}") };
+        let (kind, hint) = match worded.or_else(coded) {
+            Some((kind, hint)) => (kind, hint.to_owned()),
             None if status == 404 => (Kind::NotFound, "`list` shows what is there".into()),
             None if status == 403 => (Kind::Failed, format!("let these credentials do {} there", self.action)),
             None if status >= 500 => (Kind::Failed, "look after the server, and run it again".into()),
@@ -103,19 +100,20 @@ impl Asked {
         Error::new(kind, &self.doing).because(format!("{said} (HTTP {status}, {})", self.action)).hint(hint)
     }
 
-    fn unanswered(&self, cause: &(dyn StdError + 'static)) -> Error {
+    fn unanswered<E>(&self, cause: &SdkError<E, HttpResponse>) -> Error
+    where
+        E: StdError + Send + Sync + 'static,
+    {
         let mut layers = Vec::new();
-        let mut layer = Some(cause);
+        let mut layer: Option<&dyn StdError> = Some(cause);
         while let Some(error) = layer {
             layers.push(error.to_string());
             layer = error.source();
         }
-        let all = layers.join(": ");
-        let hint = CAUSES.iter().find(|(part, _)| all.contains(part)).map(|(_, hint)| *hint);
         // The outer layers say only that there was no answer.
         let inner = layers.split_off(layers.len().saturating_sub(3)).join(": ");
         let error = Error::new(Kind::Failed, &self.doing).because(format!("{inner} ({})", self.action));
-        error.hint(hint.unwrap_or("look after the network between here and the server, and run it again"))
+        error.hint(unanswered::hint(cause))
     }
 }
 
@@ -203,7 +201,7 @@ fn of_status(status: u16) -> &'static str {
         412 => "PreconditionFailed",
         429 => "TooManyRequests",
         507 => "InsufficientStorage",
-        400..500 => "the server refused the request",
+        400..500 => REFUSED,
         _ => "the server failed",
     }
 }

@@ -13,6 +13,7 @@ mod runtime;
 mod signature;
 mod store;
 mod trial;
+mod unanswered;
 mod upload;
 
 pub use store::S3;

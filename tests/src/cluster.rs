@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use backup_core::bundle::manifest::Host;
+use backup_core::bundle::manifest::control_plane::Host;
 use backup_core::cluster::hosts::Record;
 use fixtures::{Network, Postgres};
 

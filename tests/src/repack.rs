@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backup_core::bundle::header::Head;
-use backup_core::bundle::manifest::{Chunk, number_chunks};
+use backup_core::bundle::manifest::postgres::{Chunk, number_chunks};
 use backup_core::bundle::writer::Writer;
 use backup_core::names::BundleName;
 

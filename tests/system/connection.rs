@@ -71,10 +71,16 @@ fn tls_and_the_password_file_work_as_in_libpq() {
         (output.status.success(), describe(&output))
     };
     let root = format!("sslrootcert={}", place.path("tls/ca.crt").display());
+    openssl(
+        &place.path(""),
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout other.key -out other.crt",
+    );
+    let other = format!("sslrootcert={}", place.path("other.crt").display());
     mode(0o600);
     for (host, ssl, works, word) in [
         ("localhost", format!("sslmode=verify-full {root}"), true, "published"),
-        ("elsewhere", format!("sslmode=verify-full {root}"), false, "certificate"),
+        ("elsewhere", format!("sslmode=verify-full {root}"), false, "needs the authority's certificate"),
+        ("localhost", format!("sslmode=verify-ca {other}"), false, "needs the authority's certificate"),
         ("elsewhere", format!("sslmode=verify-ca {root}"), true, ""),
         ("localhost", "sslmode=verify-full".to_owned(), false, "root certificate"),
         ("elsewhere", "sslmode=require".to_owned(), true, ""),
@@ -89,12 +95,51 @@ fn tls_and_the_password_file_work_as_in_libpq() {
     let (worked, text) = run("localhost", "sslmode=require");
     assert!(!worked && text.contains("can be read by others"), "{text}");
     mode(0o600);
+    fs::write(&pgpass, "other:*:*:*:hunter2\n").expect("written");
+    let (worked, text) = run("localhost", "sslmode=require");
+    assert!(!worked && text.contains("the server asks for a password"), "{text}");
     fs::write(&pgpass, format!("*:{port}:*:ops:wrong\n")).expect("written");
     let (worked, text) = run("localhost", "sslmode=require");
     assert!(
         !worked && text.contains("password authentication failed") && text.contains("check the password"),
         "{text}"
     );
+}
+
+#[test]
+fn what_a_server_refuses_is_known_in_any_language() {
+    let place = Workplace::default();
+    // The language of messages, where the server has them in it. `C.UTF-8` is a locale that every machine has.
+    let (german, settings) = (Path::new("de"), "lc_messages = 'C.UTF-8'");
+    let server = Postgres::start_version_with(&Installation::usual(), settings, &[("LANGUAGE", german)]);
+    server.sql("postgres", "CREATE ROLE group_alone; CREATE ROLE ops LOGIN");
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let settings = format!("listen_addresses = '127.0.0.1'\nport = {port}");
+    let _bare = Postgres::start_version_on(&Installation::usual(), &settings, port);
+    let (socket, tcp) = (server.host().display(), format!("host=127.0.0.1 port={port} user=postgres"));
+    for (connection, hint) in [
+        (format!("host={socket} user=nobody_here"), "the role's name comes from"),
+        (format!("host={socket} user=group_alone"), "the role's name comes from"),
+        (format!("host={socket} user=ops dbname=none_here"), "name an existing database"),
+        (format!("{tcp} sslmode=require"), "sslmode asks for encryption, and the server has ssl = off"),
+        (format!("{tcp} target_session_attrs=read-only"), "name the server that is meant"),
+    ] {
+        place.write("c.toml", format!("cluster_conf = \"cluster.conf\"\n[postgres]\nconnection = \"{connection}\"\n"));
+        let mut run = place.cli(&["backup", "--config", "c.toml", "--release", "1", "--to", "bundles"]);
+        let output = run.env("PATH", server.path()).output().expect("the command runs");
+        assert!(!output.status.success() && describe(&output).contains(hint), "{connection}: {}", describe(&output));
+    }
+    // PostgreSQL's programs hand messages on as text alone. What every session is told in any language is no news.
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql("postgres", "ALTER DATABASE shop SET default_tablespace = 'gone'");
+    if server.major() >= 15 {
+        server.sql("postgres", "UPDATE pg_database SET datcollversion = '2.28' WHERE datname = 'shop'");
+    }
+    server.sql("shop", "CREATE TABLE t AS SELECT 1 AS a");
+    place.write("c.toml", "cluster_conf = \"cluster.conf\"\n");
+    let mut run = place.cli(&["backup", "--config", "c.toml", "--release", "1", "--to", "bundles"]);
+    let output = run.envs(server.variables()).output().expect("the command runs");
+    assert!(output.status.success() && !describe(&output).contains('»'), "{}", describe(&output));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use backup_core::bundle::manifest::Chunk;
+use backup_core::bundle::manifest::postgres::Chunk;
 use fixtures::Postgres;
 use system_tests::{Workplace, describe, open, reachable, repack};
 

@@ -2,7 +2,7 @@
 
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bundle::manifest::Host;
+use crate::bundle::manifest::control_plane::Host;
 use crate::cluster::agent::Remote;
 use crate::cluster::hosts::{self, Record, ask_if_let_in, records};
 use crate::context::Context;

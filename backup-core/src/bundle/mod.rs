@@ -10,7 +10,6 @@ pub mod extract;
 pub mod footer;
 pub mod header;
 pub mod manifest;
-mod origin;
 pub mod pack;
 pub mod path;
 pub mod reader;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::manifest::{Entry, FileType, Manifest, PATH};
+use super::manifest::{Entry, FileType, Manifest, PATH, postgres};
 use super::section::component_of;
 use super::{FORMAT_OF_HEADERS, FORMAT_OF_SECTIONS, path};
 use crate::{Error, Kind, Result};
@@ -21,6 +21,11 @@ pub(super) fn too_much(json: &[u8]) -> Option<&'static str> {
     (memchr::memchr_iter(b',', json).count() > MOST_VALUES).then_some("it has more values than a reader takes")
 }
 
+/// Whether numbers add up to one that every reader has.
+fn fits(mut numbers: impl Iterator<Item = u64>) -> bool {
+    numbers.try_fold(0u64, u64::checked_add).is_some_and(|sum| i64::try_from(sum).is_ok())
+}
+
 impl Manifest {
     /// Refuses what no writer of this format would write.
     ///
@@ -28,7 +33,7 @@ impl Manifest {
     /// [`Kind::Damaged`], naming the entry: a path that leaves the bundle, a link that leads outside, a doubled
     /// path, entries that don't stand one after another from the file's first byte up to `manifest_offset`.
     pub fn check(&self, manifest_offset: u64) -> Result<()> {
-        self.check_directories()?;
+        postgres::check_directories(&self.databases)?;
         let components = self.check_sections()?;
         self.check_sums()?;
         let mut paths: HashSet<&str> = HashSet::with_capacity(self.entries.len());
@@ -62,7 +67,7 @@ impl Manifest {
             at = entry.end().filter(|end| *end <= manifest_offset).ok_or_else(|| {
                 refused(format!("is said to take {} bytes, more than the file has for it", entry.stored))
             })?;
-            self.check_chunk(entry).map_err(refused)?;
+            postgres::check_chunk(&self.databases, entry).map_err(refused)?;
         }
         let through = self
             .entries
@@ -95,31 +100,15 @@ impl Manifest {
         Ok(ids)
     }
 
-    /// A database's directory goes into commands that an operator pastes, so it holds nothing that a shell minds.
-    fn check_directories(&self) -> Result<()> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '%');
-        match self.databases.iter().find(|database| !database.directory.chars().all(plain)) {
-            Some(database) => {
-                let shown = path::to_text(database.directory.as_bytes());
-                Err(Error::new(Kind::Damaged, format!("{PATH}: a database's directory is not plain: {shown}")))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Whoever adds up what a manifest says must come to a number that there is.
     fn check_sums(&self) -> Result<()> {
-        let fits = |sum: Option<u64>| sum.is_some_and(|sum| i64::try_from(sum).is_ok());
-        let added = |sum: u64, more: u64| sum.checked_add(more);
-        let tables = self.databases.iter().flat_map(|database| &database.tables);
-        let chunks = self.entries.iter().filter_map(|entry| entry.chunk.as_ref());
         let sums = [
-            ("items", self.components.iter().map(|section| section.items.count).try_fold(0, added)),
-            ("bytes", self.entries.iter().map(|entry| entry.size).try_fold(0, added)),
-            ("rows", tables.map(|table| table.rows).try_fold(0, added)),
-            ("rows", chunks.map(|chunk| chunk.rows).try_fold(0, added)),
+            ("items", fits(self.components.iter().map(|section| section.items.count))),
+            ("bytes", fits(self.entries.iter().map(|entry| entry.size))),
+            ("rows", fits(postgres::rows_of_tables(&self.databases))),
+            ("rows", fits(postgres::rows_of_chunks(&self.entries))),
         ];
-        match sums.into_iter().find(|(_, sum)| !fits(*sum)) {
+        match sums.into_iter().find(|(_, fits)| !fits) {
             Some((what, _)) => Err(Error::new(Kind::Damaged, format!("{PATH}: it has more {what} than there can be"))),
             None => Ok(()),
         }
@@ -145,12 +134,5 @@ impl Manifest {
             return Err(format!("a link that leads outside: {target}"));
         }
         Ok(())
-    }
-
-    fn check_chunk(&self, entry: &Entry) -> Result<(), String> {
-        let Some(chunk) = &entry.chunk else { return Ok(()) };
-        let known = self.databases.get(chunk.database).is_some_and(|database| chunk.table < database.tables.len());
-        let long = chunk.preamble.checked_add(3).is_some_and(|least| least <= entry.size);
-        if known && long { Ok(()) } else { Err("a chunk of no known table, or shorter than its own preamble".into()) }
     }
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::block::{CONTENT, Encoder};
 use super::expanded::{Expanded, Expanding};
 use super::header::{Head, RECORD};
-use super::manifest::Chunk;
+use super::manifest::postgres::Chunk;
 use super::pack::{Packed, Packer};
 use crate::event::Meter;
 use crate::names::BundleName;

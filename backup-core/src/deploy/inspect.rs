@@ -1,6 +1,6 @@
 //! What machines say of themselves before a deploy.
 
-use crate::bundle::manifest::Host;
+use crate::bundle::manifest::control_plane::Host;
 use crate::cluster::agent::Remote;
 use crate::cluster::hosts::{Allowed, Record, Seen, ask_all, records};
 use crate::finding::{Finding, Severity};

@@ -1,6 +1,6 @@
 //! A deploy, decided, as it stands in its journal; and where journals of deploys are kept.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use crate::lock::Lock;
 use crate::names::StepId;
 use crate::ownership::Claim;
 use crate::plan::{Head, Journal, Progress, Recipe};
+use crate::written::sync_directory;
 use crate::{Context, Error, ErrorContext, Kind, Result, state};
 
 /// The kind of plan, as its journal names it.
@@ -122,8 +123,7 @@ impl Deploys {
         self.tidy_up()?;
         let directory = self.directory.join(head.created.format(NAME).to_string());
         let made = DirBuilder::new().mode(0o700).create(&directory);
-        made.and_then(|()| File::open(&self.directory)?.sync_all())
-            .context(|| format!("make {}", directory.display()))?;
+        made.and_then(|()| sync_directory(&self.directory)).context(|| format!("make {}", directory.display()))?;
         Journal::create(&directory.join(JOURNAL), head)
     }
 

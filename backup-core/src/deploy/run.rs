@@ -10,7 +10,7 @@ use super::plan::{Deploys, FIRST, KIND, Plan, log};
 use super::steps::Work;
 use super::{Graph, matching};
 use crate::backup;
-use crate::bundle::manifest::Host;
+use crate::bundle::manifest::control_plane::Host;
 use crate::cluster::hosts::{self, Allowed, Record, Seen, compare};
 use crate::component::control_plane;
 use crate::finding::{Finding, Findings};

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use super::agent::Deployed;
 use super::plan::{FIRST, Plan};
 use crate::backup;
-use crate::bundle::manifest::Host;
+use crate::bundle::manifest::control_plane::Host;
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::names::StepId;

@@ -12,7 +12,7 @@ use walkdir::{DirEntry, WalkDir};
 use super::rows::{self, Pair, Rows, Side};
 use super::{Area, HOLES, Picture};
 use crate::backup::Settings;
-use crate::bundle::manifest::Table;
+use crate::bundle::manifest::postgres::Table;
 use crate::bundle::pack::cores;
 use crate::bundle::path;
 use crate::bundle::reader::OpenBundle;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::stores::{Ours, in_stores};
 use super::{Claim, Cluster, Notes};
-use crate::bundle::manifest::Ownership;
+use crate::bundle::manifest::control_plane::Ownership;
 use crate::finding::Finding;
 use crate::signing::Signing;
 use crate::store::{Access, Store, leave_out};

@@ -26,6 +26,7 @@ use super::status::{Progress, Status};
 use crate::event::Mark;
 use crate::finding::Finding;
 use crate::names::StepId;
+use crate::written::sync_directory;
 use crate::{Error, ErrorContext, Kind, Result, shell, trusted};
 
 /// Any further line.
@@ -85,7 +86,7 @@ impl Journal {
             ErrorKind::AlreadyExists => Error::new(Kind::Refused, format!("{} exists already", path.display())),
             _ => Error::new(Kind::Failed, doing()).because(error.error),
         })?;
-        File::open(directory).and_then(|directory| directory.sync_all()).context(doing)?;
+        sync_directory(directory).context(doing)?;
         let file = OpenOptions::new().append(true).open(path).context(doing)?;
         Ok(Self::at(file, path, check, head))
     }

@@ -6,7 +6,7 @@ use super::Settings;
 use super::ownership::{self, Shown};
 use super::source::Source;
 use super::{Plan, Request};
-use crate::bundle::manifest::Host;
+use crate::bundle::manifest::control_plane::Host;
 use crate::cluster::ClusterConf;
 use crate::cluster::agent::Remote;
 use crate::cluster::hosts::{self, Record, SSH_PORT, Seen, ask_if_let_in, compare, own_addresses};

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::written::{self, Written};
 use super::{Shown, format_1};
-use crate::bundle::manifest::Host;
+use crate::bundle::manifest::control_plane::Host;
 use crate::digest::Sha256Digest;
 use crate::names::{ComponentId, FileName, StepId};
 use crate::{plan, shell};

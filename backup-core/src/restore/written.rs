@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shown;
 use super::plan::{Plan, PlannedPart};
-use crate::bundle::manifest::Host;
+use crate::bundle::manifest::control_plane::Host;
 use crate::component::files::{self, Placement};
 use crate::component::postgres::{Planned, Recipe};
 use crate::component::{FORGED, Fitted};

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statvfs, statx};
 use rustix::io::Errno;
 
-use self::part::{OWN, Part, put_small, sync_directory};
+use self::part::{OWN, Part, put_small, sync};
 use super::{BESIDE, ClaimName, Leftover, Store, Stored, Upload};
 use super::{astray, bundles, claims, exists, is_part, is_taken, may_be_renamed};
 use super::{read_small_file, trial};
@@ -244,7 +244,7 @@ impl Store for Directory {
         let path = self.beside(name, suffix);
         put_small(&self.0, (&name.to_string(), OWN), content, |part| part.persist(&path))
             .context(|| format!("write {}", path.display()))?;
-        sync_directory(&self.0)
+        sync(&self.0)
     }
 
     fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
@@ -260,7 +260,7 @@ impl Store for Directory {
                 removed => removed.context(|| format!("delete {}", path.display()))?,
             }
         }
-        sync_directory(&self.0)
+        sync(&self.0)
     }
 
     fn leftovers(&self, begun: DateTime<Utc>) -> Result<Vec<Leftover>> {
@@ -301,7 +301,7 @@ impl Store for Directory {
             }
             written => written.map_err(|cause| self.unwritable(cause))?,
         }
-        sync_directory(&self.0)?;
+        sync(&self.0)?;
         Ok(Vec::new())
     }
 }

@@ -1,6 +1,6 @@
 //! What a bundle's appearance needs of a directory, done beforehand with one small file.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::path::Path;
 use tempfile::TempPath;
 
 use super::PART;
+use crate::written::sync_directory;
 
 /// What the names of trial files begin with. They are always the same: where nothing can be removed, one stays and no more.
 pub(super) const TRIAL: &str = ".orchestrator_backup_trial";
@@ -42,7 +43,7 @@ pub(super) fn of_directory(directory: &Path) -> io::Result<()> {
                 let _ = fs::remove_file(&from);
                 return Err(cause);
             }
-            Ok(()) => return File::open(directory)?.sync_all(),
+            Ok(()) => return sync_directory(directory),
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use backup_core::bundle::manifest::{Database, Entry, Manifest, Section};
+use backup_core::bundle::manifest::postgres::Database;
+use backup_core::bundle::manifest::{Entry, Manifest, Section};
 use backup_core::finding::Finding;
 use backup_core::names::renamed;
 use backup_core::store::{Access, Address};

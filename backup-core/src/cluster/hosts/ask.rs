@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Record, Seen, known_hosts};
-use crate::bundle::manifest::Host;
+use crate::bundle::manifest::control_plane::Host;
 use crate::cluster::agent::{Agent, Remote, command, quoted};
 use crate::finding::{Finding, bytes};
 use crate::text::is_unseen;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::Seen;
 use super::probe::Answer;
-use crate::bundle::manifest::Host;
+use crate::bundle::manifest::control_plane::Host;
 use crate::finding::{Finding, Severity};
 
 /// Findings that the operator takes upon himself, host by host.

@@ -108,7 +108,7 @@ fn keep(record: &Record, seen: &Seen, context: &Context) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::manifest::Host;
+    use crate::bundle::manifest::control_plane::Host;
     use crate::context::Environment;
 
     #[test]

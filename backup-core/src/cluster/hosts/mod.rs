@@ -16,7 +16,7 @@ pub use login::{Login, known_hosts};
 pub use probe::Answer;
 pub use record::{Identity, Record};
 
-use crate::bundle::manifest::Host;
+use crate::bundle::manifest::control_plane::Host;
 use crate::{Context, Result};
 use keys::HostKey;
 

@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 
 use super::release::{Origin, Release, find};
 use crate::Result;
-use crate::bundle::manifest::{Announced, Lying};
+use crate::bundle::manifest::Announced;
+use crate::bundle::manifest::control_plane::Lying;
 use crate::component::{ByHand, Captured, Captures, Look, Named, Out, Ready, Said};
 use crate::finding::Finding;
 use crate::names::ComponentId;

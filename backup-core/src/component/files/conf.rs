@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use crate::accounts::Accounts;
-use crate::bundle::manifest::{Attributes, Lying};
+use crate::bundle::manifest::control_plane::{Attributes, Lying};
 use crate::finding::Finding;
 use crate::held::{At, Held};
 use crate::{ErrorContext, Result, shell};

@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::query_failed;
 use crate::Result;
-use crate::bundle::manifest::Extension;
+use crate::bundle::manifest::postgres::Extension;
 
 /// One that is known for it, wherever its script may not be read: it wants the database that `cron.database_name` names.
 const KNOWN: &str = "pg_cron";

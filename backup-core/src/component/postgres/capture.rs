@@ -11,7 +11,7 @@ use super::gone::{check_same, gone};
 use super::rows::{self, Written};
 use super::tools::Tools;
 use super::{large_objects, pitfalls, roles, schema, scripts, sequences, snapshot, tables};
-use crate::bundle::manifest::{Database, Table};
+use crate::bundle::manifest::postgres::{Database, Table};
 use crate::bundle::writer::Writer;
 use crate::context::Context;
 use crate::event::Meter;
@@ -169,7 +169,7 @@ async fn database(
         dropped,
         elsewhere,
     };
-    Ok((database, pitfalls::without_greetings(&said)))
+    Ok((database, pitfalls::without_greetings(&said, snapshot.connection.greetings())))
 }
 
 /// Every table with the rows of its chunks.

@@ -5,7 +5,7 @@ use super::psql::Psql;
 use super::tools::Tools;
 use super::{discover, tables};
 use crate::Result;
-use crate::bundle::manifest::{Extension, Table};
+use crate::bundle::manifest::postgres::{Extension, Table};
 
 /// A database's extensions, and its tables with their rows.
 pub(crate) struct Content {

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use super::connection::Connection;
 use super::tables::{EXTENSION_JOINS, NOT_AN_EXTENSIONS, READABLE, USER_SCHEMA};
 use super::{OLDEST, query_failed, sql};
-use crate::bundle::manifest::{Extension, Locale, Setting};
+use crate::bundle::manifest::postgres::{Extension, Locale, Setting};
 use crate::cluster::secret::{HIDDEN, is_secret, may_hold_a_secret};
 use crate::finding::Finding;
 use crate::{Error, Kind, Result};

@@ -4,7 +4,7 @@
 use super::connection::Connection;
 use super::{query_failed, sql};
 use crate::Result;
-use crate::bundle::manifest::{Database, Elsewhere};
+use crate::bundle::manifest::postgres::{Database, Elsewhere};
 use crate::finding::Finding;
 
 /// The code of the finding that one must be filled once more.

@@ -10,7 +10,7 @@ use super::rows::{self, Sink, Source, Task};
 use super::snapshot::{self, Rows, Snapshot};
 use super::tables::USER_SCHEMA;
 use super::{ReadyPostgres, discover, query_failed};
-use crate::bundle::manifest::{Database, Extension, Setting};
+use crate::bundle::manifest::postgres::{Database, Extension, Setting};
 use crate::event::Meter;
 use crate::{Error, Kind, Result};
 

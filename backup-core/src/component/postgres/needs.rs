@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::{DatabaseFacts, ServerFacts};
 use crate::Result;
-use crate::bundle::manifest::Extension;
+use crate::bundle::manifest::postgres::Extension;
 use crate::finding::Finding;
 
 /// The extension that every server has.

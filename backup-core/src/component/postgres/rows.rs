@@ -13,7 +13,7 @@ use super::connection::{Connection, Parameters};
 use super::snapshot::{self, Rows, Snapshot};
 use super::tables::TableFacts;
 use super::{query_failed, sql, words};
-use crate::bundle::manifest::Chunk;
+use crate::bundle::manifest::postgres::Chunk;
 use crate::bundle::writer::{Growing, Writer};
 use crate::event::Meter;
 use crate::{Cause, Error, Kind, Result};

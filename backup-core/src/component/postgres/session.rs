@@ -30,7 +30,11 @@ pub(super) const MARK: Setting = ("orchestrator_cli.session", "ours");
 
 /// Fixed where a superuser builds a database: what its settings could put in the way.
 pub(super) const BUILDING: [Setting; 4] =
-    [ROLE, ("default_table_access_method", "heap"), ("temp_file_limit", "-1"), ("lc_messages", "C")];
+    [ROLE, ("default_table_access_method", "heap"), ("temp_file_limit", "-1"), LANGUAGE];
+
+/// The language of the server's messages, which programs of PostgreSQL hand on as text without a code. Fixed where the user may
+/// set it, as superusers may.
+pub(super) const LANGUAGE: Setting = ("lc_messages", "C");
 
 /// A database may make its sessions another role's.
 pub(super) const ROLE: Setting = ("role", "none");

@@ -25,7 +25,7 @@ const ATTEMPTS: usize = 5;
 pub(super) struct Snapshot {
     pub(super) connection: Connection,
     pub(super) id: String,
-    pub(super) taken: manifest::Snapshot,
+    pub(super) taken: manifest::postgres::Snapshot,
     pub(super) tables: Vec<TableFacts>,
     /// Sees the same picture, for statements that are not UTF-8.
     psql: Psql,
@@ -87,7 +87,13 @@ pub(super) async fn take(tools: &Tools, parameters: &Parameters) -> Result<Snaps
         if lock(&connection, &psql, &tables::list(&connection).await?).await? {
             let tables = tables::list(&connection).await?;
             if tables.iter().all(|table| table.untouched) {
-                return Ok(Snapshot { connection, id, taken: manifest::Snapshot { time, wal }, tables, psql });
+                return Ok(Snapshot {
+                    connection,
+                    id,
+                    taken: manifest::postgres::Snapshot { time, wal },
+                    tables,
+                    psql,
+                });
             }
         }
         connection.batch_execute("ROLLBACK").await.map_err(|error| query_failed("end a snapshot", &error))?;

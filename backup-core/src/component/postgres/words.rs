@@ -30,14 +30,16 @@ const PASSING: [&str; 15] = [
     "read-only transaction",
 ];
 
-/// Parts of messages that have no code, and what they come of. That a row is too long the server says in several ways, in the
-/// major versions to 18; that its snapshot is gone, where the session that took it was ended.
-const CAUSES: [(&str, Cause); 8] = [
+/// Parts of what programs say, and what they come of: they hand the server's messages on without codes, and their own have none.
+/// That a row is too long the server says in several ways, in the major versions to 18; that its snapshot is gone, where the
+/// session that took it was ended, in two.
+const CAUSES: [(&str, Cause); 9] = [
     ("No space left on device", Cause::DiskFull),
     ("conflict with recovery", Cause::CutOff),
-    ("connection closed", Cause::CutOff),
     ("closed the connection unexpectedly", Cause::CutOff),
     ("invalid snapshot identifier", Cause::CutOff),
+    ("ERROR:  snapshot \"", Cause::CutOff),
+    ("could not import the requested snapshot", Cause::CutOff),
     ("invalid memory alloc request size", Cause::TooLong),
     ("Cannot enlarge string buffer", Cause::TooLong),
     ("string buffer exceeds maximum", Cause::TooLong),
@@ -62,6 +64,15 @@ pub(super) fn of_program(text: &str) -> String {
         }
     }
     kept
+}
+
+/// A notice as PostgreSQL's programs write it.
+pub(super) fn as_written(notice: &DbError) -> String {
+    let mut text = format!("{}:  {}\n", notice.severity(), notice.message());
+    for (label, more) in [("DETAIL", notice.detail()), ("HINT", notice.hint())] {
+        text.extend(more.map(|more| format!("{label}:  {more}\n")));
+    }
+    text
 }
 
 /// A message without the value that it quotes: `invalid input syntax for type integer: "…"`.
@@ -107,20 +118,27 @@ pub(super) fn code_may_pass(code: &str) -> bool {
 pub(super) const PASSING_CONDITIONS: &str = "connection_exception OR read_only_sql_transaction OR transaction_rollback OR \
     insufficient_resources OR operator_intervention OR lock_not_available OR object_in_use OR io_error";
 
-/// What an error of a server came of, by its code; by its words where it has none of its own for that.
+/// What an error of a server came of: by its code, and where that says too little, by where in the server's source it was raised.
+/// Those names are not translated, and are the same in the versions from 12 to 18.
 pub(super) fn cause(error: &tokio_postgres::Error) -> Option<Cause> {
-    let server = error.as_db_error();
-    match server.map(|server| server.code()) {
-        Some(&SqlState::DISK_FULL) => Some(Cause::DiskFull),
+    let Some(server) = error.as_db_error() else { return error.is_closed().then_some(Cause::CutOff) };
+    let (routine, file) = (server.routine().unwrap_or_default(), server.file().unwrap_or_default());
+    match (server.code(), routine) {
+        (&SqlState::DISK_FULL, _) => Some(Cause::DiskFull),
         // A session that reads alone is stopped so by a standby.
-        Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::DATABASE_DROPPED) => Some(Cause::CutOff),
-        None if error.is_closed() => Some(Cause::CutOff),
-        // That a row's text is too long stands in the detail of some.
-        _ => server.and_then(|server| cause_in(server.message()).or_else(|| cause_in(server.detail()?))),
+        (&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::DATABASE_DROPPED, _) => Some(Cause::CutOff),
+        (&SqlState::T_R_DEADLOCK_DETECTED, "CheckRecoveryConflictDeadlock") => Some(Cause::CutOff),
+        // The session that took the snapshot was ended: its file is gone, or is still there.
+        (_, "ImportSnapshot" | "SetTransactionSnapshot" | "ProcArrayInstallImportedXmin") => Some(Cause::CutOff),
+        // A row's text is too long for the buffer that it is put together in.
+        (&SqlState::PROGRAM_LIMIT_EXCEEDED, "enlargeStringInfo") => Some(Cause::TooLong),
+        // One value's text is larger than the server gives memory for at once.
+        (&SqlState::INTERNAL_ERROR, _) if file.ends_with("mcxt.c") => Some(Cause::TooLong),
+        _ => None,
     }
 }
 
-/// What a message speaks of, of a server or a program. It must be one without rows and statements: those may say anything.
+/// What a program speaks of. It must be without rows and statements: those may say anything.
 pub(super) fn cause_in(said: &str) -> Option<Cause> {
     CAUSES.iter().find(|(mark, _)| said.contains(mark)).map(|(_, cause)| *cause)
 }
@@ -189,6 +207,9 @@ mod tests {
             assert_eq!(cause_in(said), Some(Cause::TooLong), "{said}");
         }
         assert_eq!(cause_in("ERROR: out of memory"), None);
+        // As 17 says it of a snapshot whose session is gone.
+        let gone = "pg_dump: error: query failed: ERROR:  snapshot \"00000004-00000002-1\" does not exist\n";
+        assert_eq!(cause_in(&of_program(gone)), Some(Cause::CutOff));
         assert!(too_long("s.t").contains("FROM s.t t"));
     }
 }

@@ -17,6 +17,7 @@ use crate::component::Stored;
 use crate::finding::Finding;
 use crate::names::{ComponentId, StepId};
 use crate::plan::{At, Phase, Phased, Seen, Step};
+use crate::written::sync_directory;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// A server on its way back.
@@ -251,5 +252,5 @@ pub(super) fn remove(path: &Path) -> Result<()> {
 /// A rename is durable only once its directory is.
 fn sync_around(path: &Path) -> Result<()> {
     let around = path.parent().unwrap_or(Path::new("/"));
-    File::open(around).and_then(|around| around.sync_all()).context(|| format!("sync {}", around.display()))
+    sync_directory(around).context(|| format!("sync {}", around.display()))
 }

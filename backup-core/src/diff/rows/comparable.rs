@@ -2,7 +2,7 @@
 
 use super::DatabaseRows;
 use crate::Result;
-use crate::bundle::manifest::Database;
+use crate::bundle::manifest::postgres::Database;
 use crate::bundle::reader::OpenBundle;
 use crate::component::postgres::{C_MONEY, money_locale, written_by};
 

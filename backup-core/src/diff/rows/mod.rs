@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Area, Difference};
-use crate::bundle::manifest::Database;
+use crate::bundle::manifest::postgres::Database;
 use crate::bundle::reader::OpenBundle;
 use crate::event::{Meter, Ticker};
 use crate::{Context, Result};

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 
 use super::unit::Shape;
-use crate::bundle::manifest::{Chunk, Database, Entry};
+use crate::bundle::manifest::Entry;
+use crate::bundle::manifest::postgres::{Chunk, Database};
 use crate::bundle::reader::OpenBundle;
 use crate::component::postgres::{Head, Keys, Live, Pieces, primary_keys};
 use crate::event::Meter;
@@ -119,7 +120,7 @@ impl Stored {
             Ok(())
         })?;
         let heads = heads.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let shape = |(table, head): (&crate::bundle::manifest::Table, _)| Shape {
+        let shape = |(table, head): (&crate::bundle::manifest::postgres::Table, _)| Shape {
             schema: table.schema.clone(),
             name: table.name.clone(),
             head,

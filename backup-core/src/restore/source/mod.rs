@@ -9,7 +9,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{Request, Settings};
-use crate::bundle::manifest::{Host, Section, Source as From};
+use crate::bundle::manifest::control_plane::Host;
+use crate::bundle::manifest::{Section, Source as From};
 use crate::bundle::reader::OpenBundle;
 use crate::component::{Stored, files, postgres};
 use crate::digest::Sha256Digest;

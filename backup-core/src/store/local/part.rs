@@ -11,6 +11,7 @@ use crate::digest::Sha256Digest;
 use crate::lock::Lock;
 use crate::names::FileName;
 use crate::store::{DIGEST, PART, Published, Upload, digest_line, exists, trial};
+use crate::written::sync_directory;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// The mode of what its owner alone reads.
@@ -66,7 +67,7 @@ impl Upload for Part {
         })?;
         let beside = directory.join(format!("{name}{DIGEST}"));
         sum.persist(beside).context(|| format!("publish the digest of {shown}"))?;
-        sync_directory(&directory)?;
+        sync(&directory)?;
         Ok(shown.into())
     }
 }
@@ -105,8 +106,8 @@ fn part(directory: &Path, name: &str, mode: u32) -> io::Result<NamedTempFile> {
 }
 
 /// A rename is durable only once its directory is.
-pub(super) fn sync_directory(directory: &Path) -> Result<()> {
-    File::open(directory).and_then(|file| file.sync_all()).context(|| format!("sync {}", directory.display()))
+pub(super) fn sync(directory: &Path) -> Result<()> {
+    sync_directory(directory).context(|| format!("sync {}", directory.display()))
 }
 
 #[cfg(test)]

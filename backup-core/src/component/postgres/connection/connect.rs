@@ -1,18 +1,23 @@
 //! Opens connections with the driver.
 
+use std::future::poll_fn;
 use std::str::FromStr as _;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode, SslNegotiation, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::{query_failed, session, words};
 use super::parameters::{Host, Parameters};
-use super::{describe, tls};
+use super::refusal::{POOLER, Refusal, said};
+use super::stage::{Noted, Reached};
+use super::tls;
 use crate::finding::Finding;
 use crate::{Cause, Error, Kind, Result};
 
@@ -20,16 +25,41 @@ use crate::{Cause, Error, Kind, Result};
 pub struct Connection {
     pub(super) client: Client,
     driver: JoinHandle<()>,
+    greetings: Vec<String>,
 }
 
+/// What a session is told before it asks for anything; none once it is under way.
+type Greetings = Arc<Mutex<Option<Vec<String>>>>;
+
 impl Connection {
-    fn new<S, T>(client: Client, connection: tokio_postgres::Connection<S, T>) -> Self
+    fn new<S, T>(client: Client, connection: tokio_postgres::Connection<S, T>) -> (Self, Greetings)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        // The driver's errors reach the caller through the client.
-        Self { client, driver: tokio::spawn(async move { drop(connection.await) }) }
+        let greetings = Greetings::new(Mutex::new(Some(Vec::new())));
+        let driver = tokio::spawn(drive(connection, greetings.clone()));
+        (Self { client, driver, greetings: Vec::new() }, greetings)
+    }
+
+    /// What the server tells every session like this one at its beginning, as PostgreSQL's programs write it.
+    pub(in super::super) fn greetings(&self) -> &[String] {
+        &self.greetings
+    }
+}
+
+/// Drives a connection to its end, and keeps what it is greeted with.
+async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, greetings: Greetings)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    // The driver's errors reach the caller through the client.
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        let AsyncMessage::Notice(notice) = message else { continue };
+        if let Some(greetings) = &mut *greetings.lock().unwrap_or_else(PoisonError::into_inner) {
+            greetings.push(words::as_written(&notice));
+        }
     }
 }
 
@@ -55,11 +85,6 @@ impl Drop for Connection {
 pub async fn connect(parameters: &Parameters) -> Result<Connection> {
     first(parameters).await.map(|(connection, _)| connection).map_err(Failure::into_error)
 }
-
-/// What to do where a pooler stands before the server. Programs of PostgreSQL could not say their settings to it either, and one
-/// that pools transactions mixes sessions up.
-const POOLER: &str = "a pooler such as PgBouncer stands there, which takes no settings at the start of a session: connect to the \
-    server itself, whose host and port stand in the pooler's configuration";
 
 /// Connects to the first of `databases` that is there, on the first host that answers, and returns the parameters that lead to
 /// that host alone, and that know which settings it takes.
@@ -95,12 +120,16 @@ async fn settle(connection: Connection, mut parameters: Parameters) -> Result<(C
     // A database may make its sessions another role's, which may not read what the user may. The user's own role is meant.
     let sql = "SELECT current_user <> session_user, EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s \
         JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, LATERAL pg_catalog.unnest(s.setconfig) AS c(text) \
-        WHERE r.rolname = session_user AND pg_catalog.split_part(c.text, '=', 1) = 'role')";
+        WHERE r.rolname = session_user AND pg_catalog.split_part(c.text, '=', 1) = 'role'), \
+        EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = session_user AND r.rolsuper)";
     let row = connection.query_one(sql, &[]).await;
     let row = row.map_err(|error| query_failed("ask the server who we are", &error))?;
-    let (is_another, is_own): (bool, bool) = (row.get(0), row.get(1));
+    let (is_another, is_own, is_superuser): (bool, bool, bool) = (row.get(0), row.get(1), row.get(2));
     if !is_own {
         known.push(session::ROLE.0.into());
+    }
+    if is_superuser {
+        known.push(session::LANGUAGE.0.into());
     }
     parameters.settle(known);
     let connection = if is_another && !is_own { connect(&parameters).await? } else { connection };
@@ -137,7 +166,11 @@ async fn first(parameters: &Parameters) -> Result<(Connection, Parameters), Fail
     for host in &hosts {
         match connect_settled(parameters, host).await {
             Ok(connection) => return Ok((connection, parameters.pinned_to(host))),
-            Err(error) => failure = Some(error),
+            Err(error) => {
+                // A host that answers tells more than one that does not.
+                let telling = |before: &Failure| error.is_unanswered() && !before.is_unanswered();
+                failure = failure.filter(telling).or(Some(error));
+            }
         }
     }
     Err(failure.unwrap_or_else(|| Error::new(Kind::Usage, "PostgreSQL connection: no host").into()))
@@ -170,6 +203,11 @@ enum Failure {
 }
 
 impl Failure {
+    fn is_unanswered(&self) -> bool {
+        let (Self::Setting(error) | Self::NoDatabase(error) | Self::Other(error)) = self;
+        error.came_of(Cause::Unanswered)
+    }
+
     fn into_error(self) -> Error {
         let (Self::Setting(error) | Self::NoDatabase(error) | Self::Other(error)) = self;
         error
@@ -191,7 +229,7 @@ async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection, 
         Some(tls) => open_encrypted(&config, tls.clone()).await,
         None => open_plain(&config).await,
     };
-    let refused = |error: &tokio_postgres::Error| error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+    let refused = |refusal: &Refusal| refusal.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
     if mode == "prefer" && tls.is_some() && result.as_ref().is_err_and(refused) {
         // The server may take this user without encryption alone.
         result = open_plain(&config).await;
@@ -201,9 +239,9 @@ async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection, 
         config.ssl_mode(SslMode::Require);
         result = open_encrypted(&config, tls).await;
     }
-    let connection = result.map_err(|error| {
-        let code = error.code().cloned();
-        let failure = failure(parameters, host, &error, password_problem);
+    let (mut connection, greetings) = result.map_err(|refusal| {
+        let code = refusal.code().cloned();
+        let failure = refusal.into_error(parameters, host, password_problem);
         match code {
             Some(SqlState::UNDEFINED_OBJECT | SqlState::INSUFFICIENT_PRIVILEGE) => Failure::Setting(failure),
             Some(SqlState::INVALID_CATALOG_NAME | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
@@ -213,19 +251,28 @@ async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection, 
         }
     })?;
     let begun = connection.batch_execute(&session::begin()).await;
-    begun.map_err(|error| failure(parameters, host, &error, None))?;
+    begun.map_err(|error| Refusal::in_session(error).into_error(parameters, host, None))?;
+    connection.greetings = greetings.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
     Ok(connection)
 }
 
-async fn open_plain(config: &Config) -> Result<Connection, tokio_postgres::Error> {
+async fn open_plain(config: &Config) -> Result<(Connection, Greetings), Refusal> {
     let mut config = config.clone();
     config.ssl_mode(SslMode::Disable);
-    let (client, connection) = config.connect(NoTls).await?;
-    Ok(Connection::new(client, connection))
+    open(&config, NoTls).await
 }
 
-async fn open_encrypted(config: &Config, tls: rustls::ClientConfig) -> Result<Connection, tokio_postgres::Error> {
-    let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await?;
+async fn open_encrypted(config: &Config, tls: rustls::ClientConfig) -> Result<(Connection, Greetings), Refusal> {
+    open(config, MakeRustlsConnect::new(tls)).await
+}
+
+async fn open<T>(config: &Config, tls: T) -> Result<(Connection, Greetings), Refusal>
+where
+    T: MakeTlsConnect<Socket, Stream: Send + 'static, TlsConnect: TlsConnect<Socket, Future: Send> + Send> + Send,
+{
+    let reached = Reached::default();
+    let opened = config.connect(Noted::new(tls, &reached)).await;
+    let (client, connection) = opened.map_err(|error| Refusal::new(error, reached.stage(), config))?;
     Ok(Connection::new(client, connection))
 }
 
@@ -273,72 +320,5 @@ fn config(parameters: &Parameters, host: &Host) -> Result<(Config, Option<Findin
         }
         Ok(None) => Ok((config, None)),
         Err(finding) => Ok((config, Some(finding))),
-    }
-}
-
-fn failure(parameters: &Parameters, host: &Host, error: &tokio_postgres::Error, password: Option<Finding>) -> Error {
-    let place = if host.is_socket() {
-        format!("{}/.s.PGSQL.{}", host.name, host.port)
-    } else {
-        format!("{}:{}", host.name, host.port)
-    };
-    let database = parameters.get("dbname").unwrap_or(parameters.user());
-    let message = format!("connect to PostgreSQL at {place} as {}, database {database}", parameters.user());
-    let cause = describe(error);
-    let code = error.code().map(SqlState::code);
-    let hint = match (password, code) {
-        (Some(finding), _) => format!(
-            "{}: {}{}",
-            finding.subject,
-            finding.message,
-            finding.hint.map(|hint| format!(" ({hint})")).unwrap_or_default()
-        ),
-        (None, Some("28P01")) => {
-            "check the password, wherever it comes from: the connection string, PGPASSWORD or ~/.pgpass".into()
-        }
-        (None, Some("28000")) if cause.contains("does not exist") => format!(
-            "the role's name comes from {}; name another one{}; on the server itself `sudo -u postgres …` runs this as its superuser",
-            parameters.user_from(),
-            if parameters.is_user_said() { " there" } else { " with PGUSER" }
-        ),
-        (None, Some("28000")) => {
-            "check the user's line in the server's pg_hba.conf; on the server itself run `sudo -u postgres …`".into()
-        }
-        (None, Some("3D000")) => "name an existing database; `psql -l` lists them".into(),
-        // What poolers say of an option: PgBouncer, and Amazon's.
-        (None, Some("08P01" | "0A000")) => POOLER.into(),
-        (None, Some("53300")) => "the server has no connection left; use fewer with --jobs".into(),
-        (None, Some(_)) => "the server refused for the reason above".into(),
-        (None, None) if cause.contains("password missing") => {
-            "the server asks for a password: put it into ~/.pgpass".into()
-        }
-        (None, None) if cause.contains("does not support TLS") => {
-            "sslmode asks for encryption, and the server has ssl = off: turn it on there, or ask for less".into()
-        }
-        (None, None) if cause.contains("certificate") => {
-            "sslmode=verify-full needs the authority's certificate (sslrootcert) and the host's name in the server's"
-                .into()
-        }
-        (None, None) => {
-            "check that the server runs and listens there (`pg_lsclusters`, `pg_isready`), and PGHOST and PGPORT".into()
-        }
-    };
-    let error = Error::new(Kind::Failed, message).because(cause).of(unanswered(error).or(words::cause(error)));
-    error.hint(said(parameters, hint))
-}
-
-/// What the driver says where no server answers; it keeps the kind of its errors to itself.
-const UNANSWERED: &str = "error connecting to server";
-
-/// Whether nothing answers there. Anything else that goes wrong, such as a certificate that is not taken, may pass.
-fn unanswered(error: &tokio_postgres::Error) -> Option<Cause> {
-    error.to_string().starts_with(UNANSWERED).then_some(Cause::Unanswered)
-}
-
-/// A hint, and where the connection is said.
-fn said(parameters: &Parameters, hint: String) -> String {
-    match parameters.said_in() {
-        Some(place) if !hint.contains(place) => format!("{hint}; the connection is that of {place}"),
-        _ => hint,
     }
 }

@@ -10,7 +10,9 @@ mod keywords;
 mod parameters;
 mod passfile;
 mod query;
+mod refusal;
 mod service;
+mod stage;
 mod string;
 mod tls;
 

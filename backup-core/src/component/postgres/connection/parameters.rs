@@ -151,7 +151,9 @@ impl Parameters {
         let role = known.clone().find(|known| *known == session::ROLE.0);
         // The user's options may name a role.
         let role = role.map_or_else(String::new, |_| session::option(session::ROLE.0, session::ROLE.1));
-        let known = known.filter_map(|known| session::WHERE_KNOWN.iter().find(|(name, _)| name == known));
+        let known = known.filter_map(|known| {
+            session::WHERE_KNOWN.iter().chain([&session::LANGUAGE]).find(|(name, _)| name == known)
+        });
         let fixed = session::ALWAYS.iter().chain(known).chain([&session::MARK]).copied();
         let more = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let options = fixed.chain(more).map(|(name, value)| session::option(name, value));

@@ -3,7 +3,7 @@
 use super::Target;
 use crate::component::postgres::connection::{Connection, try_admission};
 use crate::finding::Finding;
-use crate::{Result, shell};
+use crate::{Cause, Result, shell};
 
 /// The first rule that lets a user into a database, by the kind of connection, as a line that lets it into every one. Whoever can
 /// restore may read the rules; versions before 10 don't have them.
@@ -23,7 +23,7 @@ impl Target {
         let refusal = error.chain().into_iter().skip(1).collect::<Vec<_>>().join(": ");
         let message = format!("it is built as {shadow}, and there is no way into a database of that name: {refusal}");
         let finding = Finding::error("not-let-in", name, message);
-        Ok(Some(finding.hint(match refusal.contains("password") {
+        Ok(Some(finding.hint(match error.came_of(Cause::Password) {
             true => self.password_line(),
             false => self.rule(&self.administer().await?).await.unwrap_or_else(|| NO_RULE.into()),
         })))

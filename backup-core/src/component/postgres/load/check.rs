@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 
 use super::refused::is_accepted;
 use super::{Load, Target};
-use crate::bundle::manifest::Database;
+use crate::bundle::manifest::postgres::Database;
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::elsewhere::{LEFT_FOR_LATER, after_restore, elsewhere};
 use crate::component::postgres::psql::Psql;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Target;
 use crate::Result;
-use crate::bundle::manifest::{Database, Table};
+use crate::bundle::manifest::postgres::{Database, Table};
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{discover, query_failed, session, sql};
 use crate::finding::Finding;

@@ -54,7 +54,7 @@ use super::connection::{Connection, Parameters, connect};
 use super::query_failed;
 use super::tools::Tools;
 use crate::Result;
-use crate::bundle::manifest::Database;
+use crate::bundle::manifest::postgres::Database;
 use crate::bundle::reader::OpenBundle;
 use crate::event::Meter;
 

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::simple;
-use crate::bundle::manifest::{Chunk, Entry};
+use crate::bundle::manifest::Entry;
+use crate::bundle::manifest::postgres::Chunk;
 use crate::bundle::reader::{EntryReader, OpenBundle, ReadAt};
 use crate::component::postgres::Head;
 use crate::{Error, Kind, Result};

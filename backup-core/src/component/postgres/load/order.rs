@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::RangeInclusive;
 
 use super::Load;
-use crate::bundle::manifest::{Chunk, Entry};
+use crate::bundle::manifest::Entry;
+use crate::bundle::manifest::postgres::Chunk;
 
 /// A table is loaded whole, by one connection in one transaction, if it is at least so long: shorter ones aren't worth it.
 const WHOLE_FROM: u64 = 1 << 20;

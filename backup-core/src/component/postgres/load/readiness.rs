@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::Target;
 use crate::Result;
-use crate::bundle::manifest::{Database, Server};
+use crate::bundle::manifest::postgres::{Database, Server};
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::{ServerFacts, Sign, bound, query_failed, sql};
 use crate::finding::{Finding, bytes};

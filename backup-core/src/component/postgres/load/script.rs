@@ -13,7 +13,7 @@ use super::check::Comparison;
 use super::forgiving::{Forgiving, with_added};
 use super::statements::{self, Creation};
 use super::{Target, drop_database};
-use crate::bundle::manifest::{Database, Table};
+use crate::bundle::manifest::postgres::{Database, Table};
 use crate::component::postgres::discover::exists;
 use crate::component::postgres::plain::{Later, LeftOut, PART, ScriptFile, statement_at};
 use crate::component::postgres::{command, know_restrict, query_failed, schema, sql, tables};

@@ -3,7 +3,7 @@
 
 use super::Target;
 use super::statements::{self, Creation, deed, renamed};
-use crate::bundle::manifest::Database;
+use crate::bundle::manifest::postgres::Database;
 use crate::cluster::secret::{HIDDEN, is_secret, may_hold_a_secret};
 use crate::component::postgres::connection::{Connection, connect};
 use crate::component::postgres::{command, meaning, query_failed, session, sql};

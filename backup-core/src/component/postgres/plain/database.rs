@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Contents;
-use crate::bundle::manifest::{Database, Extension, Locale, Snapshot};
+use crate::bundle::manifest::postgres::{Database, Extension, Locale, Snapshot};
 
 impl Contents {
     /// What a bundle would say of the database that it makes under this name, if it was written then.

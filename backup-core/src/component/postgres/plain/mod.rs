@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use sha2::{Digest, Sha256};
 
-use crate::bundle::manifest::Table;
+use crate::bundle::manifest::postgres::Table;
 use crate::digest::Sha256Digest;
 use crate::event::Meter;
 use crate::finding::bytes;

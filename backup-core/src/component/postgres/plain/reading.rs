@@ -10,7 +10,7 @@ use super::statement::{
     roles_of, tablespace,
 };
 use super::{Contents, LeftOut, ScriptFile, not_pg_dumps};
-use crate::bundle::manifest::{Table, major};
+use crate::bundle::manifest::postgres::{Table, major};
 use crate::digest::Sha256Digest;
 use crate::{Error, Kind, Result};
 

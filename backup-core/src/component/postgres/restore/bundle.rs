@@ -11,7 +11,7 @@ use super::recipe::Recipe;
 use super::source::Source;
 use super::{Asked, Databases};
 use crate::Result;
-use crate::bundle::manifest::{Database, Server};
+use crate::bundle::manifest::postgres::{Database, Server};
 use crate::bundle::reader::OpenBundle;
 use crate::component::postgres::{self, Globals, Load, ServerFacts, Target, older_than_pg_dump, plain, read_globals};
 use crate::finding::{Finding, Severity};

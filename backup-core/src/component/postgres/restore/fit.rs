@@ -4,7 +4,7 @@ use rustix::fs::statvfs;
 
 use super::names::beside;
 use super::{Asked, Planned, Source, roles};
-use crate::bundle::manifest::Database;
+use crate::bundle::manifest::postgres::Database;
 use crate::component::postgres::{self, Names, Target};
 use crate::finding::{Finding, Findings, bytes};
 use crate::{Error, Kind};

@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::load::{Names, Target, check_ways_back, drop_database};
-use crate::bundle::manifest::Database;
+use crate::bundle::manifest::postgres::Database;
 use crate::component::{Amount, Brought, Item, Part, Working};
 use crate::event::Meter;
 use crate::finding::Finding;

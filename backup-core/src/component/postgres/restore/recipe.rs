@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::swapping::swap_id;
 use crate::Result;
-use crate::bundle::manifest::Database;
+use crate::bundle::manifest::postgres::Database;
 use crate::component::Fitted;
 use crate::component::postgres::Names;
 

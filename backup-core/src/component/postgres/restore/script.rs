@@ -13,7 +13,7 @@ use super::bundle::keep;
 use super::recipe::Recipe;
 use super::source::Source;
 use super::{Asked, Databases};
-use crate::bundle::manifest::{Database, Server, major};
+use crate::bundle::manifest::postgres::{Database, Server, major};
 use crate::component::postgres::plain::Contents;
 use crate::component::postgres::{Script, Target, know_restrict};
 use crate::finding::{Finding, Findings};

@@ -11,7 +11,7 @@ use super::bundle::OfBundle;
 use super::recipe::Recipe;
 use super::script::OfScript;
 use super::{Asked, Restoring, Way};
-use crate::bundle::manifest::{Database, Server};
+use crate::bundle::manifest::postgres::{Database, Server};
 use crate::component::Restores;
 use crate::component::postgres::{Globals, ServerFacts, Target};
 use crate::finding::{Finding, Findings};

@@ -1,5 +1,5 @@
-//! What a bundle keeps of where it came from: who owned the cluster, and how `cluster.conf` lay on its machine. Of that the bundle
-//! holds the content alone, as an entry of nobody's.
+//! What the manifest says of the control plane in fields of its own, as since the first format: its hosts, who owned the cluster, and
+//! how `cluster.conf` lay on its machine. Of that the bundle holds the content alone, as an entry of nobody's.
 
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,7 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::Accounts;
 
-/// How it lies there.
+/// A host of the cluster, as it was when the backup was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name or address, as `cluster.conf` has it.
+    pub host: String,
+    /// Whether it answered.
+    pub reachable: bool,
+    /// The SSH host keys that it presented, as `TYPE SHA256:DIGEST`.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    /// The version of its agent, where it let us in and said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+}
+
+/// How `cluster.conf` lies there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lying {
     /// The file.
