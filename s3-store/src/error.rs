@@ -210,3 +210,24 @@ fn of_status(status: u16) -> &'static str {
 pub(crate) fn status<E>(cause: &SdkError<E, HttpResponse>) -> Option<u16> {
     cause.raw_response().map(|response| response.status().as_u16())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_goes_by_the_code_and_not_by_what_a_message_quotes() {
+        let cases = [
+            (403, "AccessDenied", "no access to the bucket Quota", "let these credentials do s3:PutObject there"),
+            (404, "NoSuchKey", "InvalidAccessKeyId-SlowDown.tgz", "`list` shows what is there"),
+            (400, "XMinioStorageFull", "", FULL),
+            (400, REFUSED, "Client sent an HTTP request to an HTTPS server.", TLS),
+            (400, "InvalidRequest", "Bucket is missing ObjectLockConfiguration", NO_LOCK),
+            (400, "InvalidRequest", "of a bucket named HTTPS", "see what the server's own log says of s3:PutObject"),
+        ];
+        for (status, code, message, hint) in cases {
+            let error = Asked::new("put", "s3:PutObject").because(status, code, message);
+            assert_eq!(error.first_hint(), Some(hint), "{status} {code}: {message}");
+        }
+    }
+}

@@ -29,8 +29,9 @@ where
     SdkError<E, R>: StdError + 'static,
 {
     let layers = || layers(cause);
-    // Whoever gives keys may be asked over the network too, so these come first.
-    if layers().any(|layer| layer.is::<CredentialsError>()) {
+    // Whoever gives keys may be asked over the network too: where nobody gives any, that nobody answers there is no news.
+    let keys = |error: &CredentialsError| matches!(error, CredentialsError::CredentialsNotLoaded(_));
+    if layers().filter_map(|layer| layer.downcast_ref()).any(keys) {
         return NO_KEYS;
     }
     if layers().any(|layer| layer.is::<ResolveDnsError>()) {
@@ -42,7 +43,10 @@ where
         _ => {}
     }
     let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    if layers().filter_map(|layer| layer.downcast_ref()).any(is_refused) { NOBODY } else { NETWORK }
+    if layers().filter_map(|layer| layer.downcast_ref()).any(is_refused) {
+        return NOBODY;
+    }
+    if layers().any(|layer| layer.is::<CredentialsError>()) { NO_KEYS } else { NETWORK }
 }
 
 #[cfg(test)]
@@ -55,13 +59,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_by_types() {
         let tls = |error| io::Error::new(io::ErrorKind::InvalidData, TlsError::InvalidCertificate(error));
-        let cases: [(Box<dyn StdError + Send + Sync>, &str); 7] = [
+        let cases: [(Box<dyn StdError + Send + Sync>, &str); 9] = [
             (Box::new(ResolveDnsError::new("certificate refused")), NAME),
             (Box::new(tls(CertificateError::UnknownIssuer)), AUTHORITY),
             (Box::new(tls(CertificateError::Expired)), CERTIFICATE),
             (Box::new(io::Error::other(tls(CertificateError::UnknownIssuer))), AUTHORITY),
             (Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)), NOBODY),
             (Box::new(CredentialsError::not_loaded(io::Error::from(io::ErrorKind::ConnectionRefused))), NO_KEYS),
+            (Box::new(CredentialsError::provider_error(ResolveDnsError::new("no such host"))), NAME),
+            (Box::new(CredentialsError::provider_error("no such role")), NO_KEYS),
             ("certificate refused, no credentials, dns error".into(), NETWORK),
         ];
         for (cause, expected) in cases {

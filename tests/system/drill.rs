@@ -10,8 +10,8 @@ use fixtures::{Installation, Postgres, forget_libpq};
 use system_tests::{Workplace, describe};
 use tempfile::TempDir;
 
-/// A directory that the server's user can reach.
-fn reachable() -> TempDir {
+/// A directory that the server's user can reach, on disk as an operator's: other tests' drills are in memory.
+fn on_disk() -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
     directory
@@ -50,7 +50,7 @@ fn a_good_bundle_is_proved_and_listed_so_and_nothing_is_left() {
     server.sql("postgres", "CREATE DATABASE elsewhere TABLESPACE small");
     server.sql("elsewhere", "CREATE TABLE something AS SELECT 1 AS a");
     server.sql("postgres", "CREATE TABLE not_untouched AS SELECT 1 AS a");
-    let (place, inside) = (Workplace::default(), reachable());
+    let (place, inside) = (Workplace::default(), on_disk());
     let bundle = place.make_bundle(&server);
     assert!(list(&place).contains("never"), "{}", list(&place));
     let settings = "cluster_conf = 'missing'\n[[drill.assert]]\ndatabase = 'orchestrator'\n\
@@ -81,7 +81,7 @@ fn what_the_operator_asks_must_be_true() {
     let server = Postgres::start();
     server.load_sample(50);
     server.sql("orchestrator", "CREATE TABLE named AS SELECT 1 AS i");
-    let (place, inside) = (Workplace::default(), reachable());
+    let (place, inside) = (Workplace::default(), on_disk());
     let bundle = place.make_bundle(&server);
     let settings = "cluster_conf = 'missing'\n[[drill.assert]]\ndatabase = 'orchestrator'\nsql = 'SELECT 1 = 2'\n\
         [[drill.assert]]\ndatabase = 'orchestrator'\nsql = 'SELECT nonsense'\n\
@@ -101,7 +101,7 @@ fn what_the_operator_asks_must_be_true() {
 /// A server that preloads one library by name and a copy of another one by path; the copy is returned.
 fn server_that_preloads() -> (Postgres, TempDir, PathBuf) {
     let newest = Installation::usual();
-    let directory = reachable();
+    let directory = on_disk();
     let copy = directory.path().join("watcher.so");
     let probe = Postgres::start();
     let libraries = probe.sql("postgres", "SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'");
@@ -119,7 +119,7 @@ fn libraries_that_the_source_preloads_are_preloaded_and_a_missing_one_is_said() 
     // Only where the library is preloaded can it be filled.
     server
         .sql("orchestrator", "CREATE MATERIALIZED VIEW seen AS SELECT count(*) >= 0 AS filled FROM pg_stat_statements");
-    let (place, inside) = (Workplace::default(), reachable());
+    let (place, inside) = (Workplace::default(), on_disk());
     let bundle = place.make_bundle(&server);
     let settings =
         "cluster_conf = 'missing'\n[[drill.assert]]\ndatabase = 'orchestrator'\nsql = 'SELECT filled FROM seen'\n";
@@ -145,7 +145,7 @@ fn an_extension_of_another_version_is_not_proved_and_is_no_failure() {
     // As a server of an older version has it.
     server.sql("orchestrator", "CREATE EXTENSION citext VERSION '1.4'");
     server.sql("orchestrator", "CREATE TABLE names AS SELECT 'Ada'::citext AS name");
-    let (place, inside) = (Workplace::default(), reachable());
+    let (place, inside) = (Workplace::default(), on_disk());
     let bundle = place.make_bundle(&server);
     let output = drill(&place, &server, &bundle, inside.path(), &["--json"]).output().expect("it runs");
     let drilled: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -159,7 +159,7 @@ fn an_extension_of_another_version_is_not_proved_and_is_no_failure() {
 fn a_damaged_bundle_is_refused_before_a_server_is_made() {
     let server = Postgres::start();
     server.load_sample(50);
-    let (place, inside) = (Workplace::default(), reachable());
+    let (place, inside) = (Workplace::default(), on_disk());
     let bundle = place.make_bundle(&server);
     let mut bytes = fs::read(&bundle).expect("the bundle");
     let middle = bytes.len() / 2;
@@ -173,7 +173,7 @@ fn a_damaged_bundle_is_refused_before_a_server_is_made() {
 fn a_drill_that_is_killed_leaves_no_server_and_the_next_one_tidies_up() {
     let server = Postgres::start();
     server.load_sample(50);
-    let (place, inside) = (Workplace::default(), reachable());
+    let (place, inside) = (Workplace::default(), on_disk());
     let bundle = place.make_bundle(&server);
     let mut killed = drill(&place, &server, &bundle, inside.path(), &[]);
     let mut killed = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");

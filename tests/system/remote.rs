@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -155,7 +156,7 @@ fn a_backup_that_is_killed_shows_nowhere_and_what_it_left_is_found_and_deleted()
             fixtures::pause();
         }
         killed.kill().expect("killed");
-        killed.wait().expect("it ends");
+        assert_eq!(killed.wait().expect("it ends").signal(), Some(9), "{address}: it was over too soon");
         assert!(text(&done(&mut run(&["list"]))).starts_with("no bundles") || !far.exists(), "{address}");
         done(&mut run(&["backup"]));
         assert_eq!(text(&done(&mut run(&["list"]))).lines().count(), 2, "{address}");

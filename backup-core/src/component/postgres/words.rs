@@ -129,7 +129,7 @@ pub(super) fn cause(error: &tokio_postgres::Error) -> Option<Cause> {
         (&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::DATABASE_DROPPED, _) => Some(Cause::CutOff),
         (&SqlState::T_R_DEADLOCK_DETECTED, "CheckRecoveryConflictDeadlock") => Some(Cause::CutOff),
         // The session that took the snapshot was ended: its file is gone, or is still there.
-        (_, "ImportSnapshot" | "SetTransactionSnapshot" | "ProcArrayInstallImportedXmin") => Some(Cause::CutOff),
+        (_, "ImportSnapshot" | "SetTransactionSnapshot") => Some(Cause::CutOff),
         // A row's text is too long for the buffer that it is put together in.
         (&SqlState::PROGRAM_LIMIT_EXCEEDED, "enlargeStringInfo") => Some(Cause::TooLong),
         // One value's text is larger than the server gives memory for at once.

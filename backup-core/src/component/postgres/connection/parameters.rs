@@ -21,7 +21,8 @@ const SAID: &str = "the connection string";
 pub struct Parameters {
     pairs: Pairs,
     home: Option<PathBuf>,
-    /// Those of [`session::WHERE_KNOWN`] that the server takes, and [`session::ROLE`] where the user has no other; once that is known.
+    /// Those of [`session::WHERE_KNOWN`] that the server takes, [`session::ROLE`] where the user has no other, and
+    /// [`session::LANGUAGE`] where the user may set it; once that is known.
     known: Option<Vec<String>>,
     /// Settings of the sessions beside those of every one.
     settings: Vec<(String, String)>,

@@ -3,7 +3,7 @@
 use std::io;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{ChannelBinding, Host as ConfigHost, SslMode, SslNegotiation};
+use tokio_postgres::config::{Host as ConfigHost, SslMode, SslNegotiation};
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::super::words;
@@ -43,7 +43,7 @@ enum Why {
     /// The server wants a way to log in that the driver has not.
     Method,
     /// The server is not what `target_session_attrs` asks for.
-    Role,
+    OtherServer,
     /// The server's code says it, or nothing does.
     Other,
 }
@@ -104,22 +104,22 @@ fn why(error: &tokio_postgres::Error, stage: Stage, config: &Config) -> Why {
         return match tls {
             Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => Why::Certificate,
             // The driver asked the session; the system's own errors have a number.
-            None if io.kind() == io::ErrorKind::PermissionDenied && io.raw_os_error().is_none() => Why::Role,
+            None if io.kind() == io::ErrorKind::PermissionDenied && io.raw_os_error().is_none() => Why::OtherServer,
             _ => Why::Other,
         };
     }
     // What is left has a text of the driver for its source, which tells nothing. Before encryption, where that is demanded: that
-    // the server has none. (With `sslnegotiation=direct` nobody asks it, and a host that is a directory has no name to check.)
+    // the server has none. With `sslnegotiation=direct` nobody asks it, and a host that is a directory has no name to check.
     let is_demanded = config.get_ssl_mode() == SslMode::Require;
     let is_asked = config.get_ssl_negotiation() == SslNegotiation::Postgres;
-    if stage == Stage::Open && (is_demanded || !is_asked) {
-        let has_name = matches!(config.get_hosts(), [ConfigHost::Tcp(_), ..]);
+    let has_name = matches!(config.get_hosts(), [ConfigHost::Tcp(_), ..]);
+    let is_plain = config.get_ssl_mode() == SslMode::Disable;
+    if stage == Stage::Open && !is_plain && (is_demanded || !is_asked || !has_name) {
         return if is_demanded && is_asked && has_name { Why::NoEncryption } else { Why::Other };
     }
     // After that, of `connect_raw`: the password is missing; the server wants Kerberos, GSSAPI, SSPI, or SASL without SCRAM; or it
-    // bound no channel though that was demanded. Without a password the first is by far the likeliest, unless the last can be.
-    let is_bound = config.get_channel_binding() == ChannelBinding::Require;
-    if config.get_password().is_none() && !is_bound { Why::NoPassword } else { Why::Method }
+    // bound no channel though that was demanded, which takes a password too. Without one the first is by far the likeliest.
+    if config.get_password().is_none() { Why::NoPassword } else { Why::Method }
 }
 
 /// What to do about what the server says.
@@ -161,9 +161,9 @@ fn of_driver(why: Why) -> &'static str {
             "the server asks for a password: put it into ~/.pgpass; Kerberos, GSSAPI and SSPI can't be answered from here"
         }
         Why::Method => {
-            "see the user's line in the server's pg_hba.conf: a password (~/.pgpass) that scram-sha-256 checks is known here, over TLS where channel_binding=require asks for that"
+            "see the user's line in the server's pg_hba.conf: a password is all that can be given here (scram-sha-256, md5, password); channel_binding=require takes scram-sha-256 over TLS"
         }
-        Why::Role => "name the server that is meant, or change target_session_attrs",
+        Why::OtherServer => "name the server that is meant, or change target_session_attrs",
         Why::Unanswered | Why::Other => {
             "check that the server runs and listens there (`pg_lsclusters`, `pg_isready`), and PGHOST and PGPORT"
         }
@@ -248,7 +248,15 @@ mod tests {
             ),
             ("", vec![clear.clone()], "the server asks for a password", Some(Cause::Password)),
             ("password=x", vec![gss], "see the user's line", None),
-            ("channel_binding=require", vec![clear.clone()], "see the user's line", None),
+            ("password=x channel_binding=require", vec![clear.clone()], "see the user's line", None),
+            ("channel_binding=require", vec![clear.clone()], "the server asks for a password", Some(Cause::Password)),
+            (
+                "sslmode=disable sslnegotiation=direct",
+                vec![clear.clone()],
+                "the server asks for a password",
+                Some(Cause::Password),
+            ),
+            ("sslmode=prefer host=/nowhere hostaddr=127.0.0.1", vec![b"S".to_vec()], check, None),
             (
                 "target_session_attrs=read-write",
                 vec![ready, is_standby.concat(), Vec::new()],
