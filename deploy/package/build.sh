@@ -28,10 +28,10 @@ doc=$stage/usr/share/doc/orchestrator-cli
 install -D -m 644 -t "$doc/examples" deploy/orchestrator.toml deploy/prometheus-alerts.yml deploy/package/sudoers
 install -D -m 644 -t "$doc/examples/container" deploy/container/Dockerfile
 install -D -m 644 -t "$doc/examples/kubernetes" deploy/kubernetes/cronjob.yaml
-install -D -m 644 -t "$doc" README.md CHANGELOG.md docs/*.md
+install -D -m 644 -t "$doc" README.md CHANGELOG.md docs/*.md docs/*.svg
 install -D -m 644 -t "$doc/runbooks" deploy/runbooks/*.md
 # Links lead to where things are in the package.
-sed -i -E -e 's#\]\((\.\./)?deploy/runbooks/#](runbooks/#g' -e 's#\]\((\.\./)?deploy/#](examples/#g' -e 's#\]\(docs/#](#g' "$doc"/*.md
+sed -i -E -e 's#\]\((\.\./)?deploy/package/#](examples/#g' -e 's#\]\((\.\./)?deploy/runbooks/#](runbooks/#g' -e 's#\]\((\.\./)?deploy/#](examples/#g' -e 's#\]\(docs/#](#g' "$doc"/*.md
 install -D -m 644 LICENSE "$doc/copyright"
 
 # The units are those that `schedule install` writes, of the sample's schedule.
