@@ -35,13 +35,14 @@ pub(crate) async fn bound(connection: &Connection, extensions: &[Extension], sig
         Sign::Asks => r"(^|\n)\s*DO\s[^;]*?\$.*?current_(database|catalog)",
         Sign::Names => "current_(database|catalog)",
     };
-    // `name--1.0.sql` makes it, `name--1.0--1.1.sql` does not.
+    // `name--1.0.sql` makes it, `name--1.0--1.1.sql` does not. The server tests conditions in any order but for those of a CASE:
+    // it would read all extensions' scripts, of which some may be going away.
     let sql = "SELECT DISTINCT e.name FROM pg_catalog.unnest($1::pg_catalog.text[]) AS e(name), \
         (SELECT setting || '/extension' AS path FROM pg_catalog.pg_config() WHERE name = 'SHAREDIR') AS directory, \
         LATERAL pg_catalog.pg_ls_dir(directory.path) AS f(file) \
-        WHERE pg_catalog.starts_with(f.file, e.name || '--') AND f.file ~ '\\.sql$' \
+        WHERE CASE WHEN pg_catalog.starts_with(f.file, e.name || '--') AND f.file ~ '\\.sql$' \
             AND pg_catalog.strpos(pg_catalog.substr(f.file, pg_catalog.length(e.name) + 3), '--') = 0 \
-            AND pg_catalog.encode(pg_catalog.pg_read_binary_file(directory.path || '/' || f.file), 'escape') ~* $2";
+            THEN pg_catalog.encode(pg_catalog.pg_read_binary_file(directory.path || '/' || f.file), 'escape') ~* $2 END";
     let rows = connection.query(sql, &[&names, &sign]).await.map_err(failed)?;
     found.extend(rows.iter().map(|row| row.get(0)));
     found.sort();
