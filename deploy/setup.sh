@@ -3,7 +3,7 @@
 set -euo pipefail
 
 rust_wanted=1.95
-packages=(age bc bsdutils build-essential busybox ca-certificates dropbear-bin iproute2 libarchive-tools libssl-dev mount openssh-client openssh-server openssl pgbouncer pigz pkg-config postgresql postgresql-client procps proftpd-core proftpd-mod-crypto python3 redis-server rpm sudo systemd time util-linux)
+packages=(age bc bsdutils build-essential busybox ca-certificates dropbear-bin etcd-client etcd-server iproute2 libarchive-tools libssl-dev mount openssh-client openssh-server openssl pgbouncer pigz pkg-config postgresql postgresql-client procps proftpd-core proftpd-mod-crypto python3 redis-server rpm sudo systemd time util-linux)
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
@@ -27,7 +27,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     fi
     echo "setup: installing ${missing[*]}"
     # Tests start servers of their own; the system's would run beside them.
-    for server in proftpd-core:proftpd redis-server:redis-server; do
+    for server in etcd-server:etcd proftpd-core:proftpd redis-server:redis-server; do
         if [[ " ${missing[*]} " == *" ${server%%:*} "* ]]; then
             echo "setup: ${server#*:} is masked: tests start one of their own, and the system's would run beside it"
             as_root install -d /etc/systemd/system

@@ -18,6 +18,7 @@ mod destinations;
 mod diff;
 mod drill;
 mod encryption;
+mod etcd;
 mod faults;
 mod files;
 mod gates;

@@ -3,6 +3,7 @@
 mod aside;
 mod configured;
 pub mod control_plane;
+mod etcd;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod files;
