@@ -177,7 +177,7 @@ impl Stage {
     fn roll_back_killed_at(&self, mark: usize) {
         let killed = self.run(mark, "rollback");
         assert_eq!(killed.status.signal(), Some(9), "mark {mark}: {}", describe(&killed));
-        if mark % 2 == 0 {
+        if mark.is_multiple_of(2) {
             tear(&self.journal_path());
         }
         self.roll_back(&format!("rollback killed at mark {mark}"));

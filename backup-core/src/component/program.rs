@@ -10,6 +10,8 @@ use crate::{Error, ErrorContext, Kind, Result};
 
 /// The most of a program's standard error that goes into a message.
 const SHOWN: usize = 2000;
+/// What is taken of a program's output, in bytes: it may speak for a server that runs what a stranger made.
+const MOST: u64 = 64 << 20;
 
 /// What a program wrote, and how it ended.
 pub(crate) struct Ran {
@@ -40,7 +42,7 @@ pub(crate) async fn run(mut command: Command, doing: &str, input: Input<'_>) -> 
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).process_group(0);
     let mut child = command.spawn().context(|| doing.to_owned())?;
     let mut stdin = child.stdin.take();
-    let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Error::new(Kind::Failed, format!("{doing}: no pipe to the program")));
     };
     let feed = async {
@@ -50,8 +52,14 @@ pub(crate) async fn run(mut command: Command, doing: &str, input: Input<'_>) -> 
         }
     };
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let ((), read, _) = tokio::join!(feed, stdout.read_to_end(&mut output), stderr.read_to_end(&mut errors));
+    let (mut reading, mut hearing) = (stdout.take(MOST), stderr.take(MOST));
+    let ((), read, _) = tokio::join!(feed, reading.read_to_end(&mut output), hearing.read_to_end(&mut errors));
     read.context(|| doing.to_owned())?;
+    // A program that goes on to write meets closed pipes.
+    drop((reading, hearing));
+    if output.len() as u64 == MOST {
+        return Err(Error::new(Kind::Failed, doing).because("the program writes more than 64 MiB"));
+    }
     let status = child.wait().await.context(|| doing.to_owned())?;
     Ok(Ran { status, output, said: String::from_utf8_lossy(&errors).trim().to_owned() })
 }

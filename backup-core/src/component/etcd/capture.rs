@@ -19,7 +19,7 @@ use super::{Body, DATA, Hash, OneEtcd, VERSION};
 use crate::bundle::manifest::Items;
 use crate::component::{ByHand, Captured, Look, Out, Ready, Said, Staying};
 use crate::finding::{Finding, Findings, bytes};
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{Error, ErrorContext, Kind, Result, shell};
 
 /// How often a snapshot is taken anew whose history was compacted meanwhile.
 const TIMES: usize = 3;
@@ -100,14 +100,16 @@ impl Ready for ReadyEtcd {
         let cluster = peers.iter().map(|url| format!("{name}={url}")).collect::<Vec<_>>().join(",");
         ByHand::also(format!(
             "Put the data of {id}, of etcd {version}, back: stop the server, move its data directory ({data} where it was) away, and make a new one:\n\
-             \x20   ETCDCTL_API=3 etcdctl snapshot restore components/{id}/{DATA} --data-dir {data} --name '{name}' \\\n\
-             \x20       --initial-cluster '{cluster}' --initial-advertise-peer-urls '{peers}' --initial-cluster-token new-cluster\n\
+             \x20   ETCDCTL_API=3 etcdctl snapshot restore components/{id}/{DATA} --data-dir {data} --name {name} \\\n\
+             \x20       --initial-cluster {cluster} --initial-advertise-peer-urls {peers} --initial-cluster-token new-cluster\n\
              From 3.6 on that is `etcdutl snapshot restore`. Give the directory to the server's user with chown -R, and start the server. Its revision\n\
              goes back, so start all of its clients anew. Its users have the passwords again that they had then.",
             id = self.id,
             version = status.version,
-            data = self.server.data().display(),
-            peers = peers.join(","),
+            data = shell::word(&self.server.data().display().to_string()),
+            name = shell::word(name),
+            cluster = shell::word(&cluster),
+            peers = shell::word(&peers.join(",")),
         ))
     }
 

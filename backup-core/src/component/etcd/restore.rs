@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
 use super::answers::Status;
-use super::directory::{is_served, remove};
+use super::directory::{drop_aside, is_served};
 use super::recipe::Recipe;
 use super::scratch::free;
 use super::server::Server;
@@ -27,7 +27,7 @@ const LOGS: u64 = 2 * (64 << 20);
 pub(super) async fn fit(etcd: &OneEtcd, stored: &Stored, moment: &str, look: &mut Look<'_>) -> Result<Option<Fitted>> {
     let (server, place, body) = (&etcd.server, etcd.server.place(), stored.body::<Body>()?);
     let status = server.status().await.map_err(|error| match error.first_hint() {
-        None => error.hint("start it first, with nothing in it if need be: it says its name and its peer URLs"),
+        None => error.hint("start it first: it says its name and its peer URLs. If it can't start with its data, rename their directory away before"),
         Some(_) => error,
     })?;
     let recipe = Recipe::at(etcd, server.member().await?, moment);
@@ -80,7 +80,15 @@ fn problem(server: &Server, status: &Status, body: &Body) -> Result<Option<Findi
         let hint = "have the server keep its data in a directory below it, and name that as data_directory";
         return refused("etcd-data-directory", message, hint);
     }
-    if !data.join("member/wal").symlink_metadata().is_ok_and(|wal| wal.is_dir()) {
+    let is_beside = |name: &str| {
+        let part = data.join(name).symlink_metadata();
+        part.is_ok_and(|part| part.is_dir() && part.dev() == metadata.dev())
+    };
+    if !["member", "member/snap"].into_iter().all(is_beside) {
+        let message = format!("a part of {} is a link, or a file system is mounted there", data.display());
+        return refused("etcd-data-directory", message, "have the server keep all of its data in one directory");
+    }
+    if !is_beside("member/wal") {
         let message = format!("its log is not in {}, as with --wal-dir: it would not go with the data", data.display());
         return refused("etcd-wal-directory", message, "start it without --wal-dir");
     }
@@ -91,7 +99,7 @@ fn problem(server: &Server, status: &Status, body: &Body) -> Result<Option<Findi
 fn room(server: &Server, stored: &Stored) -> Option<Finding> {
     let around = server.data().parent().unwrap_or(Path::new("/"));
     let size = stored.entry(DATA).map_or(0, |entry| entry.size);
-    let (free, needed) = (free(around), 3 * size + 2 * LOGS);
+    let (free, needed) = (free(around), size.saturating_mul(3).saturating_add(2 * LOGS));
     let message = || format!("{} are free in {}, and it may take {}", bytes(free), around.display(), bytes(needed));
     (free < needed).then(|| Finding::error("space", "", message()).hint("make room first"))
 }
@@ -177,6 +185,9 @@ impl Part for EtcdPart {
         if journal.status(&step_id(self.id(), "start")) == Some(StepStatus::Applied) {
             return Some(format!("{place} has the data of the bundle"));
         }
+        if journal.has_happened(&step_id(self.id(), "start")) {
+            return Some(format!("{place} is being started with the data of the bundle"));
+        }
         let stopped = journal.has_happened(&step_id(self.id(), "stop"));
         stopped.then(|| format!("{place} is stopped, or about to be"))
     }
@@ -186,6 +197,6 @@ impl Part for EtcdPart {
     }
 
     fn clean_up<'a>(&'a self, _: &'a Context) -> BoxFuture<'a, Result<()>> {
-        async { remove(&self.recipe.before) }.boxed()
+        async { drop_aside(&self.recipe) }.boxed()
     }
 }

@@ -16,6 +16,7 @@ use super::Hash;
 use super::access::{self, Access, Who, address};
 use super::answers::{Alarms, Header, Inside, Member, Members, OfEndpoint, Range, Status, Users};
 use super::behalf::{Behalf, RESTORE};
+use super::capture::is_compacted;
 use super::directory::is_served;
 use super::own::Own;
 use crate::component::program::{Input, Ran, run, succeed};
@@ -156,19 +157,31 @@ impl Server {
     /// # Errors
     /// [`Kind::Refused`] for a user who may not take a snapshot either; where that revision is not in its history.
     pub(super) async fn hash(&self, revision: i64) -> Result<(Header, Hash)> {
+        match self.hash_at(revision).await {
+            // Before 3.4.27 and 3.5.10 a server that is compacted up to its last revision hashes that only as "now".
+            Err(error) if revision != 0 && is_compacted(&error) => match self.hash_at(0).await {
+                Ok((header, hash)) if header.revision == revision => Ok((header, hash)),
+                _ => Err(error),
+            },
+            answer => answer,
+        }
+    }
+
+    async fn hash_at(&self, revision: i64) -> Result<(Header, Hash)> {
         let revision = format!("--rev={revision}");
         let answer: Vec<OfEndpoint> = self.ask(&["endpoint", "hashkv", &revision], (Who::User, LONG)).await?;
         let answer = answer.into_iter().find_map(|one| one.hash).ok_or_else(|| self.silent("hash"))?;
         Ok((answer.header, Hash { hash: answer.hash, compacted: answer.compact_revision }))
     }
 
-    /// How many keys it has at a revision, or now at 0; some are read with what they hold.
+    /// How many keys it has at a revision, or now at 0.
     ///
     /// # Errors
     /// As [`Self::hash`].
     pub(super) async fn keys(&self, revision: i64) -> Result<u64> {
         let revision = format!("--rev={revision}");
-        let range: Range = self.ask(&["get", "", "--prefix", "--limit=4", &revision], (Who::User, LONG)).await?;
+        let range: Range =
+            self.ask(&["get", "", "--prefix", "--keys-only", "--limit=1", &revision], (Who::User, LONG)).await?;
         Ok(range.count)
     }
 
@@ -279,7 +292,8 @@ impl Server {
     /// What starts it says; where it does not answer.
     pub(super) async fn start(&self, context: &Context) -> Result<Status> {
         let doing = || format!("start {}", self.place());
-        if !self.is_running().await? {
+        // That something takes connections does not say that it is this one: the settings may name another machine's.
+        if !is_served(&self.data)? {
             match &self.control {
                 Control::Commands { start, .. } => {
                     succeed(program_of(start), &doing(), Input::Nothing).await.map(drop)?;

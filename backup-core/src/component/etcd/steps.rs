@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::answers::Member;
 use super::behalf::{Behalf, RESTORE};
 use super::capture::is_compacted;
-use super::directory::{place, remove, sync_all, take_back};
+use super::directory::{drop_new, is_served, place, remove, sync_all, take_back};
 use super::own::{self, Own};
 use super::recipe::Recipe;
 use super::server::{Server, time_for};
@@ -50,7 +50,9 @@ impl EtcdPart {
     /// As whom programs read what is in the bundle: as the owner of what is live, where that has not stepped aside.
     fn behalf(&self) -> Result<Arc<Behalf>> {
         let Recipe { staging, .. } = &self.recipe;
-        let like = staging.symlink_metadata().context(|| format!("look at {}", staging.display()))?;
+        let doing = || format!("look at {}", staging.display());
+        let around = staging.parent().unwrap_or(Path::new("/")).metadata().context(doing)?;
+        let like = trusted(staging.symlink_metadata().context(doing)?, &around, staging)?;
         Ok(self.etcd.server.behalf(&like))
     }
 }
@@ -130,7 +132,8 @@ impl Step for EtcdStep {
         let EtcdPart { etcd, recipe, .. } = &*self.part;
         async move {
             match self.act {
-                Act::Stage => remove(&recipe.staging),
+                // What was there before serves again.
+                Act::Stage => drop_new(recipe),
                 Act::Prove => Ok(()),
                 Act::Stop => etcd.server.start(at.context).await.map(drop),
                 Act::Place => {
@@ -152,7 +155,8 @@ async fn stage(part: &EtcdPart) -> Result<()> {
     let around = place.parent().unwrap_or(Path::new("/"));
     let missing = || Error::new(Kind::NotFound, format!("{}: {} is not there", doing(), around.display()));
     remove(staging)?;
-    let like = place.symlink_metadata().or_else(|_| around.metadata()).context(doing)?;
+    let whose = around.metadata().context(doing)?;
+    let like = trusted(place.symlink_metadata().unwrap_or_else(|_| whose.clone()), &whose, place)?;
     // Whoever owns the directory around it could put another one in its place.
     let around = Held::open(Path::new("/"), around)?.ok_or_else(missing)?;
     let name = staging.file_name().unwrap_or_default();
@@ -166,6 +170,19 @@ async fn stage(part: &EtcdPart) -> Result<()> {
     restore(part, "data", &member).await?;
     sync_all(&part.recipe.data())?;
     around.sync()
+}
+
+/// Whose the new data are to be, and as whom programs read them. Whoever owns the directory around could have put there what is
+/// root's, to have them run as root.
+fn trusted(like: fs::Metadata, around: &fs::Metadata, path: &Path) -> Result<fs::Metadata> {
+    if like.uid() != around.uid() && around.uid() != 0 {
+        let error = Error::new(
+            Kind::Refused,
+            format!("restore {}: it is another user's than the directory around it", path.display()),
+        );
+        return Err(error.hint("give the directory that holds it to root, or to the server's user"));
+    }
+    Ok(like)
 }
 
 /// Root alone can give something away, and who isn't root is its owner.
@@ -233,7 +250,11 @@ async fn prove(part: &EtcdPart, at: &At<'_>) -> Result<()> {
     server.stop().await?;
     match proved? {
         Compared::Same => remove(&staging.join(PROOF)),
-        Compared::Other(why) | Compared::Unseen(why) => {
+        // What is not seen is not known to be damaged.
+        Compared::Unseen(why) => {
+            Err(Error::new(Kind::Failed, format!("check the data in {}", staging.display())).because(why))
+        }
+        Compared::Other(why) => {
             Err(Error::new(Kind::Damaged, format!("check the data in {}", staging.display())).because(why))
         }
     }
@@ -284,7 +305,15 @@ async fn compare(server: &Server, stored: &Stored) -> Result<Compared> {
 async fn start(part: &EtcdPart, at: &At<'_>) -> Result<()> {
     let (server, place) = (&part.etcd.server, part.etcd.server.place());
     server.start(at.context).await?;
-    match compare(server, part.stored()?).await? {
+    // What was there before may have the same history up to the bundle's revision.
+    let compared = match server.is_own() || is_served(&part.recipe.place)? {
+        true => compare(server, part.stored()?).await?,
+        false => {
+            let message = format!("it has not opened {}", part.recipe.place.display());
+            Compared::Other(Error::new(Kind::Failed, message))
+        }
+    };
+    match compared {
         Compared::Same => Ok(()),
         Compared::Unseen(why) if !server.is_own() => {
             // The users of the bundle are there again, and who the settings name may be none of them. It was proved before.
@@ -293,12 +322,14 @@ async fn start(part: &EtcdPart, at: &At<'_>) -> Result<()> {
         }
         Compared::Other(why) | Compared::Unseen(why) => {
             let error = Error::new(Kind::Failed, format!("start {place}: it has other data than those put there"));
-            let hint = format!(
-                "see that {} is its --data-dir; `restore --rollback` has what was there before in {}",
-                part.recipe.place.display(),
-                part.recipe.before.display()
-            );
-            Err(error.because(why).hint(hint))
+            let error = error.because(why);
+            if server.is_own() {
+                return Err(error);
+            }
+            let (place, before) = (part.recipe.place.display(), part.recipe.before.display());
+            Err(error.hint(format!(
+                "see that {place} is its --data-dir; `restore --rollback` has what was there before in {before}"
+            )))
         }
     }
 }
