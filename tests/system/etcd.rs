@@ -130,6 +130,22 @@ fn users_come_back_and_their_passwords_rule_whoever_the_settings_name() {
 }
 
 #[test]
+fn a_history_that_is_compacted_to_its_end_is_captured_with_its_hash() {
+    let stage = Stage::new(Etcd::start());
+    // As a server does that rests: nothing is left of the last two revisions, and no earlier one can be asked for.
+    stage.etcd.ask_all("put a value\nput b value\nput c value\ndel c\ncompact --physical 5");
+    let output = stage.run(&["backup", "--to", "bundles", "--json"]);
+    assert!([Some(0), Some(3)].contains(&output.status.code()), "{}", describe(&output));
+    assert!(!describe(&output).contains("etcd-hash"), "{}", describe(&output));
+    let bundle = stage.place.bundles().pop().expect("a bundle").display().to_string();
+    stage.etcd.ask_all("put a other\ndel b");
+    let restored = stage.run(&stage.restore(&bundle));
+    assert!([Some(0), Some(3)].contains(&restored.status.code()), "{}", describe(&restored));
+    assert!(!describe(&restored).contains("compacted"), "{}", describe(&restored));
+    assert_eq!(stage.etcd.ask_all("get a\nget b\nget c"), ["a\nvalue", "b\nvalue", ""]);
+}
+
+#[test]
 fn certificates_say_who_asks() {
     let stage = Stage::new(Etcd::with_certificates());
     stage.etcd.ask_for_passwords();

@@ -172,7 +172,8 @@ impl ReadyEtcd {
         let server = &self.server;
         let (_, before) = server.hash(0).await?;
         server.save(file, self.looked.status.size).await?;
-        let revision = server.revision_of(file).await?;
+        // The file has no trace of last writes that were deletions and are compacted away.
+        let revision = server.revision_of(file).await?.max(before.compacted);
         let after = async { Ok((server.keys(revision).await?, server.hash(revision).await?)) };
         let after: Result<(u64, (Header, Hash))> = after.await;
         match after {
