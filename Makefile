@@ -16,6 +16,7 @@ test: setup
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
 	deploy/check-dependencies.sh
+	deploy/check-words.py
 	cargo build --workspace --bins --locked
 	cargo nextest run --workspace --locked --no-run
 	deploy/cache.sh keep || echo "cache: nothing is kept"
