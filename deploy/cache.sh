@@ -19,6 +19,8 @@ fetch() {
     mkdir -p "$(dirname "$built")"
     rm -rf "$built.half"
     cp -a --reflink=auto "$kept" "$built.half"
+    # What is kept is the user's own; tests run the program as others, too.
+    chmod --reference="$(dirname "$built")" "$built.half"
     mv -T "$built.half" "$built"
     echo "cache: libraries of others come from $kept"
 }
