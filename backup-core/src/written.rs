@@ -57,6 +57,15 @@ pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Puts the directory around a path on the disk: a rename is durable only once it is.
+///
+/// # Errors
+/// Where that fails, with the directory.
+pub(crate) fn sync_around(path: &Path) -> Result<()> {
+    let around = path.parent().unwrap_or(Path::new("/"));
+    sync_directory(around).context(|| format!("sync {}", around.display()))
+}
+
 /// Writes a secret into a new file that its owner alone may read. `what` is its name for messages, `never` why none is overwritten.
 ///
 /// # Errors

@@ -49,6 +49,18 @@ impl Section {
         format!("{ROOT}/{id}")
     }
 
+    /// Makes sure that its body is of no newer version than the last one that its kind reads.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`].
+    pub fn check_version(&self, last: u32) -> Result<()> {
+        if self.version <= last {
+            return Ok(());
+        }
+        let message = format!("the bundle has {} in version {}, and this tool reads {last}", self.id, self.version);
+        Err(Error::new(Kind::Unsupported, message).hint("restore it with the version of this tool that made it"))
+    }
+
     /// What its kind says of it.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+
 use super::{Component, Kinds};
 use crate::names::ComponentId;
 use crate::{Error, ErrorContext, Kind, Result};
@@ -76,6 +78,28 @@ impl Components {
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
+}
+
+/// What the settings say of a component, in the terms of its kind. Which component it is, is said around it.
+///
+/// # Errors
+/// [`Kind::Usage`], for people.
+pub(super) fn read<T: DeserializeOwned>(table: toml::Table) -> Result<T> {
+    table.try_into().map_err(|cause: toml::de::Error| usage(cause.message()))
+}
+
+/// Makes sure that there are commands that stop and start a component's server, whose usual unit is `unit`.
+///
+/// # Errors
+/// [`Kind::Usage`].
+pub(super) fn check_commands(unit: &str, stop: &[String], start: &[String]) -> Result<()> {
+    for (key, command) in [("stop", stop), ("start", start)] {
+        if command.first().is_none_or(String::is_empty) {
+            let hint = format!("write {key} = [\"systemctl\", \"{key}\", \"{unit}\"]");
+            return Err(usage(format!("{key} is empty")).hint(hint));
+        }
+    }
+    Ok(())
 }
 
 fn usage(message: impl Into<String>) -> Error {

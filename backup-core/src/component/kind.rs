@@ -1,6 +1,8 @@
 //! A kind of state, and the kinds that a program knows.
 
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,13 +10,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
+use super::walls::Walls;
 use super::{DrillLimits, Part, Ready, Staying, Stored};
 use crate::bundle::manifest::Section;
 use crate::event::Meter;
 use crate::finding::{Finding, Findings};
 use crate::names::{ComponentId, StepId};
 use crate::plan::Step;
-use crate::{Context, Error, Kind as ErrorKind, Result};
+use crate::{Context, Error, ErrorContext, Kind as ErrorKind, Result};
 
 /// A kind of state, such as `redis`. A program lists those that it knows once; nothing else names one.
 pub trait Kind: Send + Sync {
@@ -48,6 +51,23 @@ pub struct Room<'r> {
     pub limits: &'r DrillLimits,
     /// Clock, environment, progress and cancellation.
     pub context: &'r Context,
+}
+
+impl Room<'_> {
+    /// Raises walls around a directory for the data of one server, which is the account's that the server runs as; `doing` is what
+    /// for, in errors.
+    pub(crate) async fn walls(&self, doing: impl Fn() -> String + Copy + Send) -> Result<(Walls, PathBuf)> {
+        let [root, own] = ["root", "own"].map(|name| self.place.join(name));
+        for directory in [&root, &own] {
+            fs::create_dir(directory).context(doing)?;
+        }
+        let environment = &self.context.environment;
+        let walls = Walls::raise(&root, std::slice::from_ref(&own), (&[], &[]), self.limits, environment).await?;
+        if let Some((user, group)) = walls.account {
+            lchown(&own, Some(user), Some(group)).context(doing)?;
+        }
+        Ok((walls, own))
+    }
 }
 
 /// A component at a server that is thrown away.

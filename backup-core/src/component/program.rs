@@ -28,6 +28,14 @@ pub(crate) enum Input<'i> {
     File(File),
 }
 
+/// The command that the settings give as a program and its arguments.
+pub(crate) fn of_words(words: &[String]) -> Command {
+    let (program, rest) = words.split_first().map_or(("", &[][..]), |(program, rest)| (program, rest));
+    let mut command = Command::new(program);
+    command.args(rest);
+    command
+}
+
 /// Runs `command` with `input`; its standard output must be small. `doing` is the operation and its subject, for errors.
 ///
 /// # Errors

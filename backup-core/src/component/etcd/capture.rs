@@ -13,7 +13,7 @@ use serde_json::json;
 use super::answers::{Header, Member, Status};
 use super::directory::is_served;
 use super::scratch::{self, Scratch};
-use super::server::Server;
+use super::server::{Server, is_compacted};
 use super::snapshot::Trailer;
 use super::{Body, DATA, Hash, OneEtcd, VERSION};
 use crate::bundle::manifest::Items;
@@ -155,13 +155,10 @@ impl ReadyEtcd {
     /// Saves it, and asks the server what it has at the revision that it is of. The hash is one of all history that is left, so none may
     /// go meanwhile.
     async fn save(&self, file: &Path) -> Result<Saved> {
-        for _ in 1..TIMES {
+        for _ in 0..TIMES {
             if let Some(saved) = self.save_once(file).await? {
                 return Ok(saved);
             }
-        }
-        if let Some(saved) = self.save_once(file).await? {
-            return Ok(saved);
         }
         let (header, _) = self.server.hash(0).await?;
         let (revision, keys) = (self.server.revision_of(file).await?, self.server.keys(0).await?);
@@ -185,11 +182,6 @@ impl ReadyEtcd {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Whether a revision is asked for that is not in the history any more.
-pub(super) fn is_compacted(error: &Error) -> bool {
-    error.chain().iter().any(|message| message.contains("has been compacted"))
 }
 
 /// Streams the file into the bundle, and holds it against the digest at its end.

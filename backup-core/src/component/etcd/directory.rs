@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use walkdir::WalkDir;
 
 use super::recipe::Recipe;
+use crate::written::sync_around;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// Whether a server has the data in this directory open: it locks them.
@@ -130,12 +131,6 @@ pub(super) fn sync_all(tree: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A rename is durable only once its directory is.
-fn sync_around(path: &Path) -> Result<()> {
-    let around = path.parent().unwrap_or(Path::new("/"));
-    File::open(around).and_then(|around| around.sync_all()).context(|| format!("sync {}", around.display()))
 }
 
 #[cfg(test)]

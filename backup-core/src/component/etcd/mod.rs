@@ -22,6 +22,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::configured;
 use super::{Captures, Component, Fitted, Kind, Look, Named, Part, Ready, Restores, Room, Stored, Throwaway, Working};
 use crate::bundle::manifest::Section;
 use crate::names::ComponentId;
@@ -122,18 +123,9 @@ impl Kind for Etcd {
     }
 
     fn configured(&self, id: ComponentId, table: toml::Table) -> Result<Arc<dyn Component>> {
-        let table: Table = table
-            .try_into()
-            .map_err(|cause: toml::de::Error| Error::new(ErrorKind::Usage, cause.message().to_owned()))?;
+        let table: Table = configured::read(table)?;
+        configured::check_commands("etcd", &table.stop, &table.start)?;
         let usage = |message: &str, hint: &str| Err(Error::new(ErrorKind::Usage, message).hint(hint));
-        for (key, command) in [("stop", &table.stop), ("start", &table.start)] {
-            if command.first().is_none_or(String::is_empty) {
-                return usage(
-                    &format!("{key} is empty"),
-                    &format!("write {key} = [\"systemctl\", \"{key}\", \"etcd\"]"),
-                );
-            }
-        }
         if table.user.is_some() != table.password_file.is_some() {
             return usage("user and password_file go together", "name both, or neither");
         }
@@ -154,12 +146,7 @@ impl Kind for Etcd {
     }
 
     fn check_section(&self, section: &Section) -> Result<()> {
-        if section.version > VERSION {
-            let message =
-                format!("the bundle has {} in version {}, and this tool reads {VERSION}", section.id, section.version);
-            return Err(Error::new(ErrorKind::Unsupported, message)
-                .hint("restore it with the version of this tool that made it"));
-        }
+        section.check_version(VERSION)?;
         let body: Body = section.read()?;
         let damaged = |what: &str| Err(Error::new(ErrorKind::Damaged, format!("{}: {what}", section.id)));
         // Revisions are counted from 1.

@@ -16,10 +16,9 @@ use super::Hash;
 use super::access::{self, Access, Who, address};
 use super::answers::{Alarms, Header, Inside, Member, Members, OfEndpoint, Range, Status, Users};
 use super::behalf::{Behalf, RESTORE};
-use super::capture::is_compacted;
 use super::directory::is_served;
 use super::own::Own;
-use crate::component::program::{Input, Ran, run, succeed};
+use crate::component::program::{Input, Ran, of_words, run, succeed};
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
 /// How long an answer may take that needs no look at the data.
@@ -271,7 +270,7 @@ impl Server {
         let doing = || format!("stop {}", self.place());
         match &self.control {
             Control::Own(own) => own.stop().await?,
-            Control::Commands { stop, .. } => match succeed(program_of(stop), &doing(), Input::Nothing).await {
+            Control::Commands { stop, .. } => match succeed(of_words(stop), &doing(), Input::Nothing).await {
                 Err(error) if runs => return Err(error),
                 _ => {}
             },
@@ -296,7 +295,7 @@ impl Server {
         if !is_served(&self.data)? {
             match &self.control {
                 Control::Commands { start, .. } => {
-                    succeed(program_of(start), &doing(), Input::Nothing).await.map(drop)?;
+                    succeed(of_words(start), &doing(), Input::Nothing).await.map(drop)?;
                 }
                 Control::Own(own) => own.start()?,
             }
@@ -326,9 +325,7 @@ impl Server {
     }
 }
 
-fn program_of(words: &[String]) -> Command {
-    let (program, rest) = words.split_first().map_or(("", &[][..]), |(program, rest)| (program, rest));
-    let mut command = Command::new(program);
-    command.args(rest);
-    command
+/// Whether a revision is asked for that is not in the history any more.
+pub(super) fn is_compacted(error: &Error) -> bool {
+    error.chain().iter().any(|message| message.contains("has been compacted"))
 }

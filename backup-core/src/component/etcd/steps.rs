@@ -12,11 +12,10 @@ use tokio::time::timeout;
 
 use super::answers::Member;
 use super::behalf::{Behalf, RESTORE};
-use super::capture::is_compacted;
 use super::directory::{drop_new, is_served, place, remove, sync_all, take_back};
 use super::own::{self, Own};
 use super::recipe::Recipe;
-use super::server::{Server, time_for};
+use super::server::{Server, is_compacted, time_for};
 use super::snapshot::Trailer;
 use super::{Body, DATA, Hash, OneEtcd};
 use crate::component::Stored;
@@ -248,16 +247,13 @@ async fn prove(part: &EtcdPart, at: &At<'_>) -> Result<()> {
     };
     let proved = proved.await;
     server.stop().await?;
-    match proved? {
-        Compared::Same => remove(&staging.join(PROOF)),
+    let (kind, why) = match proved? {
+        Compared::Same => return remove(&staging.join(PROOF)),
+        Compared::Other(why) => (Kind::Damaged, why),
         // What is not seen is not known to be damaged.
-        Compared::Unseen(why) => {
-            Err(Error::new(Kind::Failed, format!("check the data in {}", staging.display())).because(why))
-        }
-        Compared::Other(why) => {
-            Err(Error::new(Kind::Damaged, format!("check the data in {}", staging.display())).because(why))
-        }
-    }
+        Compared::Unseen(why) => (Kind::Failed, why),
+    };
+    Err(Error::new(kind, format!("check the data in {}", staging.display())).because(why))
 }
 
 /// What a server has, beside what the bundle says.

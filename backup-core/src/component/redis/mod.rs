@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::configured;
 use super::{Captures, Component, Fitted, Kind, Look, Named, Part, Ready, Restores, Room, Stored, Throwaway, Working};
 use crate::bundle::manifest::Section;
 use crate::names::ComponentId;
@@ -77,26 +78,14 @@ impl Kind for Redis {
     }
 
     fn configured(&self, id: ComponentId, table: toml::Table) -> Result<Arc<dyn Component>> {
-        let Table { address, user, password_file, stop, start } = table
-            .try_into()
-            .map_err(|cause: toml::de::Error| Error::new(ErrorKind::Usage, cause.message().to_owned()))?;
-        for (key, command) in [("stop", &stop), ("start", &start)] {
-            if command.first().is_none_or(String::is_empty) {
-                return Err(Error::new(ErrorKind::Usage, format!("{key} is empty"))
-                    .hint(format!("write {key} = [\"systemctl\", \"{key}\", \"redis-server\"]")));
-            }
-        }
+        let Table { address, user, password_file, stop, start } = configured::read(table)?;
+        configured::check_commands("redis-server", &stop, &start)?;
         let server = Server::new(address, user, password_file, Control::Commands { stop, start });
         Ok(Arc::new(OneRedis { id, server: Arc::new(server) }))
     }
 
     fn check_section(&self, section: &Section) -> Result<()> {
-        if section.version > VERSION {
-            let message =
-                format!("the bundle has {} in version {}, and this tool reads {VERSION}", section.id, section.version);
-            return Err(Error::new(ErrorKind::Unsupported, message)
-                .hint("restore it with the version of this tool that made it"));
-        }
+        section.check_version(VERSION)?;
         let body: Body = section.read()?;
         if body.expires > section.items.count {
             let message = format!("{}: more keys are said to end than there are", section.id);

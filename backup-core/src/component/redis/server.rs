@@ -14,7 +14,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::throwaway::Own;
-use crate::component::program::{self, Input, run, succeed};
+use crate::component::program::{self, Input, of_words, run, succeed};
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
 /// How long a server may take to stop, one that was started to answer for the first time, and any to answer.
@@ -253,7 +253,7 @@ impl Server {
     async fn stop_now(&self) -> Result<()> {
         match &self.control {
             Control::Commands { stop, .. } => {
-                succeed(program_of(stop), &format!("stop {}", self.place()), Input::Nothing).await.map(drop)?;
+                succeed(of_words(stop), &format!("stop {}", self.place()), Input::Nothing).await.map(drop)?;
             }
             Control::Own(own) => {
                 // It ends while it is asked.
@@ -280,7 +280,7 @@ impl Server {
         if starts {
             match &self.control {
                 Control::Commands { start, .. } => {
-                    succeed(program_of(start), &format!("start {}", self.place()), Input::Nothing).await.map(drop)?;
+                    succeed(of_words(start), &format!("start {}", self.place()), Input::Nothing).await.map(drop)?;
                 }
                 Control::Own(own) => own.start()?,
             }
@@ -301,11 +301,4 @@ impl Server {
             context.until_cancelled(sleep(PAUSE).map(Ok)).await?;
         }
     }
-}
-
-fn program_of(words: &[String]) -> Command {
-    let (program, rest) = words.split_first().map_or(("", &[][..]), |(program, rest)| (program, rest));
-    let mut command = Command::new(program);
-    command.args(rest);
-    command
 }

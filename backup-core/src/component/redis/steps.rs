@@ -17,7 +17,7 @@ use crate::component::Stored;
 use crate::finding::Finding;
 use crate::names::{ComponentId, StepId};
 use crate::plan::{At, Phase, Phased, Seen, Step};
-use crate::written::sync_directory;
+use crate::written::sync_around;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// A server on its way back.
@@ -247,10 +247,4 @@ pub(super) fn remove(path: &Path) -> Result<()> {
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed.context(|| format!("remove {}", path.display())),
     }
-}
-
-/// A rename is durable only once its directory is.
-fn sync_around(path: &Path) -> Result<()> {
-    let around = path.parent().unwrap_or(Path::new("/"));
-    sync_directory(around).context(|| format!("sync {}", around.display()))
 }

@@ -1,7 +1,5 @@
 //! A Redis server for a while: behind walls, without a network port, gone with the value that holds it.
 
-use std::fs;
-use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,15 +22,7 @@ pub(super) struct Own {
 /// Makes and starts one.
 pub(super) async fn start(stored: &Stored, room: &Room<'_>) -> Result<Throwaway> {
     let doing = || format!("start a throw-away Redis in {}", room.place.display());
-    let [root, own] = ["root", "own"].map(|name| room.place.join(name));
-    for directory in [&root, &own] {
-        fs::create_dir(directory).context(doing)?;
-    }
-    let walls =
-        Walls::raise(&root, std::slice::from_ref(&own), (&[], &[]), room.limits, &room.context.environment).await?;
-    if let Some((user, group)) = walls.account {
-        lchown(&own, Some(user), Some(group)).context(doing)?;
-    }
+    let (walls, own) = room.walls(doing).await?;
     let unproved = walls.open.clone().into_iter().collect();
     let socket = socket(&own).display().to_string();
     let own = Arc::new(Own { directory: own, walls, server: Mutex::default() });
