@@ -76,6 +76,21 @@ fn a_database_is_brought_back_beside_under_another_name() {
 }
 
 #[test]
+fn a_small_database_comes_back_by_few_sessions() {
+    let place = Workplace::default();
+    let (_source, bundle) = sample(&place, 10);
+    let target = Postgres::start();
+    let sessions =
+        || target.sql("postgres", "SELECT sum(sessions) FROM pg_stat_database").parse::<u32>().expect("a number");
+    let before = sessions();
+    let output = place.restore_all(&target, &bundle, &["--database", "orchestrator"]);
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+    // Of PostgreSQL's programs, and our own. There were 67 when each question began one.
+    let begun = sessions() - before;
+    assert!(begun <= 50, "{begun} sessions");
+}
+
+#[test]
 fn sessions_are_held_off_while_names_are_swapped() {
     let place = Workplace::default();
     let (_source, bundle) = sample(&place, 100);

@@ -116,7 +116,7 @@ pub async fn drill(file: &Path, place: &Path, settings: &Settings, context: &Con
     let prepared = context.now();
     let database = administrative(manifest.databases.iter().map(|database| database.name.as_str()));
     let parameters = throwaway.parameters()?.with_database(database[0]);
-    let target = Target { parameters, tools: throwaway.tools(), jobs: settings.jobs.unwrap_or_else(default_jobs) };
+    let target = Target::new(parameters, throwaway.tools(), settings.jobs.unwrap_or_else(default_jobs));
     let tablespaces = postgres::read_globals(&bundle.content("databases/globals.sql")?)?.tablespaces;
     make_tablespaces(&target, &throwaway, &tablespaces).await?;
     let (moment, working) = (timestamp(begun), working(&[], context));

@@ -55,15 +55,19 @@ pub(super) const AS_USERS: &str = "RESET DATESTYLE; RESET INTERVALSTYLE; RESET e
 /// Takes back that amounts of money are read as they are written in a bundle.
 pub(super) const FILLING: &str = "RESET lc_monetary;\n";
 
-/// What the first statement of every session of the driver does. The first session of all learns only now which settings the
-/// server knows.
+/// What the first statement of every session of the driver does.
 pub(super) fn begin() -> String {
+    format!("{}{WRITING}", statements([MONEY].iter()))
+}
+
+/// The same for the first session of all, which learns only now which settings the server knows.
+pub(super) fn begin_first() -> String {
     let [_, timeouts @ ..] = WHERE_KNOWN;
     let set = |(name, value)| {
         let (name, value) = (sql::literal(name), sql::literal(value));
         format!("; SELECT pg_catalog.set_config(name, {value}, false) FROM pg_catalog.pg_settings WHERE name = {name}")
     };
-    format!("{}{WRITING}{}", statements([MONEY].iter()), timeouts.map(set).concat())
+    begin() + &timeouts.map(set).concat()
 }
 
 /// What scripts begin with that people run, and that PostgreSQL's programs wrote.

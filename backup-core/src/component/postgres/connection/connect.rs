@@ -152,7 +152,7 @@ async fn is_marked(connection: &Connection) -> Result<bool, tokio_postgres::Erro
 /// As [`connect`].
 pub async fn try_admission(parameters: &Parameters) -> Result<()> {
     for host in parameters.hosts()? {
-        match connect_to(parameters, &host).await {
+        match connect_settled(parameters, &host).await {
             Ok(_) | Err(Failure::NoDatabase(_)) => {}
             Err(failure) => return Err(failure.into_error()),
         }
@@ -180,14 +180,14 @@ async fn first(parameters: &Parameters) -> Result<(Connection, Parameters), Fail
 /// could ask, and that would fire them.
 async fn connect_settled(parameters: &Parameters, host: &Host) -> Result<Connection, Failure> {
     if parameters.is_settled() {
-        return connect_to(parameters, host).await;
+        return connect_to(parameters, host, &session::begin()).await;
     }
-    let mut settled = parameters.clone();
+    let (mut settled, begin) = (parameters.clone(), session::begin_first());
     settled.settle(vec![session::WHERE_KNOWN[0].0.into()]);
-    match connect_to(&settled, host).await {
+    match connect_to(&settled, host, &begin).await {
         Err(Failure::Setting(_)) => {
             settled.settle(Vec::new());
-            connect_to(&settled, host).await
+            connect_to(&settled, host, &begin).await
         }
         other => other,
     }
@@ -220,7 +220,7 @@ impl From<Error> for Failure {
     }
 }
 
-async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection, Failure> {
+async fn connect_to(parameters: &Parameters, host: &Host, begin: &str) -> Result<Connection, Failure> {
     let (config, password_problem) = config(parameters, host)?;
     let tls = if host.is_socket() { None } else { tls::client(parameters)? };
     let mode = parameters.get("sslmode").unwrap_or("prefer");
@@ -250,7 +250,7 @@ async fn connect_to(parameters: &Parameters, host: &Host) -> Result<Connection, 
             _ => Failure::Other(failure),
         }
     })?;
-    let begun = connection.batch_execute(&session::begin()).await;
+    let begun = connection.batch_execute(begin).await;
     begun.map_err(|error| Refusal::in_session(error).into_error(parameters, host, None))?;
     connection.greetings = greetings.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
     Ok(connection)

@@ -25,7 +25,7 @@ impl Target {
         let finding = Finding::error("not-let-in", name, message);
         Ok(Some(finding.hint(match error.came_of(Cause::Password) {
             true => self.password_line(),
-            false => self.rule(&self.administer().await?).await.unwrap_or_else(|| NO_RULE.into()),
+            false => self.rule(&*self.administer().await?).await.unwrap_or_else(|| NO_RULE.into()),
         })))
     }
 

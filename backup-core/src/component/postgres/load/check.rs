@@ -49,7 +49,7 @@ pub(super) struct Comparison<'c> {
 impl Comparison<'_> {
     /// Compares the two, and gathers statistics; what they could not be gathered of is found.
     pub(super) async fn run(&self) -> Result<Vec<Finding>> {
-        let connection = self.target.connect(self.shadow).await?;
+        let connection = self.target.ask(self.shadow).await?;
         let wrong = |what: String| {
             Error::new(Kind::Failed, format!("compare with what was backed up: {what}"))
                 .lasting()
@@ -114,7 +114,7 @@ impl Comparison<'_> {
         let mut tasks: VecDeque<Task> = analyzed(connection).await?.into();
         tasks.extend((0..all.len()).map(|index| Task { bytes: all[index].bytes, what: What::Count(index) }));
         let bytes = tasks.iter().map(|task| task.bytes).sum::<u64>().max(1);
-        let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
+        let jobs = self.target.sessions_for(tasks.len(), bytes);
         let (tasks, findings) = (Mutex::new(tasks), Mutex::new(Vec::new()));
         let readers = (0..jobs).map(|_| async {
             let connection = self.target.connect(self.shadow).await?;

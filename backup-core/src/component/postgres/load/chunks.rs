@@ -69,7 +69,7 @@ impl Load {
     pub async fn load_rows(&self) -> Result<Vec<Finding>> {
         let there = self.load_missing().await?;
         self.meter.done.fetch_add(there, Relaxed);
-        notes::note(&self.connect().await?, NOTE).await?;
+        notes::note(&*self.ask().await?, NOTE).await?;
         self.row_findings().await
     }
 
@@ -88,7 +88,7 @@ impl Load {
         let missing: Vec<usize> = missing.into_iter().map(|(index, _)| index).collect();
         let mut refused = BTreeMap::new();
         for level in self.by_level(&connection, missing).await?.into_values() {
-            refused.extend(self.load(self.tasks(level)).await?);
+            refused.extend(self.load(level).await?);
         }
         self.try_again(&connection, refused).await?;
         let there = noted(&connection).await?;
@@ -131,8 +131,10 @@ impl Load {
     }
 
     /// Loads chunks; returns the tables whose rows the server refused, and why.
-    async fn load(&self, tasks: VecDeque<Task>) -> Result<BTreeMap<usize, Error>> {
-        let jobs = self.target.jobs.clamp(1, tasks.len().max(1));
+    async fn load(&self, chunks: Vec<usize>) -> Result<BTreeMap<usize, Error>> {
+        let bytes = chunks.iter().map(|index| self.bundle.manifest().entries[*index].size).sum();
+        let tasks = self.tasks(chunks);
+        let jobs = self.target.sessions_for(tasks.len(), bytes);
         let shared = Arc::new(self.shared(tasks));
         // A thread for each, which decompresses and drives its connection too.
         let pool = LocalPoolHandle::new(jobs);

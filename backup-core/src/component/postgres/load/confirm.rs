@@ -18,7 +18,7 @@ impl Target {
     /// # Errors
     /// Where it can't be connected to.
     pub async fn confirm(&self, name: &str, expected: &Database) -> Result<Vec<Finding>> {
-        let connection = self.connect(name).await?;
+        let connection = self.ask(name).await?;
         let sql = "SELECT pg_catalog.pg_get_userbyid(datdba)::text, datconnlimit FROM pg_catalog.pg_database \
             WHERE datname = pg_catalog.current_database()";
         let row = connection.query_one(sql, &[]).await;

@@ -15,6 +15,7 @@ mod failures;
 mod forgiving;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
+mod kept;
 mod later_powers;
 mod notes;
 mod objects;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 pub(super) use archive::{list_file, use_list};
 pub(crate) use confirm::EXTENSION_VERSION;
 pub(super) use early::{is_mixed, parts};
+use kept::Kept;
 pub(crate) use later_powers::later_powers;
 pub use readiness::{older_than_pg_dump, server_findings};
 pub(crate) use refused::left_out;
@@ -58,6 +60,9 @@ use crate::bundle::manifest::postgres::Database;
 use crate::bundle::reader::OpenBundle;
 use crate::event::Meter;
 
+/// Bytes of rows for which one more session is worth its beginning.
+const WORTH: u64 = 256 << 10;
+
 /// A server that takes databases.
 #[derive(Clone)]
 pub struct Target {
@@ -67,6 +72,8 @@ pub struct Target {
     pub tools: Tools,
     /// Connections that load rows at once.
     pub jobs: usize,
+    /// Sessions that are used again.
+    kept: Kept,
 }
 
 /// A database of a bundle on its way into a server.
@@ -107,13 +114,28 @@ impl Load {
         self.target.connect(&self.shadow).await
     }
 
+    async fn ask(&self) -> Result<Arc<Connection>> {
+        self.target.ask(&self.shadow).await
+    }
+
     /// Whether the database has noted that `what` is done.
     async fn is_noted(&self, what: &str) -> Result<bool> {
-        Ok(notes::read(&self.connect().await?).await?.is_some_and(|notes| notes.contains_key(what)))
+        Ok(notes::read(&*self.ask().await?).await?.is_some_and(|notes| notes.contains_key(what)))
     }
 }
 
 impl Target {
+    /// One with these programs, which loads rows by so many sessions at once.
+    pub fn new(parameters: Parameters, tools: Tools, jobs: usize) -> Self {
+        Self { parameters, tools, jobs, kept: Kept::default() }
+    }
+
+    /// How many sessions share `tasks` of so many bytes of rows: beginning one takes longer than a few rows do.
+    fn sessions_for(&self, tasks: usize, bytes: u64) -> usize {
+        let worth = usize::try_from(bytes / WORTH).unwrap_or(usize::MAX).saturating_add(1);
+        self.jobs.min(tasks).min(worth).max(1)
+    }
+
     /// A connection whose commits are on disk when they return, whatever the server's default is.
     async fn connect(&self, database: &str) -> Result<Connection> {
         let connection = connect(&self.parameters.with_database(database)).await?;
@@ -122,8 +144,8 @@ impl Target {
         Ok(connection)
     }
 
-    async fn administer(&self) -> Result<Connection> {
-        self.connect(self.administrative()).await
+    async fn administer(&self) -> Result<Arc<Connection>> {
+        self.ask(self.administrative()).await
     }
 
     /// The database that others are administered from.

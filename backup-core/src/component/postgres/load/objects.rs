@@ -44,7 +44,7 @@ impl Load {
     /// # Errors
     /// psql's words; [`Kind::Failed`] where others are there afterwards than the bundle has.
     pub async fn load_objects(&self) -> Result<()> {
-        let connection = self.connect().await?;
+        let connection = self.ask().await?;
         // From version 17 on pg_dump makes them with their content, and not with the schema.
         if self.bundle.manifest().source.postgres.as_ref().is_some_and(|server| server.pg_dump_major() >= 17) {
             let failed = |error| query_failed("take away large objects of an earlier attempt", &error);
@@ -71,6 +71,6 @@ impl Target {
     /// # Errors
     /// Where it can't be connected to.
     pub async fn large_objects_of(&self, name: &str) -> Result<u64> {
-        large_objects::count(&self.connect(name).await?).await
+        large_objects::count(&*self.ask(name).await?).await
     }
 }

@@ -218,7 +218,7 @@ impl Load {
 
     /// What was done about refused rows, as the database's notes have it.
     pub(super) async fn row_findings(&self) -> Result<Vec<Finding>> {
-        let Some(notes) = notes::read(&self.connect().await?).await? else { return Ok(Vec::new()) };
+        let Some(notes) = notes::read(&*self.ask().await?).await? else { return Ok(Vec::new()) };
         let mut notes: Vec<(String, u64)> = notes.into_iter().collect();
         notes.sort();
         Ok(notes.iter().filter_map(|(what, rows)| self.row_finding(what, *rows)).collect())

@@ -46,7 +46,7 @@ impl Load {
         let sequences = Checked::of_forms(&self.content("sequences.sql")?, &["SET ", "SELECT pg_catalog.setval("]);
         let sequences = sequences.context(|| format!("sequences.sql of database {}", self.name))?;
         self.target.run_script(&self.shadow, "set the sequences with psql", &sequences).await?;
-        let connection = self.connect().await?;
+        let connection = self.ask().await?;
         let list = self.entries_after_rows(Turn::Together).await?;
         // What is there stays there: something that is not in the list may hang on it.
         let list = Built::read(&connection).await?.missing(&list);
@@ -91,7 +91,7 @@ impl Load {
     /// pg_restore's words; the objects without which the restore must not go on.
     pub async fn finish_schema(&self) -> Result<Vec<Finding>> {
         self.end_other_sessions().await?;
-        let connection = self.connect().await?;
+        let connection = self.ask().await?;
         super::notes::end(&connection).await?;
         disconnect_subscriptions(&connection).await?;
         let alone = self.entries_after_rows(Turn::Alone).await?;
@@ -135,7 +135,7 @@ impl Load {
 
     /// Makes sure that all indexes and constraints of a list are there, but those that the server `refused`.
     async fn must_have(&self, list: &[Vec<u8>], refused: &[u64]) -> Result<()> {
-        let built = Built::read(&self.connect().await?).await?;
+        let built = Built::read(&*self.ask().await?).await?;
         let lost = built.lost(list).find(|line| id_of(line).is_some_and(|id| !refused.contains(&id)));
         lost.map_or(Ok(()), |line| {
             let message = format!("restore the schema with pg_restore: {}", String::from_utf8_lossy(line).trim());
@@ -180,6 +180,7 @@ impl Load {
 
     /// Ends whatever a killed run has left at work in the database.
     async fn end_other_sessions(&self) -> Result<()> {
+        self.target.kept.close(&[&self.shadow]);
         let connection = self.target.administer().await?;
         end_sessions(&connection, &[&self.shadow]).await
     }

@@ -104,7 +104,7 @@ impl Script {
     /// `tables`: which partition such a row lies in is not said.
     async fn count_partitioned(&self, tables: &mut Vec<Table>) -> Result<()> {
         let failed = |error| query_failed("count the rows", &error);
-        let connection = self.target.connect(&self.shadow).await?;
+        let connection = self.target.ask(&self.shadow).await?;
         let roots = "SELECT n.nspname::text, c.relname::text, c.relkind = 'p', rn.nspname::text, r.relname::text \
             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
             JOIN pg_catalog.pg_class r ON r.oid = pg_catalog.pg_partition_root(c.oid) \
@@ -279,7 +279,7 @@ impl Target {
     /// # Errors
     /// pg_dump's words.
     pub async fn creation_of(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        if !exists(&self.administer().await?, name).await? {
+        if !exists(&*self.administer().await?, name).await? {
             return Ok(None);
         }
         self.refuse_closed(name).await?;
@@ -315,7 +315,7 @@ impl Target {
     /// # Errors
     /// Where it can't be connected to.
     pub async fn tables_of(&self, name: &str) -> Result<Vec<(String, String)>> {
-        let tables = tables::list(&self.connect(name).await?).await?;
+        let tables = tables::list(&*self.ask(name).await?).await?;
         Ok(tables.into_iter().map(|table| (table.schema, table.name)).collect())
     }
 }

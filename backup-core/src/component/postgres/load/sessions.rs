@@ -135,7 +135,8 @@ pub(super) async fn run_without_sessions(
     statement: &str,
     doing: String,
 ) -> Result<()> {
-    let (connection, other) = tokio::try_join!(target.administer(), target.administer())?;
+    target.kept.close(databases);
+    let (connection, other) = tokio::try_join!(target.connect(target.administrative()), target.administer())?;
     // While it waits for its lock, logins to a live database wait behind it.
     let patience = connection.batch_execute(PATIENCE).await;
     patience.map_err(|error| query_failed(doing.clone(), &error))?;

@@ -108,7 +108,7 @@ impl Target {
     pub async fn building(&self, database: &Database) -> Result<Self> {
         let mut building = self.freed();
         let Some(wanted) = &database.session else { return Ok(building) };
-        let connection = building.administer().await?;
+        let connection = building.connect(self.administrative()).await?;
         let here = meaning::session(&connection).await?;
         for (name, value) in wanted.iter().filter(|(name, value)| here.get(*name) != Some(value)) {
             if takes(&connection, name, value).await? {
@@ -195,7 +195,8 @@ impl Target {
 
     /// What sessions of the restored database have otherwise than those of the source, by the servers' own settings.
     async fn difference(&self, name: &str, database: &Database) -> Result<Option<Finding>> {
-        let connection = self.administer().await?;
+        // Not one that began before settings were changed.
+        let connection = self.connect(self.administrative()).await?;
         let Some(wanted) = &database.session else { return old_money(&connection, name, database).await };
         let here = meaning::session(&connection).await?;
         let own =

@@ -19,7 +19,7 @@ impl Load {
         if !exists(&administration, &self.shadow).await? || is_invalid(&administration, &self.shadow).await? {
             return Ok(None);
         }
-        notes::found(&self.connect().await?).await
+        notes::found(&*self.ask().await?).await
     }
 
     /// Makes the database anew, with all that comes before rows.
@@ -32,11 +32,11 @@ impl Load {
         self.target.create_database(&self.shadow, &creation).await?;
         let mut found = self.target.set_settings(&self.shadow, &self.name, &creation).await?;
         for drop in drops(&self.database().dropped) {
-            let dropped = self.connect().await?.batch_execute(drop).await;
+            let dropped = self.ask().await?.batch_execute(drop).await;
             dropped.map_err(|error| query_failed(format!("{drop} in database {}", self.shadow), &error))?;
         }
         found.extend(self.begin_schema().await?);
-        notes::begin(&self.connect().await?, &found).await?;
+        notes::begin(&*self.ask().await?, &found).await?;
         Ok(found)
     }
 }

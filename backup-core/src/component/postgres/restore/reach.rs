@@ -44,7 +44,7 @@ impl Way {
         let facts = postgres::server(&connection).await?;
         let major = facts.major().max(written_by);
         let tools = postgres::find_tools(self.bin_dir.as_deref(), &context.environment, major).await?;
-        let target = Target { parameters, tools, jobs: recipe.jobs };
+        let target = Target::new(parameters, tools, recipe.jobs);
         if target.identifier().await? != recipe.server {
             let place = target.parameters.place();
             let error =

@@ -35,7 +35,7 @@ pub(super) async fn look_at_server<S: Source>(
     let tools = postgres::find_tools(way.bin_dir.as_deref(), &context.environment, major).await;
     let tools = findings.keep("pg-restore", "pg_restore", tools)?;
     findings.all.extend(S::psql_finding(&tools.version));
-    let target = Target { parameters, tools, jobs: way.jobs };
+    let target = Target::new(parameters, tools, way.jobs);
     let left = findings.keep("postgres-connections", &place, target.connection_findings(&place).await);
     findings.all.extend(left.unwrap_or_default());
     let identifier = findings.keep("postgres-server", &place, target.identifier().await)?;
