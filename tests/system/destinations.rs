@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use fixtures::Postgres;
 use system_tests::{Workplace, another_second, code_but_for_clients, describe};
@@ -30,6 +31,33 @@ fn mounted(place: &Workplace, what: &str, mount: &Path, command: &Command) -> Ou
     let output = run(&mut unshare);
     assert_ne!(output.status.code(), Some(99), "missing prerequisite: mount namespaces: {}", describe(&output));
     output
+}
+
+#[test]
+fn a_limit_of_the_rate_holds_for_what_goes_to_a_store_and_comes_from_it() {
+    let server = Postgres::start();
+    server.load_sample(2000);
+    let place = Workplace::default();
+    let bundle = place.make_bundle(&server);
+    let length = std::fs::metadata(&bundle).expect("a bundle").len();
+    // Half of it a second.
+    let rate = (length / 2).to_string();
+    let slow = |command: &mut Command| {
+        let begun = Instant::now();
+        let output = command.output().expect("it runs");
+        assert!(output.status.success(), "{}", describe(&output));
+        assert!(begun.elapsed() > Duration::from_millis(1500), "{:?}", begun.elapsed());
+    };
+    another_second();
+    slow(&mut place.backup(&server, &["--limit-rate", &rate]));
+    slow(place.cli(&["verify", "--limit-rate", &rate]).arg(&bundle));
+    let settings = "cluster_conf = 'cluster.conf'\n[[stores]]\npath = 'bundles'\n";
+    place.write("settings.toml", format!("{settings}limit_rate = '{rate}'\n"));
+    slow(place.cli(&["verify", "--config", "settings.toml"]).arg(&bundle));
+    place.write("settings.toml", format!("{settings}limit_rate = '20MB'\n"));
+    let output = place.cli(&["list", "--config", "settings.toml"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2), "{}", describe(&output));
+    assert!(describe(&output).contains("write bytes a second, such as 500K, 20M or 1G"), "{}", describe(&output));
 }
 
 #[test]

@@ -130,7 +130,10 @@ fn read(place: &Workplace, s3: &S3Server, arguments: &[&str]) -> Output {
 #[test]
 fn an_encrypted_bundle_far_away_is_read_with_few_requests_and_restored() {
     let (server, s3, place) = (Postgres::start(), S3Server::start(), Workplace::default());
-    server.load_sample(100_000);
+    server.load_sample(100);
+    // Far more than what may be read of it.
+    server
+        .sql("orchestrator", "CREATE TABLE public.much AS SELECT md5(i::text) AS t FROM generate_series(1, 300000) i");
     let recipient = key(&place);
     let settings = format!(
         "cluster_conf = 'cluster.conf'\n[encryption]\nrecipients = ['{recipient}']\nidentities = ['key']\n\

@@ -76,10 +76,10 @@ fn a_terminal_gets_a_bar_and_colours_only_where_they_are_wanted() {
     let server = Postgres::start();
     server.sql(
         "postgres",
-        "CREATE TABLE much AS SELECT i, repeat(md5(i::text), 8) AS t FROM generate_series(1, 800000) i",
+        "CREATE TABLE much AS SELECT i, repeat(md5(i::text), 8) AS t FROM generate_series(1, 100000) i",
     );
     let place = Workplace::default();
-    let backup = "backup --config cluster.conf --release 1 --to terminal --level 11";
+    let backup = "backup --config cluster.conf --release 1 --to terminal --limit-rate 2M";
     let shown = on_a_terminal(&place, &server, backup, true);
     assert!(shown.contains("MiB/s") && shown.contains("rows in a bundle of"), "{shown:?}");
     let (_, after) = shown.rsplit_once("sha256").expect("the result's last line");

@@ -101,10 +101,18 @@ fn the_bucket_of_cluster_conf_gets_every_bundle_that_goes_nowhere_else() {
     assert_eq!(s3.files().iter().filter(|file| file.ends_with(".tgz")).count(), 1);
 }
 
+/// One whose bundle has some 15 MiB.
+fn server_with_much() -> Postgres {
+    let server = Postgres::start();
+    server.load_sample(100);
+    server
+        .sql("orchestrator", "CREATE TABLE public.much AS SELECT md5(i::text) AS t FROM generate_series(1, 800000) i");
+    server
+}
+
 #[test]
 fn to_show_or_to_extract_a_little_takes_few_requests_and_few_bytes() {
-    let (server, s3, place) = (Postgres::start(), S3Server::start(), Workplace::default());
-    server.load_sample(200_000);
+    let (server, s3, place) = (server_with_much(), S3Server::start(), Workplace::default());
     let bundle = backed_up(&place, &server, &s3, &format!("s3://{BUCKET}"));
     for command in [&["show"][..], &["extract", "--to", "out", "cluster.conf"]] {
         s3.asked();
@@ -119,8 +127,7 @@ fn to_show_or_to_extract_a_little_takes_few_requests_and_few_bytes() {
 
 #[test]
 fn a_backup_that_is_killed_shows_nowhere_and_what_it_left_is_found_and_deleted() {
-    let server = Postgres::start();
-    server.load_sample(200_000);
+    let server = server_with_much();
     let (s3, sshd, place) = (S3Server::start(), Sshd::start(), Workplace::default());
     let settings = |address: &str| {
         format!(
@@ -149,8 +156,11 @@ fn a_backup_that_is_killed_shows_nowhere_and_what_it_left_is_found_and_deleted()
             command.args(["--config", "settings.toml"]).envs(server.variables());
             command
         };
-        let mut killed =
-            run(&["backup", "--level", "9"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+        let mut killed = run(&["backup", "--limit-rate", "4M"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it runs");
         while !has_begun() {
             assert!(killed.try_wait().expect("a state").is_none(), "{address}: it was over too soon");
             fixtures::pause();

@@ -103,7 +103,7 @@ fn chunks_hold_the_same_bytes_as_pg_dump_table_by_table() {
         // Big enough for several ranges, with gaps, and dead and moved rows on its pages.
         source.sql(
             "orchestrator",
-            "CREATE TABLE public.big AS SELECT i, repeat(md5(i::text), 8) AS t FROM generate_series(1, 400000) i; \
+            "CREATE TABLE public.big AS SELECT i, repeat(md5(i::text), 8) AS t FROM generate_series(1, 280000) i; \
             DELETE FROM public.big WHERE i % 7 = 0; UPDATE public.big SET t = 'moved' WHERE i % 11 = 0",
         );
         let place = Workplace::default();

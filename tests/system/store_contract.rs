@@ -1,12 +1,13 @@
 //! What every store promises, stated once; a new one is one more line in [`stores`].
 
 use std::io::{ErrorKind, Write};
+use std::sync::Arc;
 
 use backup_core::cluster::secret::Secret;
 use backup_core::context::Environment;
 use backup_core::digest::Sha256Digest;
 use backup_core::names::FileName;
-use backup_core::store::{ClaimName, Directory, Memory, S3Address, S3Options, Store, Upload};
+use backup_core::store::{ClaimName, Directory, Limited, Memory, S3Address, S3Options, Store, Upload};
 use backup_core::{Context, Kind};
 use fixtures::s3::{Abilities, BUCKET, KEYS, S3Server};
 use fixtures::{SFTP_SERVERS, SftpServer, Sshd};
@@ -37,6 +38,7 @@ fn stores() -> Vec<Subject> {
     let place = tempfile::tempdir().expect("a directory");
     let directory = Directory::new(place.path().join("bundles"));
     let memory = Memory::default();
+    let (limited, fast) = (Memory::default(), "1G".parse().expect("a rate"));
     let stores = [
         Subject { store: Box::new(memory.clone()), other: Box::new(memory), heeds: true, _place: Place::None },
         Subject {
@@ -44,6 +46,12 @@ fn stores() -> Vec<Subject> {
             other: Box::new(directory),
             heeds: true,
             _place: Place::Directory { _directory: place },
+        },
+        Subject {
+            store: Box::new(Limited::new(Arc::new(limited.clone()), fast)),
+            other: Box::new(limited),
+            heeds: true,
+            _place: Place::None,
         },
         s3("", Abilities::default()),
         s3("a prefix/with ü+&=", Abilities { heeds_conditions: false, ..Abilities::default() }),

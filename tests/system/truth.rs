@@ -15,7 +15,7 @@ fn server_with_much() -> Postgres {
     server.load_sample(500);
     server.sql(
         "orchestrator",
-        "CREATE TABLE public.much AS SELECT i, repeat(md5(i::text), 8) AS t FROM generate_series(1, 1400000) i",
+        "CREATE TABLE public.much AS SELECT i, repeat(md5(i::text), 8) AS t FROM generate_series(1, 200000) i",
     );
     server
 }

@@ -14,7 +14,7 @@ use crate::digest::Sha256Digest;
 use crate::encryption::Recipients;
 use crate::finding::{Finding, bytes};
 use crate::names::FileName;
-use crate::store::{Address, SIGNATURE, Store, Upload, leave_out};
+use crate::store::{Address, SIGNATURE, Store, StoreSettings, Upload, leave_out};
 use crate::{Context, Error, Kind, Result};
 
 /// A store that is to get a bundle.
@@ -36,8 +36,8 @@ pub fn destinations(
     stream: bool,
     context: &Context,
 ) -> Result<Vec<Destination>> {
-    let named = if request.to.is_empty() && !stream {
-        settings.stores.clone()
+    let named: Vec<StoreSettings> = if request.to.is_empty() && !stream {
+        settings.stores.iter().map(|store| settings.access.limited(store.clone())).collect()
     } else {
         request.to.iter().map(|address| settings.access.settings(address.clone())).collect()
     };

@@ -18,7 +18,7 @@ use crate::given::{refuse_cluster_conf, refuse_unlike};
 use crate::nearest::nearest;
 use crate::restore::Assertion;
 use crate::retention::Policy;
-use crate::store::{S3Options, SftpOptions};
+use crate::store::{Rate, S3Options, SftpOptions};
 use crate::{Error, Kind, Result};
 
 /// No settings and no `cluster.conf` are longer.
@@ -124,6 +124,7 @@ pub(super) struct StoreTable {
     pub(super) address: Option<String>,
     pub(super) require_mount: Option<PathBuf>,
     pub(super) elsewhere: Option<bool>,
+    pub(super) limit_rate: Option<Rate>,
     pub(super) s3: Option<S3Options>,
     pub(super) sftp: Option<SftpOptions>,
 }

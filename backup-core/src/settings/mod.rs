@@ -22,7 +22,7 @@ use crate::deploy::{self, Assets};
 use crate::given::{is_settings, refuse_other};
 use crate::schedule::Schedule;
 use crate::status::Limits;
-use crate::store::Address;
+use crate::store::{Address, Rate};
 use crate::{Error, ErrorContext, Kind, Result, backup, databases, restore, status};
 use document::{AgentTable, DeployTable, Document, FilesTable, ReleaseTable};
 use document::{parse, read};
@@ -60,6 +60,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The same, with every store at this rate, if one is given.
+    #[must_use]
+    pub fn at_rate(mut self, rate: Option<Rate>) -> Self {
+        self.backup.access = self.backup.access.at_rate(rate);
+        self
+    }
+
     /// What a backup of components' databases is told.
     pub fn for_databases(&self) -> databases::Told<'_> {
         databases::Told { backup: &self.backup, own: &self.databases, components: &self.deploy.components }

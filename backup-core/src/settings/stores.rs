@@ -66,6 +66,7 @@ pub(super) fn of_backup(
         identities: document.encryption.identities.clone(),
         signing,
         connector: connector.clone(),
+        limit_rate: None,
     };
     Ok((stores, access))
 }
@@ -135,7 +136,7 @@ fn store(table: &StoreTable) -> Result<StoreSettings> {
     }
     let (require_mount, elsewhere) = (table.require_mount.clone(), table.elsewhere);
     let (s3, sftp) = (table.s3.clone().unwrap_or_default(), table.sftp.clone().unwrap_or_default());
-    Ok(StoreSettings { address, require_mount, elsewhere, s3, sftp })
+    Ok(StoreSettings { address, require_mount, elsewhere, limit_rate: table.limit_rate, s3, sftp })
 }
 
 /// The bucket that the platform itself keeps database backups in; none where it keeps them on disk alone.

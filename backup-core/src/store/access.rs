@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Address, Connector, Store, StoreSettings};
+use super::limited::limited;
+use super::{Address, Connector, Rate, Store, StoreSettings};
 use crate::bundle::reader::{Bundle, OpenBundle, ReadAt};
 use crate::encryption::{Decrypted, Identities, is_encrypted};
 use crate::given::open_bundle;
@@ -23,16 +24,30 @@ pub struct Access {
     pub signing: Signing,
     /// The kinds of stores that there are.
     pub connector: Connector,
+    /// How fast every store may be read and written, whatever the settings say of it.
+    pub limit_rate: Option<Rate>,
 }
 
 impl Access {
     /// A store at any address, used as the settings say of the nearest one they know.
     pub fn settings(&self, address: Address) -> StoreSettings {
         let known = self.stores.iter().filter_map(|store| Some((store.nearness(&address)?, store)));
-        match known.max_by_key(|(nearness, _)| *nearness) {
+        let store = match known.max_by_key(|(nearness, _)| *nearness) {
             Some((_, known)) => StoreSettings { address, ..known.clone() },
             None => StoreSettings::new(address),
-        }
+        };
+        self.limited(store)
+    }
+
+    /// The same, with every store at this rate, if one is given.
+    #[must_use]
+    pub fn at_rate(self, rate: Option<Rate>) -> Self {
+        Self { limit_rate: rate.or(self.limit_rate), ..self }
+    }
+
+    /// A store at the rate that counts for every one, if one does.
+    pub(crate) fn limited(&self, store: StoreSettings) -> StoreSettings {
+        StoreSettings { limit_rate: self.limit_rate.or(store.limit_rate), ..store }
     }
 
     /// Connects to the store at an address.
@@ -52,7 +67,7 @@ impl Access {
         first: impl IntoIterator<Item = Arc<dyn Store>>,
         context: &Context,
     ) -> Result<Vec<Arc<dyn Store>>> {
-        let known = self.stores.iter().map(|known| self.connector.connect(known, context));
+        let known = self.stores.iter().map(|known| self.connector.connect(&self.limited(known.clone()), context));
         let mut stores = first.into_iter().map(Ok).chain(known).collect::<Result<Vec<_>>>()?;
         let mut seen = HashSet::new();
         stores.retain(|store| seen.insert(store.location()));
@@ -68,8 +83,7 @@ impl Access {
             return Ok(Some((self.store(address, context)?, name)));
         }
         let Some(name) = bundle.file_name().and_then(|name| name.to_str()?.parse().ok()) else { return Ok(None) };
-        let directory = bundle.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Some((self.store(Address::Directory(directory.into()), context)?, name)))
+        Ok(Some((self.store(Address::Directory(directory_of(bundle).into()), context)?, name)))
     }
 
     /// Opens a bundle by its file or its address.
@@ -92,10 +106,11 @@ impl Access {
     pub fn bytes(&self, bundle: &Path, context: &Context) -> Result<Box<dyn ReadAt>> {
         let (source, encrypted): (Box<dyn ReadAt>, bool) = match Address::of_bundle(bundle)? {
             // A file may have been given any name.
-            None => open_bundle(bundle)
-                .map(|file| (is_encrypted(&file), file))
-                .map(|(is, file)| (Box::new(file) as _, is))
-                .map_err(|error| missing(bundle, error))?,
+            None => {
+                let file = open_bundle(bundle).map_err(|error| missing(bundle, error))?;
+                let encrypted = is_encrypted(&file);
+                (limited(file, self.settings(Address::Directory(directory_of(bundle).into())).limit_rate), encrypted)
+            }
             Some((address, name)) => {
                 let opened = self.store(address, context)?.open(&name);
                 (opened.map_err(|error| missing(bundle, error))?, name.encrypted)
@@ -107,6 +122,11 @@ impl Access {
         let opened = Decrypted::open(source, Identities::read(&self.identities)?);
         Ok(Box::new(opened.context(|| format!("open {}", bundle.display()))?))
     }
+}
+
+/// The directory that a bundle lies in.
+fn directory_of(bundle: &Path) -> &Path {
+    bundle.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// These stores but for some by their location.

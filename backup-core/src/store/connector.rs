@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Address, Directory, Sftp, Store, StoreSettings};
+use super::{Address, Directory, Limited, Sftp, Store, StoreSettings};
 use crate::{Context, Error, Kind, Result};
 
 /// The kinds of stores that a program knows.
@@ -23,7 +23,11 @@ impl Connector {
     /// # Errors
     /// Where they make no sense; [`Kind::Unsupported`] for a kind that the program does not know.
     pub fn connect(&self, settings: &StoreSettings, context: &Context) -> Result<Arc<dyn Store>> {
-        self.0(settings, context)
+        let store = self.0(settings, context)?;
+        Ok(match settings.limit_rate {
+            Some(rate) => Arc::new(Limited::new(store, rate)),
+            None => store,
+        })
     }
 }
 

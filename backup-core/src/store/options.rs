@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::Address;
+use super::{Address, Rate};
 use crate::cluster::secret::Secret;
 
 /// A store as the settings name it.
@@ -18,6 +18,8 @@ pub struct StoreSettings {
     pub require_mount: Option<PathBuf>,
     /// Whether its bundles outlive this machine, where the settings say it.
     pub elsewhere: Option<bool>,
+    /// How fast bundles may be read and written there, if it is said.
+    pub limit_rate: Option<Rate>,
     /// What counts for S3 alone.
     pub s3: S3Options,
     /// What counts for SFTP alone.
@@ -27,7 +29,8 @@ pub struct StoreSettings {
 impl StoreSettings {
     /// A store of which nothing but the address is known.
     pub fn new(address: Address) -> Self {
-        Self { address, require_mount: None, elsewhere: None, s3: S3Options::default(), sftp: SftpOptions::default() }
+        let (s3, sftp) = (S3Options::default(), SftpOptions::default());
+        Self { address, require_mount: None, elsewhere: None, limit_rate: None, s3, sftp }
     }
 
     /// The same store at another address, where that lies in it or in the same bucket or machine, and how near it is.

@@ -7,6 +7,7 @@ mod routine;
 use std::path::PathBuf;
 
 use backup_core::settings::DEFAULT_PATH;
+use backup_core::store::Rate;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use cluster::{Claiming, Databases, DatabasesBackup, Deploy, Ownership, Ssh};
@@ -147,6 +148,8 @@ pub(crate) enum Command {
         /// The bundle
         bundle: PathBuf,
         #[command(flatten)]
+        limit: Limit,
+        #[command(flatten)]
         reading: Reading,
     },
     /// Extract entries of a bundle into a new directory
@@ -161,6 +164,8 @@ pub(crate) enum Command {
         /// Where the new directory goes
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
+        #[command(flatten)]
+        limit: Limit,
         #[command(flatten)]
         reading: Reading,
     },
@@ -262,6 +267,15 @@ pub(crate) struct Reading {
     pub(crate) identities: Identities,
 }
 
+/// How fast bundles are read and written.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Limit {
+    /// The most bytes a second that go to each store, and come from it, such as 500K, 20M or 1G
+    /// [default: the store's limit_rate in the settings, or no limit]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) limit_rate: Option<Rate>,
+}
+
 #[derive(Args, Clone)]
 pub(crate) struct Identities {
     /// File with the identity that opens an encrypted bundle, as often as needed
@@ -299,6 +313,8 @@ pub(crate) struct Backup {
     /// Leave this store out: it gets no bundle, and is not asked who owns the cluster; as often as needed
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) without_store: Vec<String>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
     /// Delete nothing afterwards, whatever the rules of the settings say
     #[arg(long)]
     pub(crate) no_prune: bool,
@@ -359,6 +375,8 @@ pub(crate) struct Drill {
     /// Where the throw-away server's directory goes [default: TMPDIR, or /tmp]
     #[arg(long = "in", value_name = "DIR")]
     pub(crate) place: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
     #[command(flatten)]
     pub(crate) identities: Identities,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Identities, Reach};
+use super::{Identities, Limit, Reach};
 
 #[derive(Args)]
 pub(crate) struct Restore {
@@ -79,6 +79,8 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     #[arg(conflicts_with_all = ["resume", "rollback"])]
     pub(crate) jobs: Option<u16>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
     #[command(flatten)]
     pub(crate) identities: Identities,
 }

@@ -47,6 +47,7 @@ fn ending(error: &Error, streams: bool) -> (&'static str, String) {
 
 async fn run_with(arguments: Backup, output: &Output, context: &Context) -> Result<ExitCode> {
     let settings = settings::load(&arguments.config.config, &known())?.reached_by(arguments.reach.ssh_port, context);
+    let settings = settings.at_rate(arguments.limit.limit_rate);
     let (streams, to): (Vec<PathBuf>, Vec<PathBuf>) = arguments.to.into_iter().partition(|to| to.as_os_str() == "-");
     let request = Request {
         series: Series::orchestrator(),

@@ -20,7 +20,7 @@ use crate::{exit, findings, human};
 pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &Context) -> Result<ExitCode> {
     let place = arguments.place.unwrap_or_else(std::env::temp_dir);
     let mut settings = settings::load_restore(arguments.config.as_deref(), &known())?;
-    settings.access = with(settings.access, arguments.identities, context);
+    settings.access = with(settings.access, arguments.identities, context).at_rate(arguments.limit.limit_rate);
     let all = arguments.bundle.is_none();
     if let Some(bundle) = &arguments.bundle {
         // A slip of the fingers is no drill that failed.

@@ -63,11 +63,13 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             let access = access(reading, &[&bundle], context)?;
             context.until_cancelled(show::run(&bundle, entries, &access, output, context)).await
         }
-        Command::Verify { bundle, reading } => {
-            verify::run(&bundle, &access(reading, &[&bundle], context)?, output, context).await
+        Command::Verify { bundle, limit, reading } => {
+            let access = access(reading, &[&bundle], context)?.at_rate(limit.limit_rate);
+            verify::run(&bundle, &access, output, context).await
         }
-        Command::Extract { bundle, patterns, to, reading } => {
-            extract::run(&bundle, (&patterns, &to), &access(reading, &[&bundle], context)?, output, context).await
+        Command::Extract { bundle, patterns, to, limit, reading } => {
+            let access = access(reading, &[&bundle], context)?.at_rate(limit.limit_rate);
+            extract::run(&bundle, (&patterns, &to), &access, output, context).await
         }
         Command::Check { config, to, recipient: recipients, database: databases, release } => {
             let request = Request { to: addresses(&to)?, recipients, databases, release, ..Request::default() };

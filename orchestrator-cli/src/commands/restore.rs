@@ -29,7 +29,10 @@ pub(crate) async fn run(arguments: Restore, output: &Output, context: &Context) 
     };
     let identities = arguments.identities.clone();
     let settings = settings::load_restore(config.as_deref(), &known());
-    let reached = |settings: Settings| Settings { access: with(settings.access, identities, context), ..settings };
+    let reached = |settings: Settings| {
+        let access = with(settings.access, identities, context).at_rate(arguments.limit.limit_rate);
+        Settings { access, ..settings }
+    };
     let done = match settings.map(reached) {
         Ok(settings) => run_with(&arguments, &settings, output, context).await,
         Err(error) => Err(error),
