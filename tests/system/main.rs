@@ -27,6 +27,7 @@ mod hostile;
 mod hosts;
 mod interface;
 mod later;
+mod latest;
 mod left_out;
 mod locks;
 mod machine;

@@ -230,7 +230,7 @@ fn a_bundle_that_was_listed_before_is_not_opened_again() {
     backed_up(&place, &server, &s3, &store);
     let listed = |expected: bool| {
         s3.asked();
-        let text = text(&done(&mut cli(&place, &s3, &["list", &store])));
+        let text = text(&done(&mut cli(&place, &s3, &["list", &store, "--json"])));
         assert_eq!(s3.asked().0.contains(&Operation::GetObject), expected, "{text}");
         text
     };

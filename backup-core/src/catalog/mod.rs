@@ -1,6 +1,7 @@
 //! The bundles in a store, each with what its manifest says.
 
 mod cache;
+mod latest;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -9,6 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
+pub use latest::{LATEST, Latest, Wanted};
 
 use crate::authenticity::Knowledge;
 use crate::bundle::reader::{Bundle, OpenBundle};
@@ -87,6 +89,9 @@ pub struct Listed {
     /// Why the record of its last drill says nothing, where one is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record_problem: Option<String>,
+    /// When this machine has restored it, where its journals say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<DateTime<Utc>>,
     /// Until when nobody can delete it, where the store sees to that.
     pub locked_until: Option<DateTime<Utc>>,
     /// Why it can't be opened, where it can't.
@@ -200,6 +205,7 @@ fn describe(
         drill_known: false,
         verified: None,
         record_problem: None,
+        restored: None,
         locked_until: None,
         damaged: false,
         problem: None,

@@ -1,8 +1,11 @@
 //! Where journals of restores are kept, and which of them is unfinished.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
 
 use super::plan::Plan;
 use crate::plan::{Head, Journal, Progress, Shelf};
@@ -107,6 +110,16 @@ pub(super) fn has_ended(journal: &Journal) -> bool {
     let path = journal.path().with_file_name(ENDED);
     let noted = if trusted::is_trusted(&path) { fs::read(path).unwrap_or_default() } else { Vec::new() };
     journal.path().file_name().is_some_and(|name| name.as_encoded_bytes() == noted)
+}
+
+/// When bundles were restored on this machine, by their names, as far as this user may see it; one that was rolled back was not. Nothing
+/// is locked or changed.
+pub fn restored(context: &Context) -> BTreeMap<String, DateTime<Utc>> {
+    let paths = directory(context).and_then(|directory| paths(&directory)).unwrap_or_default();
+    // Of what can't be read nothing is said.
+    let heads = paths.iter().filter_map(|path| Journal::peek::<Plan>(path).ok());
+    let applied = heads.filter(|(progress, _)| *progress == Progress::Applied);
+    applied.map(|(_, head)| (head.plan.bundle, head.created)).collect()
 }
 
 /// Names of the bundles that unfinished restores on this machine are made of, running ones too, as far as this user may see

@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 
 pub use current::{Current, Moved, WayBack, current, unfinished};
 pub use drill::drill;
-pub use journals::needed;
+pub use journals::{needed, restored};
 pub use leftovers::{Gone, Leftovers, gone, leftovers};
 pub use ownership::Shown;
 pub use plan::{Plan, PlannedPart};

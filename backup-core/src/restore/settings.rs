@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::cluster::ClusterConf;
 use crate::cluster::agent::Remote;
 use crate::component::control_plane::{Origin, ReleaseRule};
 use crate::component::postgres::connection::ConnectionString;
@@ -37,6 +38,14 @@ pub struct Settings {
     pub components: Components,
     /// How bundles are reached.
     pub access: Access,
+}
+
+impl Settings {
+    /// The name of the cluster that this machine is of, as far as its `cluster.conf` can be read.
+    pub fn cluster(&self) -> Option<String> {
+        let bytes = std::fs::read(self.cluster_conf.as_ref()?).ok()?;
+        ClusterConf::read(&bytes).ok()?.cluster_name
+    }
 }
 
 /// A question that a restored database must answer with true.

@@ -102,10 +102,12 @@ pub(crate) enum Command {
         orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz --config /home/orchestrator/cluster.conf --rows\n  \
         orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz orchestrator_backup_20261119T191500Z.tgz")]
     Diff {
-        /// The bundle
+        /// The bundle: a file, an address, or `latest`
         bundle: PathBuf,
         /// Another bundle, in place of what is live
         other: Option<PathBuf>,
+        #[command(flatten)]
+        latest: Latest,
         /// Compare what stands in the rows, too, and count those that differ: all of them are read
         #[arg(long)]
         rows: bool,
@@ -134,8 +136,10 @@ pub(crate) enum Command {
     /// Show what a bundle holds, where it came from and how to restore it
     #[command(after_help = "Example:\n  orchestrator-cli show orchestrator_backup_20261120T191500Z.tgz")]
     Show {
-        /// The bundle
+        /// The bundle: a file, an address, or `latest`
         bundle: PathBuf,
+        #[command(flatten)]
+        latest: Latest,
         /// List every entry too
         #[arg(long)]
         entries: bool,
@@ -145,8 +149,10 @@ pub(crate) enum Command {
     /// Check every byte of a bundle against its digests
     #[command(after_help = "Example:\n  orchestrator-cli verify orchestrator_backup_20261120T191500Z.tgz")]
     Verify {
-        /// The bundle
+        /// The bundle: a file, an address, or `latest`
         bundle: PathBuf,
+        #[command(flatten)]
+        latest: Latest,
         #[command(flatten)]
         limit: Limit,
         #[command(flatten)]
@@ -157,8 +163,10 @@ pub(crate) enum Command {
         orchestrator-cli extract orchestrator_backup_20261120T191500Z.tgz --to /tmp/look\n  \
         orchestrator-cli extract orchestrator_backup_20261120T191500Z.tgz cluster.conf 'databases/*.sql' --to /tmp/look")]
     Extract {
-        /// The bundle
+        /// The bundle: a file, an address, or `latest`
         bundle: PathBuf,
+        #[command(flatten)]
+        latest: Latest,
         /// What to extract: paths or patterns with `*`, `**` and `?`; everything if none is given
         patterns: Vec<String>,
         /// Where the new directory goes
@@ -267,6 +275,17 @@ pub(crate) struct Reading {
     pub(crate) identities: Identities,
 }
 
+/// Whose newest bundle `latest` is.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Latest {
+    /// With `latest`: the cluster whose newest bundle is meant [default: that of the settings' cluster.conf]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// With `latest`: the component whose newest bundle is meant [default: the orchestrator itself]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) component: Option<String>,
+}
+
 /// How fast bundles are read and written.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Limit {
@@ -367,8 +386,11 @@ pub(crate) struct Prune {
 
 #[derive(Args)]
 pub(crate) struct Drill {
-    /// The bundle [default: the newest of every component, wherever the settings say that there are some]
+    /// The bundle: a file, an address, or `latest`
+    /// [default: the newest of every component, wherever the settings say that there are some]
     pub(crate) bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) latest: Latest,
     /// Settings with assertions (a file whose name ends in .toml) [default: the usual ones, if they exist]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Identities, Limit, Reach};
+use super::{Identities, Latest, Limit, Reach};
 
 #[derive(Args)]
 pub(crate) struct Restore {
@@ -13,6 +13,11 @@ pub(crate) struct Restore {
     /// The same as --file
     #[arg(value_name = "BUNDLE", value_parser = bundle, conflicts_with_all = ["file", "sql"])]
     pub(crate) bundle: Option<PathBuf>,
+    /// The newest bundle of this cluster in the settings' stores; the same as the word `latest` for BUNDLE
+    #[arg(long, conflicts_with_all = ["bundle", "file", "sql", "resume", "rollback"])]
+    pub(crate) latest: bool,
+    #[command(flatten)]
+    pub(crate) whose: Latest,
     /// The bundle; with --resume, where it is now if it was moved; with --rollback, which restore is meant
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) file: Option<PathBuf>,

@@ -8,8 +8,9 @@ use backup_core::diff::{Area, Difference, Rows, TableRows, diff, of_bundle, of_l
 use backup_core::{Context, Error, Kind, Result, settings};
 use serde_json::json;
 
-use super::access;
-use crate::arguments::{Identities, Reading};
+use super::latest::meant;
+use super::reached;
+use crate::arguments::{Identities, Latest, Reading};
 use crate::known::known;
 use crate::output::{self, Output};
 use crate::{exit, human};
@@ -19,6 +20,8 @@ pub(crate) struct Between {
     pub(crate) bundle: PathBuf,
     /// Another bundle; none for what is live.
     pub(crate) other: Option<PathBuf>,
+    /// Whose newest bundle `latest` is.
+    pub(crate) latest: Latest,
     /// Whether what stands in rows is compared.
     pub(crate) rows: bool,
     pub(crate) config: PathBuf,
@@ -26,9 +29,11 @@ pub(crate) struct Between {
 }
 
 pub(crate) async fn run(between: Between, output: &Output, context: &Context) -> Result<ExitCode> {
-    let Between { bundle, other, rows, config, identities } = between;
+    let Between { bundle, other, latest, rows, config, identities } = between;
     let config = Some(config).filter(|config| other.is_none() || config.exists());
-    let access = access(Reading { config: config.clone(), identities }, &[&bundle], context)?;
+    let settings = reached(Reading { config: config.clone(), identities }, &[&bundle], context)?;
+    let bundle = meant(&bundle, &latest, &settings, context).await?;
+    let access = settings.access;
     let opened = access.open(&bundle, context).await?;
     if let Some(component) = opened.manifest().component().filter(|_| other.is_none()) {
         let doing =

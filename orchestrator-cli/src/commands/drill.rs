@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use backup_core::catalog::LATEST;
 use backup_core::drill::Drill;
 use backup_core::drills::{Drilled, Newest, Which};
 use backup_core::settings::{DEFAULT_PATH, Settings};
@@ -11,20 +12,25 @@ use backup_core::store::Access;
 use backup_core::{Context, ErrorContext, Kind, Result, drills, settings};
 use serde_json::{Value, json};
 
+use super::latest::meant;
 use super::with;
 use crate::arguments;
 use crate::known::known;
 use crate::output::Output;
 use crate::{exit, findings, human};
 
-pub(crate) async fn run(arguments: arguments::Drill, output: &Output, context: &Context) -> Result<ExitCode> {
+pub(crate) async fn run(mut arguments: arguments::Drill, output: &Output, context: &Context) -> Result<ExitCode> {
     let place = arguments.place.unwrap_or_else(std::env::temp_dir);
     let mut settings = settings::load_restore(arguments.config.as_deref(), &known())?;
     settings.access = with(settings.access, arguments.identities, context).at_rate(arguments.limit.limit_rate);
+    if arguments.latest.cluster.is_some() || arguments.latest.component.is_some() {
+        arguments.bundle.get_or_insert_with(|| LATEST.into());
+    }
     let all = arguments.bundle.is_none();
-    if let Some(bundle) = &arguments.bundle {
+    if let Some(bundle) = &mut arguments.bundle {
+        *bundle = meant(bundle, &arguments.latest, &settings, context).await?;
         // A slip of the fingers is no drill that failed.
-        match context.until_cancelled(settings.access.open(bundle, context)).await {
+        match context.until_cancelled(settings.access.open(&*bundle, context)).await {
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Usage) => return Err(error),
             _ => {}
         }

@@ -9,7 +9,7 @@ use backup_core::catalog::{self, Cache, Listed, Other};
 use backup_core::encryption::Identities;
 use backup_core::finding::{Finding, age};
 use backup_core::store::{Access, Address, blocking};
-use backup_core::{Context, Result};
+use backup_core::{Context, Result, restore};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
@@ -31,32 +31,38 @@ pub(crate) async fn run(
         output.found([&Finding::from_error("no-identity", "identity", &error)]);
         Identities::default()
     });
-    let (mut bundles, mut others, mut failed, mut text) = (Vec::new(), Vec::new(), Vec::new(), String::new());
+    let (mut bundles, mut others, mut failed, mut notes) = (Vec::new(), Vec::new(), Vec::new(), String::new());
     let knowledge = Knowledge::of(&access.signing, context);
     let alone = addresses.len() == 1;
+    let restored = restore::restored(context);
     for address in addresses {
-        if !text.is_empty() {
-            text.push('\n');
-        }
         match one(&address, &access, &identities, &knowledge, context).await {
             Ok((listed, more)) => {
-                text.push_str(&describe(&listed, &address.to_string(), context.now()));
                 let place = address.to_string();
-                text.extend(under_other_names(&more, &place).iter().map(findings::finding));
+                if listed.is_empty() {
+                    notes.push_str(&format!("no bundles in {place}\n"));
+                }
+                notes.extend(under_other_names(&more, &place).iter().map(findings::finding));
                 others.extend(more.into_iter().map(|bundle| OtherRow { store: place.clone(), bundle }));
-                bundles.extend(listed.into_iter().map(|bundle| Row { store: place.clone(), bundle }));
+                bundles.extend(listed.into_iter().map(|mut bundle| {
+                    bundle.restored = restored.get(&bundle.name).copied();
+                    Row { store: place.clone(), bundle }
+                }));
             }
             Err(error) if alone => return Err(error),
             // The others may have what is looked for.
             Err(error) => {
                 let finding = Finding::from_error("store-not-listed", address.to_string(), &error);
-                text.push_str(&findings::finding(&finding));
+                notes.push_str(&findings::finding(&finding));
                 failed.push(finding);
             }
         }
     }
     let doubtful = |row: &Row| row.bundle.problem.is_some() || row.bundle.record_problem.is_some();
     let problem = !failed.is_empty() || bundles.iter().any(doubtful);
+    // One bundle's copies stand together, in the order of the stores.
+    bundles.sort_by_key(|row: &Row| row.bundle.created);
+    let text = describe(&bundles, context.now()) + &notes;
     output.result("list", &json!({ "bundles": bundles, "others": others, "failed": failed }), &text)?;
     // A bundle that can't be opened is no backup, and whoever lists them should not overlook it.
     Ok(exit::done(problem))
@@ -112,37 +118,46 @@ async fn one(
     blocking(look).await
 }
 
-fn describe(bundles: &[Listed], place: &str, now: DateTime<Utc>) -> String {
-    if bundles.is_empty() {
-        return format!("no bundles in {place}\n");
+/// One table of all stores.
+fn describe(rows: &[Row], now: DateTime<Utc>) -> String {
+    if rows.is_empty() {
+        return String::new();
     }
-    let header = ["BUNDLE", "SIZE", "ROWS", "CLUSTER", "RELEASE", "DATABASES", "ORIGIN", "RESTORED", "NOTE"];
-    let lines = output::table(&header, &[1, 2], bundles.iter().map(|bundle| row(bundle, now)));
-    output::flush_left(&lines)
+    let header =
+        ["BUNDLE", "STORE", "AGE", "SIZE", "ROWS", "CLUSTER", "RELEASE", "DATABASES", "ORIGIN", "DRILLED", "NOTE"];
+    output::flush_left(&output::table(&header, &[3, 4], rows.iter().map(|row| cells(row, now))))
 }
 
-fn row(bundle: &Listed, now: DateTime<Utc>) -> [String; 9] {
+fn cells(Row { store, bundle }: &Row, now: DateTime<Utc>) -> [String; 11] {
     let known = |text: String| if bundle.opened { text } else { String::new() };
     [
         bundle.file.clone(),
+        human::plain(store),
+        since(bundle.created, now),
         human::bytes(bundle.length),
         known(human::count(bundle.facts.rows)),
         human::plain(bundle.facts.cluster.as_deref().unwrap_or_default()),
         human::plain(bundle.facts.release.as_deref().unwrap_or_default()),
         human::plain(&bundle.facts.databases.join(", ")),
         bundle.origin.short(),
-        restored(bundle, now),
-        note(bundle),
+        drilled(bundle, now),
+        note(bundle, now),
     ]
 }
 
-fn note(bundle: &Listed) -> String {
+/// How long ago something was, such as `3 days`.
+fn since(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    age(now.signed_duration_since(time).to_std().unwrap_or_default())
+}
+
+fn note(bundle: &Listed, now: DateTime<Utc>) -> String {
     let problem = bundle.problem.as_deref().map(|problem| {
         let label = if bundle.damaged { "DAMAGED" } else { "can't be read" };
         format!("{label}: {}", human::plain(problem))
     });
     let record = bundle.record_problem.as_deref();
     let record = record.map(|problem| format!("the record of its drill can't be read: {}", human::plain(problem)));
+    let restored = bundle.restored.map(|time| format!("restored here {} ago", since(time, now)));
     let locked = bundle.locked_until.map(|time| format!("locked until {}", time.format("%F")));
     let warnings = (bundle.facts.warnings > 0).then(|| human::counted(bundle.facts.warnings as u64, "warning"));
     let encrypted = bundle.encrypted.then(|| "encrypted".to_owned());
@@ -150,7 +165,7 @@ fn note(bundle: &Listed) -> String {
     let others = &bundle.facts.components;
     let others = (!others.is_empty()).then(|| format!("with {}", human::plain(&others.join(", "))));
     let renamed = bundle.renamed().map(|name| format!("renamed: it is {}", human::plain(name)));
-    [encrypted, partial, others, renamed, locked, warnings, record, problem]
+    [encrypted, partial, others, renamed, restored, locked, warnings, record, problem]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()
@@ -158,11 +173,11 @@ fn note(bundle: &Listed) -> String {
 }
 
 /// What the last drill has shown.
-fn restored(bundle: &Listed, now: DateTime<Utc>) -> String {
+fn drilled(bundle: &Listed, now: DateTime<Utc>) -> String {
     let Some(drill) = &bundle.drill else { return "never".into() };
     // Whoever can write into the store can write a record.
     let whose = if bundle.drill_known { "" } else { ", says a record that nothing here knows" };
-    let age = age(now.signed_duration_since(drill.time).to_std().unwrap_or_default());
+    let age = since(drill.time, now);
     if !drill.passed() {
         return format!("FAILED {age} ago{whose}");
     }

@@ -10,6 +10,7 @@ mod diff;
 mod drill;
 mod extract;
 mod key;
+mod latest;
 mod list;
 mod nodes;
 mod ownership;
@@ -26,12 +27,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use backup_core::backup::Request;
+use backup_core::catalog::LATEST;
 use backup_core::encryption::open_to_others;
 use backup_core::event::Event;
+use backup_core::restore::Settings;
 use backup_core::store::{Access, Address};
 use backup_core::{Context, Result, settings};
 
-use crate::arguments::{Command, Identities, Key, Reading};
+use crate::arguments::{Command, Identities, Key, Latest, Reading};
 use crate::known::known;
 use crate::output::Output;
 
@@ -41,8 +44,8 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         Command::Backup(backup) => backup::run(backup, output, context).await,
         Command::Databases(databases) => databases::run(databases, output, context).await,
         Command::Deploy(deploy) => deploy::run(deploy, output, context).await,
-        Command::Diff { bundle, other, rows, config, identities } => {
-            let between = diff::Between { bundle, other, rows, config: config.config, identities };
+        Command::Diff { bundle, other, latest, rows, config, identities } => {
+            let between = diff::Between { bundle, other, latest, rows, config: config.config, identities };
             context.until_cancelled(diff::run(between, output, context)).await
         }
         Command::Drill(drill) => drill::run(drill, output, context).await,
@@ -59,17 +62,17 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         Command::List { addresses, reading } => {
             context.until_cancelled(list::run(&addresses, reading, output, context)).await
         }
-        Command::Show { bundle, entries, reading } => {
-            let access = access(reading, &[&bundle], context)?;
+        Command::Show { bundle, latest, entries, reading } => {
+            let (bundle, access) = one(&bundle, &latest, reading, context).await?;
             context.until_cancelled(show::run(&bundle, entries, &access, output, context)).await
         }
-        Command::Verify { bundle, limit, reading } => {
-            let access = access(reading, &[&bundle], context)?.at_rate(limit.limit_rate);
-            verify::run(&bundle, &access, output, context).await
+        Command::Verify { bundle, latest, limit, reading } => {
+            let (bundle, access) = one(&bundle, &latest, reading, context).await?;
+            verify::run(&bundle, &access.at_rate(limit.limit_rate), output, context).await
         }
-        Command::Extract { bundle, patterns, to, limit, reading } => {
-            let access = access(reading, &[&bundle], context)?.at_rate(limit.limit_rate);
-            extract::run(&bundle, (&patterns, &to), &access, output, context).await
+        Command::Extract { bundle, latest, patterns, to, limit, reading } => {
+            let (bundle, access) = one(&bundle, &latest, reading, context).await?;
+            extract::run(&bundle, (&patterns, &to), &access.at_rate(limit.limit_rate), output, context).await
         }
         Command::Check { config, to, recipient: recipients, database: databases, release } => {
             let request = Request { to: addresses(&to)?, recipients, databases, release, ..Request::default() };
@@ -90,15 +93,26 @@ fn addresses(texts: &[PathBuf]) -> Result<Vec<Address>> {
 /// How bundles are reached, for a command that needs nothing else of the settings. What is on this machine can be read
 /// whatever is wrong with them.
 fn access(reading: Reading, named: &[&Path], context: &Context) -> Result<Access> {
-    let here = named.iter().all(|path| !path.to_string_lossy().contains("://"));
-    let access = match settings::load_restore(reading.config.as_deref(), &known()) {
-        Ok(settings) => settings.access,
+    reached(reading, named, context).map(|settings| settings.access)
+}
+
+/// The same, with whatever else the settings say to those who read bundles.
+fn reached(reading: Reading, named: &[&Path], context: &Context) -> Result<Settings> {
+    let is_file = |path: &&Path| !path.to_string_lossy().contains("://") && path.as_os_str() != LATEST;
+    let here = named.iter().all(is_file);
+    let settings = match settings::load_restore(reading.config.as_deref(), &known()) {
         Err(_) if here && reading.config.is_none() && !named.is_empty() => {
-            Access { connector: known().stores, ..Access::default() }
+            Settings { access: Access { connector: known().stores, ..Access::default() }, ..Settings::default() }
         }
-        Err(error) => return Err(error),
+        loaded => loaded?,
     };
-    Ok(with(access, reading.identities, context))
+    Ok(Settings { access: with(settings.access, reading.identities, context), ..settings })
+}
+
+/// The one bundle that a command reads, and how it is reached.
+async fn one(bundle: &Path, whose: &Latest, reading: Reading, context: &Context) -> Result<(PathBuf, Access)> {
+    let settings = reached(reading, &[bundle], context)?;
+    Ok((latest::meant(bundle, whose, &settings, context).await?, settings.access))
 }
 
 /// The stores that are named, or all that the settings know, and how they are reached.

@@ -6,6 +6,7 @@ mod said;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use backup_core::catalog::LATEST;
 use backup_core::cluster::hosts::Allowed;
 use backup_core::component::control_plane::Origin;
 use backup_core::event::Event;
@@ -17,6 +18,7 @@ use backup_core::settings;
 use backup_core::{Context, Error, Kind, Result};
 
 use super::confirm::agreed;
+use super::latest::meant;
 use super::with;
 use crate::arguments::{Restore, RestoreCommand};
 use crate::known::known;
@@ -75,9 +77,15 @@ pub(super) fn ending(stopped: &Stopped, lasting: bool) -> String {
 }
 
 async fn begin(arguments: &Restore, settings: &Settings, output: &Output, context: &Context) -> Result<ExitCode> {
-    let Some(file) = named(arguments).map(Into::into) else {
+    let Some(file) = named(arguments) else {
         let error = Error::new(Kind::Usage, "restore: no bundle is named");
-        return Err(error.hint("name one with --file; `list` shows those that there are"));
+        return Err(
+            error.hint("name one with --file, or take the newest with --latest; `list` shows those that there are")
+        );
+    };
+    let file = match &arguments.sql {
+        Some(script) => script.clone(),
+        None => meant(file, &arguments.whose, settings, context).await?,
     };
     let here = |path: &PathBuf| path.exists() || path.to_string_lossy().contains("://");
     let named_hosts = [&arguments.allow_unreachable, &arguments.accept_host_key].into_iter().flatten().next();
@@ -152,5 +160,6 @@ fn when(current: &restore::Current) -> String {
 
 /// What is to be restored, gone on with or taken back.
 fn named(arguments: &Restore) -> Option<&Path> {
-    [&arguments.bundle, &arguments.file, &arguments.sql].into_iter().flatten().next().map(PathBuf::as_path)
+    let paths = [&arguments.bundle, &arguments.file, &arguments.sql].into_iter().flatten();
+    paths.map(PathBuf::as_path).next().or_else(|| arguments.latest.then(|| Path::new(LATEST)))
 }

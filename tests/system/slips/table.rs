@@ -9,7 +9,9 @@ pub const SLIPS: &[Slip] = &[
         "restore",
         2,
         "error: restore: no bundle is named",
-        Some("name one with --file; `orchestrator-cli list` shows those that there are"),
+        Some(
+            "name one with --file, or take the newest with --latest; `orchestrator-cli list` shows those that there are",
+        ),
     ),
     (
         "restore --resume",
