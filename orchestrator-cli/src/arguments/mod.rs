@@ -1,5 +1,6 @@
 //! Arguments of the command line.
 
+mod bundle;
 mod cluster;
 mod restore;
 mod routine;
@@ -7,9 +8,9 @@ mod routine;
 use std::path::PathBuf;
 
 use backup_core::settings::DEFAULT_PATH;
-use backup_core::store::Rate;
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use bundle::{Latest, Limit};
 pub(crate) use cluster::{Claiming, Databases, DatabasesBackup, Deploy, Ownership, Ssh};
 pub(crate) use restore::{Restore, RestoreCleanup, RestoreCommand};
 pub(crate) use routine::{Install, RunJob, Schedule, Status};
@@ -273,26 +274,6 @@ pub(crate) struct Reading {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) identities: Identities,
-}
-
-/// Whose newest bundle `latest` is.
-#[derive(Args, Clone, Default)]
-pub(crate) struct Latest {
-    /// With `latest`: the cluster whose newest bundle is meant [default: that of the settings' cluster.conf]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) cluster: Option<String>,
-    /// With `latest`: the component whose newest bundle is meant [default: the orchestrator itself]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) component: Option<String>,
-}
-
-/// How fast bundles are read and written.
-#[derive(Args, Clone, Copy)]
-pub(crate) struct Limit {
-    /// The most bytes a second that go to each store, and come from it, such as 500K, 20M or 1G
-    /// [default: the store's limit_rate in the settings, or no limit]
-    #[arg(long, value_name = "RATE")]
-    pub(crate) limit_rate: Option<Rate>,
 }
 
 #[derive(Args, Clone)]
