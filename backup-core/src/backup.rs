@@ -26,9 +26,10 @@ use crate::digest::Sha256Digest;
 use crate::encryption::Envelope;
 use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
+use crate::hooks::{Around, Said};
 use crate::names::Series;
 use crate::names::{BundleName, FileName};
-use crate::runs::{Part, Report, Run, record};
+use crate::runs::{Part, Recorded, Report, Run, record_hooked};
 use crate::schedule::Job;
 use crate::signing::Signing;
 use crate::store::{Address, NEW, blocking};
@@ -192,7 +193,14 @@ pub async fn run_and_prune(
     };
     let mut run = Run::beginning(Job::Backup, context);
     run.partial = request.is_partial();
-    record(run, context, work, |made: &Made| report(&request.series, &made.outcome)).await
+    let said = Said::default();
+    let hooked = settings.hooks.around(Around::Backup, &said, context, work);
+    let recorded = Recorded { run, said: &said };
+    let made = record_hooked(recorded, context, hooked, |made: &Made| report(&request.series, &made.outcome)).await;
+    made.map(|mut made| {
+        made.outcome.warnings.extend(said.warnings());
+        made
+    })
 }
 
 /// What the journal of runs keeps of it.

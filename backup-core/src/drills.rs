@@ -9,8 +9,9 @@ pub use newest::Newest;
 use crate::authenticity::note_verified;
 use crate::drill::Drill;
 use crate::finding::{Finding, Severity};
+use crate::hooks::{Around, Said};
 use crate::names::{FileName, ORCHESTRATOR, Series};
-use crate::runs::{Part, Report, Run, record as record_run};
+use crate::runs::{Part, Recorded, Report, Run, record as record_run, record_hooked};
 use crate::schedule::Job;
 use crate::store::{Access, blocking};
 use crate::{Context, Error, Kind, Result, catalog, restore};
@@ -46,6 +47,15 @@ impl Drilled {
     }
 }
 
+/// What a run has drilled.
+#[derive(Debug)]
+pub struct Drills {
+    /// The bundles, in the order in which they were drilled.
+    pub drilled: Vec<Drilled>,
+    /// What hooks around it warn of.
+    pub warnings: Vec<Finding>,
+}
+
 /// What is to be drilled.
 pub enum Which<'w> {
     /// One bundle.
@@ -59,12 +69,7 @@ pub enum Which<'w> {
 ///
 /// # Errors
 /// [`Kind::NotFound`] where there is no bundle; where the only one can't be drilled; [`Kind::Interrupted`].
-pub async fn run(
-    which: Which<'_>,
-    place: &Path,
-    settings: &restore::Settings,
-    context: &Context,
-) -> Result<Vec<Drilled>> {
+pub async fn run(which: Which<'_>, place: &Path, settings: &restore::Settings, context: &Context) -> Result<Drills> {
     let work = async {
         let (bundles, mut drilled, go_on) = match which {
             Which::One(bundle) => (vec![bundle.to_owned()], Vec::new(), false),
@@ -78,7 +83,11 @@ pub async fn run(
         }
         Ok(drilled)
     };
-    record_run(Run::beginning(Job::Drill, context), context, work, |drilled: &Vec<Drilled>| report(drilled)).await
+    let said = Said::default();
+    let hooked = settings.hooks.around(Around::Drill, &said, context, work);
+    let recorded = Recorded { run: Run::beginning(Job::Drill, context), said: &said };
+    let drilled = record_hooked(recorded, context, hooked, |drilled: &Vec<Drilled>| report(drilled)).await?;
+    Ok(Drills { drilled, warnings: said.warnings().collect() })
 }
 
 /// Notes a run that could not begin, for this reason, which it gives back.

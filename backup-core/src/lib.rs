@@ -26,6 +26,7 @@ pub mod finding;
 pub mod fuzzing;
 mod given;
 mod held;
+pub mod hooks;
 pub mod lock;
 mod memory;
 pub mod names;

@@ -23,6 +23,7 @@ mod faults;
 mod files;
 mod gates;
 mod golden;
+mod hooks;
 mod hostile;
 mod hosts;
 mod interface;

@@ -11,6 +11,7 @@ use crate::component::control_plane::Origin;
 use crate::component::files::Tree;
 use crate::component::postgres::Wanted;
 use crate::component::postgres::connection::ConnectionString;
+use crate::hooks::Hooks;
 use crate::retention::Policy;
 use crate::store::{Access, Address, StoreSettings};
 use crate::{Error, Kind, Result};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub jobs: Option<usize>,
     /// How the cluster's machines are logged in to, and what is done there.
     pub remote: Remote,
+    /// Programs that run around backups.
+    pub hooks: Hooks,
 }
 
 impl Settings {

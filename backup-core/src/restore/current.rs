@@ -10,9 +10,10 @@ use super::ownership;
 use super::plan::Plan;
 use super::source::Source;
 use super::work::Work;
-use super::{Outcome, go_on};
+use super::{Outcome, go_on, hooked};
 use crate::event::Event;
 use crate::finding::Finding;
+use crate::hooks::{Around, Said};
 use crate::plan::{Head, Journal, Progress, Status, undo};
 use crate::{Context, Error, Kind, Result, shell};
 
@@ -115,7 +116,7 @@ impl Current {
         journal.accept(moved.accept_missing, context.now()).map_err(failed)?;
         plan.accept_missing.extend_from_slice(journal.accepted());
         let work = reopen(plan, moved, settings, context).await.map_err(failed)?;
-        go_on(&work, journal, created).await
+        hooked(&settings.hooks, go_on(&work, journal, created), context).await
     }
 
     /// Looks at what a rollback will do, and changes nothing.
@@ -147,7 +148,8 @@ impl Current {
             let work = Work::reach(plan.clone(), None, settings, context).await?;
             work.settle().await?;
             work.check_ways_back(journal).await?;
-            undo(&work.steps(), journal, context).await
+            let undone = async { undo(&work.steps(), journal, context).await };
+            settings.hooks.around(Around::Restore, &Said::default(), context, undone).await
         };
         let undone = undone.await;
         let progress = self.journal.progress();

@@ -43,6 +43,7 @@ pub use swap::Swap;
 use crate::component::Item;
 use crate::event::Ticker;
 use crate::finding::{Finding, Severity};
+use crate::hooks::{Around, Hooks, Said};
 use crate::names::ComponentId;
 use crate::plan::{Head, Journal, apply};
 use crate::{Cause, Context, Error, Kind, Result};
@@ -101,6 +102,7 @@ pub async fn look(request: &Request, settings: &Settings, context: &Context) -> 
 /// A restore that has been looked into and not begun. No other one runs on this machine meanwhile.
 pub struct Prepared {
     journals: Journals,
+    hooks: Hooks,
     /// What was found.
     pub preflight: Preflight,
 }
@@ -112,7 +114,7 @@ pub struct Prepared {
 pub async fn prepare(request: &Request, settings: &Settings, context: &Context) -> Result<Prepared> {
     let journals = Journals::open(context)?;
     let preflight = preflight(request, settings, Some(Ok(&journals)), context).await;
-    Ok(Prepared { journals, preflight })
+    Ok(Prepared { journals, hooks: settings.hooks.clone(), preflight })
 }
 
 impl Prepared {
@@ -121,14 +123,23 @@ impl Prepared {
     /// # Errors
     /// What the preflight refused, or [`Kind::Unfinished`] where a step failed: the live databases are as they were.
     pub async fn apply(self, context: &Context) -> Result<Outcome> {
-        let Self { journals, preflight } = self;
+        let Self { journals, hooks, preflight } = self;
         let work = preflight.ready?;
         let created = context.now();
         let ids = work.steps().iter().map(|step| step.id().clone()).collect();
         let warnings = preflight.findings.into_iter().filter(|finding| finding.severity == Severity::Warning);
         let head = Head::new(KIND, created, work.plan.clone(), ids).with_found(warnings.collect());
-        go_on(&work, journals.create(&head)?, created).await
+        let restoring = async { go_on(&work, journals.create(&head)?, created).await };
+        hooked(&hooks, restoring, context).await
     }
+}
+
+/// Restores with hooks around it, and adds what they warn of.
+async fn hooked(hooks: &Hooks, work: impl Future<Output = Result<Outcome>>, context: &Context) -> Result<Outcome> {
+    let said = Said::default();
+    let mut outcome = hooks.around(Around::Restore, &said, context, work).await?;
+    outcome.warnings.extend(said.warnings());
+    Ok(outcome)
 }
 
 async fn go_on(work: &Work, mut journal: Journal, created: DateTime<Utc>) -> Result<Outcome> {

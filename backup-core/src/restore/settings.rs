@@ -9,6 +9,7 @@ use crate::cluster::agent::Remote;
 use crate::component::control_plane::{Origin, ReleaseRule};
 use crate::component::postgres::connection::ConnectionString;
 use crate::component::{Components, DrillLimits};
+use crate::hooks::Hooks;
 use crate::store::Access;
 
 /// What a restore is told by the settings; a machine that is to be brought back need not have any.
@@ -38,6 +39,8 @@ pub struct Settings {
     pub components: Components,
     /// How bundles are reached.
     pub access: Access,
+    /// Programs that run around restores and drills.
+    pub hooks: Hooks,
 }
 
 impl Settings {

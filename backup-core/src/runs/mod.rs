@@ -12,6 +12,7 @@ pub use kept::Runs;
 use crate::digest::Sha256Digest;
 use crate::event::Event;
 use crate::finding::Finding;
+use crate::hooks::Said;
 use crate::lock::Lock;
 use crate::names::Series;
 use crate::schedule::Job;
@@ -156,6 +157,14 @@ pub struct Report {
     pub warnings: Vec<Finding>,
 }
 
+/// What a run is recorded as, and what its hooks say meanwhile.
+pub struct Recorded<'r> {
+    /// The run.
+    pub run: Run,
+    /// What hooks say.
+    pub said: &'r Said,
+}
+
 impl Run {
     /// One that never began, or ended without a word.
     pub fn of_state(job: Job, state: State, began: DateTime<Utc>, finding: Finding) -> Self {
@@ -246,7 +255,20 @@ fn held(name: &str, held: String, context: &Context) -> Result<Lock> {
 /// # Errors
 /// Those of the work.
 pub async fn record<T>(
-    mut run: Run,
+    run: Run,
+    context: &Context,
+    work: impl Future<Output = Result<T>>,
+    report: impl FnOnce(&T) -> Report,
+) -> Result<T> {
+    record_hooked(Recorded { run, said: &Said::default() }, context, work, report).await
+}
+
+/// The same for work with hooks around it. One that warns makes the run warn.
+///
+/// # Errors
+/// Those of the work.
+pub async fn record_hooked<T>(
+    Recorded { mut run, said }: Recorded<'_>,
     context: &Context,
     work: impl Future<Output = Result<T>>,
     report: impl FnOnce(&T) -> Report,
@@ -257,6 +279,10 @@ pub async fn record<T>(
         Ok(done) => run.end(Ok(&report(done)), context.now()),
         Err(error) => run.end(Err(error), context.now()),
     }
+    if said.warnings().next().is_some() {
+        run.warn();
+    }
+    run.findings.extend(said.all());
     note(&run, context);
     result
 }

@@ -15,6 +15,7 @@ use super::DEFAULT_PATH;
 use crate::component::control_plane::ReleaseRule;
 use crate::component::postgres::connection::ConnectionString;
 use crate::given::{refuse_cluster_conf, refuse_unlike};
+use crate::hooks::{Around, When};
 use crate::nearest::nearest;
 use crate::restore::Assertion;
 use crate::retention::Policy;
@@ -47,6 +48,16 @@ pub(super) struct Document {
     pub(super) schedule: Option<ScheduleTable>,
     pub(super) status: StatusTable,
     pub(super) notify: NotifyTable,
+    pub(super) hooks: Vec<HookTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HookTable {
+    pub(super) of: Option<Vec<Around>>,
+    pub(super) when: When,
+    pub(super) command: Vec<String>,
+    pub(super) limit: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::DEFAULT_STORE;
-use super::document::{DatabasesTable, DrillTable, NotifyTable, ScheduleTable, StatusTable};
+use super::document::{DatabasesTable, DrillTable, HookTable, NotifyTable, ScheduleTable, StatusTable};
 use crate::cluster::secret::Secret;
 use crate::component::DrillLimits;
 use crate::databases::{self, Owners};
+use crate::hooks::{Around, Hook, Hooks};
 use crate::retention::Policy;
 use crate::schedule::Job;
 use crate::schedule::Schedule;
@@ -19,6 +20,9 @@ use crate::{Error, ErrorContext, Kind, Result};
 const RANDOM_DELAY: &str = "15min";
 /// What a run may take unless something else is said.
 const LIMIT: &str = "6h";
+
+/// What a hook may take unless something else is said.
+const HOOK_LIMIT: &str = "10min";
 
 /// Who is told of runs. Addresses often have a token in them, and never print.
 #[derive(Debug, Clone, Default)]
@@ -87,6 +91,20 @@ fn duration(key: &str, text: &str) -> Result<Duration> {
         let error = Error::new(Kind::Usage, format!("{key}: {text:?}")).because(cause);
         error.hint("such as \"90min\" or \"6h\"")
     })
+}
+
+/// The programs that run around jobs.
+pub(super) fn hooks(tables: Vec<HookTable>) -> Result<Hooks> {
+    let hook = |table: HookTable| {
+        if table.command.first().is_none_or(String::is_empty) {
+            return Err(Error::new(Kind::Usage, "hooks: a command is empty")
+                .hint("such as [\"/usr/local/bin/quiesce\", \"on\"]"));
+        }
+        let limit = duration("hooks.limit", table.limit.as_deref().unwrap_or(HOOK_LIMIT))?;
+        let of = table.of.unwrap_or_else(|| vec![Around::Backup, Around::Restore, Around::Drill]);
+        Ok(Hook { of, when: table.when, command: table.command, limit })
+    };
+    tables.into_iter().map(hook).collect::<Result<_>>().map(Hooks)
 }
 
 pub(super) fn drill(table: &DrillTable) -> Result<DrillLimits> {

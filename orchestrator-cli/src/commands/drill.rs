@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backup_core::catalog::LATEST;
 use backup_core::drill::Drill;
-use backup_core::drills::{Drilled, Newest, Which};
+use backup_core::drills::{Drilled, Drills, Newest, Which};
 use backup_core::settings::{DEFAULT_PATH, Settings};
 use backup_core::store::Access;
 use backup_core::{Context, ErrorContext, Kind, Result, drills, settings};
@@ -46,18 +46,21 @@ pub(crate) async fn run(mut arguments: arguments::Drill, output: &Output, contex
             Which::Newest(Newest(told.for_status()))
         }
     };
-    let drilled = drills::run(which, &place, &settings, context).await?;
+    let Drills { drilled, warnings } = drills::run(which, &place, &settings, context).await?;
     let mut values = drilled.iter().map(value).collect::<Result<Vec<_>>>()?;
     let text: String = drilled.iter().map(text).collect();
     match values.pop() {
-        Some(value) if !all => output.result("drill", &value, &text)?,
+        Some(mut value) if !all => {
+            value["warnings"] = json!(warnings);
+            output.result("drill", &value, &text)?;
+        }
         last => {
             values.extend(last);
-            output.result("drills", &json!({ "drills": values }), &text)?;
+            output.result("drills", &json!({ "drills": values, "warnings": warnings }), &text)?;
         }
     }
     let passed = drilled.iter().all(Drilled::passed);
-    let warned = drilled.iter().any(Drilled::warned);
+    let warned = !warnings.is_empty() || drilled.iter().any(Drilled::warned);
     Ok(if passed { exit::done(warned) } else { ExitCode::from(exit::of(Kind::Failed)) })
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use backup_core::backup;
 use backup_core::finding::Finding;
+use backup_core::hooks::{Around, Said, settle as settle_hooks};
 use backup_core::runs::{Run, Runs, State, hold};
 use backup_core::schedule::Job;
 use backup_core::schedule::Schedule;
@@ -78,6 +79,11 @@ pub(crate) async fn supervise(
         run.findings.push(missed);
         run.warn();
     }
+    if let Some(job) = around(job) {
+        let said = Said::default();
+        settle_hooks(&settings.backup.hooks, job, &said, context).await;
+        run.findings.extend(said.all());
+    }
     // What the run has left stopped, because it was killed, must not wait for the next one.
     if job == Job::Backup {
         match backup::settle(&settings.backup.components, context).await {
@@ -94,6 +100,15 @@ pub(crate) async fn supervise(
         None if good => ExitCode::SUCCESS,
         None => ExitCode::from(crate::exit::of(Kind::Failed)),
     })
+}
+
+/// What hooks call a job, where there are hooks around it.
+fn around(job: Job) -> Option<Around> {
+    match job {
+        Job::Backup => Some(Around::Backup),
+        Job::Drill => Some(Around::Drill),
+        Job::Databases => None,
+    }
 }
 
 fn scheduled(mut run: Run, call: Call) -> Run {

@@ -1,0 +1,167 @@
+//! Programs of the operator that run around a job: before it, after it, when it fails, and whatever happens.
+
+mod left;
+mod run;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use left::settle;
+
+use crate::event::Event;
+use crate::finding::{Finding, Severity};
+use crate::{Context, Error, Kind, Result};
+use left::Noted;
+
+/// What hooks run around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Around {
+    /// A backup of the orchestrator.
+    Backup,
+    /// A restore, its resumption, its rollback.
+    Restore,
+    /// A drill.
+    Drill,
+}
+
+impl Around {
+    /// Its name, for hooks and in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Restore => "restore",
+            Self::Drill => "drill",
+        }
+    }
+}
+
+/// When a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// Before anything is done. A hook that fails stops the run.
+    Before,
+    /// After the job, if all of it was done.
+    After,
+    /// After the job, if it was not.
+    Failure,
+    /// At the end, whatever happened.
+    Finally,
+}
+
+impl When {
+    /// Its name, for hooks and in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+            Self::Failure => "failure",
+            Self::Finally => "finally",
+        }
+    }
+}
+
+/// A program that runs around jobs.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    /// The jobs.
+    pub of: Vec<Around>,
+    /// When.
+    pub when: When,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// The hooks of the settings, in their order.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks(pub Vec<Hook>);
+
+/// What hooks said in a run, for the run's record.
+#[derive(Debug, Default)]
+pub struct Said(Mutex<Vec<Finding>>);
+
+impl Said {
+    fn push(&self, finding: Finding) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
+    }
+
+    /// All of it.
+    pub fn all(&self) -> Vec<Finding> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What somebody should look at.
+    pub fn warnings(&self) -> impl Iterator<Item = Finding> {
+        self.all().into_iter().filter(|finding| finding.severity == Severity::Warning)
+    }
+}
+
+impl Hooks {
+    fn of(&self, job: Around, when: When) -> impl Iterator<Item = &Hook> {
+        self.0.iter().filter(move |hook| hook.of.contains(&job) && hook.when == when)
+    }
+
+    /// Does `work` with the hooks of a job around it, and keeps what they say. A hook after the work that fails is a warning: the work
+    /// stays done.
+    ///
+    /// # Errors
+    /// Those of the work; where a hook before it fails, the work is not begun.
+    pub async fn around<T>(
+        &self,
+        job: Around,
+        said: &Said,
+        context: &Context,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        if !self.0.iter().any(|hook| hook.of.contains(&job)) {
+            return work.await;
+        }
+        // What a killed run has left undone comes before this run begins anything.
+        settle(self, job, said, context).await;
+        let noted = Noted::begin(self, job, context)?;
+        let done = async {
+            for hook in self.of(job, When::Before) {
+                let ran = context.until_cancelled(hook.run((job, When::Before), "", context)).await;
+                let finding = ran.map_err(|error| stopped(job, error))?;
+                said.push(finding);
+            }
+            work.await
+        };
+        let done = done.await;
+        let result = match &done {
+            Ok(_) => "done".to_owned(),
+            Err(error) if error.kind() == Kind::Interrupted => "interrupted".into(),
+            Err(_) => "failed".into(),
+        };
+        let then = if done.is_ok() { When::After } else { When::Failure };
+        for when in [then, When::Finally] {
+            self.run_all((job, when), &result, said, context).await;
+        }
+        noted.end();
+        done
+    }
+
+    /// Runs hooks that no failure of another one holds up, although the run was told to stop.
+    async fn run_all(&self, (job, when): (Around, When), result: &str, said: &Said, context: &Context) {
+        for hook in self.of(job, when) {
+            let finding = hook.run((job, when), result, context).await.unwrap_or_else(|error| {
+                let finding = Finding::warning_from_error("hook-failed", hook.subject(when), &error);
+                context.observer.event(&Event::Finding(finding.clone()));
+                finding
+            });
+            said.push(finding);
+        }
+    }
+}
+
+fn stopped(job: Around, error: Error) -> Error {
+    if error.kind() == Kind::Interrupted {
+        return error;
+    }
+    Error::new(Kind::Failed, format!("{}: a hook before it failed, so it was not begun", job.name())).because(error)
+}
