@@ -119,7 +119,7 @@ fn a_hook_that_takes_too_long_is_ended_with_all_that_it_began() {
     assert_eq!(hooked.log(), ["backup before ", "backup finally failed"]);
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     let lines = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
-    assert_eq!(lines.filter(|line| line.starts_with("sleep\0001234\0")).count(), 0);
+    assert_eq!(lines.filter(|line| line.starts_with("sleep\u{0}1234\u{0}")).count(), 0);
 }
 
 /// Starts a backup that waits in a hook, once the hook has begun.
@@ -134,7 +134,9 @@ fn waiting(hooked: &Hooked) -> Child {
 
 #[test]
 fn the_last_hooks_run_after_an_interruption_and_those_of_a_killed_run_with_the_next_one() {
-    let hooked = Hooked::new(&(hook("before", "[ -e LOG.go ] || sleep 600") + &hook("finally", "true")));
+    let hooked = Hooked::new(
+        &(hook("before", "[ -e LOG.go ] || exec setpriv --pdeathsig KILL sleep 600") + &hook("finally", "true")),
+    );
     for (signal, told) in [(Signal::TERM, Some("interrupted")), (Signal::KILL, None)] {
         let mut run = waiting(&hooked);
         kill_process(Pid::from_raw(run.id() as i32).expect("a process"), signal).expect("a signal");

@@ -17,7 +17,7 @@ const OTHERS: [(&[u8], &str); 6] = [
 ];
 
 /// What settings may have at their top.
-pub(crate) const SECTIONS: [&str; 19] = [
+pub(crate) const SECTIONS: [&str; 20] = [
     "agent",
     "backup",
     "cluster_conf",
@@ -27,6 +27,7 @@ pub(crate) const SECTIONS: [&str; 19] = [
     "drill",
     "encryption",
     "files",
+    "hooks",
     "hosts",
     "notify",
     "postgres",
