@@ -46,6 +46,7 @@ pub mod state;
 pub mod status;
 pub mod store;
 pub mod text;
+pub mod toml_text;
 mod tree;
 pub mod trusted;
 pub mod written;

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Component, Kinds};
 use crate::names::ComponentId;
+use crate::toml_text::Table;
 use crate::{Error, ErrorContext, Kind, Result};
 
 /// The components of a machine, in the order of its settings, which is that of backups and restores; and the kinds that are known.
@@ -21,17 +22,12 @@ impl Components {
     ///
     /// # Errors
     /// [`Kind::Usage`] with the component and what is wrong with it; [`Kind::Unsupported`] for a kind that the program does not know.
-    pub fn configured(tables: Vec<toml::Table>, kinds: &Kinds) -> Result<Self> {
+    pub fn configured(tables: Vec<Table>, kinds: &Kinds) -> Result<Self> {
         let mut all: Vec<Arc<dyn Component>> = Vec::new();
-        for mut table in tables {
-            let mut text = |key: &str| match table.remove(key) {
-                Some(toml::Value::String(text)) => Ok(Some(text)),
-                Some(_) => Err(usage(format!("component.{key}: expected a string"))),
-                None => Ok(None),
-            };
+        for table in tables {
             let hint = "write kind = \"…\" below [[component]]";
-            let kind = text("kind")?.ok_or_else(|| usage("component: it has no kind").hint(hint))?;
-            let id = text("id")?.unwrap_or_else(|| kind.clone());
+            let kind = table.text_of("kind")?.ok_or_else(|| usage("component: it has no kind").hint(hint))?;
+            let id = table.text_of("id")?.unwrap_or_else(|| kind.clone());
             let kind = kinds.named(&kind).context(|| format!("component {id}"))?;
             let shown = id.escape_debug().to_string();
             let id = ComponentId::try_from(id).map_err(|cause| usage(format!("component {shown}")).because(cause))?;
@@ -43,7 +39,7 @@ impl Components {
                 return Err(usage(format!("component {id}: there are two of this name"))
                     .hint("give one of them another id = \"…\""));
             }
-            all.push(kind.configured(id.clone(), table).context(|| format!("component {id}"))?);
+            all.push(kind.configured(id.clone(), &table).context(|| format!("component {id}"))?);
         }
         Ok(Self { all, kinds: kinds.clone() })
     }
@@ -80,12 +76,12 @@ impl Components {
     }
 }
 
-/// What the settings say of a component, in the terms of its kind. Which component it is, is said around it.
+/// What the settings say of a component, in the terms of its kind, without its `kind` and `id`.
 ///
 /// # Errors
 /// [`Kind::Usage`], for people.
-pub(super) fn read<T: DeserializeOwned>(table: toml::Table) -> Result<T> {
-    table.try_into().map_err(|cause: toml::de::Error| usage(cause.message()))
+pub(super) fn read<T: DeserializeOwned>(table: &Table) -> Result<T> {
+    table.read(&["kind", "id"])
 }
 
 /// Makes sure that there are commands that stop and start a component's server, whose usual unit is `unit`.

@@ -17,18 +17,18 @@ use crate::event::Meter;
 use crate::finding::{Finding, Findings};
 use crate::names::{ComponentId, StepId};
 use crate::plan::Step;
-use crate::{Context, Error, ErrorContext, Kind as ErrorKind, Result};
+use crate::{Context, Error, ErrorContext, Kind as ErrorKind, Result, toml_text};
 
 /// A kind of state, such as `redis`. A program lists those that it knows once; nothing else names one.
 pub trait Kind: Send + Sync {
     /// What settings, manifests and journals call it. It is never changed.
     fn name(&self) -> &'static str;
 
-    /// The component that a table of the settings describes, without its `kind` and `id`.
+    /// The component that a table of the settings describes. The kind need not look at `kind` and `id` in it.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] with what is wrong in the table. Unknown fields are refused.
-    fn configured(&self, id: ComponentId, table: toml::Table) -> Result<Arc<dyn Component>>;
+    fn configured(&self, id: ComponentId, table: &toml_text::Table) -> Result<Arc<dyn Component>>;
 
     /// Makes sure of what a manifest says of such a component: before it is sealed, restored or drilled.
     ///

@@ -4,22 +4,20 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
 use super::DEFAULT_PATH;
 use crate::component::control_plane::ReleaseRule;
 use crate::component::postgres::connection::ConnectionString;
 use crate::given::{refuse_cluster_conf, refuse_unlike};
 use crate::hooks::{Around, When};
-use crate::nearest::nearest;
 use crate::restore::Assertion;
 use crate::retention::Policy;
 use crate::store::{Rate, S3Options, SftpOptions};
+use crate::toml_text::{self, Table};
 use crate::{Error, Kind, Result};
 
 /// No settings and no `cluster.conf` are longer.
@@ -33,7 +31,9 @@ pub(super) struct Document {
     pub(super) postgres: PostgresTable,
     pub(super) release: ReleaseTable,
     pub(super) files: Vec<FilesTable>,
-    pub(super) component: Vec<toml::Table>,
+    component: Vec<toml::Table>,
+    #[serde(skip)]
+    pub(super) described: Vec<Table>,
     pub(super) stores: Vec<StoreTable>,
     pub(super) encryption: EncryptionTable,
     pub(super) signing: SigningTable,
@@ -216,7 +216,9 @@ pub(super) fn parse(path: &Path) -> Result<(Document, String)> {
 
 /// Reads the text of settings; `path` is its name for messages.
 pub(super) fn parse_text(path: &Path, text: &str) -> Result<Document> {
-    let mut document: Document = toml::from_str(text).map_err(|error| refused(path, text, &error))?;
+    let mut document: Document = toml_text::read(&path.display().to_string(), text)?;
+    // Only a component's kind knows what its table may have.
+    document.described = Table::list(text, "component", document.component.len());
     let (postgres, databases) = (&mut document.postgres, &mut document.databases);
     postgres.said = ConnectionString::read(postgres.connection.as_ref(), "[postgres] connection", path, text);
     databases.said = ConnectionString::read(databases.connection.as_ref(), "[databases] connection", path, text);
@@ -249,107 +251,72 @@ pub(super) fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {
     })
 }
 
-/// The parser's message with the place, but without the line's text, which may be a secret.
-fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    let message = error.message().trim();
-    // "invalid type: string "…", expected …" quotes the value, which may be a secret.
-    let quotes = ["invalid type:", "invalid value:", "invalid length:"].iter().any(|start| message.starts_with(start));
-    let message = message
-        .rsplit_once(", expected ")
-        .filter(|_| quotes)
-        .map_or(message.to_owned(), |(_, expected)| format!("expected {}", plain(expected)));
-    let message = if message == "wanted string or table" { "expected a text".into() } else { message };
-    // A message about a key that nobody knows names it already.
-    let key = error.span().filter(|_| !message.starts_with("unknown field")).and_then(|span| key_at(text, &span));
-    let key = key.map_or_else(String::new, |key| format!("{key}: "));
-    let refusal = Error::new(
-        Kind::Usage,
-        format!("read the settings {}, line {line}, column {column}: {key}{message}", path.display()),
-    );
-    match suggestion(&message) {
-        Some(near) => refusal.hint(format!("did you mean {near}?")),
-        None => refusal.hint("deploy/orchestrator.toml is a sample with every key"),
-    }
-}
-
-/// The key of the innermost value that a place is in, with those of the tables around it.
-fn key_at(text: &str, place: &Range<usize>) -> Option<String> {
-    let document = DeTable::parse(text).ok()?;
-    let (mut table, mut path) = (Some(document.get_ref()), Vec::new());
-    while let Some(within) = table.take() {
-        // A list of tables stands at several places.
-        let of = |value: &Spanned<DeValue<'_>>| holds(value, place);
-        let Some((key, value)) = within.iter().find(|(_, value)| of(value)) else { break };
-        path.push(key.get_ref().to_string());
-        table = innermost(value.get_ref(), place);
-    }
-    (!path.is_empty()).then(|| path.join("."))
-}
-
-fn holds(value: &Spanned<DeValue<'_>>, place: &Range<usize>) -> bool {
-    let span = value.span();
-    (span.start <= place.start && place.end <= span.end)
-        || match value.get_ref() {
-            DeValue::Table(table) => table.iter().any(|(_, value)| holds(value, place)),
-            DeValue::Array(all) => all.iter().any(|value| holds(value, place)),
-            _ => false,
-        }
-}
-
-/// The table that a value is, or that of its tables in which a place is.
-fn innermost<'v, 'i>(value: &'v DeValue<'i>, place: &Range<usize>) -> Option<&'v DeTable<'i>> {
-    match value {
-        DeValue::Table(table) => Some(table),
-        DeValue::Array(all) => innermost(all.iter().find(|value| holds(value, place))?.get_ref(), place),
-        _ => None,
-    }
-}
-
-/// What was expected, in words of TOML.
-fn plain(expected: &str) -> &str {
-    match expected {
-        "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
-        "a sequence" => "a list, as [\"one\"]",
-        "a map" => "a table",
-        other => other,
-    }
-}
-
-/// The known key nearest to the unknown one, both taken from the parser's message.
-fn suggestion(message: &str) -> Option<&str> {
-    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
-    let unknown = quoted.next()?;
-    nearest(unknown, quoted)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::given::SECTIONS;
 
     #[test]
-    fn a_value_of_another_kind_is_named_by_its_key_and_not_shown() {
+    fn a_wrong_value_is_named_by_its_place_and_key_and_not_shown() {
         let cases = [
-            ("[backup]\nlevel = 'hunter2'", "line 3, column 9: backup.level: expected a whole number"),
-            ("postgres.databases = 'hunter2'", "postgres.databases: expected a list"),
-            ("[postgres]\ndatabases = ['x', 7]", "postgres.databases: expected a string"),
-            ("[[stores]]\npath = 'a'\n[[stores]]\npath = 7", "line 5, column 8: stores.path: expected"),
-            ("[[stores]]\npath = 'a'\ns3 = { region = 7 }", "stores.s3.region: expected a string"),
-            ("schedule = 'hunter2'", "schedule: expected"),
-            ("[hosts]\nssh_port = 0", "hosts.ssh_port: expected"),
-            ("[restore]\nrelease = 7", "restore.release: expected a text"),
-            ("[[files]]\nexclude = []", "files: missing field `path`"),
-            ("[agent]\nports = [70000]", "agent.ports: expected"),
-            ("[retention]\ndaily = -1", "retention.daily: expected"),
+            (
+                "[backup]\nlevel = 'hunter2'",
+                "line 3, column 9: backup.level: found a text, expected a whole number that is not negative",
+            ),
+            ("[backup]\nlevel = 1.5", "backup.level: found a number with a fraction, expected a whole number"),
+            ("[backup]\njobs = [1]", "backup.jobs: found a list, expected a whole number"),
+            (
+                "[hosts]\nssh_port = 70000",
+                "line 3, column 12: hosts.ssh_port: found 70000, expected a whole number from 1 to",
+            ),
+            (
+                "hosts.ssh_port = 0",
+                "line 2, column 18: hosts.ssh_port: found 0, expected a whole number from 1 to 65535",
+            ),
+            ("[hosts]\nssh_user = 7712", "hosts.ssh_user: found a whole number, expected a text in quotes"),
+            ("postgres.databases = 'hunter2'", "postgres.databases: found a text, expected a list, as [\"one\"]"),
+            ("[postgres]\ndatabases = ['x', 7712]", "line 3, column 19: postgres.databases: found a whole number"),
+            ("[postgres]\nrole_passwords = 'hunter2'", "postgres.role_passwords: found a text, expected true or false"),
+            (
+                "[postgres]\nconnection = 7712",
+                "line 3, column 14: postgres.connection: found a whole number, expected a",
+            ),
+            ("[databases]\nconnection = ['hunter2']", "databases.connection: found a list, expected a text in quotes"),
+            ("[databases.components]\nx = 'hunter2'", "databases.components.x: found a text, expected a list"),
+            ("[[stores]]\npath = 3", "line 3, column 8: stores.path: found a whole number, expected a path in quotes"),
+            ("[[stores]]\npath = 'a'\n[[stores]]\npath = 7", "line 5, column 8: stores.path: found a whole number"),
+            (
+                "[stores]\npath = 'a'",
+                "line 2, column 1: stores: found a table, expected a list of tables, each under [[",
+            ),
+            ("[[stores]]\npath = 'a'\ns3 = { region = 7 }", "stores.s3.region: found a whole number, expected a text"),
+            ("[[stores]]\naddress = 's3://a'\ns3.tags = 'hunter2'", "stores.s3.tags: found a text, expected a table"),
+            ("[[stores]]\npath = 'a'\nlimit_rate = 7", "stores.limit_rate: found a whole number, expected a text"),
+            ("schedule = 'hunter2'", "line 2, column 12: schedule: found a text, expected a table"),
+            ("schedule.backup = 1979-05-27", "schedule.backup: found a date or a time, expected a text in quotes"),
+            ("[notify]\nping = true", "notify.ping: found true, expected a text in quotes"),
+            ("[restore]\nrelease = 7", "restore.release: found a whole number, expected a text in quotes"),
+            (
+                "[restore]\nrelease = 'hunter2'",
+                "restore.release: found another text, expected \"at-least\" or \"equal\"",
+            ),
+            ("[[files]]\nexclude = []", "files: the key path is missing"),
+            (
+                "[agent]\nports = [22, 70000]",
+                "line 3, column 14: agent.ports: found 70000, expected a whole number from 0 to",
+            ),
+            ("[retention]\ndaily = -1", "retention.daily: found -1, expected a whole number"),
+            ("[component]\nkind = 'redis'", "component: found a table, expected a list of tables, each under [[…]]"),
+            ("component = ['hunter2']", "component: found a text, expected a table"),
+            ("[backup]\nlevle = 'hunter2'", "line 3, column 1: backup.levle: unknown key, expected one of level, jobs"),
+            ("stroes = 'hunter2'", "line 2, column 1: stroes: unknown key, expected one of cluster_conf, postgres"),
         ];
         for (toml, expected) in cases {
             let error = parse_text(Path::new("o.toml"), &format!("cluster_conf = 'cluster.conf'\n{toml}"))
                 .expect_err("a mistake");
-            assert!(error.chain().join(": ").contains(expected), "{toml}: {error:?}");
-            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+            let said = error.chain().join(": ");
+            assert!(said.starts_with("read the settings o.toml, line ") && said.contains(expected), "{toml}: {said}");
+            assert!(!format!("{error:?}").contains("hunter2") && !said.contains("7712"), "{error:?}");
         }
     }
 

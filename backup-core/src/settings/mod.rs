@@ -124,11 +124,11 @@ pub fn load_restore(path: Option<&Path>, known: &Known) -> Result<restore::Setti
         release_rule: document.restore.release,
         ssh_port: document.hosts.ssh_port.map(Into::into),
         remote: remote(document.hosts, document.agent, &document.deploy).context(doing)?,
-        jobs: check_jobs(document.restore.jobs)?,
+        jobs: check_jobs("restore.jobs", document.restore.jobs)?,
         drill: routine::drill(&document.drill)?,
         hooks: routine::hooks(document.hooks).context(doing)?,
         assertions: document.drill.assert,
-        components: Components::configured(document.component, &known.kinds).context(doing)?,
+        components: Components::configured(document.described, &known.kinds).context(doing)?,
         access,
     })
 }
@@ -138,7 +138,7 @@ fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>, known: &K
     refuse_other(&cluster_conf, &bytes)?;
     let cluster = ClusterConf::read(&bytes).context(doing)?;
     let level = document.backup.level.unwrap_or(DEFAULT_LEVEL);
-    check_level(level)?;
+    check_level(level).context(|| "backup.level".into())?;
     let (stores, access) = stores::of_backup(&document, &cluster, &known.stores)?;
     let bucket = stores::bucket(&cluster, &stores)?;
     let files = document.files.into_iter().map(tree).collect::<Result<_>>()?;
@@ -156,14 +156,14 @@ fn assemble(document: Document, cluster_conf: PathBuf, bytes: Vec<u8>, known: &K
             role_passwords: document.postgres.role_passwords,
             release: release(document.release)?,
             files,
-            components: Components::configured(document.component, &known.kinds)?,
+            components: Components::configured(document.described, &known.kinds)?,
             stores,
             places,
             recipients: document.encryption.recipients,
             access,
             retention: routine::retention(document.retention)?,
             level,
-            jobs: check_jobs(document.backup.jobs)?,
+            jobs: check_jobs("backup.jobs", document.backup.jobs)?,
             remote: remote(document.hosts, document.agent, &document.deploy)?,
             hooks: routine::hooks(document.hooks)?,
             cluster_conf,
@@ -195,10 +195,10 @@ fn plain(path: &Path) -> PathBuf {
 }
 
 /// Connections at once, as `--jobs` takes them.
-fn check_jobs(jobs: Option<usize>) -> Result<Option<usize>> {
+fn check_jobs(key: &str, jobs: Option<usize>) -> Result<Option<usize>> {
     match jobs {
         Some(jobs) if !(1..=64).contains(&jobs) => {
-            Err(Error::new(Kind::Usage, format!("jobs = {jobs}: it must be from 1 to 64")))
+            Err(Error::new(Kind::Usage, format!("{key}: found {jobs}, expected a whole number from 1 to 64")))
         }
         jobs => Ok(jobs),
     }
@@ -296,6 +296,31 @@ mod tests {
         assert_eq!((error.kind(), error.first_hint()), (Kind::Usage, Some("did you mean databases?")));
         assert!(error.to_string().contains("line 3, column 1"), "{error}");
         assert!(!format!("{error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_wrong_value_of_a_component_is_named_by_its_place_and_key_too() {
+        let first = "cluster_conf = 'cluster.conf'\n[[component]]\nkind = 'redis'\nid = 'first'\n";
+        for (toml, expected) in [
+            ("address = 7712", "line 5, column 11: component.address: found a whole number, expected a text in quotes"),
+            (
+                "stop = ['x', 7712]",
+                "line 5, column 14: component.stop: found a whole number, expected a text in quotes",
+            ),
+            ("start = 'hunter2'", "line 5, column 9: component.start: found a text, expected a list"),
+            ("passwort_file = 'hunter2'", "line 5, column 1: component.passwort_file: unknown key, expected one of"),
+            ("[[component]]\nkind = 7712", "line 6, column 8: component.kind: found a whole number, expected a text"),
+            ("[[component]]\nkind = 'redis'\nid = ['hunter2']", "line 7, column 6: component.id: found a list"),
+            (
+                "[[component]]\nkind = 'etcd'\ncacert = true",
+                "line 7, column 10: component.cacert: found true, expected",
+            ),
+        ] {
+            let error = load_text(&format!("{first}{toml}")).expect_err("a mistake");
+            let said = error.chain().join(": ");
+            assert!(said.contains("orchestrator.toml") && said.contains(expected), "{toml}: {said}");
+            assert!(!format!("{error:?}").contains("hunter2") && !said.contains("7712"), "{error:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::document::{Document, StoreTable, parse, parse_text};
 use super::{DEFAULT_PATH, DEFAULT_STORE, Settings, assemble, count_from};
 use crate::databases::TAKEN;
 use crate::finding::Finding;
-use crate::{Error, ErrorContext, Kind, Result};
+use crate::{Error, Kind, Result, toml_text};
 
 /// Settings that another machine has sent, with the `cluster.conf` that they go with; `own` are this machine's, if they are there. Returns,
 /// too, what was not taken.
@@ -30,7 +30,7 @@ pub fn received(text: Option<&str>, cluster_conf: &str, own: &Path, known: &Know
 }
 
 fn parse_sent(path: &Path, text: &str) -> Result<Document> {
-    let table: toml::Table = toml::from_str(text).context(|| "read the settings of the orchestrator".into())?;
+    let table: toml::Table = toml_text::read("of the orchestrator", text)?;
     if let Some(key) = table.keys().find(|key| !TAKEN.contains(&key.as_str())) {
         return Err(refused(key));
     }

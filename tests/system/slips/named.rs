@@ -121,7 +121,7 @@ pub const NAMED: &[Slip] = &[
     (
         "backup -c types.toml --release 1 --to x",
         2,
-        "error: read the settings types.toml, line 3, column 9: backup.level: expected a whole number that is not negative",
+        "error: read the settings types.toml, line 3, column 9: backup.level: found a text, expected a whole number that is not negative",
         Some("deploy/orchestrator.toml is a sample with every key"),
     ),
     (

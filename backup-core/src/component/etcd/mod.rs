@@ -26,7 +26,7 @@ use super::configured;
 use super::{Captures, Component, Fitted, Kind, Look, Named, Part, Ready, Restores, Room, Stored, Throwaway, Working};
 use crate::bundle::manifest::Section;
 use crate::names::ComponentId;
-use crate::{Error, ErrorContext, Kind as ErrorKind, Result};
+use crate::{Error, ErrorContext, Kind as ErrorKind, Result, toml_text};
 use access::Access;
 use server::{Control, Server};
 
@@ -122,7 +122,7 @@ impl Kind for Etcd {
         KIND
     }
 
-    fn configured(&self, id: ComponentId, table: toml::Table) -> Result<Arc<dyn Component>> {
+    fn configured(&self, id: ComponentId, table: &toml_text::Table) -> Result<Arc<dyn Component>> {
         let table: Table = configured::read(table)?;
         configured::check_commands("etcd", &table.stop, &table.start)?;
         let usage = |message: &str, hint: &str| Err(Error::new(ErrorKind::Usage, message).hint(hint));

@@ -22,7 +22,7 @@ use crate::event::Observer;
 use crate::finding::{Finding, Findings};
 use crate::names::{ComponentId, StepId};
 use crate::plan::{At, Journal, Phase, Phased, Seen, Status, Step};
-use crate::{Context, Error, Kind as ErrorKind, Result};
+use crate::{Context, Error, Kind as ErrorKind, Result, toml_text};
 use world::{AtMarks, World, killed_in};
 
 const KIND: &str = "fake";
@@ -67,7 +67,7 @@ impl Live {
 fn component(world: &World) -> Arc<dyn Component> {
     let kinds = Kinds::new(vec![Box::new(Fake(world.clone()))]);
     let id = ComponentId::try_from(String::from("fake")).expect("a name");
-    kinds.named(KIND).expect("it is known").configured(id, toml::Table::new()).expect("configured")
+    kinds.named(KIND).expect("it is known").configured(id, &toml_text::Table::default()).expect("configured")
 }
 
 struct Fake(World);
@@ -77,7 +77,7 @@ impl Kind for Fake {
         KIND
     }
 
-    fn configured(&self, id: ComponentId, _: toml::Table) -> Result<Arc<dyn Component>> {
+    fn configured(&self, id: ComponentId, _: &toml_text::Table) -> Result<Arc<dyn Component>> {
         Ok(Arc::new(OneFake { id, world: self.0.clone() }))
     }
 

@@ -19,7 +19,7 @@ use super::configured;
 use super::{Captures, Component, Fitted, Kind, Look, Named, Part, Ready, Restores, Room, Stored, Throwaway, Working};
 use crate::bundle::manifest::Section;
 use crate::names::ComponentId;
-use crate::{Error, ErrorContext, Kind as ErrorKind, Result};
+use crate::{Error, ErrorContext, Kind as ErrorKind, Result, toml_text};
 use server::{Control, Server};
 
 /// What settings, manifests and journals call it.
@@ -77,7 +77,7 @@ impl Kind for Redis {
         KIND
     }
 
-    fn configured(&self, id: ComponentId, table: toml::Table) -> Result<Arc<dyn Component>> {
+    fn configured(&self, id: ComponentId, table: &toml_text::Table) -> Result<Arc<dyn Component>> {
         let Table { address, user, password_file, stop, start } = configured::read(table)?;
         configured::check_commands("redis-server", &stop, &start)?;
         let server = Server::new(address, user, password_file, Control::Commands { stop, start });
