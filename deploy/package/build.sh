@@ -34,10 +34,10 @@ install -D -m 644 -t "$doc/runbooks" deploy/runbooks/*.md
 sed -i -E -e 's#\]\((\.\./)?deploy/package/#](examples/#g' -e 's#\]\((\.\./)?deploy/runbooks/#](runbooks/#g' -e 's#\]\((\.\./)?deploy/#](examples/#g' -e 's#\]\(docs/#](#g' "$doc"/*.md
 install -D -m 644 LICENSE "$doc/copyright"
 
-# The units are those that `schedule install` writes, of the sample's schedule.
+# The units are those that `schedule install` writes, of the usual times; of `databases backup`, too, which is off otherwise.
 units=$stage/usr/lib/systemd/system
 mkdir -p "$units" "$stage/etc/orchestrator"
-sed 's|^cluster_conf = .*|cluster_conf = "cluster.conf"|' deploy/orchestrator.toml >"$stage/etc/orchestrator/orchestrator.toml"
+printf 'cluster_conf = "cluster.conf"\nschedule.databases = "03:30"\n' >"$stage/etc/orchestrator/orchestrator.toml"
 echo 'chef: { continuum: { cluster_name: example } }' >"$stage/etc/orchestrator/cluster.conf"
 STATE_DIRECTORY=$work/state "$stage/usr/bin/orchestrator-cli" schedule install --config "$stage/etc/orchestrator/orchestrator.toml" \
     --user orchestrator-cli --directory "$units" >/dev/null

@@ -5,6 +5,8 @@ mod known;
 mod machines;
 mod received;
 mod routine;
+#[cfg(test)]
+mod sample;
 mod stores;
 mod written;
 
@@ -277,15 +279,6 @@ mod tests {
         let path = dir.path().join("orchestrator.toml");
         fs::write(&path, toml).expect("written");
         load(&path, &Known::default())
-    }
-
-    #[test]
-    fn the_sample_settings_are_understood() {
-        let sample = include_str!("../../../deploy/orchestrator.toml");
-        let beside = sample.replace("/home/orchestrator/cluster.conf", "cluster.conf");
-        let settings = load_text(&beside).expect("the sample");
-        assert_eq!(settings.backup.cluster.cluster_name.as_deref(), Some("example"));
-        assert_eq!(settings.backup.files.len(), 1);
     }
 
     #[test]
