@@ -42,6 +42,7 @@ pub mod schedule;
 pub mod settings;
 pub mod shell;
 pub mod signing;
+pub mod span;
 pub mod state;
 pub mod status;
 pub mod store;

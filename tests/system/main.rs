@@ -79,5 +79,6 @@ mod surroundings;
 mod tampered;
 mod trust;
 mod truth;
+mod verify_all;
 mod versions;
 mod ways_back;

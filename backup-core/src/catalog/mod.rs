@@ -1,6 +1,7 @@
 //! The bundles in a store, each with what its manifest says.
 
 mod cache;
+mod checked;
 mod latest;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
+pub use checked::{Checked, Checking};
 pub use latest::{LATEST, Latest, Wanted};
 
 use crate::authenticity::Knowledge;

@@ -12,6 +12,7 @@ use crate::hooks::{Around, Hook, Hooks};
 use crate::retention::Policy;
 use crate::schedule::Job;
 use crate::schedule::Schedule;
+use crate::span::Span;
 use crate::status::Limits;
 use crate::store::Address;
 use crate::{Error, ErrorContext, Kind, Result};
@@ -87,7 +88,7 @@ pub(super) fn schedule(table: ScheduleTable) -> Result<Schedule> {
 }
 
 fn duration(key: &str, text: &str) -> Result<Duration> {
-    humantime::parse_duration(text).map_err(|cause| {
+    text.parse().map(Span::length).map_err(|cause: humantime::DurationError| {
         let error = Error::new(Kind::Usage, format!("{key}: {text:?}")).because(cause);
         error.hint("such as \"90min\" or \"6h\"")
     })

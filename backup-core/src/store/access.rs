@@ -161,12 +161,20 @@ pub fn list_beside(bundle: &Path) -> String {
 
 /// Opens a bundle of a store, unless it is encrypted and nobody is here to read it.
 pub(crate) fn open_stored(store: &dyn Store, identities: &Identities, name: &FileName) -> Result<Option<OpenBundle>> {
+    bytes_stored(store, identities, name)?.map(Bundle::open).transpose()
+}
+
+/// The bytes of a bundle of a store as they were before any encryption; none if nobody is here to read them.
+pub(crate) fn bytes_stored(
+    store: &dyn Store,
+    identities: &Identities,
+    name: &FileName,
+) -> Result<Option<Box<dyn ReadAt>>> {
     if name.encrypted && identities.is_empty() {
         return Ok(None);
     }
     let source = store.open(name)?;
-    let source = if name.encrypted { Box::new(Decrypted::open(source, identities.clone())?) } else { source };
-    Bundle::open(source).map(Some)
+    Ok(Some(if name.encrypted { Box::new(Decrypted::open(source, identities.clone())?) } else { source }))
 }
 
 /// Runs what blocks where it may.

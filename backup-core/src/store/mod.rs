@@ -20,8 +20,8 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-pub(crate) use access::open_stored;
 pub use access::{Access, blocking, leave_out, list_beside};
+pub(crate) use access::{bytes_stored, open_stored};
 pub use address::{Address, S3Address, SftpAddress};
 pub use claims::{CLAIMS, ClaimName, LAST_EPOCH, claims, is_taken};
 pub use connector::{Connector, connect};

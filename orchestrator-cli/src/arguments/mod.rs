@@ -1,6 +1,6 @@
 //! Arguments of the command line.
 
-mod bundle;
+mod bundles;
 mod cluster;
 mod restore;
 mod routine;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use backup_core::settings::DEFAULT_PATH;
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use bundle::{Latest, Limit};
+pub(crate) use bundles::{Latest, Limit, Verify};
 pub(crate) use cluster::{Claiming, Databases, DatabasesBackup, Deploy, Ownership, Ssh};
 pub(crate) use restore::{Restore, RestoreCleanup, RestoreCommand};
 pub(crate) use routine::{Install, RunJob, Schedule, Status};
@@ -147,18 +147,12 @@ pub(crate) enum Command {
         #[command(flatten)]
         reading: Reading,
     },
-    /// Check every byte of a bundle against its digests
-    #[command(after_help = "Example:\n  orchestrator-cli verify orchestrator_backup_20261120T191500Z.tgz")]
-    Verify {
-        /// The bundle: a file, an address, or `latest`
-        bundle: PathBuf,
-        #[command(flatten)]
-        latest: Latest,
-        #[command(flatten)]
-        limit: Limit,
-        #[command(flatten)]
-        reading: Reading,
-    },
+    /// Check every byte of a bundle against its digests; with --all, of every bundle of the stores
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli verify orchestrator_backup_20261120T191500Z.tgz\n  \
+        orchestrator-cli verify --all\n  \
+        orchestrator-cli verify --all s3://bucket/prefix --newer-than 7d")]
+    Verify(Verify),
     /// Extract entries of a bundle into a new directory
     #[command(after_help = "Examples:\n  \
         orchestrator-cli extract orchestrator_backup_20261120T191500Z.tgz --to /tmp/look\n  \

@@ -66,10 +66,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             let (bundle, access) = one(&bundle, &latest, reading, context).await?;
             context.until_cancelled(show::run(&bundle, entries, &access, output, context)).await
         }
-        Command::Verify { bundle, latest, limit, reading } => {
-            let (bundle, access) = one(&bundle, &latest, reading, context).await?;
-            verify::run(&bundle, &access.at_rate(limit.limit_rate), output, context).await
-        }
+        Command::Verify(asked) => verify::run(asked, output, context).await,
         Command::Extract { bundle, latest, patterns, to, limit, reading } => {
             let (bundle, access) = one(&bundle, &latest, reading, context).await?;
             extract::run(&bundle, (&patterns, &to), &access.at_rate(limit.limit_rate), output, context).await

@@ -1,6 +1,8 @@
 //! `verify`.
 
-use std::path::Path;
+mod all;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +17,31 @@ use backup_core::store::{Access, blocking, list_beside};
 use backup_core::{Context, Error, ErrorContext, Kind, Result};
 use serde_json::json;
 
+use super::stores;
+use crate::arguments::Verify;
 use crate::output::Output;
 use crate::{exit, findings, human};
 
 /// How long work may take to stop by itself, and to clean up.
 const GRACE: Duration = Duration::from_secs(3);
 
-pub(crate) async fn run(path: &Path, access: &Access, output: &Output, context: &Context) -> Result<ExitCode> {
+pub(crate) async fn run(asked: Verify, output: &Output, context: &Context) -> Result<ExitCode> {
+    let (bundle, rate) = (asked.bundle, asked.limit.limit_rate);
+    match bundle {
+        Some(bundle) if !asked.all => {
+            let (bundle, access) = super::one(&bundle, &asked.latest, asked.reading, context).await?;
+            one(&bundle, &access.at_rate(rate), output, context).await
+        }
+        first => {
+            let named: Vec<PathBuf> = first.into_iter().chain(asked.more).collect();
+            let (access, addresses) = stores(asked.reading, &named, context)?;
+            let since = asked.newer_than.map(|span| span.before(context.now()));
+            all::run((addresses, since), &access.at_rate(rate), output, context).await
+        }
+    }
+}
+
+async fn one(path: &Path, access: &Access, output: &Output, context: &Context) -> Result<ExitCode> {
     let begun = Instant::now();
     context.phase(format!("verify {}", path.display()));
     let meter = Arc::new(Meter::default());

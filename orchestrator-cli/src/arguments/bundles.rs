@@ -1,0 +1,52 @@
+//! What is done with bundles that are there.
+
+use std::path::PathBuf;
+
+use backup_core::span::Span;
+use backup_core::store::Rate;
+use clap::Args;
+
+use super::Reading;
+
+/// Whose newest bundle `latest` is.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Latest {
+    /// With `latest`: the cluster whose newest bundle is meant [default: that of the settings' cluster.conf]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// With `latest`: the component whose newest bundle is meant [default: the orchestrator itself]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) component: Option<String>,
+}
+
+/// How fast bundles are read and written.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Limit {
+    /// The most bytes a second that go to each store, and come from it, such as 500K, 20M or 1G
+    /// [default: the store's limit_rate in the settings, or no limit]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) limit_rate: Option<Rate>,
+}
+
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// The bundle: a file, an address, or `latest`; with --all, a store: DIR, s3://bucket/prefix or sftp://user@host/path
+    /// [default with --all: the settings' stores, or /var/lib/postgresql/backups]
+    #[arg(value_name = "BUNDLE|ADDRESS", required_unless_present = "all")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// More stores
+    #[arg(value_name = "ADDRESS", requires = "all")]
+    pub(crate) more: Vec<PathBuf>,
+    /// Verify every bundle of the stores; one that is damaged, or cannot be read, stops none of the others
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Of all bundles, verify those begun within this time, such as 24h, 7d or 2w, by their names
+    #[arg(long, value_name = "AGE", requires = "all")]
+    pub(crate) newer_than: Option<Span>,
+    #[command(flatten)]
+    pub(crate) latest: Latest,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
