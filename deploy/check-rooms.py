@@ -12,7 +12,7 @@ from pathlib import Path
 # The crate s3-store is one room.
 CRATES = ["backup-core", "orchestrator-cli"]
 # Each use case is one; they know the rest of the house, and nothing of that knows them.
-JOBS = {"backup", "databases", "deploy", "diff", "drills", "prune", "restore", "status"}
+JOBS = {"backup", "copy", "databases", "deploy", "diff", "drills", "prune", "restore", "status"}
 # These name what the modules of a crate's root are called outside: `crate::Context` is of the room `context`.
 ROOT = {"Cause": "error", "Context": "context", "Error": "error", "ErrorContext": "error", "Kind": "error", "Result": "error"}
 

@@ -32,11 +32,12 @@ use crate::names::{BundleName, FileName};
 use crate::runs::{Part, Recorded, Report, Run, record_hooked};
 use crate::schedule::Job;
 use crate::signing::Signing;
-use crate::store::{Address, NEW, blocking};
+use crate::store::{Address, NEW, SIGNATURE, blocking};
 use crate::{Cause, Error, Kind, Result, TOOL};
 use capture::Capturing;
 use described::announced;
-use destinations::{Abandon, Delivered, Destinations, full_disk};
+use destinations::full_disk;
+pub(crate) use destinations::{Abandon, Delivered, Destinations, each_once};
 pub use destinations::{Destination, destinations, recipients};
 use machines::{look_at_hosts, record_hosts};
 use preflight::DOING;
@@ -325,8 +326,8 @@ impl Complete {
         let work = move || {
             let sealed = tail.seal(&manifest)?;
             let signature = signing.sign_bundle(&sealed.manifest)?;
-            let beside = signature.as_deref().map(|signature| (&file, signature));
-            let delivered = sealed.sink.finish()?.publish(beside)?;
+            let beside: Vec<_> = signature.iter().map(|signature| (SIGNATURE, signature.clone())).collect();
+            let delivered = sealed.sink.finish()?.publish(&file, &beside)?;
             Ok((delivered, sealed.manifest, signature))
         };
         let (delivered, manifest_sha256, signature) = blocking(work).await?;

@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod cluster;
 pub mod component;
 pub mod context;
+pub mod copy;
 pub mod databases;
 pub mod deploy;
 pub mod diff;

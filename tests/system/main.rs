@@ -8,6 +8,7 @@ mod capabilities;
 mod capture;
 mod components;
 mod connection;
+mod copy;
 mod crash;
 mod damage;
 mod databases;

@@ -14,7 +14,7 @@ use crate::digest::Sha256Digest;
 use crate::encryption::Recipients;
 use crate::finding::{Finding, bytes};
 use crate::names::FileName;
-use crate::store::{Address, SIGNATURE, Store, StoreSettings, Upload, leave_out};
+use crate::store::{Access, Address, SIGNATURE, Store, StoreSettings, Upload, leave_out};
 use crate::{Context, Error, Kind, Result};
 
 /// A store that is to get a bundle.
@@ -41,16 +41,7 @@ pub fn destinations(
     } else {
         request.to.iter().map(|address| settings.access.settings(address.clone())).collect()
     };
-    let mut seen = HashSet::new();
-    let real = |address: &Address| match address {
-        Address::Directory(path) => path.canonicalize().unwrap_or_else(|_| path.components().collect()),
-        address => address.to_string().into(),
-    };
-    let once = named.into_iter().filter(|store| seen.insert(real(&store.address)));
-    let connected = once.map(|store| {
-        Ok(Destination { store: settings.access.connector.connect(&store, context)?, address: store.address })
-    });
-    let mut all = connected.collect::<Result<Vec<_>>>()?;
+    let mut all = each_once(named, &settings.access, context)?;
     if request.without.is_empty() {
         return Ok(all);
     }
@@ -64,6 +55,19 @@ pub fn destinations(
     Ok(all)
 }
 
+/// These stores, each once, whatever it is called.
+pub(crate) fn each_once(named: Vec<StoreSettings>, access: &Access, context: &Context) -> Result<Vec<Destination>> {
+    let mut seen = HashSet::new();
+    let real = |address: &Address| match address {
+        Address::Directory(path) => path.canonicalize().unwrap_or_else(|_| path.components().collect()),
+        address => address.to_string().into(),
+    };
+    let once = named.into_iter().filter(|store| seen.insert(real(&store.address)));
+    let connected =
+        once.map(|store| Ok(Destination { store: access.connector.connect(&store, context)?, address: store.address }));
+    connected.collect()
+}
+
 /// Who can read the bundle.
 ///
 /// # Errors
@@ -71,6 +75,9 @@ pub fn destinations(
 pub fn recipients(settings: &Settings, request: &Request) -> Result<Recipients> {
     Recipients::parse(&[&*settings.recipients, &*request.recipients].concat())
 }
+
+/// Something small that lies beside a bundle: what it adds to the bundle's name, and its content.
+pub(crate) type Beside = (&'static str, Vec<u8>);
 
 /// All destinations of one bundle. One that fails is given up while another is left.
 pub(crate) struct Destinations {
@@ -96,12 +103,26 @@ pub(crate) struct Delivered {
 }
 
 impl Destinations {
+    /// Begins in all of them; an error if none is left.
     pub(crate) fn begin(
+        destinations: &[Destination],
+        failed: Vec<String>,
+        stream: Option<Box<dyn Write + Send>>,
+        name: &FileName,
+    ) -> Result<Self> {
+        match Self::begin_all(destinations, failed, stream, name) {
+            (begun, Some(error)) if begun.is_empty() => Err(error),
+            (begun, _) => Ok(begun),
+        }
+    }
+
+    /// Begins in all of them, and gives the first error.
+    pub(crate) fn begin_all(
         destinations: &[Destination],
         mut failed: Vec<String>,
         stream: Option<Box<dyn Write + Send>>,
         name: &FileName,
-    ) -> Result<Self> {
+    ) -> (Self, Option<Error>) {
         let (mut uploads, mut first) = (Vec::new(), None);
         for Destination { store, .. } in destinations {
             match store.begin(name) {
@@ -112,14 +133,35 @@ impl Destinations {
                 }
             }
         }
-        match first {
-            Some(error) if uploads.is_empty() && stream.is_none() => Err(error),
-            _ => Ok(Self { uploads, stream, failed, length: 0, digest: Sha256::new() }),
+        (Self { uploads, stream, failed, length: 0, digest: Sha256::new() }, first)
+    }
+
+    /// Whether none of them takes anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.uploads.is_empty() && self.stream.is_none()
+    }
+
+    /// Those that have failed so far, each with its reason.
+    pub(crate) fn failed_mut(&mut self) -> &mut Vec<String> {
+        &mut self.failed
+    }
+
+    /// The digest of all bytes that were written so far.
+    pub(crate) fn digest(&self) -> Sha256Digest {
+        Sha256Digest(self.digest.clone().finalize().into())
+    }
+
+    /// Makes the bundle appear everywhere, with `beside` beside it; an error if it is nowhere then.
+    pub(crate) fn publish(self, name: &FileName, beside: &[Beside]) -> Result<Delivered> {
+        let streams = self.stream.is_some();
+        match self.publish_all(name, beside) {
+            (delivered, Some(error)) if delivered.published.is_empty() && !streams => Err(error),
+            (delivered, _) => Ok(delivered),
         }
     }
 
-    /// Makes the bundle appear everywhere, and puts its signature beside it, where there is one.
-    pub(crate) fn publish(self, signature: Option<(&FileName, &[u8])>) -> Result<Delivered> {
+    /// Makes the bundle appear everywhere, with `beside` beside it, and gives the first error.
+    pub(crate) fn publish_all(self, name: &FileName, beside: &[Beside]) -> (Delivered, Option<Error>) {
         let digest = Sha256Digest(self.digest.finalize().into());
         let mut delivered =
             Delivered { published: Vec::new(), failed: self.failed, warnings: Vec::new(), length: self.length, digest };
@@ -128,9 +170,12 @@ impl Destinations {
             let location = store.location();
             match upload.publish(&digest) {
                 Ok(published) => {
-                    let signed = signature.map_or(Ok(()), |(name, text)| store.write_beside(name, SIGNATURE, text));
-                    let unsigned = |error| Finding::warning_from_error("signature-not-written", &location, &error);
-                    delivered.warnings.extend(signed.err().map(unsigned));
+                    for (suffix, content) in beside {
+                        let code = if *suffix == SIGNATURE { "signature-not-written" } else { "beside-not-written" };
+                        let put = store.write_beside(name, suffix, content);
+                        let not_put = |error| Finding::warning_from_error(code, &location, &error);
+                        delivered.warnings.extend(put.err().map(not_put));
+                    }
                     delivered.published.push(published.place);
                     delivered.warnings.extend(published.warnings);
                 }
@@ -140,10 +185,7 @@ impl Destinations {
                 }
             }
         }
-        match first {
-            Some(error) if delivered.published.is_empty() && self.stream.is_none() => Err(error),
-            _ => Ok(delivered),
-        }
+        (delivered, first)
     }
 
     /// Runs `act` on every destination; an error only where none is left.

@@ -11,6 +11,7 @@ pub mod footer;
 pub mod header;
 pub mod manifest;
 pub mod pack;
+pub(crate) mod passing;
 pub mod path;
 pub mod reader;
 pub mod rules;

@@ -5,8 +5,10 @@ mod envelope;
 mod identity;
 mod opened;
 mod recipient;
+mod stream;
 
 pub use envelope::Envelope;
 pub use identity::{Identities, generate, open_to_others};
 pub use opened::{Decrypted, is_encrypted};
 pub use recipient::Recipients;
+pub(crate) use stream::decrypt;

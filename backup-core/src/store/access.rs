@@ -104,23 +104,32 @@ impl Access {
     /// # Errors
     /// As [`Access::open`], and where no identity opens it.
     pub fn bytes(&self, bundle: &Path, context: &Context) -> Result<Box<dyn ReadAt>> {
-        let (source, encrypted): (Box<dyn ReadAt>, bool) = match Address::of_bundle(bundle)? {
-            // A file may have been given any name.
-            None => {
-                let file = open_bundle(bundle).map_err(|error| missing(bundle, error))?;
-                let encrypted = is_encrypted(&file);
-                (limited(file, self.settings(Address::Directory(directory_of(bundle).into())).limit_rate), encrypted)
-            }
-            Some((address, name)) => {
-                let opened = self.store(address, context)?.open(&name);
-                (opened.map_err(|error| missing(bundle, error))?, name.encrypted)
-            }
-        };
+        let (source, encrypted) = self.stored(bundle, context)?;
         if !encrypted {
             return Ok(source);
         }
         let opened = Decrypted::open(source, Identities::read(&self.identities)?);
         Ok(Box::new(opened.context(|| format!("open {}", bundle.display()))?))
+    }
+
+    /// Opens a bundle's bytes as they are stored, and says whether they are encrypted. It blocks.
+    ///
+    /// # Errors
+    /// As [`Access::open`].
+    pub(crate) fn stored(&self, bundle: &Path, context: &Context) -> Result<(Box<dyn ReadAt>, bool)> {
+        match Address::of_bundle(bundle)? {
+            // A file may have been given any name.
+            None => {
+                let file = open_bundle(bundle).map_err(|error| missing(bundle, error))?;
+                let encrypted = is_encrypted(&file);
+                let rate = self.settings(Address::Directory(directory_of(bundle).into())).limit_rate;
+                Ok((limited(file, rate), encrypted))
+            }
+            Some((address, name)) => {
+                let opened = self.store(address, context)?.open(&name);
+                Ok((opened.map_err(|error| missing(bundle, error))?, name.encrypted))
+            }
+        }
     }
 }
 

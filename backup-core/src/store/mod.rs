@@ -17,6 +17,7 @@ mod trial;
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -289,6 +290,20 @@ pub fn exists(bundle: &str) -> Error {
 }
 
 impl ReadAt for Box<dyn ReadAt> {
+    fn length(&self) -> std::io::Result<u64> {
+        (**self).length()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn readers(&self) -> usize {
+        (**self).readers()
+    }
+}
+
+impl ReadAt for Arc<dyn ReadAt> {
     fn length(&self) -> std::io::Result<u64> {
         (**self).length()
     }

@@ -50,3 +50,21 @@ pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) reading: Reading,
 }
+
+#[derive(Args)]
+pub(crate) struct Copy {
+    /// The bundle: a file, an address, or `latest`
+    pub(crate) bundle: PathBuf,
+    /// Where it goes, as often as needed: DIR, s3://bucket/prefix or sftp://user@host/path
+    #[arg(value_name = "ADDRESS", required = true)]
+    pub(crate) to: Vec<PathBuf>,
+    /// Look at the bundle and at all stores, say what would be copied, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) latest: Latest,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}

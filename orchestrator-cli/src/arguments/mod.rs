@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use backup_core::settings::DEFAULT_PATH;
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use bundles::{Latest, Limit, Verify};
+pub(crate) use bundles::{Copy, Latest, Limit, Verify};
 pub(crate) use cluster::{Claiming, Databases, DatabasesBackup, Deploy, Ownership, Ssh};
 pub(crate) use restore::{Restore, RestoreCleanup, RestoreCommand};
 pub(crate) use routine::{Install, RunJob, Schedule, Status};
@@ -153,6 +153,11 @@ pub(crate) enum Command {
         orchestrator-cli verify --all\n  \
         orchestrator-cli verify --all s3://bucket/prefix --newer-than 7d")]
     Verify(Verify),
+    /// Copy a bundle to other stores, every byte of it checked on its way
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli copy orchestrator_backup_20261120T191500Z.tgz s3://bucket/prefix\n  \
+        orchestrator-cli copy s3://bucket/orchestrator_backup_20261120T191500Z.tgz /mnt/vault sftp://user@host/path")]
+    Copy(Copy),
     /// Extract entries of a bundle into a new directory
     #[command(after_help = "Examples:\n  \
         orchestrator-cli extract orchestrator_backup_20261120T191500Z.tgz --to /tmp/look\n  \

@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod cleanup;
 mod confirm;
+mod copy;
 mod databases;
 mod deploy;
 mod diff;
@@ -67,6 +68,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             context.until_cancelled(show::run(&bundle, entries, &access, output, context)).await
         }
         Command::Verify(asked) => verify::run(asked, output, context).await,
+        Command::Copy(asked) => copy::run(asked, output, context).await,
         Command::Extract { bundle, latest, patterns, to, limit, reading } => {
             let (bundle, access) = one(&bundle, &latest, reading, context).await?;
             extract::run(&bundle, (&patterns, &to), &access.at_rate(limit.limit_rate), output, context).await

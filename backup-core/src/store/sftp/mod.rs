@@ -28,6 +28,7 @@ use super::{able, astray, bundles, exists, is_part, may_be_renamed, read_small};
 use crate::bundle::reader::ReadAt;
 use crate::finding::{Finding, bytes};
 use crate::names::FileName;
+use crate::shell::word;
 use crate::{Context, Error, Kind, Result};
 
 /// What begins the names of files that are soon to have another one, where it isn't a bundle's.
@@ -206,7 +207,11 @@ impl Sftp {
         let path = connection.directory.join(&part);
         let file = connection.create(&path, OpenFlags::EXCLUSIVE, 0o600);
         file.map(|file| (path.clone(), file)).map_err(|cause| match connection.has(&path) {
-            true => exists(&format!("an upload of {}", self.shown(name))),
+            true => {
+                let cleanup = format!("`cleanup {} --older-than 0`", word(&self.0.address.to_string()));
+                let hint = format!("another run may be writing it; if none is, {cleanup} deletes what was left of one");
+                exists(&format!("an upload of {}", self.shown(name))).hint(hint)
+            }
             false => self.failed("write", &part, cause),
         })
     }
