@@ -8,8 +8,7 @@ import re
 import sys
 
 COLUMNS, WORDS = 100, 30
-# Runbooks, whose commands a test runs, are still to be written anew.
-DOCUMENTS = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", *sorted(glob.glob("docs/*.md"))]
+DOCUMENTS = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", *sorted(glob.glob("docs/*.md") + glob.glob("deploy/runbooks/*.md"))]
 
 
 def paragraphs(text):
