@@ -13,10 +13,11 @@ stage=$work/stage
 umask 022
 
 install -D "$program" "$stage/usr/bin/orchestrator-cli"
-man=$stage/usr/share/man/man1/orchestrator-cli.1
-install -D -m 644 /dev/null "$man"
-"$program" man >"$man"
-gzip -9n "$man"
+man=$stage/usr/share/man/man1
+mkdir -p "$man"
+"$program" man "$man" >/dev/null
+chmod 644 "$man"/*
+gzip -9n "$man"/*
 completion() { # SHELL FILE
     install -D -m 644 /dev/null "$stage/usr/share/$2"
     "$program" completions "$1" >"$stage/usr/share/$2"

@@ -127,3 +127,36 @@ fn completions_and_the_manual_name_every_command() {
         assert!(help.contains("\n  orchestrator-cli "), "{command}: {help}");
     }
 }
+
+#[test]
+fn a_directory_gets_a_page_of_the_manual_for_every_command() {
+    let place = Workplace::default();
+    let missing = place.cli(&["man", "pages"]).output().expect("the command runs");
+    assert!(describe(&missing).contains("hint: the directory must exist: `mkdir -p pages`"), "{}", describe(&missing));
+    std::fs::create_dir(place.path("pages")).expect("a directory");
+    let output = place.cli(&["man", "pages", "--json"]).output().expect("the command runs");
+    assert!(output.status.success(), "{}", describe(&output));
+    let document = document(&output);
+    let mut said: Vec<&str> =
+        document["result"]["pages"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    said.sort_unstable();
+    let mut there: Vec<String> = std::fs::read_dir(place.path("pages"))
+        .expect("a directory")
+        .map(|entry| format!("pages/{}", entry.expect("an entry").file_name().display()))
+        .collect();
+    there.sort_unstable();
+    assert_eq!(said, there);
+    for (page, word) in [
+        ("", "Exit codes"),
+        ("-restore", "orchestrator\\-cli restore \\-\\-rollback"),
+        ("-restore-cleanup", "stepped aside"),
+        ("-schedule-install", "crontab"),
+        ("-databases-backup", "masters"),
+    ] {
+        let text = std::fs::read_to_string(place.path(&format!("pages/orchestrator-cli{page}.1"))).expect(page);
+        assert!(text.contains(word), "{page}: {text}");
+    }
+    // Nobody types what only this program says to another of its kind.
+    let text = std::fs::read_to_string(place.path("pages/orchestrator-cli-databases-backup.1")).expect("a page");
+    assert!(!text.contains("errand"), "{text}");
+}

@@ -95,6 +95,7 @@ fn the_deb_installs_on_a_clean_system_and_takes_nothing_of_others_along() {
         "orchestrator-cli 700",
         "orchestrator-cli-backup.timer\norchestrator-cli-drill.timer",
         "orchestrator-cli.1.gz",
+        "orchestrator-cli-restore-cleanup.1.gz",
         "orchestrator.toml",
         "lost-vm.md",
     ] {

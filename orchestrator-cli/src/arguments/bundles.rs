@@ -11,10 +11,10 @@ use super::Reading;
 /// Whose newest bundle `latest` is.
 #[derive(Args, Clone, Default)]
 pub(crate) struct Latest {
-    /// With `latest`: the cluster whose newest bundle is meant [default: that of the settings' cluster.conf]
+    /// Cluster whose newest bundle `latest` is [default: the cluster of the settings' cluster.conf]
     #[arg(long, value_name = "NAME")]
     pub(crate) cluster: Option<String>,
-    /// With `latest`: the component whose newest bundle is meant [default: the orchestrator itself]
+    /// Component whose newest bundle `latest` is [default: the orchestrator itself]
     #[arg(long, value_name = "NAME")]
     pub(crate) component: Option<String>,
 }
@@ -22,25 +22,25 @@ pub(crate) struct Latest {
 /// How fast bundles are read and written.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Limit {
-    /// The most bytes a second that go to each store, and come from it, such as 500K, 20M or 1G
-    /// [default: the store's limit_rate in the settings, or no limit]
+    /// Most bytes a second to and from each store, such as 500K, 20M or 1G
+    /// [default: limit_rate of the store in the settings, or no limit]
     #[arg(long, value_name = "RATE")]
     pub(crate) limit_rate: Option<Rate>,
 }
 
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// The bundle: a file, an address, or `latest`; with --all, a store: DIR, s3://bucket/prefix or sftp://user@host/path
-    /// [default with --all: the settings' stores, or /var/lib/postgresql/backups]
+    /// Bundle: a file, an address, or `latest`. With --all: a store
+    /// [default with --all: the stores of the settings, or /var/lib/postgresql/backups]
     #[arg(value_name = "BUNDLE|ADDRESS", required_unless_present = "all")]
     pub(crate) bundle: Option<PathBuf>,
     /// More stores
     #[arg(value_name = "ADDRESS", requires = "all")]
     pub(crate) more: Vec<PathBuf>,
-    /// Verify every bundle of the stores; one that is damaged, or cannot be read, stops none of the others
+    /// Verify every bundle of the stores. A damaged bundle stops none of the others
     #[arg(long)]
     pub(crate) all: bool,
-    /// Of all bundles, verify those begun within this time, such as 24h, 7d or 2w, by their names
+    /// Verify only bundles that were begun within this time, such as 24h, 7d or 2w
     #[arg(long, value_name = "AGE", requires = "all")]
     pub(crate) newer_than: Option<Span>,
     #[command(flatten)]
@@ -53,12 +53,12 @@ pub(crate) struct Verify {
 
 #[derive(Args)]
 pub(crate) struct Copy {
-    /// The bundle: a file, an address, or `latest`
+    /// Bundle: a file, an address, or `latest`
     pub(crate) bundle: PathBuf,
-    /// Where it goes, as often as needed: DIR, s3://bucket/prefix or sftp://user@host/path
+    /// Stores that get the bundle: DIR, s3://bucket/prefix or sftp://user@host/path
     #[arg(value_name = "ADDRESS", required = true)]
     pub(crate) to: Vec<PathBuf>,
-    /// Look at the bundle and at all stores, say what would be copied, and stop
+    /// Look at the bundle and the stores, say what would be copied, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]

@@ -10,31 +10,31 @@ use super::{Config, Identities, Reach};
 pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) config: Config,
-    /// Tell no machine anything: draw the graph, unpack the release's assets where the settings name some, and stop
+    /// Draw the graph and stop. No machine is told anything. Assets of the release are unpacked if the settings name some
     #[arg(long, conflicts_with_all = ["only", "resume", "yes", "allow_unreachable", "accept_host_key", "without_store"])]
     pub(crate) dry: bool,
-    /// The release [default: the settings']
+    /// Release to deploy [default: the one of the settings]
     #[arg(long, value_name = "VERSION")]
     pub(crate) release: Option<String>,
-    /// Where the picture goes; its name ends in .png, .svg or .dot [default: graph.png]
+    /// File for the picture; its name ends in .png, .svg or .dot [default: graph.png]
     #[arg(long, value_name = "FILE", requires = "dry")]
     pub(crate) graph: Option<PathBuf>,
-    /// Deploy these machines alone, by name, address or a part of them, zone or tag; several with commas, or as often as needed
+    /// Deploy only these machines: by name or address, or a part of either, or by zone or tag. Separate several with commas, or repeat the flag
     #[arg(long, value_name = "HOST|TAG", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// Go on with the deploy that stopped half way, or in which machines failed
+    /// Continue the deploy that was interrupted, or in which machines failed
     #[arg(long, conflicts_with_all = ["release", "only", "allow_unreachable"])]
     pub(crate) resume: bool,
-    /// Don't ask before the agents are run
+    /// Do not ask before the agents run
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Go on although this machine is down; several with commas, or as often as needed
+    /// Continue although this machine is down. Separate several with commas, or repeat the flag
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub(crate) allow_unreachable: Vec<String>,
-    /// Go on although this machine's SSH key is another one than it was, or unknown; several with commas, or as often as needed
+    /// Continue although the SSH host key of this machine changed or is unknown. Separate several with commas, or repeat the flag
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub(crate) accept_host_key: Vec<String>,
-    /// Go on although this store can't be asked who owns the cluster; as often as needed
+    /// Continue although this store can't say who owns the cluster. Repeat the flag for several
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) without_store: Vec<String>,
     #[command(flatten)]
@@ -43,7 +43,8 @@ pub(crate) struct Deploy {
 
 #[derive(Subcommand)]
 pub(crate) enum Ownership {
-    /// Say who owns the cluster: by this machine's notes, the stores, and the machines that let us in
+    /// Show who owns the cluster, by the notes of this machine, the stores and the machines
+    #[command(after_help = "Example:\n  orchestrator-cli ownership show")]
     Show {
         #[command(flatten)]
         config: Config,
@@ -52,9 +53,13 @@ pub(crate) enum Ownership {
         #[command(flatten)]
         reach: Reach,
     },
-    /// Make this machine the cluster's owner, whoever is; the machines learn of it with the next deploy
+    /// Make this machine the owner of the cluster. The machines learn of the new owner with the next deploy
+    #[command(
+        after_help = "Examples:\n  orchestrator-cli ownership claim\n  orchestrator-cli ownership claim -c cluster.conf --yes"
+    )]
     Claim(Claiming),
-    /// Give the cluster up, so that another orchestrator takes it over without a warning
+    /// Give the cluster up. Another orchestrator can then take the cluster over without a warning
+    #[command(after_help = "Example:\n  orchestrator-cli ownership release")]
     Release(Claiming),
 }
 
@@ -62,10 +67,10 @@ pub(crate) enum Ownership {
 pub(crate) struct Claiming {
     #[command(flatten)]
     pub(crate) config: Config,
-    /// Don't ask
+    /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Go on although this store can't be asked who owns the cluster; as often as needed
+    /// Continue although this store can't say who owns the cluster. Repeat the flag for several
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) without_store: Vec<String>,
     #[command(flatten)]
@@ -74,26 +79,26 @@ pub(crate) struct Claiming {
 
 #[derive(Args)]
 pub(crate) struct Ssh {
-    /// A name, an address or a part of them, a zone or a tag; where several machines match, the one to take is asked for
+    /// Name or address of the machine, or a part of either, or a zone or tag. The command asks if several machines match
     pub(crate) query: Option<String>,
     #[command(flatten)]
     pub(crate) config: Config,
-    /// Who to log in as [default: the settings', or what ssh's own configuration says]
+    /// User to log in as [default: the one of the settings, or of the configuration of ssh]
     #[arg(long, short = 'l', value_name = "USER")]
     pub(crate) user: Option<String>,
     #[command(flatten)]
     pub(crate) reach: Reach,
-    /// Log in although the machine's key is another one than the restored bundle has; ssh asks as it always does
+    /// Log in although the SSH host key differs from the restored bundle. ssh still makes its own check
     #[arg(long)]
     pub(crate) accept_host_key: bool,
-    /// What to run there, after `--`
+    /// Command to run there, after `--`
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<std::ffi::OsString>,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Databases {
-    /// Back up the databases of this machine's components, or from the orchestrator those of all machines over ssh
+    /// Back up the databases of this machine's components. On the orchestrator, back up those of all machines over SSH
     #[command(after_help = "Examples:\n  \
         orchestrator-cli databases backup --config /etc/orchestrator/orchestrator.toml\n  \
         orchestrator-cli databases backup --config cluster.conf --all --dry-run")]
@@ -104,28 +109,28 @@ pub(crate) enum Databases {
 pub(crate) struct DatabasesBackup {
     #[command(flatten)]
     pub(crate) config: Config,
-    /// Those of every machine, over ssh, though this machine has some itself
+    /// Back up the databases of every machine over SSH, although this machine has databases of its own
     #[arg(long, conflicts_with = "host")]
     pub(crate) all: bool,
-    /// This machine is that one of cluster.conf [default: the one that has its address or name]
+    /// Name of this machine in cluster.conf [default: the one with the address or name of this machine]
     #[arg(long = "as", value_name = "HOST")]
     pub(crate) host: Option<String>,
-    /// Who can read the bundles, as often as needed: age1…, an SSH public key, or a file with such lines; they are
-    /// encrypted then. Those of the settings can read them too
+    /// Encrypt the bundles for this recipient: age1…, an SSH public key, or a file with such lines. Recipients of
+    /// the settings can read the bundles too. Repeat the flag for several
     #[arg(long, value_name = "RECIPIENT")]
     pub(crate) recipient: Vec<String>,
     #[command(flatten)]
     pub(crate) reach: Reach,
-    /// Leave this store out: it gets no bundle; as often as needed
+    /// Write no bundle to this store. Repeat the flag for several
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) without_store: Vec<String>,
-    /// Delete nothing afterwards, whatever the rules of the settings say
+    /// Delete no older bundles afterwards, whatever the retention rules say
     #[arg(long)]
     pub(crate) no_prune: bool,
-    /// Look who is the master, print what would be done, and stop
+    /// Find the masters, print the plan, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Take what is to be known from standard input, as an orchestrator sends it; the settings are this machine's own
+    /// Read the order of an orchestrator from standard input. The settings are those of this machine
     #[arg(long, hide = true, conflicts_with_all = ["all", "host", "recipient", "without_store", "no_prune", "dry_run"])]
     pub(crate) errand: bool,
 }

@@ -10,77 +10,78 @@ use super::{Identities, Latest, Limit, Reach};
 pub(crate) struct Restore {
     #[command(subcommand)]
     pub(crate) command: Option<RestoreCommand>,
-    /// The same as --file
+    /// Bundle to restore; the same as --file
     #[arg(value_name = "BUNDLE", value_parser = bundle, conflicts_with_all = ["file", "sql"])]
     pub(crate) bundle: Option<PathBuf>,
-    /// The newest bundle of this cluster in the settings' stores; the same as the word `latest` for BUNDLE
+    /// Newest bundle of this cluster in the stores of the settings; the same as `latest` for BUNDLE
     #[arg(long, conflicts_with_all = ["bundle", "file", "sql", "resume", "rollback"])]
     pub(crate) latest: bool,
     #[command(flatten)]
     pub(crate) whose: Latest,
-    /// The bundle; with --resume, where it is now if it was moved; with --rollback, which restore is meant
+    /// Bundle to restore. With --resume: its new place, if the bundle was moved. With --rollback: the bundle of the restore
+    /// to roll back
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) file: Option<PathBuf>,
-    /// In place of a bundle, a script that `pg_dump orchestrator -f orchestrator.sql` made, perhaps compressed by gzip, or an
-    /// archive of pg_dump (-Fc, -Fd, -Ft); its database is called orchestrator unless --database says otherwise
+    /// Restore a dump of pg_dump in place of a bundle: a script, plain or compressed by gzip, or an archive (-Fc, -Fd, -Ft).
+    /// The database is named orchestrator, unless --database names another
     #[arg(long, value_name = "SCRIPT", conflicts_with = "file")]
     pub(crate) sql: Option<PathBuf>,
-    /// The cluster.conf that goes with the script; it is put where the settings say, if they do
+    /// The cluster.conf that belongs to the dump. It is put where the settings say
     #[arg(long, value_name = "FILE", requires = "sql", conflicts_with = "rollback")]
     pub(crate) cluster_conf: Option<PathBuf>,
-    /// Settings with the PostgreSQL connection (a file whose name ends in .toml) [default: the usual ones, if they exist]
+    /// Settings with the PostgreSQL connection; the name of the file ends in .toml [default: the usual settings, if they exist]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Check everything, print the steps, and stop; with --rollback, say what it would rename and drop
+    /// Check everything, print the steps, and stop. With --rollback: say what it would rename and drop
     #[arg(long, conflicts_with = "resume")]
     pub(crate) dry_run: bool,
-    /// Don't ask before databases step aside
+    /// Do not ask before live databases step aside
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Go on with the restore that stopped half way
+    /// Continue the restore that was interrupted
     #[arg(long, conflicts_with = "rollback")]
     pub(crate) resume: bool,
-    /// Return to what was there before the last restore
+    /// Return to the state before the last restore
     #[arg(long)]
     pub(crate) rollback: bool,
-    /// A database to bring back alone, as often as needed, under another name if one follows
-    /// [default: all of the bundle's, and files]
+    /// Restore only this database, under another name if one follows. Repeat the flag for several
+    /// [default: all databases of the bundle, and files]
     #[arg(long, value_name = "NAME[=NEWNAME]", value_parser = renamed, conflicts_with_all = ["resume", "rollback"])]
     pub(crate) database: Vec<(String, Option<String>)>,
-    /// Bring back this part of the bundle alone
+    /// Restore only this part of the bundle
     #[arg(long, value_name = "COMPONENT", conflicts_with_all = ["resume", "rollback"])]
     pub(crate) only: Option<Component>,
-    /// Put files below this directory, as if it were `/`
+    /// Put files below this directory, as if the directory were `/`
     #[arg(long, value_name = "DIR", default_value = "/", value_parser = absolute)]
     pub(crate) root: PathBuf,
-    /// Go on although this host of the cluster is down; several with commas, or as often as needed
+    /// Continue although this host of the cluster is down. Separate several with commas, or repeat the flag
     #[arg(long, value_name = "HOST", value_delimiter = ',', conflicts_with_all = ["resume", "rollback"])]
     pub(crate) allow_unreachable: Vec<String>,
-    /// Go on although this host's SSH key is another one than it was, or unknown; several with commas, or as often
-    /// as needed
+    /// Continue although the SSH host key of this host changed or is unknown. Separate several with commas, or repeat
+    /// the flag
     #[arg(long, value_name = "HOST", value_delimiter = ',', conflicts_with_all = ["resume", "rollback"])]
     pub(crate) accept_host_key: Vec<String>,
-    /// Go on without this index, constraint, function or the like of a database, or without this table's rows, where the server
-    /// refuses it, as the error names it; as often as needed, and with --resume too
+    /// Continue without this object, if the server refuses it: an index, a constraint, a function, or the rows of a table.
+    /// Name the object as the error does. Repeat the flag for several; --resume takes it too
     #[arg(long, value_name = "OBJECT", conflicts_with = "rollback")]
     pub(crate) accept_missing: Vec<String>,
-    /// Go on although the bundle is of this cluster, and this machine of another one
+    /// Continue although the bundle belongs to this cluster, and this machine to another
     #[arg(long, value_name = "NAME", conflicts_with_all = ["resume", "rollback"])]
     pub(crate) accept_cluster: Option<String>,
-    /// Make this role although it can do more than databases' owners may, as a superuser can, and this machine does not know
-    /// the bundle; as often as needed
+    /// Create this role although the role is powerful, such as a superuser, and this machine does not know the bundle.
+    /// Repeat the flag for several
     #[arg(long, value_name = "ROLE", conflicts_with_all = ["resume", "rollback"])]
     pub(crate) allow_superuser: Vec<String>,
-    /// Go on although a bundle could make this machine's PostgreSQL client programs, which are too old, run programs, and this machine
-    /// does not know who made the bundle
+    /// Continue although the PostgreSQL client programs are old, and nobody knows who made the bundle. A crafted bundle
+    /// could run programs through them
     #[arg(long, conflicts_with_all = ["resume", "rollback"])]
     pub(crate) allow_old_clients: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
-    /// The release of this machine
+    /// Release that runs on this machine
     #[arg(long, value_name = "VERSION", conflicts_with_all = ["resume", "rollback"])]
     pub(crate) release: Option<String>,
-    /// Connections that load rows at once [default: two for each core]
+    /// Number of connections that load rows [default: two for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     #[arg(conflicts_with_all = ["resume", "rollback"])]
     pub(crate) jobs: Option<u16>,
@@ -92,23 +93,26 @@ pub(crate) struct Restore {
 
 #[derive(Subcommand)]
 pub(crate) enum RestoreCommand {
-    /// Drop the databases, and delete the files, that stepped aside in restores; there is no rollback afterwards
+    /// Drop the databases and delete the files that stepped aside in restores. There is no rollback afterwards
+    #[command(
+        after_help = "Examples:\n  orchestrator-cli restore cleanup --dry-run\n  orchestrator-cli restore cleanup --yes"
+    )]
     Cleanup(RestoreCleanup),
 }
 
 #[derive(Args)]
 pub(crate) struct RestoreCleanup {
-    /// Settings with the PostgreSQL connection [default: the usual ones, if they exist]
+    /// Settings with the PostgreSQL connection [default: the usual settings, if they exist]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Say what would be dropped, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Don't ask
+    /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Forget the restores that can't be taken back from here: their server does not answer, or is another one, or what
-    /// stepped aside is gone; nothing is dropped
+    /// Forget the restores that can't be rolled back from here: the server does not answer, the server is another one, or
+    /// the old databases are gone. Nothing is dropped
     #[arg(long)]
     pub(crate) forget: bool,
 }

@@ -10,39 +10,48 @@ use super::Config;
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) config: Config,
-    /// List the runs instead, newest first
+    /// List the runs, newest first
     #[arg(long, conflicts_with_all = ["html", "metrics"])]
     pub(crate) history: bool,
-    /// Write a page that needs nothing else
+    /// Write an HTML page to this file. The page needs no other file
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Write Prometheus metrics
+    /// Write Prometheus metrics to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Schedule {
-    /// Write a service and a timer of systemd for every job, or a crontab where there is no systemd, and switch them on
+    /// Write and switch on a systemd timer for every job, or a crontab if there is no systemd
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli schedule install --user postgres\n  \
+        orchestrator-cli schedule install --cron")]
     Install(Install),
     /// Show when jobs run
+    #[command(after_help = "Example:\n  orchestrator-cli schedule show")]
     Show {
         #[command(flatten)]
         config: Config,
     },
-    /// Make the directory of the state of a user's jobs, and move there what that user owns in root's; `schedule install` does it, too
+    /// Make the state directory for the jobs of a user, and move that user's files there. `schedule install` does this too
+    #[command(after_help = "Example:\n  orchestrator-cli schedule prepare --user postgres")]
     Prepare {
-        /// Who jobs run as
+        /// User that the jobs run as
         #[arg(long, value_name = "USER", default_value = "orchestrator-cli", value_parser = user)]
         user: String,
     },
-    /// Remove what `schedule install` has written
+    /// Remove what `schedule install` wrote
+    #[command(after_help = "Example:\n  orchestrator-cli schedule remove")]
     Remove {
-        /// Where it was written [default: systemd's and cron's own directories]
+        /// Directory with the timers or the crontab [default: the directories of systemd and cron]
         #[arg(long, value_name = "DIR")]
         directory: Option<PathBuf>,
     },
-    /// Run a job now, as a timer does; without one, run all of them when they are due, in the foreground
+    /// Run a job now, as a timer does. Without a job: stay in the foreground, and run all jobs when they are due
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli schedule run backup\n  \
+        orchestrator-cli schedule run")]
     Run(RunJob),
 }
 
@@ -50,27 +59,27 @@ pub(crate) enum Schedule {
 pub(crate) struct Install {
     #[command(flatten)]
     pub(crate) config: Config,
-    /// Who jobs run as
+    /// User that the jobs run as
     #[arg(long, value_name = "USER", default_value = "orchestrator-cli", value_parser = user)]
     pub(crate) user: String,
-    /// Write a crontab though there is systemd
+    /// Write a crontab although there is systemd
     #[arg(long)]
     pub(crate) cron: bool,
-    /// Write there, and switch nothing on [default: systemd's and cron's own directories]
+    /// Write to this directory, and switch nothing on [default: the directories of systemd and cron]
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct RunJob {
-    /// The job [default: all, when they are due]
+    /// Job to run [default: all jobs, when they are due]
     pub(crate) job: Option<Job>,
     #[command(flatten)]
     pub(crate) config: Config,
-    /// Run what is due now and end, as cron does it
+    /// Run the jobs that are due now, then end, as cron does
     #[arg(long, conflicts_with = "job")]
     pub(crate) due: bool,
-    /// For a timer that begins the job again and again, as a CronJob does: `status` counts on it. A run by hand is none of these
+    /// Count this run as one of a timer, such as a Kubernetes CronJob. `status` then expects the next one. Leave this out by hand
     #[arg(long, requires = "job")]
     pub(crate) by_timer: bool,
 }

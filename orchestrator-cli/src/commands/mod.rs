@@ -80,7 +80,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
         Command::Cleanup(cleanup) => cleanup::run(cleanup, output, context).await,
         Command::Key(Key::Generate { file, signing }) => key::generate(&file, signing, output, context),
         Command::Completions { shell } => shell::completions(shell, output),
-        Command::Man => shell::manual(output),
+        Command::Man { directory } => shell::manual(directory.as_deref(), output),
     }
 }
 
