@@ -167,7 +167,7 @@ fn a_disk_that_went_away_is_noticed_by_what_every_backup_leaves_on_it() {
     assert_says(
         &mounted(&place, "-t tmpfs none", &store, &backup()),
         3,
-        &["nothing of the bundles that were put there"],
+        &["bundles were written here before, but none of them is here now"],
     );
     another_second();
     assert_says(&run(&mut backup()), 0, &[]);

@@ -201,6 +201,6 @@ fn a_destination_among_the_captured_files_is_a_warning_unless_it_is_excluded() {
         let mut run = place.cli(&["check", "--config", "o.toml", "--release", "1", "--to", "tree/bundles"]);
         let output = run.envs(server.variables()).output().expect("the command runs");
         assert_eq!(code_but_for_clients(&output), code, "{}", describe(&output));
-        assert_eq!(describe(&output).contains("which is captured"), code == Some(3), "{}", describe(&output));
+        assert_eq!(describe(&output).contains("which is backed up"), code == Some(3), "{}", describe(&output));
     }
 }

@@ -73,7 +73,7 @@ fn a_bundle_of_another_cluster_is_refused_by_whatever_says_the_machines() {
     let root = place.path("root").display().to_string();
     let said = "info it is of cluster prod-eu; nothing here says which cluster this machine is of".to_owned();
     let beside =
-        "info it is put beside what is live: this machine's cluster, the hosts and their owner are not checked"
+        "info the restore goes beside the live state: this machine's cluster, the hosts and their owner are not checked"
             .to_owned();
     let allowed = format!("{}; allowed by --accept-cluster", refused(&conf)).replacen("error", "warning", 1);
     // Settings, state directory, further arguments; what is found.

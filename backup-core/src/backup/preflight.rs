@@ -115,7 +115,8 @@ pub async fn preflight(
     findings.all.extend(needs.iter().cloned());
     let signing = &settings.access.signing;
     if findings.keep("signing-key", "signing key", signing.check()) == Some(false) && signing.required {
-        let message = "signatures are demanded, and what this machine signs is not trusted here: its bundles would count for nothing";
+        let message =
+            "the settings require signatures, but do not trust the key of this machine: its bundles would not count";
         let finding = Finding::warning("signing-untrusted", "signing key", message);
         findings.all.push(finding.hint("set signing.key, and put its public half into [signing.trusted]"));
     }
@@ -197,10 +198,9 @@ async fn look_at_ownership(
 fn look_at_platform(settings: &Settings) -> Option<Finding> {
     let backups = settings.cluster.database_backups.as_ref()?;
     let meant = backups.access_key.is_some() || backups.secret_key.is_some();
-    let message = "it has keys and no bucket, so no bundle goes to S3";
+    let message = "there are keys but no bucket, so no bundle goes to S3";
     let finding = Finding::info("backups-without-bucket", "database_backups in cluster.conf", message);
-    (meant && backups.bucket.is_none())
-        .then(|| finding.hint("its keys are access_key, secret_key, endpoint and bucket"))
+    (meant && backups.bucket.is_none()).then(|| finding.hint("set bucket, beside access_key, secret_key and endpoint"))
 }
 
 /// A destination that can't be written does not hold up the others. Gives those that can, and why the others can't.
@@ -249,10 +249,10 @@ fn vanished(address: &Address, settings: &Settings, context: &Context) -> Option
         return None;
     }
     let message = match directory.exists() {
-        true => "nothing of the bundles that were put there before is there",
-        false => "it does not exist, though bundles were put there before; it is made anew",
+        true => "bundles were written here before, but none of them is here now",
+        false => "the directory is gone, although bundles were written here before; the backup makes it again",
     };
-    let hint = "if a disk or a share belongs there, mount it: what is written now lies below it; require_mount in the settings refuses then";
+    let hint = "if a disk or a share belongs here, mount it first; with require_mount in the settings, a backup refuses a missing mount";
     Some(Finding::warning("store-vanished", address.to_string(), message).hint(hint))
 }
 
@@ -260,11 +260,11 @@ fn vanished(address: &Address, settings: &Settings, context: &Context) -> Option
 fn look_at_secrecy(destinations: &[Destination], recipients: &Recipients) -> Option<Finding> {
     let leaves = |destination: &&Destination| !matches!(destination.address, Address::Directory(_));
     let remote = destinations.iter().find(leaves).filter(|_| recipients.is_empty())?;
-    let message = "bundles leave this machine unencrypted, with cluster.conf and all secrets in it";
+    let message = "bundles leave this machine unencrypted, with cluster.conf and all secrets";
     let finding = Finding::warning("leaves-unencrypted", remote.address.to_string(), message);
     Some(
         finding.hint(
-            "`key generate orchestrator.key` makes a key; encrypt to it with --recipient, or encryption.recipients in the settings",
+            "`key generate orchestrator.key` makes a key; name its recipient with --recipient, or in encryption.recipients of the settings",
         ),
     )
 }

@@ -50,7 +50,7 @@ pub(super) async fn preflight(
     let mut findings = Findings::default();
     let unfinished = look_for_others(journals, &mut findings);
     if request.only == Some(Component::Files) && !request.databases.is_empty() {
-        let error = Error::new(Kind::Usage, "databases are named, and files alone are asked for");
+        let error = Error::new(Kind::Usage, "--database and `--only files` exclude each other");
         findings.keep::<()>("database", "--only", Err(error.hint("leave out --only, or --database")));
     }
     let (source, origin) = source::look(request, settings, &mut findings, context).await.unzip();
@@ -98,7 +98,7 @@ pub(super) async fn preflight(
         findings.all.push(Finding::error(
             "nothing-to-restore",
             "restore",
-            "there is nothing in it of what is asked for",
+            "the bundle holds nothing of what is asked for",
         ));
     }
     let ready = match (findings.refusal(), plan, source) {
@@ -121,8 +121,8 @@ async fn take_up(plan: Plan, source: Source, chosen: Chosen, context: &Context) 
 /// Looks whether some of it alone is there, and whether this machine's release takes it.
 async fn look_at_release(source: &Source, request: &Request, settings: &Settings, findings: &mut Findings) {
     if source.from.partial {
-        let message = "it has some of the databases alone, as was asked for when it was made";
-        let hint = "`list` notes which bundles are so; take another one to bring back all";
+        let message = "the bundle holds only some of the databases; its backup was asked for these";
+        let hint = "`list` marks such bundles; restore another one to get all databases";
         findings.all.push(Finding::info("partial", &source.name, message).hint(hint));
     }
     if !source.is_of_component {
@@ -142,14 +142,14 @@ async fn look_at_cluster(
 ) -> Hosts {
     if !lives {
         let message =
-            "it is put beside what is live: this machine's cluster, the hosts and their owner are not checked";
+            "the restore goes beside the live state: this machine's cluster, the hosts and their owner are not checked";
         findings.all.push(Finding::info("not-checked", source.name.clone(), message));
         return Hosts::default();
     }
     whose::look(source, request, settings, context, findings).await;
     // A component's databases say nothing of the machines, and give nobody the cluster.
     if source.is_of_component {
-        let message = "a component's databases alone are in it: the hosts and their owner are not checked";
+        let message = "the bundle holds only the databases of a component: the hosts and their owner are not checked";
         findings.all.push(Finding::info("not-checked", source.name.clone(), message));
         return Hosts::default();
     }
@@ -162,9 +162,9 @@ fn look_for_others(journals: Option<Result<&Journals>>, findings: &mut Findings)
     let (_, head) = findings.keep("restore-running", "restore", unfinished)??;
     let error = Error::new(
         Kind::Unfinished,
-        format!("a restore of {} that began at {} is unfinished", head.plan.bundle, head.created.format("%F %T UTC")),
+        format!("the restore of {}, begun at {}, is unfinished", head.plan.bundle, head.created.format("%F %T UTC")),
     );
-    let hint = "go on with `restore --resume`, or return to what was there with";
+    let hint = "continue with `restore --resume`, or return to the state before with";
     let error = error.hint(format!("{hint} `restore --rollback {}`", head.plan.argument()));
     findings.keep::<()>("restore-unfinished", "restore", Err(error));
     Some(head.plan)

@@ -100,6 +100,7 @@ mod tests {
                 .collect();
             assert!(!examples.is_empty(), "{words}: {help}");
             for example in examples {
+                assert!(example.chars().count() <= 78, "a small terminal would break {example}");
                 // What follows is the shell's.
                 let typed = example.split(['|', '>']).next().unwrap_or_default();
                 let typed: Vec<&str> = typed.split_whitespace().collect();

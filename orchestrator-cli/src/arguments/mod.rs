@@ -50,24 +50,25 @@ pub(crate) fn hosts_apart<'w>(words: &[&'w str]) -> Option<String> {
 pub(crate) enum Command {
     /// Back up databases, cluster.conf, release and files in one bundle
     #[command(after_help = "Examples:\n  \
-        orchestrator-cli backup --config /home/orchestrator/cluster.conf --release 2.6.3\n  \
+        orchestrator-cli backup -c /home/orchestrator/cluster.conf --release 2.6.3\n  \
         orchestrator-cli backup --to /mnt/backups --to /var/lib/postgresql/backups\n  \
-        orchestrator-cli backup --config cluster.conf --release 2.6.3 --to - | ssh vault 'cat > o.tgz'")]
+        orchestrator-cli backup --to - | ssh vault 'cat > o.tgz'")]
     Backup(Backup),
     /// Restore databases and files from a bundle. Checks come first. Live databases step aside last
     #[command(args_conflicts_with_subcommands = true)]
     #[command(after_help = "Examples:\n  \
-        orchestrator-cli restore --file orchestrator_backup_20261120T191500Z.tgz --dry-run\n  \
-        orchestrator-cli restore --file orchestrator_backup_20261120T191500Z.tgz --release 2.6.3\n  \
+        BUNDLE=/mnt/backups/orchestrator_backup_20261120T191500Z.tgz\n  \
+        orchestrator-cli restore --file $BUNDLE --dry-run\n  \
+        orchestrator-cli restore --file $BUNDLE --release 2.6.3\n  \
+        orchestrator-cli restore --file $BUNDLE --database orchestrator=look\n  \
         orchestrator-cli restore --sql orchestrator.sql --cluster-conf cluster.conf\n  \
-        orchestrator-cli restore --file orchestrator_backup_20261120T191500Z.tgz --database orchestrator=look\n  \
         orchestrator-cli restore --resume\n  \
         orchestrator-cli restore --rollback")]
     Restore(Box<Restore>),
     /// Run the agents of all machines for this orchestrator. They run level by level. `--dry` only draws the plan
     #[command(after_help = "Examples:\n  \
         orchestrator-cli deploy --dry -c cluster.conf\n  \
-        orchestrator-cli deploy --dry -c cluster.conf --release 2.6.3 --graph deploy.svg\n  \
+        orchestrator-cli deploy --dry -c cluster.conf --graph deploy.svg\n  \
         orchestrator-cli deploy -c cluster.conf --release 2.6.3\n  \
         orchestrator-cli deploy -c cluster.conf --release 2.6.3 --only router\n  \
         orchestrator-cli deploy -c cluster.conf --resume")]
@@ -101,9 +102,10 @@ pub(crate) enum Command {
     Ownership(Ownership),
     /// Compare a bundle with the live state, or with another bundle. What a restore would lose comes first
     #[command(after_help = "Examples:\n  \
-        orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz --config /home/orchestrator/cluster.conf\n  \
-        orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz --config /home/orchestrator/cluster.conf --rows\n  \
-        orchestrator-cli diff orchestrator_backup_20261120T191500Z.tgz orchestrator_backup_20261119T191500Z.tgz")]
+        BUNDLE=/mnt/backups/orchestrator_backup_20261120T191500Z.tgz\n  \
+        orchestrator-cli diff $BUNDLE\n  \
+        orchestrator-cli diff $BUNDLE --rows\n  \
+        orchestrator-cli diff $BUNDLE orchestrator_backup_20261119T191500Z.tgz")]
     Diff {
         /// Bundle: a file, an address, or `latest`
         bundle: PathBuf,
@@ -162,8 +164,9 @@ pub(crate) enum Command {
     Copy(Copy),
     /// Extract files of a bundle into a new directory
     #[command(after_help = "Examples:\n  \
-        orchestrator-cli extract orchestrator_backup_20261120T191500Z.tgz --to /tmp/look\n  \
-        orchestrator-cli extract orchestrator_backup_20261120T191500Z.tgz cluster.conf 'databases/*.sql' --to /tmp/look")]
+        BUNDLE=/mnt/backups/orchestrator_backup_20261120T191500Z.tgz\n  \
+        orchestrator-cli extract $BUNDLE --to /tmp/look\n  \
+        orchestrator-cli extract $BUNDLE cluster.conf 'databases/*.sql' --to /tmp/conf")]
     Extract {
         /// Bundle: a file, an address, or `latest`
         bundle: PathBuf,
@@ -182,7 +185,7 @@ pub(crate) enum Command {
     /// Check everything that a backup needs, and list all problems
     #[command(after_help = "Examples:\n  \
         orchestrator-cli check\n  \
-        orchestrator-cli check --config /home/orchestrator/cluster.conf --release 2.6.3")]
+        orchestrator-cli check -c /home/orchestrator/cluster.conf --release 2.6.3")]
     Check {
         #[command(flatten)]
         config: Config,
@@ -213,7 +216,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
         orchestrator-cli status\n  \
         orchestrator-cli status --history\n  \
-        orchestrator-cli status --html /var/www/html/backups.html --metrics /var/lib/prometheus/node-exporter/orchestrator.prom")]
+        orchestrator-cli status --html /var/www/html/backups.html\n  \
+        orchestrator-cli status --metrics /var/lib/node_exporter/orchestrator.prom")]
     Status(Status),
     /// Run jobs by timer: install, show, run and remove them. Timers are those of systemd or cron
     #[command(subcommand)]

@@ -111,8 +111,8 @@ fn last_line(drill: &Drill) -> String {
             true => drill.origin.short(),
             false => "nothing here knows who made it".into(),
         };
-        let said = format!("restored in {time} into PostgreSQL {server}, {rows}, as its manifest says; {whose}");
-        return format!("{}: {said}; nothing is left of it\n", drill.bundle);
+        let said = format!("drill passed: {rows} restored into PostgreSQL {server} and compared in {time}; {whose}");
+        return format!("{}: {said}; test server removed\n", drill.bundle);
     }
-    format!("{}: FAILED, do not rely on it\n", drill.bundle)
+    format!("{}: drill FAILED: do not rely on this bundle\n", drill.bundle)
 }

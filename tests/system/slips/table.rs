@@ -72,7 +72,7 @@ pub const SLIPS: &[Slip] = &[
     (
         "restore --file {b} --allow-unreachable 10.0.0.1 --yes",
         13,
-        "error: 10.0.0.1: a flag names it, and the cluster has no such host",
+        "error: 10.0.0.1: a flag names this host, but the cluster does not have it",
         Some("name hosts as cluster.conf does"),
     ),
     (

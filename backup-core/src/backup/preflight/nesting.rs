@@ -8,8 +8,7 @@ use crate::component::files::Tree;
 use crate::finding::{Finding, Findings};
 use crate::{Context, state};
 
-const NARROWER: &str =
-    "name in [[files]] only what is needed of it, each with its own path; to exclude it is not enough";
+const NARROWER: &str = "name only the needed parts in [[files]], each with its own path; an exclude is not enough";
 
 /// Looks for what no restore may take along: the state directory, and what a running server needs.
 pub(super) async fn look(trees: &[Tree], components: &[ReadyComponent], context: &Context, findings: &mut Findings) {
@@ -27,7 +26,7 @@ pub(super) async fn look(trees: &[Tree], components: &[ReadyComponent], context:
         let goes = |staying: &&Staying| [&tree.path, &real].into_iter().any(|path| staying.goes_along_with(path));
         for staying in staying.iter().filter(goes) {
             let message = format!(
-                "it holds {} ({}): a restore can't put it back in its place",
+                "the tree holds {} ({}), so a restore can't put the tree back",
                 staying.path.display(),
                 staying.what
             );
@@ -49,13 +48,13 @@ pub(super) fn look_for_bundles(directory: &Path, trees: &[Tree], findings: &mut 
         let (tree, excluded) = (tree.path.display(), below.ancestors().any(|path| tree.leaves_out(path)));
         let shown = directory.display().to_string();
         findings.all.push(if excluded {
-            let message =
-                format!("it lies in {tree}: a restore can't put that back in its place while bundles are there");
+            let message = format!("the store lies in {tree}: a restore can't put {tree} back while bundles are there");
             Finding::info("destination-in-files", shown, message).hint(NARROWER)
         } else {
-            let message = format!("it lies in {tree}, which is captured: every bundle would hold those before it");
+            let message =
+                format!("the store lies in {tree}, which is backed up: every bundle would hold all bundles before it");
             Finding::warning("destination-captured", shown, message)
-                .hint("exclude it there, or name another place with --to")
+                .hint("exclude the store in [[files]], or name another place with --to")
         });
     }
 }

@@ -125,7 +125,7 @@ async fn talk(seen: &Seen, remote: &Remote, record: Option<&Record>, context: &C
         let cause = String::from_utf8_lossy(&complaints).trim().to_owned();
         let cause = if cause.is_empty() { format!("ssh ended with {status}") } else { cause };
         Err(Error::new(Kind::Failed, doing()).because(cause).hint(format!(
-            "`orchestrator-cli ssh {}` must work without a password: a key in the agent, and hosts.ssh_user in the settings",
+            "`orchestrator-cli ssh {}` must work without a password: load a key into the SSH agent, and set hosts.ssh_user in the settings",
             seen.host
         )))
     };
@@ -193,35 +193,38 @@ impl Said {
             let (late, early) = (clock - after.timestamp(), before.timestamp() - clock);
             if late > SKEW || early > SKEW {
                 let (by, how) = if late > 0 { (late, "ahead of") } else { (early, "behind") };
-                let message = format!("its clock is {by} s {how} this machine's");
-                found.push(Finding::warning("clock-differs", host, message).hint("see to its time service"));
+                let message = format!("the clock is {by} s {how} the clock of this machine");
+                found.push(Finding::warning("clock-differs", host, message).hint("check the time service of the host"));
             }
         }
         if let Some(free) = self.free.filter(|free| *free < ROOM) {
-            let message = format!("its disk has {} left", bytes(free));
-            found.push(Finding::warning("space-low", host, message).hint("make room before agents need it"));
+            let message = format!("the disk has only {} free", bytes(free));
+            found.push(Finding::warning("space-low", host, message).hint("free space before the agents need it"));
         }
         if !self.root {
-            let message = "who logs in can't become root there by `sudo -n`";
+            let message = "the login user can't become root by `sudo -n`";
             let hint = "log in as root, let sudo ask no password, or set agent.sudo = false in the settings";
             found.push(Finding::error("no-root", host, message).hint(hint));
         }
         if !self.ping {
-            let message = "it gets no answer to a ping of this machine";
-            found
-                .push(Finding::warning("no-ping-back", host, message).hint("look at the routes and firewalls between"));
+            let message = "the host gets no answer if it pings this machine";
+            found.push(
+                Finding::warning("no-ping-back", host, message)
+                    .hint("check the routes and firewalls between both machines"),
+            );
         }
         for port in &self.unreached {
-            let message = format!("it does not reach port {port} of this machine");
-            let hint = "start what listens there, and open the firewalls between; agent.ports in the settings names it";
+            let message = format!("the host can't reach port {port} of this machine");
+            let hint =
+                "start the service on this port, and open the firewalls; agent.ports in the settings names the port";
             found.push(Finding::error("no-way-back", host, message).hint(hint));
         }
         let before = recorded.iter().find(|recorded| recorded.host == host).and_then(|host| host.agent.as_ref());
         if let (Some(before), Some(now)) = (before, &self.agent)
             && before != now
         {
-            let message = format!("its agent is {now}, and was {before} when the bundle was made");
-            found.push(Finding::warning("agent-differs", host, message).hint("see that it suits the release"));
+            let message = format!("agent changed: expected {before}, got {now}");
+            found.push(Finding::warning("agent-differs", host, message).hint("check that this agent fits the release"));
         }
         found
     }

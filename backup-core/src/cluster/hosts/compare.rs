@@ -29,11 +29,11 @@ impl Allowed {
 pub fn compare(hosts: &[Seen], recorded: &[Host], allowed: &Allowed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for name in allowed.strangers(hosts) {
-        let finding = Finding::error("host-unknown", name, "a flag names it, and the cluster has no such host");
+        let finding = Finding::error("host-unknown", name, "a flag names this host, but the cluster does not have it");
         findings.push(finding.hint("name hosts as cluster.conf does"));
     }
     if recorded.is_empty() && !hosts.is_empty() {
-        let message = "no host keys were recorded: that the hosts are the same can't be told";
+        let message = "the bundle has no SSH host keys, so nobody can tell whether the hosts are the same";
         findings.push(Finding::warning("host-keys-missing", "hosts", message));
     }
     for seen in hosts {
@@ -52,17 +52,17 @@ fn gate(code: &str, host: &str, message: String, flag: &str, allowed: &[String])
     if allowed.iter().any(|name| name == host) {
         return Finding::warning(code, host, format!("{message}; allowed by {flag}"));
     }
-    let hint = format!("look into it first; {flag} {host} goes on all the same");
+    let hint = format!("find out why first; {flag} {host} continues anyway");
     Finding::error(code, host, message).hint(hint)
 }
 
 fn unreachable(seen: &Seen, before: Option<&Host>, allowed: &Allowed) -> Finding {
     let why = match seen.addresses.is_empty() {
-        true => "its name leads to no address".into(),
-        false => format!("it answers neither ping nor SSH on port {}", seen.port),
+        true => "no address for this name".into(),
+        false => format!("no answer to ping, nor to SSH on port {}", seen.port),
     };
     let then = match before {
-        Some(host) if !host.reachable => ", nor did it when the backup was made",
+        Some(host) if !host.reachable => "; the host did not answer the backup either",
         _ => "",
     };
     gate("host-unreachable", &seen.host, format!("{why}{then}"), "--allow-unreachable", &allowed.unreachable)
@@ -75,22 +75,20 @@ fn answered(seen: &Seen, answer: &Answer, before: Option<&Host>, unrecorded: boo
         return if unrecorded {
             Finding::ok("host", &seen.host, how)
         } else {
-            key("host-key-unknown", format!("{how}, and the bundle has no SSH key of it{}", shown(&seen.keys)))
+            key("host-key-unknown", format!("{how}; the bundle has no SSH host key of this host{}", shown(&seen.keys)))
         };
     };
     if seen.keys.is_empty() {
-        let unseen = key("host-key-unseen", format!("{how}, and shows no SSH key to hold against the bundle's"));
+        let unseen =
+            key("host-key-unseen", format!("{how}; the host showed no SSH host key, expected {}", recorded.join(", ")));
         let hint = unseen.hint.clone().map(|hint| format!("{hint}; --ssh-port names another port"));
         return Finding { hint, ..unseen };
     }
     // A host may have got a key of a further kind; the same one of one kind proves it.
     if seen.keys.iter().any(|key| recorded.contains(key)) {
-        return Finding::ok("host", &seen.host, format!("{how}, with the SSH key that it had"));
+        return Finding::ok("host", &seen.host, format!("{how}, SSH host key unchanged"));
     }
-    key(
-        "host-key-changed",
-        format!("its SSH key has changed: it was {}, and is {}", recorded.join(", "), seen.keys.join(", ")),
-    )
+    key("host-key-changed", seen.key_changed(recorded))
 }
 
 fn how(port: u16, answer: &Answer) -> String {
@@ -106,7 +104,7 @@ fn how(port: u16, answer: &Answer) -> String {
 }
 
 fn shown(keys: &[String]) -> String {
-    if keys.is_empty() { String::new() } else { format!(": it shows {}", keys.join(", ")) }
+    if keys.is_empty() { String::new() } else { format!(", got {}", keys.join(", ")) }
 }
 
 /// Hosts that are one machine under several names.
@@ -117,10 +115,11 @@ fn duplicates(hosts: &[Seen]) -> Vec<Finding> {
         for address in &seen.addresses {
             match first.get(address) {
                 Some(other) if *other != seen.host => {
-                    let message = format!("it has the address {address}, and so has {other}");
+                    let message = format!("same address as {other}: {address}");
                     let finding = Finding::new(Severity::Warning, "host-duplicate", &seen.host, message);
-                    findings
-                        .push(finding.hint("correct cluster.conf, or the name service, unless they are one machine"));
+                    findings.push(
+                        finding.hint("correct cluster.conf or the name service, unless both names mean one machine"),
+                    );
                 }
                 _ => {
                     first.insert(*address, &seen.host);

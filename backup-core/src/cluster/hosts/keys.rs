@@ -16,7 +16,7 @@ use tokio::process::Command;
 
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
-const DOING: &str = "ask the hosts for their SSH keys with ssh-keyscan";
+const DOING: &str = "ask the hosts for their SSH host keys with ssh-keyscan";
 /// Seconds that one host gets.
 const PATIENCE: &str = "2";
 /// One of it ends then, whatever it waits for: longer than its hosts take that all stall with each of three kinds of keys.
@@ -75,8 +75,8 @@ async fn scan_some(addresses: &[IpAddr], port: u16, context: &Context) -> Result
         Ok(output) => Ok(parse(&String::from_utf8_lossy(&output.context(|| DOING.into())?.stdout))),
         Err(_) => {
             let names = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let error = Error::new(Kind::Failed, format!("{DOING}: it took too long"));
-            Err(error.hint(format!("one of these stalls: {names}")))
+            let error = Error::new(Kind::Failed, format!("{DOING}: no answer in {} s", DEADLINE.as_secs()));
+            Err(error.hint(format!("one of these hosts stalls: {names}")))
         }
     }
 }

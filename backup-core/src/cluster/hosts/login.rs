@@ -77,18 +77,18 @@ pub fn known_hosts(seen: &Seen, record: Option<&Record>, context: &Context) -> R
         // Where nothing answers, ssh says why.
         Identity::Unseen if seen.answer.as_ref().is_none_or(|answer| answer.ssh.is_none()) => Ok(None),
         Identity::Same => keep(record, seen, context).map(Some),
-        Identity::Unseen => Err(stranger(seen, "it shows no SSH key to hold against the one that is known of it")),
-        Identity::Changed => {
-            let message = format!("its SSH key is another one than is known of it: it shows {}", seen.keys.join(", "));
-            Err(stranger(seen, &message))
+        Identity::Unseen => {
+            let known = record.known(seen).join(", ");
+            Err(stranger(seen, format!("the host showed no SSH host key, expected {known}")))
         }
+        Identity::Changed => Err(stranger(seen, seen.key_changed(record.known(seen)))),
     }
 }
 
-fn stranger(seen: &Seen, why: &str) -> Error {
+fn stranger(seen: &Seen, why: String) -> Error {
     Error::new(Kind::Refused, format!("log in to {}", seen.host))
-        .because(why.to_owned())
-        .hint("find out whether the machine was made anew; --accept-host-key goes on all the same")
+        .because(why)
+        .hint("find out whether somebody reinstalled the machine; --accept-host-key continues anyway")
 }
 
 /// Writes what is known of a host's keys where ssh finds it. Others that it shows prove nothing: anybody can show a key that is

@@ -41,6 +41,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// What to say if the host shows none of the keys that are known.
+    fn key_changed(&self, known: &[String]) -> String {
+        format!("SSH host key changed: expected {}, got {}", known.join(", "), self.keys.join(", "))
+    }
+
     /// What a bundle records of it.
     pub fn record(&self) -> Host {
         Host { host: self.host.clone(), reachable: self.answer.is_some(), keys: self.keys.clone(), agent: None }

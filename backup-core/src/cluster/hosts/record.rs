@@ -59,13 +59,17 @@ impl Record {
 
     /// Who a host proves to be.
     pub fn identity(&self, seen: &Seen) -> Identity {
-        let known = self.hosts.iter().find(|host| host.host == seen.host).map(|host| &host.keys);
-        match known.filter(|keys| !keys.is_empty()) {
-            None => Identity::Unknown,
-            Some(_) if seen.keys.is_empty() => Identity::Unseen,
-            Some(keys) if seen.keys.iter().any(|key| keys.contains(key)) => Identity::Same,
-            Some(_) => Identity::Changed,
+        match self.known(seen) {
+            [] => Identity::Unknown,
+            _ if seen.keys.is_empty() => Identity::Unseen,
+            keys if seen.keys.iter().any(|key| keys.contains(key)) => Identity::Same,
+            _ => Identity::Changed,
         }
+    }
+
+    /// The keys that are known of a host.
+    pub(super) fn known(&self, seen: &Seen) -> &[String] {
+        self.hosts.iter().find(|host| host.host == seen.host).map_or(&[], |host| &host.keys)
     }
 }
 

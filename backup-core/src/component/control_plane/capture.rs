@@ -68,7 +68,7 @@ impl Ready for ReadyControlPlane {
 
     fn by_hand(&self, _: &str) -> ByHand {
         ByHand::also(
-            "cluster.conf is the cluster's configuration, byte for byte; release.json names the release that ran.",
+            "cluster.conf is the configuration of the cluster, byte for byte. release.json names the release that ran.",
         )
     }
 

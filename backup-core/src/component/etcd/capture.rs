@@ -99,11 +99,11 @@ impl Ready for ReadyEtcd {
         let Looked { status, member: Member { name, peers }, .. } = &self.looked;
         let cluster = peers.iter().map(|url| format!("{name}={url}")).collect::<Vec<_>>().join(",");
         ByHand::also(format!(
-            "Put the data of {id}, of etcd {version}, back: stop the server, move its data directory ({data} where it was) away, and make a new one:\n\
+            "Put the data of {id} (etcd {version}) back: stop the server. Move its data directory away ({data} before). Make a new one:\n\
              \x20   ETCDCTL_API=3 etcdctl snapshot restore components/{id}/{DATA} --data-dir {data} --name {name} \\\n\
              \x20       --initial-cluster {cluster} --initial-advertise-peer-urls {peers} --initial-cluster-token new-cluster\n\
-             From 3.6 on that is `etcdutl snapshot restore`. Give the directory to the server's user with chown -R, and start the server. Its revision\n\
-             goes back, so start all of its clients anew. Its users have the passwords again that they had then.",
+             From etcd 3.6 on, use `etcdutl snapshot restore`. Give the directory to the user of the server with chown -R. Start the server.\n\
+             The revision goes back, so restart all clients. The users have their old passwords again.",
             id = self.id,
             version = status.version,
             data = shell::word(&self.server.data().display().to_string()),

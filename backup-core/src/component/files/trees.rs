@@ -71,8 +71,8 @@ impl Ready for ReadyTrees {
         }
         // Copied from the unpacked tree, files would take the owner and mode that it has on `/` and `/home` along.
         let text = format!(
-            "Put files back. They stand below files/ under the paths they had. Straight from the archive, as root, so\n\
-             that directories which exist keep their owner and mode; files of the same names are replaced:\n\n    \
+            "Put the files back. They stand below files/, under their old paths. Unpack them as root, straight from the\n\
+             archive: existing directories keep their owner and mode. Files of the same names are replaced:\n\n    \
              tar xzpf {bundle}.tgz -C / --strip-components=2 --no-overwrite-dir {bundle}/files"
         );
         ByHand { first: true, ..ByHand::also(text) }

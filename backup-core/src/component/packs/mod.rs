@@ -70,12 +70,12 @@ fn index_path(path: &str) -> String {
 pub fn packs_by_hand(component: &str, path: &str) -> String {
     let packs = format!("components/{component}/{path}");
     format!(
-        "{packs}.000001.tar and so on are a tree of files: each is a complete tar file, and its paths are those of the \
-         machine without the first slash. They restore into a new, empty directory, as root where owners are to come back:\n\n    \
+        "{packs}.000001.tar and the packs after it are a tree of files. Each pack is a complete tar file. Its paths are those of the \
+         machine, without the first slash. Restore the packs into a new, empty directory. Owners come back only as root:\n\n    \
          mkdir restored && cat {packs}.*.tar | tar xpf - --ignore-zeros --xattrs --xattrs-include='*' -C restored\n\n\
-         Each may be unpacked alone, too, in their order; directories then have the time at which that was done. \
-         {packs}.index.000001 and so on, joined by cat, have a line of JSON for each file: its path, the SHA-256 of its \
-         content, the pack that it is in and the byte where its entry begins, from which `tail -c +$((OFFSET + 1)) PACK | \
-         tar xf - PATH` has it. Of a hard link that has nothing: the content is at the line of the path in its `link`.\n"
+         Each pack can be unpacked alone too, in their order. Directories then have the time of unpacking. \
+         Join {packs}.index.000001 and the parts after it by cat. They have a line of JSON for each file: its path, the SHA-256 of \
+         its content, its pack, and the byte where its entry begins (OFFSET). `tail -c +$((OFFSET + 1)) PACK | tar xf - PATH` \
+         unpacks this file alone. A hard link has no content there. Its content is at the line of the path in its `link`.\n"
     )
 }

@@ -72,16 +72,16 @@ impl Ready for ReadyServer {
         };
         let databases: String = self.postgres.databases.iter().map(line).collect();
         let version = &self.postgres.tools.version;
-        let roles = "Create the roles that the databases need, as a superuser (usually: as the user postgres). Roles that exist\n\
-             stay as they are. Passwords are not in a backup unless its settings asked for them: set them afterwards.\n\n    \
+        let roles = "Create the roles of the databases, as a superuser (usually the user postgres). Existing roles stay unchanged.\n\
+             A backup has no passwords, unless its settings asked for them. Set the passwords afterwards.\n\n    \
              psql -X -v ON_ERROR_STOP=1 -d postgres -f databases/globals.sql\n\n\
-             Where the source had tablespaces of its own, comments at the top of that file name them: create those first.";
+             If the source had tablespaces of its own, comments at the top of that file name them. Create those first.";
         let fill = format!(
             "Create and fill each database:\n\n{databases}\n\
-             pg_dump was version {version}. The scripts need a psql that is\n\
-             as new, and of each version's minor releases one from August 2025 or later. An older psql stops at `\\restrict`: delete the lines\n\
-             that begin with \\restrict and \\unrestrict from the files in databases/, and it goes on.\n\
-             A script that stopped half way leaves a half-filled database: drop that one, then run the script again."
+             pg_dump was version {version}. The scripts need a psql of this version or a newer one,\n\
+             in a minor release from August 2025 or later. An older psql stops at `\\restrict`.\n\
+             For an older psql, delete the lines that begin with \\restrict and \\unrestrict from the files in databases/.\n\
+             An interrupted script leaves a half-filled database. Drop that database, then run the script again."
         );
         ByHand { steps: vec![roles.into(), fill], ..ByHand::default() }
     }

@@ -69,9 +69,9 @@ impl Ready for ReadyRedis {
 
     fn by_hand(&self, _: &str) -> ByHand {
         ByHand::also(format!(
-            "Put the data of {id}, of Redis {version}, back: stop the server, copy components/{id}/{DATA} to the file that its\n\
-             settings name (dir and dbfilename; {file} where it was), give it to the server's user, and start the server.\n\
-             With `appendonly yes` the server reads another file: set that to no first.",
+            "Put the data of {id} (Redis {version}) back: stop the server, and copy components/{id}/{DATA} to the file of its\n\
+             settings (dir and dbfilename; {file} before). Give the file to the user of the server. Start the server.\n\
+             With `appendonly yes` the server reads another file. Set that to no first.",
             id = self.id,
             version = self.version,
             file = self.file.display(),
