@@ -145,7 +145,7 @@ fn what_must_not_be_is_refused_before_anything_is_changed() {
     let double = ["--file", file, "--database", "orchestrator=x", "--database", "orchestrator_archive=x", "--yes"];
     refuse(&double, "postgres", 2, "two databases would have this name");
     let contrary = ["--file", file, "--only", "files", "--database", "orchestrator", "--yes"];
-    refuse(&contrary, "postgres", 2, "files alone are asked for");
+    refuse(&contrary, "postgres", 2, "exclude each other");
     refuse(&["--file", "missing.tgz", "--yes"], "postgres", 10, "missing.tgz");
     refuse(&["--yes"], "postgres", 2, "no bundle is named");
 

@@ -276,7 +276,7 @@ fn a_store_that_vanished_is_warned_of_and_a_drill_of_nothing_fails() {
     another_second();
     let made = run(place.cli(&["backup", "--config", "o.toml"]).envs(server.variables()));
     let text = describe(&made);
-    assert!(made.status.code() == Some(3) && text.contains("though bundles were put there before"), "{text}");
+    assert!(made.status.code() == Some(3) && text.contains("although bundles were written here before"), "{text}");
     assert_eq!(states(&place), [State::Done, State::Failed, State::Warned]);
 }
 

@@ -155,7 +155,7 @@ fn a_host_that_is_not_known_or_another_one_is_refused() {
     let other = Sshd::start();
     let others = fs::read_to_string(other.known_hosts()).expect("known hosts");
     let changed = others.replace(&other.port().to_string(), &sshd.port().to_string());
-    assert_refused(&with(&changed), 13, &["another one than is known", "SHA256:", "ssh-keygen -R"]);
+    assert_refused(&with(&changed), 13, &["SSH host key changed", "SHA256:", "ssh-keygen -R"]);
     let revoked = known.split_once(' ').map(|(_, key)| format!("@revoked * {key}{known}")).expect("a line");
     assert_refused(&with(&revoked), 13, &["revoked"]);
     // Keys of other kinds, and what can't be read, hide nothing.

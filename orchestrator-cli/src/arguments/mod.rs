@@ -166,7 +166,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
         BUNDLE=/mnt/backups/orchestrator_backup_20261120T191500Z.tgz\n  \
         orchestrator-cli extract $BUNDLE --to /tmp/look\n  \
-        orchestrator-cli extract $BUNDLE cluster.conf 'databases/*.sql' --to /tmp/conf")]
+        orchestrator-cli extract $BUNDLE cluster.conf 'databases/*.sql' --to /tmp/look")]
     Extract {
         /// Bundle: a file, an address, or `latest`
         bundle: PathBuf,
@@ -174,7 +174,7 @@ pub(crate) enum Command {
         latest: Latest,
         /// Paths to extract, or patterns with `*`, `**` and `?` [default: everything]
         patterns: Vec<String>,
-        /// New directory; it must not exist
+        /// Directory to put the new directory into
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
         #[command(flatten)]
@@ -243,6 +243,7 @@ pub(crate) enum Command {
     )]
     Man {
         /// Directory for a page of every command; it must exist [default: print the main page]
+        #[arg(value_name = "DIR")]
         directory: Option<PathBuf>,
     },
 }

@@ -26,7 +26,7 @@ pub(crate) struct Restore {
     /// The database is named orchestrator, unless --database names another
     #[arg(long, value_name = "SCRIPT", conflicts_with = "file")]
     pub(crate) sql: Option<PathBuf>,
-    /// The cluster.conf that belongs to the dump. It is put where the settings say
+    /// The cluster.conf that belongs to the dump. It is put where the settings say, if they name a place
     #[arg(long, value_name = "FILE", requires = "sql", conflicts_with = "rollback")]
     pub(crate) cluster_conf: Option<PathBuf>,
     /// Settings with the PostgreSQL connection; the name of the file ends in .toml [default: the usual settings, if they exist]

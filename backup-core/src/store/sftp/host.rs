@@ -92,10 +92,7 @@ pub(super) fn known(
 }
 
 fn is_changed(session: &Session, address: &SftpAddress) -> Error {
-    let error = Error::new(
-        Kind::Refused,
-        format!("the host's key is another one than is known of it: {}", fingerprint(session)),
-    );
+    let error = Error::new(Kind::Refused, format!("SSH host key changed: the host now shows {}", fingerprint(session)));
     let name = match address.port {
         Some(port) if port != PORT => format!("'[{}]:{port}'", address.host),
         _ => address.host.clone(),
