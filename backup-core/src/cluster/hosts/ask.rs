@@ -14,15 +14,15 @@ use crate::finding::{Finding, bytes};
 use crate::text::is_unseen;
 use crate::{Context, Error, ErrorContext, Kind, Result};
 
-/// All of it must be said within this time.
+/// A machine must end its answer within this time.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of an answer that are read.
 const LONGEST: u64 = 1 << 16;
-/// Seconds that clocks may differ by: the answer travels too.
+/// Seconds that clocks may differ by. The answer travels too.
 const SKEW: i64 = 30;
 /// Room on a machine's disk, in bytes, that an agent's work is thought to need.
 const ROOM: u64 = 1 << 30;
-/// Machines that are asked before all others: where none of them lets us in, hundreds more would only fill their logs.
+/// Machines that are asked first. If none of them lets us in, hundreds more would only fill their logs.
 const FIRST: usize = 4;
 /// Characters of a version that are kept.
 const VERSION: usize = 100;
@@ -34,9 +34,9 @@ pub struct Said {
     clock: Option<(i64, DateTime<Utc>, DateTime<Utc>)>,
     /// Bytes that its disk has left.
     free: Option<u64>,
-    /// Whether who logs in can become root, where he must.
+    /// Whether the login user can become root, if that is needed.
     root: bool,
-    /// Whether it gets an answer to a ping of this machine.
+    /// Whether the machine gets an answer if it pings this machine.
     ping: bool,
     /// Ports of this machine that it does not reach.
     unreached: Vec<u16>,
@@ -49,7 +49,7 @@ pub struct Said {
 /// A machine that was asked, and what it said.
 pub type Answered<'s> = (&'s Seen, Result<Said>);
 
-/// Asks every machine whose SSH port is open. One whose key the record has is logged in to only if it has that key.
+/// Asks every machine whose SSH port is open. If the record has keys of a machine, the machine must show one of them.
 pub async fn ask_all<'s>(
     seen: &'s [Seen],
     remote: &Remote,
@@ -59,7 +59,7 @@ pub async fn ask_all<'s>(
     ask_each(&open(seen), remote, record, context).await
 }
 
-/// Asks every machine whose SSH port is open, unless the first of them all don't let us in.
+/// Asks the first machines whose SSH port is open, and all others if one of the first lets us in.
 pub async fn ask_if_let_in<'s>(
     seen: &'s [Seen],
     remote: &Remote,
@@ -109,14 +109,14 @@ async fn talk(seen: &Seen, remote: &Remote, record: Option<&Record>, context: &C
         return Err(Error::new(Kind::Failed, doing()));
     };
     let talk = async {
-        // One that ends before it has read all says why by its exit.
+        // An ssh that ends early says why by its exit code.
         let _ = input.write_all(script(agent, &address).as_bytes()).await;
         drop(input);
         let (mut said, mut complaints) = (Vec::new(), Vec::new());
         let (mut output, mut errors) = (output.take(LONGEST), errors.take(LONGEST));
         let (read, heard) = tokio::join!(output.read_to_end(&mut said), errors.read_to_end(&mut complaints));
         read.and(heard).context(doing)?;
-        // Whoever says more is not waited for.
+        // Nobody waits for longer answers.
         drop((output, errors));
         let status = child.wait().await.context(doing)?;
         if status.success() {
@@ -135,7 +135,7 @@ async fn talk(seen: &Seen, remote: &Remote, record: Option<&Record>, context: &C
     }
 }
 
-/// What a machine has no program for, it says nothing of.
+/// If a machine lacks a program, its answer lacks that line.
 fn script(agent: &Agent, address: &str) -> String {
     let address = quoted(address);
     let sudo = if agent.sudo { "[ \"$(id -u)\" = 0 ] || sudo -n true 2> /dev/null; echo \"root $?\"\n" } else { "" };
@@ -186,7 +186,7 @@ fn read(text: &str, (before, after): (DateTime<Utc>, DateTime<Utc>)) -> Said {
 }
 
 impl Said {
-    /// What is not as it should be, or not as a bundle recorded it.
+    /// Problems, and differences from what a bundle recorded.
     pub fn findings(&self, host: &str, recorded: &[Host]) -> Vec<Finding> {
         let mut found = Vec::new();
         if let Some((clock, before, after)) = self.clock {

@@ -1,4 +1,4 @@
-//! The hosts as they are, held against what a bundle recorded of them.
+//! Compares the hosts with what a bundle recorded of them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,24 +8,24 @@ use super::probe::Answer;
 use crate::bundle::manifest::control_plane::Host;
 use crate::finding::{Finding, Severity};
 
-/// Findings that the operator takes upon himself, host by host.
+/// Problems that the operator accepts, host by host.
 #[derive(Debug, Clone, Default)]
 pub struct Allowed {
     /// Hosts that may be down.
     pub unreachable: Vec<String>,
-    /// Hosts whose key may be another one, or unknown.
+    /// Hosts whose SSH host key may have changed or be unknown.
     pub host_key: Vec<String>,
 }
 
 impl Allowed {
-    /// Names that stand for no host: a slip of the fingers must not pass for an answer.
+    /// Names that stand for no host. A typo must not count as an answer.
     fn strangers<'a>(&'a self, hosts: &'a [Seen]) -> impl Iterator<Item = &'a String> {
         let all = self.unreachable.iter().chain(&self.host_key);
         all.filter(|name| !hosts.iter().any(|seen| seen.host == **name))
     }
 }
 
-/// What there is to say of every host. `recorded` is what the bundle says; none where it is older than such records.
+/// A finding for every host. `recorded` comes from the bundle; it is empty if the bundle is older than such records.
 pub fn compare(hosts: &[Seen], recorded: &[Host], allowed: &Allowed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for name in allowed.strangers(hosts) {
@@ -84,7 +84,7 @@ fn answered(seen: &Seen, answer: &Answer, before: Option<&Host>, unrecorded: boo
         let hint = unseen.hint.clone().map(|hint| format!("{hint}; --ssh-port names another port"));
         return Finding { hint, ..unseen };
     }
-    // A host may have got a key of a further kind; the same one of one kind proves it.
+    // A host may have a new key of another kind. One known key proves the host.
     if seen.keys.iter().any(|key| recorded.contains(key)) {
         return Finding::ok("host", &seen.host, format!("{how}, SSH host key unchanged"));
     }
@@ -107,7 +107,7 @@ fn shown(keys: &[String]) -> String {
     if keys.is_empty() { String::new() } else { format!(", got {}", keys.join(", ")) }
 }
 
-/// Hosts that are one machine under several names.
+/// Several names that have the same address.
 fn duplicates(hosts: &[Seen]) -> Vec<Finding> {
     let mut first: HashMap<IpAddr, &str> = HashMap::new();
     let mut findings = Vec::new();

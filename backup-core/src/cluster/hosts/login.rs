@@ -1,4 +1,4 @@
-//! Logging in to hosts with the system's own `ssh`, so that the operator's configuration and agent hold.
+//! Logs in to hosts with the system's own `ssh`. The operator's configuration and agent hold.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::{Context, Error, ErrorContext, Kind, Result, state};
 pub struct Login {
     /// The port.
     pub port: u16,
-    /// The user; none for what ssh's own configuration says.
+    /// The user; none if ssh's own configuration says it.
     pub user: Option<String>,
 }
 
 impl Login {
-    /// Arguments of `ssh` up to the host's name. `known` is a file with the keys that the host must have, which is insisted on.
+    /// Arguments of `ssh` up to the host's name. `known` is a file with keys; the host must have one of these keys.
     pub fn arguments(&self, host: &str, known: Option<&Path>) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         if let Some(path) = known {
@@ -32,7 +32,7 @@ impl Login {
                 "GlobalKnownHostsFile=/dev/null".into(),
                 "StrictHostKeyChecking=yes".into(),
                 alias.into(),
-                // A connection that is open already would be used unseen, and a command could name further keys.
+                // An open connection would be used without a check, and a command could name further keys.
                 "ControlPath=none".into(),
                 "IgnoreUnknown=KnownHostsCommand".into(),
                 "KnownHostsCommand=none".into(),
@@ -49,14 +49,14 @@ impl Login {
         arguments
     }
 
-    /// An `ssh` that asks nothing of anybody, and ends with us; what is to be run there is to be added. A host whose keys nothing
-    /// is known of must be known to ssh itself.
+    /// An `ssh` that asks no questions, and ends with us. The caller adds the command. If `known` is none, ssh itself must
+    /// know the host.
     pub(crate) fn batch(&self, host: &str, known: Option<&Path>) -> Command {
         let mut command = Command::new("ssh");
         command.args(["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]);
-        // What an operator's configuration may hold for sessions of his own.
+        // An operator's configuration may set these for interactive sessions.
         command.args(["-o", "ControlPath=none", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes"]);
-        // A machine that was cut off is given up after a minute.
+        // A machine without a connection is given up after a minute.
         command.args(["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]);
         if known.is_none() {
             command.args(["-o", "StrictHostKeyChecking=yes"]);
@@ -66,15 +66,15 @@ impl Login {
     }
 }
 
-/// A file with the keys that a host shows, if the record has them of it; none where nothing is known of it.
+/// A file with the keys that a host shows and the record knows; none if the record knows no key of the host.
 ///
 /// # Errors
-/// [`Kind::Refused`] where it has other keys than are known of it.
+/// [`Kind::Refused`] if the host shows none of its known keys.
 pub fn known_hosts(seen: &Seen, record: Option<&Record>, context: &Context) -> Result<Option<PathBuf>> {
     let Some(record) = record else { return Ok(None) };
     match record.identity(seen) {
         Identity::Unknown => Ok(None),
-        // Where nothing answers, ssh says why.
+        // If nothing answers, ssh says why.
         Identity::Unseen if seen.answer.as_ref().is_none_or(|answer| answer.ssh.is_none()) => Ok(None),
         Identity::Same => keep(record, seen, context).map(Some),
         Identity::Unseen => {
@@ -91,16 +91,16 @@ fn stranger(seen: &Seen, why: String) -> Error {
         .hint("find out whether somebody reinstalled the machine; --accept-host-key continues anyway")
 }
 
-/// Writes what is known of a host's keys where ssh finds it. Others that it shows prove nothing: anybody can show a key that is
-/// public beside one of his own.
+/// Writes the known keys of a host where ssh finds them. Other keys prove nothing: anybody can show a public key beside a
+/// key of his own.
 fn keep(record: &Record, seen: &Seen, context: &Context) -> Result<PathBuf> {
-    // A host's name holds nothing that leads elsewhere: others were left out when `cluster.conf` was read.
+    // A host's name leads nowhere else. The reader of `cluster.conf` left other names out.
     let path = state::directory(context)?.join("known_hosts").join(&seen.host);
     let known = record.hosts.iter().filter(|host| host.host == seen.host).flat_map(|host| &host.keys);
     let known: Vec<&String> = known.collect();
     let proven = seen.keys.iter().zip(&seen.public_keys).filter(|(key, _)| known.contains(key));
     let lines: String = proven.map(|(_, key)| format!("{} {key}\n", seen.host)).collect();
-    // An ssh may be reading what is there.
+    // An ssh may read the old file meanwhile.
     state::write(&path, lines.as_bytes()).context(|| format!("write {}", path.display()))?;
     Ok(path)
 }

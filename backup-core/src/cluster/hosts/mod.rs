@@ -30,7 +30,7 @@ pub struct Seen {
     pub host: String,
     /// The port that was tried for SSH.
     pub port: u16,
-    /// Its addresses; none where its name leads nowhere.
+    /// Its addresses; none if its name has no address.
     pub addresses: Vec<IpAddr>,
     /// How it answered, if it did.
     pub answer: Option<Answer>,
@@ -41,7 +41,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What to say if the host shows none of the keys that are known.
+    /// The message if the host shows none of its known keys.
     fn key_changed(&self, known: &[String]) -> String {
         format!("SSH host key changed: expected {}, got {}", known.join(", "), self.keys.join(", "))
     }
@@ -52,7 +52,7 @@ impl Seen {
     }
 }
 
-/// What a bundle records of hosts, of which some have been asked.
+/// What a bundle records of hosts; some of them were asked.
 pub fn records(seen: &[Seen], answered: &[Answered<'_>]) -> Vec<Host> {
     let said: HashMap<&str, &Said> =
         answered.iter().filter_map(|(seen, said)| Some((seen.host.as_str(), said.as_ref().ok()?))).collect();
@@ -60,10 +60,10 @@ pub fn records(seen: &[Seen], answered: &[Answered<'_>]) -> Vec<Host> {
     seen.iter().map(|seen| Host { agent: agent(&seen.host), ..seen.record() }).collect()
 }
 
-/// Looks at all `hosts` at once, in some seconds however many are down; they come back in the same order.
+/// Looks at all `hosts` at once. It takes some seconds, however many hosts are down. The order stays.
 ///
 /// # Errors
-/// Where host keys can't be asked for, since `ssh-keyscan` is missing.
+/// If `ssh-keyscan` is missing.
 pub async fn look(hosts: &[String], port: u16, context: &Context) -> Result<Vec<Seen>> {
     let mut all = probe::probe(hosts, port).await;
     let open: Vec<IpAddr> = all.iter().filter_map(|seen| seen.answer.as_ref()?.ssh).collect();

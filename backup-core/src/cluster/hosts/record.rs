@@ -1,4 +1,4 @@
-//! The hosts' identities as the last restore on this machine found them in its bundle; hosts are held against them afterwards.
+//! The hosts' identities from the bundle of the last restore on this machine. Later logins compare hosts with them.
 
 use std::path::PathBuf;
 
@@ -8,14 +8,14 @@ use super::Seen;
 use crate::bundle::manifest::control_plane::Host;
 use crate::{Context, ErrorContext, Result, state};
 
-/// What is known of the hosts.
+/// The known hosts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Record {
-    /// Name of the bundle that says it; empty where no bundle does.
+    /// Name of the bundle with these hosts; empty if no bundle has them.
     pub bundle: String,
     /// The hosts, with their keys.
     pub hosts: Vec<Host>,
-    /// The port that they took SSH connections on.
+    /// The SSH port of the hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_port: Option<u16>,
 }
@@ -24,21 +24,21 @@ pub struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Identity {
-    /// It has a key that is known of it.
+    /// The host has one of its known keys.
     Same,
-    /// It has others than are known of it.
+    /// The host has none of its known keys.
     Changed,
-    /// No key is known of it.
+    /// No key of the host is known.
     Unknown,
-    /// It shows none.
+    /// The host shows no key.
     Unseen,
 }
 
 impl Record {
-    /// What was kept; none where no restore has kept anything.
+    /// The record; none if no restore has written one.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// If the record can't be read.
     pub fn load(context: &Context) -> Result<Option<Self>> {
         let path = path(context)?;
         let doing = || format!("read the hosts' identities from {}", path.display());
@@ -46,10 +46,10 @@ impl Record {
         text.map(|text| serde_json::from_slice(&text)).transpose().context(doing)
     }
 
-    /// Keeps this, and nothing that was kept before.
+    /// Writes this record over the last one.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// If the record can't be written.
     pub fn keep(&self, context: &Context) -> Result<()> {
         let path = path(context)?;
         let doing = || format!("keep the hosts' identities in {}", path.display());
