@@ -155,10 +155,10 @@ fn the_last_hooks_run_after_an_interruption_and_those_of_a_killed_run_with_the_n
 #[test]
 fn settings_of_hooks_that_make_no_sense_are_refused() {
     for (hooks, word) in [
-        ("[[hooks]]\nwhen = 'never'\ncommand = ['true']\n", "never"),
+        ("[[hooks]]\nwhen = 'never'\ncommand = ['true']\n", "hooks.when"),
         ("[[hooks]]\nwhen = 'before'\ncommand = []\n", "a command is empty"),
         ("[[hooks]]\nwhen = 'before'\ncommand = ['true']\nlimit = 'long'\n", "hooks.limit"),
-        ("[[hooks]]\nwhen = 'before'\nof = ['deploy']\ncommand = ['true']\n", "deploy"),
+        ("[[hooks]]\nwhen = 'before'\nof = ['deploy']\ncommand = ['true']\n", "hooks.of"),
     ] {
         let hooked = Hooked::new(hooks);
         let output = hooked.run(&["check"]);

@@ -151,7 +151,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         reading: Reading,
     },
-    /// Compare every byte of a bundle with its digests, or with --all every bundle of the stores
+    /// Compare every byte of a bundle with its digests. With --all: of every bundle of the stores
     #[command(after_help = "Examples:\n  \
         orchestrator-cli verify latest\n  \
         orchestrator-cli verify orchestrator_backup_20261120T191500Z.tgz\n  \
