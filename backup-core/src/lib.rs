@@ -28,6 +28,7 @@ pub mod fuzzing;
 mod given;
 mod held;
 pub mod hooks;
+pub mod keep;
 pub mod lock;
 mod memory;
 pub mod names;

@@ -116,7 +116,8 @@ impl Doomed {
         for Judged { store, verdict } in &self.judged {
             for decision in verdict.decisions.iter().filter(|decision| !decision.kept) {
                 let (pruning, place, file) = (self.pruning.clone(), store.clone(), decision.file.clone());
-                match context.until_cancelled(blocking(move || pruning.remove(&*place, &file))).await {
+                let now = context.now();
+                match context.until_cancelled(blocking(move || pruning.remove(&*place, &file, now))).await {
                     Ok(()) => deleted.files.push(decision.file.clone()),
                     Err(error) if error.kind() == Kind::Interrupted => return Err(error),
                     Err(error) => {

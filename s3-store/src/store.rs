@@ -187,6 +187,11 @@ impl Store for S3 {
         self.ask(|bucket| async move { Ok(bucket.put(&file, content).await?) })
     }
 
+    fn remove_beside(&self, name: &FileName, suffix: &str) -> Result<()> {
+        let file = format!("{name}{suffix}");
+        self.ask(|bucket| async move { Ok(bucket.delete(&file).await?) })
+    }
+
     fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
         Ok(Box::new(Object::open(self.own.clone(), self.bucket()?, name.to_string())?))
     }

@@ -282,6 +282,20 @@ fn a_bundle_under_another_name_gets_its_own_name_back() {
 }
 
 #[test]
+fn a_digest_beside_a_sound_bundle_that_is_another_ones_is_a_warning() {
+    let (server, place) = (small_server(), Workplace::default());
+    let bundle = place.make_bundle(&server);
+    let beside = format!("{}.sha256", bundle.display());
+    let right = fs::read_to_string(&beside).expect("a digest");
+    fs::write(&beside, format!("{}{}", "0".repeat(64), &right[64..])).expect("written");
+    let output = copy(&place, &bundle, &["vault"]);
+    assert_code(&output, 3);
+    assert!(describe(&output).contains("the digest beside it is another one"), "{}", describe(&output));
+    let own = fs::read_to_string(place.path("vault").join(format!("{}.sha256", name(&bundle)))).expect("a digest");
+    assert_eq!(own, right);
+}
+
+#[test]
 fn a_dry_run_says_what_would_be_copied_and_writes_nothing() {
     let (server, place) = (small_server(), Workplace::default());
     let bundle = place.make_bundle(&server);
@@ -359,8 +373,11 @@ fn a_copy_that_is_interrupted_or_killed_shows_nowhere() {
             // There is no lock that tells whether somebody writes still.
             let refused = again();
             assert_code(&refused, 13);
-            let cleanup = format!("`orchestrator-cli cleanup {to} --older-than 0 --yes`");
-            assert!(describe(&refused).contains(&cleanup), "{}", describe(&refused));
+            assert!(
+                describe(&refused).contains("--older-than 0 --yes` deletes what was left"),
+                "{}",
+                describe(&refused)
+            );
             assert_code(&far(&["cleanup", to, "--older-than", "0", "--yes"]), 0);
         }
         // What was killed is in nobody's way.

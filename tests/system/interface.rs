@@ -28,7 +28,7 @@ fn every_command_prints_the_json_that_is_documented() {
     place.make_bundle(&server);
     let bundle = place.bundles().pop().expect("a bundle").display().to_string();
     let config = ["--config", "cluster.conf", "--release", "1", "--to"];
-    let cases: [(&str, Vec<&str>); 9] = [
+    let cases: [(&str, Vec<&str>); 10] = [
         ("backup", [&["backup"], &config[..], &["other"]].concat()),
         ("plan", [&["backup", "--dry-run"], &config[..], &["other"]].concat()),
         ("check", [&["check"], &config[..], &["other"]].concat()),
@@ -36,6 +36,7 @@ fn every_command_prints_the_json_that_is_documented() {
         ("verify", vec!["verify", &bundle]),
         ("verify-all", vec!["verify", "--all", "bundles"]),
         ("copy", vec!["copy", &bundle, "copies"]),
+        ("keep", vec!["keep", &bundle, "--note", "for the audit"]),
         ("extract", vec!["extract", &bundle, "cluster.conf", "--to", "out"]),
         ("show", vec!["show", &bundle]),
     ];
@@ -112,7 +113,7 @@ fn a_result_that_can_not_be_printed_is_an_error() {
 #[test]
 fn completions_and_the_manual_name_every_command() {
     let place = Workplace::default();
-    let commands = ["backup", "deploy", "copy", "list", "nodes", "show", "ssh", "verify", "extract", "check"];
+    let commands = ["backup", "deploy", "copy", "keep", "list", "nodes", "show", "ssh", "verify", "extract", "check"];
     let printed = |arguments: &[&str]| {
         let output = place.cli(arguments).output().expect("the command runs");
         assert!(output.status.success(), "{}", describe(&output));

@@ -28,6 +28,7 @@ mod hooks;
 mod hostile;
 mod hosts;
 mod interface;
+mod keep;
 mod later;
 mod latest;
 mod left_out;

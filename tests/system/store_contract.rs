@@ -231,6 +231,21 @@ fn what_lies_beside_a_bundle_is_replaced_and_what_does_not_is_none() {
 }
 
 #[test]
+fn what_lies_beside_a_bundle_is_deleted_alone() {
+    for Subject { store, _place, .. } in stores() {
+        let location = store.location();
+        published(&*store, &name(1), b"content");
+        store.remove_beside(&name(1), ".keep.json").expect("nothing is there");
+        store.write_beside(&name(1), ".keep.json", b"{}").expect("written");
+        assert!(store.list().expect("listed")[0].kept, "{location}");
+        store.remove_beside(&name(1), ".keep.json").expect("deleted");
+        assert_eq!(store.read_beside(&name(1), ".keep.json").expect("read"), None, "{location}");
+        assert!(!store.list().expect("listed")[0].kept, "{location}");
+        assert_eq!(content(&*store, &name(1)), b"content", "{location}");
+    }
+}
+
+#[test]
 fn a_bundle_is_deleted_with_all_that_lies_beside_it() {
     for Subject { store, other, _place, .. } in stores() {
         let location = store.location();

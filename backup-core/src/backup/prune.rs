@@ -87,7 +87,7 @@ fn prune(
     }
     let (mut deleted, mut findings) = (Vec::new(), verdict.withheld);
     for decision in verdict.decisions.into_iter().filter(|decision| !decision.kept) {
-        match pruning.remove(store, &decision.file) {
+        match pruning.remove(store, &decision.file, now) {
             Ok(()) => deleted.push(decision.file),
             Err(error) => findings.push(Finding::warning_from_error("not-deleted", &decision.file, &error)),
         }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod checked;
+mod kept;
 mod latest;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
 pub use checked::{Checked, Checking};
+pub use kept::{UNREAD, keep, kept, release, why_kept};
 pub use latest::{LATEST, Latest, Wanted};
 
 use crate::authenticity::Knowledge;
@@ -19,6 +21,7 @@ use crate::bundle::reader::{Bundle, OpenBundle};
 use crate::digest::Sha256Digest;
 use crate::drill::Drill;
 use crate::encryption::{Decrypted, Identities, is_encrypted};
+use crate::keep::Keep;
 use crate::names::{BundleName, FileName, Series};
 use crate::signing::{Origin, Signing};
 use crate::store::{DRILL, DRILL_SIGNATURE, SIGNATURE, Store, Stored, open_stored};
@@ -94,6 +97,11 @@ pub struct Listed {
     /// When this machine has restored it, where its journals say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<DateTime<Utc>>,
+    /// The record that keeps it, whether it still does or not.
+    pub keep: Option<Keep>,
+    /// Why that record cannot be read, where one is there; the bundle counts as kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_problem: Option<String>,
     /// Until when nobody can delete it, where the store sees to that.
     pub locked_until: Option<DateTime<Utc>>,
     /// Why it can't be opened, where it can't.
@@ -106,6 +114,14 @@ impl Listed {
     /// The bundle's own name, where the file has another one.
     pub fn renamed(&self) -> Option<&str> {
         self.facts.manifest_name.as_deref().filter(|name| *name != self.name)
+    }
+
+    /// Why no rule may delete it at this moment, as the record beside it says.
+    pub fn why_kept(&self, now: DateTime<Utc>) -> Option<String> {
+        match &self.keep_problem {
+            Some(_) => Some(UNREAD.into()),
+            None => self.keep.as_ref().filter(|keep| keep.holds(now)).map(Keep::shown),
+        }
     }
 
     /// What it is one of, as far as is known.
@@ -208,10 +224,17 @@ fn describe(
         verified: None,
         record_problem: None,
         restored: None,
+        keep: None,
+        keep_problem: None,
         locked_until: None,
         damaged: false,
         problem: None,
     };
+    // Also of a bundle that cannot be opened.
+    match if stored.kept { kept(store, name) } else { Ok(None) } {
+        Ok(keep) => listed.keep = keep,
+        Err(error) => listed.keep_problem = Some(error.chain().join(": ")),
+    }
     if let Err(error) = look(store, identities, knowledge, stored, &mut listed) {
         listed.damaged = error.kind() == Kind::Damaged;
         listed.problem = Some(error.chain().join(": "));

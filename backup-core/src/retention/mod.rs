@@ -67,6 +67,8 @@ pub struct Candidate {
     pub verified: Option<DateTime<Utc>>,
     /// Until when its store keeps it from being deleted.
     pub locked_until: Option<DateTime<Utc>>,
+    /// Why it stays whatever the rules say: somebody keeps it.
+    pub kept: Option<String>,
 }
 
 /// What is known beside the bundles.
@@ -247,6 +249,7 @@ impl Policy {
         if let Some(until) = bundle.locked_until.filter(|until| *until > now) {
             reasons.push(format!("locked until {}", until.format("%F %T UTC")));
         }
+        reasons.extend(bundle.kept.clone());
         let periods = self.periods(bundle).into_iter().zip(&newer.periods);
         let free = periods.filter(|((count, period), taken)| taken.len() < *count && !taken.contains(period));
         reasons.extend(free.map(|((_, period), _)| period));

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Candidate, Known, NOT_NOW, Policy, Verdict};
 use crate::authenticity::Knowledge;
-use crate::catalog::{self, Cache, Listed};
+use crate::catalog::{self, Cache, Listed, UNREAD};
 use crate::digest::Sha256Digest;
 use crate::drill::Drill;
 use crate::encryption::Identities;
@@ -45,13 +45,14 @@ impl Pruning {
     pub fn plan(&self, store: &dyn Store, cache: Option<Cache>, now: DateTime<Utc>) -> Result<Verdict> {
         let listed = catalog::list(store, &self.identities, &self.knowledge, cache)?;
         let mut seen = BTreeSet::new();
-        let candidates: Vec<Candidate> = listed.iter().map(|listed| self.candidate(listed, &mut seen)).collect();
+        let candidates: Vec<Candidate> = listed.iter().map(|listed| self.candidate(listed, now, &mut seen)).collect();
         let asked =
             |one: &Candidate| one.foreign.is_some() || self.only.as_ref().is_none_or(|only| one.series == *only);
         let candidates: Vec<Candidate> = candidates.into_iter().filter(asked).collect();
         let mut verdict = self.policy.judge(&candidates, now, &self.known);
         self.look_again(store, &listed, &candidates, &mut verdict);
         verdict.withheld.extend(self.unopened(&listed, &store.location()));
+        verdict.withheld.extend(self.keeps_unread(&listed));
         if verdict.decisions.iter().any(|one| !one.kept) || candidates.iter().any(|one| one.unknown.is_some()) {
             verdict.withheld.extend(self.knowledge.unseen().cloned());
         }
@@ -70,6 +71,17 @@ impl Pruning {
         };
         let hint = "name their identity in [encryption].identities; where there is to be none, leave [retention] out and `prune` elsewhere";
         Some(Finding::warning("not-opened", store, message).hint(hint))
+    }
+
+    /// Bundles that stay because nobody can read until when somebody keeps them.
+    fn keeps_unread(&self, listed: &[Listed]) -> Vec<Finding> {
+        let asked = listed.iter().filter(|one| self.only.as_ref().is_none_or(|only| one.component == only.component));
+        let finding = |one: &Listed| {
+            let problem = one.keep_problem.as_ref()?;
+            let hint = "look at the record, and write another one with `keep BUNDLE`; or let rules delete the bundle with --release";
+            Some(Finding::warning("keep-unread", &one.file, format!("{UNREAD}: {problem}")).hint(hint))
+        };
+        asked.filter_map(finding).collect()
     }
 
     /// Opens the newest known bundle of each series of which something would go. A cache knows bundles by name and length, and another
@@ -96,7 +108,7 @@ impl Pruning {
         }
     }
 
-    fn candidate(&self, listed: &Listed, seen: &mut BTreeSet<[u8; 32]>) -> Candidate {
+    fn candidate(&self, listed: &Listed, now: DateTime<Utc>, seen: &mut BTreeSet<[u8; 32]>) -> Candidate {
         let cluster = listed.facts.cluster.as_deref().unwrap_or_default();
         let foreign = match &listed.problem {
             Some(problem) => Some(problem.clone()),
@@ -114,6 +126,7 @@ impl Pruning {
             unknown: unknown(listed, seen),
             verified: listed.verified,
             locked_until: listed.locked_until,
+            kept: listed.why_kept(now),
         }
     }
 
@@ -126,7 +139,7 @@ impl Pruning {
     ///
     /// # Errors
     /// [`Kind::Refused`] where it is not; where it can't be deleted.
-    pub fn remove(&self, store: &dyn Store, file: &str) -> Result<()> {
+    pub fn remove(&self, store: &dyn Store, file: &str, now: DateTime<Utc>) -> Result<()> {
         let doing = || format!("delete {file} in {}", store.location());
         let refused = |why: String| Error::new(Kind::Refused, doing()).because(why);
         let name: FileName = file.parse().map_err(|_| refused("it is not called as bundles are".into()))?;
@@ -136,7 +149,11 @@ impl Pruning {
         match self.foreign(source.cluster.as_deref().unwrap_or_default()) {
             Some(why) => Err(refused(why)),
             None if source.partial => Err(refused(PARTIAL.into())),
-            None => store.remove(&name),
+            // Somebody may have kept it since it was judged.
+            None => match catalog::why_kept(store, &name, now) {
+                Some(why) => Err(refused(why)),
+                None => store.remove(&name),
+            },
         }
     }
 }

@@ -20,6 +20,7 @@ fn bundle(hours: i64) -> Candidate {
         unknown: None,
         verified: None,
         locked_until: None,
+        kept: None,
     }
 }
 
@@ -42,6 +43,19 @@ fn what_an_unfinished_restore_needs_is_kept() {
     assert_eq!(verdict.decisions[1].why, "an unfinished restore needs it");
     let unseen = judge(Needed::Unseen(Finding::warning("restores-unseen", "restores", "can't be read")));
     assert_eq!((kept(&unseen).len(), unseen.withheld.len()), (4, 1));
+}
+
+#[test]
+fn what_somebody_keeps_stays_and_takes_its_place_as_before() {
+    let mut bundles: Vec<Candidate> = (0..4).map(bundle).collect();
+    bundles[1].kept = Some("kept until 2027-03-31: for the audit".into());
+    let policy = Policy { last: 1, ..Policy::default() };
+    let verdict = policy.judge(&bundles, at(4), &Known::default());
+    assert_eq!((kept(&verdict), verdict.withheld.len()), (vec!["b1", "b3"], 0));
+    assert_eq!(verdict.decisions[1].why, "kept until 2027-03-31: for the audit");
+    // Nothing here knows who made it, and it is kept as well.
+    bundles[1].unknown = Some("unknown".into());
+    assert_eq!(kept(&policy.judge(&bundles, at(4), &Known::default())), ["b1", "b3"]);
 }
 
 #[test]

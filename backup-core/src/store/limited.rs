@@ -93,6 +93,10 @@ impl Store for Limited {
         self.store.write_beside(name, suffix, content)
     }
 
+    fn remove_beside(&self, name: &FileName, suffix: &str) -> Result<()> {
+        self.store.remove_beside(name, suffix)
+    }
+
     fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
         Ok(Box::new(Taken { bundle: self.store.open(name)?, pace: self.pace.clone() }))
     }

@@ -247,6 +247,11 @@ impl Store for Directory {
         sync(&self.0)
     }
 
+    fn remove_beside(&self, name: &FileName, suffix: &str) -> Result<()> {
+        delete(&self.beside(name, suffix))?;
+        sync(&self.0)
+    }
+
     fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
         open_file(&self.0.join(name.to_string())).map(|file| Box::new(file) as Box<dyn ReadAt>)
     }
@@ -255,10 +260,7 @@ impl Store for Directory {
         // What lies beside it goes last: without its bundle it misleads nobody.
         let bundle = self.0.join(name.to_string());
         for path in iter::once(bundle).chain(BESIDE.map(|suffix| self.beside(name, suffix))) {
-            match fs::remove_file(&path) {
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-                removed => removed.context(|| format!("delete {}", path.display()))?,
-            }
+            delete(&path)?;
         }
         sync(&self.0)
     }
@@ -303,6 +305,14 @@ impl Store for Directory {
         }
         sync(&self.0)?;
         Ok(Vec::new())
+    }
+}
+
+/// Deletes a file; one that is not there is no error.
+fn delete(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.context(|| format!("delete {}", path.display())),
     }
 }
 

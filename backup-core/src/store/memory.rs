@@ -91,6 +91,11 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn remove_beside(&self, name: &FileName, suffix: &str) -> Result<()> {
+        self.kept().beside.remove(&format!("{name}{suffix}"));
+        Ok(())
+    }
+
     fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
         let bytes = self.kept().bundles.get(name).cloned();
         let bytes =

@@ -51,8 +51,10 @@ pub const DRILL: &str = ".drill.json";
 pub const SIGNATURE: &str = ".sig";
 /// What the signature of a drill's record adds to the bundle's name.
 pub const DRILL_SIGNATURE: &str = ".drill.json.sig";
+/// What the record adds to a bundle's name that keeps the bundle from being deleted by rules.
+pub const KEEP: &str = ".keep.json";
 /// All that may lie beside a bundle.
-pub const BESIDE: [&str; 4] = [DIGEST, DRILL, SIGNATURE, DRILL_SIGNATURE];
+pub const BESIDE: [&str; 5] = [DIGEST, DRILL, SIGNATURE, DRILL_SIGNATURE, KEEP];
 
 /// The ending of what is written under another name until it is complete.
 const PART: &str = ".part";
@@ -79,6 +81,8 @@ pub struct Stored {
     pub drilled: bool,
     /// Whether a signature does.
     pub signed: bool,
+    /// Whether a record does that keeps the bundle.
+    pub kept: bool,
 }
 
 /// Whether a file may be a bundle that somebody has renamed: it is called neither as one, nor as what lies beside one.
@@ -101,10 +105,11 @@ pub fn bundles(files: Vec<(String, u64)>) -> Vec<Stored> {
     let beside = |suffix: &str| -> HashSet<FileName> {
         files.iter().filter_map(|(name, _)| name.strip_suffix(suffix)?.parse().ok()).collect()
     };
-    let (records, signatures) = (beside(DRILL), beside(SIGNATURE));
+    let (records, signatures, keeps) = (beside(DRILL), beside(SIGNATURE), beside(KEEP));
     let stored = files.into_iter().filter_map(|(name, length)| {
         let name: FileName = name.parse().ok()?;
-        Some(Stored { drilled: records.contains(&name), signed: signatures.contains(&name), name, length })
+        let (drilled, signed, kept) = (records.contains(&name), signatures.contains(&name), keeps.contains(&name));
+        Some(Stored { name, length, drilled, signed, kept })
     });
     let mut bundles: Vec<Stored> = stored.collect();
     bundles.sort_by(|a, b| a.name.cmp(&b.name));
@@ -173,6 +178,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// Where it can't be written; what was there is there still.
     fn write_beside(&self, name: &FileName, suffix: &str, content: &[u8]) -> Result<()>;
+
+    /// Deletes what lies beside a bundle under its name and `suffix`; if nothing does, that is no error.
+    ///
+    /// # Errors
+    /// Where it is there still.
+    fn remove_beside(&self, name: &FileName, suffix: &str) -> Result<()>;
 
     /// Opens a bundle for reading.
     ///

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use backup_core::span::Span;
 use backup_core::store::Rate;
+use chrono::NaiveDate;
 use clap::Args;
 
 use super::Reading;
@@ -65,6 +66,25 @@ pub(crate) struct Copy {
     pub(crate) latest: Latest,
     #[command(flatten)]
     pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+#[derive(Args)]
+pub(crate) struct Keep {
+    /// Bundle: a file, an address, or `latest`
+    pub(crate) bundle: PathBuf,
+    #[command(flatten)]
+    pub(crate) latest: Latest,
+    /// Last day in UTC on which the bundle is kept: YYYY-MM-DD [default: until the bundle is released]
+    #[arg(long, value_name = "DATE", conflicts_with = "release")]
+    pub(crate) until: Option<NaiveDate>,
+    /// Reason in one line. `list`, `show` and `prune` show it
+    #[arg(long, value_name = "TEXT", conflicts_with = "release")]
+    pub(crate) note: Option<String>,
+    /// Let rules delete the bundle again
+    #[arg(long)]
+    pub(crate) release: bool,
     #[command(flatten)]
     pub(crate) reading: Reading,
 }

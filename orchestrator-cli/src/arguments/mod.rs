@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use backup_core::settings::DEFAULT_PATH;
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use bundles::{Copy, Latest, Limit, Verify};
+pub(crate) use bundles::{Copy, Keep, Latest, Limit, Verify};
 pub(crate) use cluster::{Claiming, Databases, DatabasesBackup, Deploy, Ownership, Ssh};
 pub(crate) use key::Key;
 pub(crate) use restore::{Restore, RestoreCleanup, RestoreCommand};
@@ -203,6 +203,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "VERSION")]
         release: Option<String>,
     },
+    /// Keep a bundle from being deleted by rules
+    #[command(after_help = "Examples:\n  \
+        orchestrator-cli keep latest --until 2027-03-31 --note 'for the audit'\n  \
+        orchestrator-cli keep latest --release")]
+    Keep(Keep),
     /// Delete leftovers of interrupted backups from stores
     #[command(after_help = "Example:\n  orchestrator-cli cleanup s3://bucket/prefix")]
     Cleanup(Cleanup),

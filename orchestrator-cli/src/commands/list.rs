@@ -58,7 +58,10 @@ pub(crate) async fn run(
             }
         }
     }
-    let doubtful = |row: &Row| row.bundle.problem.is_some() || row.bundle.record_problem.is_some();
+    let doubtful = |row: &Row| {
+        let bundle = &row.bundle;
+        bundle.problem.is_some() || bundle.record_problem.is_some() || bundle.keep_problem.is_some()
+    };
     let problem = !failed.is_empty() || bundles.iter().any(doubtful);
     // One bundle's copies stand together, in the order of the stores.
     bundles.sort_by_key(|row: &Row| row.bundle.created);
@@ -158,6 +161,7 @@ fn note(bundle: &Listed, now: DateTime<Utc>) -> String {
     let record = bundle.record_problem.as_deref();
     let record = record.map(|problem| format!("the record of its drill can't be read: {}", human::plain(problem)));
     let restored = bundle.restored.map(|time| format!("restored here {} ago", since(time, now)));
+    let kept = bundle.why_kept(now).map(|why| human::plain(&why));
     let locked = bundle.locked_until.map(|time| format!("locked until {}", time.format("%F")));
     let warnings = (bundle.facts.warnings > 0).then(|| human::counted(bundle.facts.warnings as u64, "warning"));
     let encrypted = bundle.encrypted.then(|| "encrypted".to_owned());
@@ -165,7 +169,7 @@ fn note(bundle: &Listed, now: DateTime<Utc>) -> String {
     let others = &bundle.facts.components;
     let others = (!others.is_empty()).then(|| format!("with {}", human::plain(&others.join(", "))));
     let renamed = bundle.renamed().map(|name| format!("renamed: it is {}", human::plain(name)));
-    [encrypted, partial, others, renamed, restored, locked, warnings, record, problem]
+    [encrypted, partial, others, renamed, restored, kept, locked, warnings, record, problem]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()

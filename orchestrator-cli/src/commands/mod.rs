@@ -10,6 +10,7 @@ mod deploy;
 mod diff;
 mod drill;
 mod extract;
+mod keep;
 mod key;
 mod latest;
 mod list;
@@ -78,6 +79,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             context.until_cancelled(check::run(&config.config, &request, output, context)).await
         }
         Command::Cleanup(cleanup) => cleanup::run(cleanup, output, context).await,
+        Command::Keep(asked) => keep::run(asked, output, context).await,
         Command::Key(Key::Generate { file, signing }) => key::generate(&file, signing, output, context),
         Command::Completions { shell } => shell::completions(shell, output),
         Command::Man { directory } => shell::manual(directory.as_deref(), output),

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use backup_core::bundle::manifest::postgres::Database;
 use backup_core::bundle::manifest::{Entry, Manifest, Section};
+use backup_core::catalog;
 use backup_core::finding::Finding;
+use backup_core::keep::Keep;
 use backup_core::names::renamed;
-use backup_core::store::{Access, Address};
+use backup_core::store::{Access, Address, blocking};
 use backup_core::{Context, Result};
 use serde::Serialize;
 
@@ -19,6 +21,8 @@ use crate::{exit, findings, human};
 struct Shown<'m> {
     length: u64,
     notes: Vec<Finding>,
+    /// The record that keeps it, whether it still does or not.
+    keep: Option<Keep>,
     #[serde(flatten)]
     manifest: &'m Manifest,
 }
@@ -34,7 +38,14 @@ pub(crate) async fn run(
     let manifest = bundle.manifest();
     let length = bundle.footer().bundle_length;
     let mut text = head(manifest, length);
-    let notes: Vec<Finding> = renamed(path, &manifest.name).into_iter().collect();
+    let mut notes: Vec<Finding> = renamed(path, &manifest.name).into_iter().collect();
+    let keep = kept(path, access, context).await.unwrap_or_else(|error| {
+        let message = format!("{}: {}", catalog::UNREAD, error.chain().join(": "));
+        notes.push(Finding::warning("keep-unread", path.display().to_string(), message));
+        None
+    });
+    let holds = keep.as_ref().filter(|keep| keep.holds(context.now()));
+    text.extend(holds.map(|keep| format!("  {:<11}{}\n", "kept", human::plain(&keep.shown()))));
     text.extend(notes.iter().map(findings::finding));
     manifest.databases.iter().for_each(|database| text.push_str(&describe(database)));
     manifest.components.iter().for_each(|section| text.push_str(&component(section, manifest)));
@@ -55,8 +66,18 @@ pub(crate) async fn run(
     if !entries {
         manifest.entries.clear();
     }
-    output.result("show", &Shown { length, notes, manifest: &manifest }, &text)?;
+    output.result("show", &Shown { length, notes, keep, manifest: &manifest }, &text)?;
     Ok(exit::done(false))
+}
+
+/// The record that keeps it, if its store has one.
+async fn kept(path: &Path, access: &Access, context: &Context) -> Result<Option<Keep>> {
+    let (path, access, context) = (path.to_owned(), access.clone(), context.clone());
+    let look = move || match access.place(&path, &context)? {
+        Some((store, name)) => catalog::kept(&*store, &name),
+        None => Ok(None),
+    };
+    blocking(look).await
 }
 
 fn row(entry: &Entry) -> [String; 3] {

@@ -200,6 +200,14 @@ impl Sftp {
         result.inspect_err(|_| self.give_up(connection, path))
     }
 
+    /// Deletes a file; one that is not there is no error.
+    fn delete(&self, connection: &Connection, file: &str) -> Result<()> {
+        match connection.remove(&connection.directory.join(file)) {
+            Err(cause) if cause.code() == NOT_THERE => Ok(()),
+            removed => removed.map_err(|cause| self.failed("delete", file, cause)),
+        }
+    }
+
     /// A new file under a temporary name, which nobody else has: so two runs never write the same bundle, whatever the server
     /// does when one is renamed.
     fn part(&self, connection: &Connection, name: &str) -> Result<(PathBuf, Outgoing)> {
@@ -319,20 +327,18 @@ impl Store for Sftp {
         self.with(|connection| self.put_beside(connection, &format!("{name}{suffix}"), content))
     }
 
+    fn remove_beside(&self, name: &FileName, suffix: &str) -> Result<()> {
+        self.with(|connection| self.delete(connection, &format!("{name}{suffix}")))
+    }
+
     fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
         Ok(Box::new(Object::open(self.clone(), name.to_string())?))
     }
 
     fn remove(&self, name: &FileName) -> Result<()> {
         self.with(|connection| {
-            let files = std::iter::once(name.to_string()).chain(BESIDE.map(|suffix| format!("{name}{suffix}")));
-            for file in files {
-                match connection.remove(&connection.directory.join(&file)) {
-                    Err(cause) if cause.code() == NOT_THERE => {}
-                    removed => removed.map_err(|cause| self.failed("delete", &file, cause))?,
-                }
-            }
-            Ok(())
+            let mut files = std::iter::once(name.to_string()).chain(BESIDE.map(|suffix| format!("{name}{suffix}")));
+            files.try_for_each(|file| self.delete(connection, &file))
         })
     }
 
