@@ -4,6 +4,7 @@ mod cluster;
 mod crafted;
 mod far;
 mod places;
+mod remotes;
 mod repack;
 mod scripts;
 mod stage;
@@ -23,6 +24,7 @@ pub use crafted::{Crafted, craft, forge_drill, of_cluster};
 pub use far::{Reached, at_home};
 use fixtures::{Network, Postgres, forget_libpq};
 pub use places::{RootsPlace, locales, reachable};
+pub use remotes::{REMOTE, Remote};
 pub use repack::repack;
 pub use scripts::Scripts;
 use serde_json::Value;
@@ -158,7 +160,11 @@ pub fn another_second() {
 fn forget_aws(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let upper = name.to_string_lossy().to_ascii_uppercase();
-        if upper.starts_with("AWS_") || upper.ends_with("_PROXY") || upper == "SSH_AUTH_SOCK" {
+        if upper.starts_with("AWS_")
+            || upper.starts_with("RCLONE_")
+            || upper.ends_with("_PROXY")
+            || upper == "SSH_AUTH_SOCK"
+        {
             command.env_remove(name);
         }
     }

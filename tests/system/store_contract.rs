@@ -12,7 +12,7 @@ use backup_core::{Context, Kind};
 use fixtures::s3::{Abilities, BUCKET, KEYS, S3Server};
 use fixtures::{SFTP_SERVERS, SftpServer, Sshd};
 use s3_store::S3;
-use system_tests::Reached;
+use system_tests::{Reached, Remote};
 use tempfile::TempDir;
 
 /// An empty store, and what must live as long.
@@ -31,6 +31,7 @@ enum Place {
     Directory { _directory: TempDir },
     S3 { _server: S3Server },
     Sftp { _server: Sshd, _directory: TempDir },
+    Rclone { _remote: Remote, _server: Option<S3Server> },
 }
 
 /// One of every kind, and each server of SFTP.
@@ -57,7 +58,8 @@ fn stores() -> Vec<Subject> {
         s3("a prefix/with ü+&=", Abilities { heeds_conditions: false, ..Abilities::default() }),
         s3("prefix", Abilities { lists_uploads: false, ..Abilities::default() }),
     ];
-    stores.into_iter().chain(SFTP_SERVERS.iter().map(|kind| sftp(kind, "directory with ü+&="))).collect()
+    let stores = stores.into_iter().chain([rclone("directory with ü+&="), rclone_over_s3("a prefix/with ü+&=")]);
+    stores.chain(SFTP_SERVERS.iter().map(|kind| sftp(kind, "directory with ü+&="))).collect()
 }
 
 /// A bucket's prefix on a server of its own.
@@ -77,6 +79,21 @@ fn sftp(kind: &SftpServer, directory: &str) -> Subject {
     let (server, place) = (Sshd::of(kind), tempfile::tempdir().expect("a directory"));
     let [store, other] = [0, 1].map(|_| Box::new(Reached::directly(&server).store(&place.path().join(directory))));
     Subject { store, other, heeds: true, _place: Place::Sftp { _server: server, _directory: place } }
+}
+
+/// A directory of this machine, as a remote of rclone.
+fn rclone(directory: &str) -> Subject {
+    let remote = Remote::local();
+    let [store, other] = [0, 1].map(|_| Box::new(remote.store(&remote.path(directory))));
+    Subject { store, other, heeds: false, _place: Place::Rclone { _remote: remote, _server: None } }
+}
+
+/// A bucket's prefix, as a remote of rclone.
+fn rclone_over_s3(prefix: &str) -> Subject {
+    let server = S3Server::start();
+    let remote = Remote::s3(&server);
+    let [store, other] = [0, 1].map(|_| Box::new(remote.store(&format!("{BUCKET}/{prefix}"))));
+    Subject { store, other, heeds: false, _place: Place::Rclone { _remote: remote, _server: Some(server) } }
 }
 
 /// Odd ones are encrypted, which no store looks at.

@@ -16,7 +16,7 @@ use crate::given::{refuse_cluster_conf, refuse_unlike};
 use crate::hooks::{Around, When};
 use crate::restore::Assertion;
 use crate::retention::Policy;
-use crate::store::{Rate, S3Options, SftpOptions};
+use crate::store::{Rate, RcloneOptions, S3Options, SftpOptions};
 use crate::toml_text::{self, Table};
 use crate::{Error, Kind, Result};
 
@@ -138,6 +138,7 @@ pub(super) struct StoreTable {
     pub(super) limit_rate: Option<Rate>,
     pub(super) s3: Option<S3Options>,
     pub(super) sftp: Option<SftpOptions>,
+    pub(super) rclone: Option<RcloneOptions>,
 }
 
 #[derive(Debug, Default, Deserialize)]

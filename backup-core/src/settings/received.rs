@@ -57,9 +57,13 @@ fn take_own(sent: &mut Document, ours: Document, own: &Path) -> Result<Vec<Findi
     if let Some(other) = sent.databases.directory.replace(directory.clone()).filter(|other| *other != directory) {
         not_taken("databases.directory", &other);
     }
-    let (mut own_stores, own_remote): (Vec<StoreTable>, Vec<StoreTable>) =
-        ours.stores.into_iter().partition(is_directory);
-    sent.stores.retain(|store| !is_directory(store));
+    let (mut own_stores, own_remote): (Vec<StoreTable>, Vec<StoreTable>) = ours.stores.into_iter().partition(is_own);
+    // Remotes of rclone are what this machine calls so: one may be a directory of it.
+    let remotes = sent.stores.iter().filter_map(|store| store.address.as_ref().filter(|_| is_own(store)));
+    for remote in remotes.filter(|remote| !own_stores.iter().any(|own| own.address.as_ref() == Some(remote))) {
+        not_taken("stores.address", Path::new(remote));
+    }
+    sent.stores.retain(|store| !is_own(store));
     for store in &mut sent.stores {
         let own = own_remote.iter().find(|own| own.address == store.address);
         let (s3, sftp) = (own.and_then(|own| own.s3.clone()), own.and_then(|own| own.sftp.clone()));
@@ -75,6 +79,7 @@ fn take_own(sent: &mut Document, ours: Document, own: &Path) -> Result<Vec<Findi
             other.iter().for_each(|profile| not_taken("s3.profile", Path::new(profile)));
         }
         store.sftp = sftp;
+        store.rclone = None;
     }
     sent.stores.append(&mut own_stores);
     sent.postgres.bin_dir = ours.postgres.bin_dir;
@@ -88,7 +93,8 @@ fn take_own(sent: &mut Document, ours: Document, own: &Path) -> Result<Vec<Findi
     Ok(found)
 }
 
-fn is_directory(store: &StoreTable) -> bool {
+/// Whether a store is what this machine itself says it is: a directory, or a remote of its rclone.
+fn is_own(store: &StoreTable) -> bool {
     store.address.as_ref().is_none_or(|address| !address.contains("://"))
 }
 
@@ -131,14 +137,15 @@ mod tests {
         let sent = "[databases]\ndirectory = '/tmp/evil'\nuser = 'root'\ncommand = ['/tmp/evil']\nconnection = 'host=db'\n\
             [encryption]\nidentities = ['/root/key']\nrecipients = ['/etc/shadow']\n[[stores]]\npath = '/tmp/evil'\n\
             [[stores]]\naddress = 's3://one'\ns3 = { ca_file = '/tmp/evil', profile = 'evil', region = 'here' }\n\
-            [[stores]]\naddress = 'sftp://u@h/x'\nsftp = { identity_file = '/root/key', known_hosts = '/tmp/evil' }\n[retention]\nlast = 3";
+            [[stores]]\naddress = 'sftp://u@h/x'\nsftp = { identity_file = '/root/key', known_hosts = '/tmp/evil' }\n\
+            [[stores]]\naddress = 'rclone:evil:/etc'\nrclone = { config = '/tmp/evil' }\n[retention]\nlast = 3";
         let (settings, found) = taken(sent, "").expect("settings");
         assert_eq!(settings.databases.directory, Path::new(DEFAULT_STORE));
         let shown = format!("{settings:?}");
         assert!(!shown.contains("evil") && !shown.contains("/root/key") && !shown.contains("shadow"), "{shown}");
         assert!(shown.contains("here") && settings.backup.retention.is_some());
         let keys: Vec<&str> = found.iter().map(|finding| finding.subject.as_str()).collect();
-        assert_eq!(keys, ["databases.directory", "s3.ca_file", "s3.profile"]);
+        assert_eq!(keys, ["databases.directory", "stores.address", "s3.ca_file", "s3.profile"]);
 
         let own = "[postgres]\nbin_dir = '/opt/pg/bin'\n[databases]\ndirectory = '/srv/own'\n\
             [[stores]]\naddress = 's3://one'\ns3 = { ca_file = '/etc/ca.pem' }";

@@ -17,10 +17,11 @@ pub(super) fn count_from(directory: &Path, document: &mut Document) {
     let stores = document.stores.iter_mut();
     let files = stores.flat_map(|store| {
         let (s3, sftp) = (store.s3.as_mut(), store.sftp.as_mut());
+        let rclone = store.rclone.as_mut().map(|rclone| &mut rclone.config);
         let sftp = sftp.map(|sftp| [&mut sftp.identity_file, &mut sftp.known_hosts]);
-        let files = s3.map(|s3| &mut s3.ca_file).into_iter().chain(sftp.into_iter().flatten());
+        let files = s3.map(|s3| &mut s3.ca_file).into_iter().chain(sftp.into_iter().flatten()).chain(rclone);
         // An address that stands in the wrong place is refused later.
-        let path = store.path.iter_mut().filter(|path| !path.to_string_lossy().contains("://"));
+        let path = store.path.iter_mut().filter(|path| !Address::is_remote(&path.to_string_lossy()));
         files.flatten().chain(path).chain(&mut store.require_mount)
     });
     for path in files.chain(&mut document.encryption.identities).chain(&mut document.signing.key) {
@@ -110,7 +111,7 @@ pub(super) fn of_restore(document: &Document, cluster_conf: Option<&Path>, conne
 
 fn store(table: &StoreTable) -> Result<StoreSettings> {
     let address = match (&table.path, &table.address) {
-        (Some(path), None) if path.to_string_lossy().contains("://") => {
+        (Some(path), None) if Address::is_remote(&path.to_string_lossy()) => {
             let error = Error::new(Kind::Usage, "stores: a path holds an address");
             return Err(error.hint("write address = \"s3://…\" in place of path"));
         }
@@ -118,8 +119,12 @@ fn store(table: &StoreTable) -> Result<StoreSettings> {
         (None, Some(address)) => Address::parse(Path::new(address))?,
         _ => return Err(Error::new(Kind::Usage, "stores: each has either a path or an address")),
     };
-    let is = (matches!(address, Address::S3(_)), matches!(address, Address::Sftp(_)));
-    if table.s3.is_some() && !is.0 || table.sftp.is_some() && !is.1 {
+    let others = [
+        table.s3.is_some() && !matches!(address, Address::S3(_)),
+        table.sftp.is_some() && !matches!(address, Address::Sftp(_)),
+        table.rclone.is_some() && !matches!(address, Address::Rclone(_)),
+    ];
+    if others.contains(&true) {
         return Err(Error::new(Kind::Usage, format!("stores: {address} has options of another kind of store")));
     }
     let lone = |s3: &S3Options| s3.kms_key.is_some() && s3.encryption != Some(ServerEncryption::Kms);
@@ -136,7 +141,8 @@ fn store(table: &StoreTable) -> Result<StoreSettings> {
     }
     let (require_mount, elsewhere) = (table.require_mount.clone(), table.elsewhere);
     let (s3, sftp) = (table.s3.clone().unwrap_or_default(), table.sftp.clone().unwrap_or_default());
-    Ok(StoreSettings { address, require_mount, elsewhere, limit_rate: table.limit_rate, s3, sftp })
+    let rclone = table.rclone.clone().unwrap_or_default();
+    Ok(StoreSettings { address, require_mount, elsewhere, limit_rate: table.limit_rate, s3, sftp, rclone })
 }
 
 /// The bucket that the platform itself keeps database backups in; none where it keeps them on disk alone.

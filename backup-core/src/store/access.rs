@@ -163,8 +163,11 @@ fn missing(bundle: &Path, error: Error) -> Error {
 /// The command, between backticks, that lists the bundles where one is or should be; those of the settings' stores where it is named
 /// alone.
 pub fn list_beside(bundle: &Path) -> String {
-    let place = bundle.to_str().and_then(|text| text.rsplit_once('/')).map_or("", |(place, _)| place);
-    let known = place.contains("://") || Path::new(place).is_dir();
+    let text = bundle.to_str().unwrap_or_default();
+    // A remote of rclone may have bundles right below its colon.
+    let at_root = text.rfind(':').filter(|_| Address::is_remote(text) && !text.contains('/'));
+    let place = at_root.map(|at| &text[..=at]).or_else(|| text.rsplit_once('/').map(|(place, _)| place)).unwrap_or("");
+    let known = Address::is_remote(place) || Path::new(place).is_dir();
     if known { format!("`list {}`", shell::word(place)) } else { "`list`".into() }
 }
 

@@ -1,12 +1,14 @@
-//! Where bundles are kept, as operators write it: `DIR`, `s3://bucket/prefix`, `sftp://user@host:port/path`.
+//! Where bundles are kept, as operators write it: `DIR`, `s3://bucket/prefix`, `sftp://user@host:port/path`,
+//! `rclone:remote:path`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::rclone_address::{self, RCLONE, RcloneAddress};
 use crate::names::FileName;
 use crate::{Error, Kind, Result};
 
-const KINDS: &str = "name a directory, s3://bucket/prefix or sftp://user@host/path";
+const KINDS: &str = "name a directory, s3://bucket/prefix, sftp://user@host/path or rclone:remote:path";
 
 /// A place that keeps bundles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub enum Address {
     S3(S3Address),
     /// A directory of another machine.
     Sftp(SftpAddress),
+    /// A path in a remote of rclone.
+    Rclone(RcloneAddress),
 }
 
 /// `s3://bucket/prefix`
@@ -47,6 +51,10 @@ impl Address {
     /// # Errors
     /// [`Kind::Usage`] where it can't be understood; a password in it is not repeated.
     pub fn parse(text: &Path) -> Result<Self> {
+        if let Some(rest) = text.to_str().and_then(|text| text.strip_prefix(RCLONE)) {
+            let address = rclone_address::read(rest)?;
+            return check_store(Self::Rclone(address), rest);
+        }
         let Some((scheme, rest)) = text.to_str().and_then(|text| text.split_once("://")) else {
             return directory(text);
         };
@@ -55,6 +63,11 @@ impl Address {
             "sftp" => sftp(rest).and_then(|address| check_store(Self::Sftp(address), rest)),
             _ => Err(refused(&format!("{scheme}://… is no kind of store that is known")).hint(KINDS)),
         }
+    }
+
+    /// Whether a text is the address of a place that is reached by other means than as a file or a directory.
+    pub fn is_remote(text: &str) -> bool {
+        text.contains("://") || text.starts_with(RCLONE)
     }
 
     /// A directory of this machine. One that is called as a file of a bundle is must be there already.
@@ -73,22 +86,24 @@ impl Address {
     /// # Errors
     /// [`Kind::Usage`] where it can't be understood, or names no bundle.
     pub fn of_bundle(text: &Path) -> Result<Option<(Self, FileName)>> {
-        let Some(remote) = text.to_str().filter(|text| text.contains("://")) else {
+        let Some(remote) = text.to_str().filter(|text| Self::is_remote(text)) else {
             return if text.exists() { Ok(None) } else { check_typed(text).map(|()| None) };
         };
-        let split = remote.rsplit_once('/').and_then(|(store, name)| Some((store, name.parse().ok()?)));
+        // A remote of rclone may have bundles right below its colon.
+        let below = |at: usize| Some((&remote[..=at], remote[at + 1..].parse().ok()?));
+        let split = remote.rfind(['/', ':']).and_then(below);
         let Some((store, name)) = split else {
             // The address itself may hold what must not be repeated.
             let address = Self::parse(text)?;
             return Err(refused(&format!("{address} names no bundle"))
                 .hint("end it with a bundle's name, orchestrator_backup_….tgz; `list` shows those there are"));
         };
-        let store = Self::parse(Path::new(&format!("{store}/")))?;
+        let store = Self::parse(Path::new(store))?;
         Ok(Some((store, name)))
     }
 }
 
-fn refused(why: &str) -> Error {
+pub(super) fn refused(why: &str) -> Error {
     Error::new(Kind::Usage, format!("read an address: {why}"))
 }
 
@@ -192,6 +207,7 @@ impl fmt::Display for Address {
             Self::Directory(path) => path.display().fmt(f),
             Self::S3(address) => address.fmt(f),
             Self::Sftp(address) => address.fmt(f),
+            Self::Rclone(address) => address.fmt(f),
         }
     }
 }
@@ -236,6 +252,9 @@ mod tests {
             "sftp://root@vault:2222/var/backups",
             "sftp://[fe80::1]:22/x",
             "sftp://vault/~/backups",
+            "rclone:vault:",
+            "rclone:my vault:bucket/a b/c",
+            "rclone:vault:/srv/backups",
         ] {
             assert_eq!(parse(text).expect("an address").to_string(), text);
         }
@@ -266,6 +285,17 @@ mod tests {
             "monday.TGZ.age",
             "s3://bucket/monday.age",
             "sftp://vault/x/monday.tgz",
+            "rclone:",
+            "rclone:vault",
+            "rclone:/srv/backups",
+            "rclone::s3,secret_access_key=hunter2:bucket",
+            "rclone:vault,secret_access_key=hunter2:bucket",
+            "rclone:sftp://root:hunter2@vault/x",
+            "rclone:-vault:x",
+            "rclone:vault:a/../b",
+            "rclone:vault:a//b",
+            "rclone:vault:x/monday.tgz",
+            "rclone:vault:orchestrator_backup_20261120T191500Z.tgz",
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.kind() == Kind::Usage && !format!("{error:?}{:?}", error.first_hint()).contains("hunter2"));
@@ -281,8 +311,15 @@ mod tests {
             let (address, file) = named(&text).expect("an address").expect("of another machine");
             assert_eq!((address.to_string().as_str(), file.to_string().as_str()), (store, name));
         }
+        for store in ["rclone:vault:", "rclone:vault:/", "rclone:vault:bucket/a", "rclone:vault:/srv"] {
+            let slash = if store.ends_with([':', '/']) { "" } else { "/" };
+            let (address, file) = named(&format!("{store}{slash}{name}")).expect("an address").expect("of a remote");
+            assert_eq!((address.to_string().as_str(), file.to_string().as_str()), (store, name));
+        }
         assert!(named("/var/backups/x.tgz").expect("a file").is_none());
-        for bad in ["s3://bucket/a", "s3://bucket", "s3://key:hunter2@bucket/x"] {
+        for bad in
+            ["s3://bucket/a", "s3://bucket", "s3://key:hunter2@bucket/x", "rclone:vault:a", "rclone::s3,k=hunter2:a"]
+        {
             let error = named(bad).expect_err("no bundle");
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }

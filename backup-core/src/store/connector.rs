@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Address, Directory, Limited, Sftp, Store, StoreSettings};
+use super::{Address, Directory, Limited, Rclone, Sftp, Store, StoreSettings};
 use crate::{Context, Error, Kind, Result};
 
 /// The kinds of stores that a program knows.
@@ -52,6 +52,7 @@ pub fn connect(settings: &StoreSettings, context: &Context) -> Result<Arc<dyn St
     match &settings.address {
         Address::Directory(path) => Ok(Arc::new(Directory::new(path).on(settings.require_mount.clone()))),
         Address::Sftp(address) => Ok(Arc::new(Sftp::new(address, &settings.sftp, context))),
+        Address::Rclone(address) => Ok(Arc::new(Rclone::new(address, &settings.rclone, context))),
         address => Err(Error::new(Kind::Unsupported, format!("open {address}: this program has no such store"))),
     }
 }

@@ -24,13 +24,15 @@ pub struct StoreSettings {
     pub s3: S3Options,
     /// What counts for SFTP alone.
     pub sftp: SftpOptions,
+    /// What counts for remotes of rclone alone.
+    pub rclone: RcloneOptions,
 }
 
 impl StoreSettings {
     /// A store of which nothing but the address is known.
     pub fn new(address: Address) -> Self {
-        let (s3, sftp) = (S3Options::default(), SftpOptions::default());
-        Self { address, require_mount: None, elsewhere: None, limit_rate: None, s3, sftp }
+        let (s3, sftp, rclone) = Default::default();
+        Self { address, require_mount: None, elsewhere: None, limit_rate: None, s3, sftp, rclone }
     }
 
     /// The same store at another address, where that lies in it or in the same bucket or machine, and how near it is.
@@ -45,6 +47,9 @@ impl StoreSettings {
                 Some(shared(&own.prefix, &other.prefix))
             }
             (Address::Sftp(own), Address::Sftp(other)) if own.host == other.host && own.port == other.port => {
+                Some(shared(&own.path, &other.path))
+            }
+            (Address::Rclone(own), Address::Rclone(other)) if own.remote == other.remote => {
                 Some(shared(&own.path, &other.path))
             }
             _ => None,
@@ -133,5 +138,15 @@ pub struct SftpOptions {
     /// The file of known host keys; none for `~/.ssh/known_hosts` and `/etc/ssh/ssh_known_hosts`.
     pub known_hosts: Option<PathBuf>,
     /// Seconds that the server may be silent.
+    pub timeout: Option<NonZeroU32>,
+}
+
+/// How rclone is run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RcloneOptions {
+    /// The file that names the remotes; none for rclone's own, or that of `RCLONE_CONFIG`.
+    pub config: Option<PathBuf>,
+    /// Seconds that a remote may be silent.
     pub timeout: Option<NonZeroU32>,
 }

@@ -34,6 +34,7 @@ impl StoreSettings {
         match &self.address {
             Address::Directory(path) => is_elsewhere(path),
             Address::Sftp(address) => !is_here(&address.host, environment),
+            Address::Rclone(_) => false,
             Address::S3(_) => {
                 let variable = |name| environment.get(name).map(str::to_owned);
                 let endpoint = self.s3.endpoint.clone().or_else(|| variable("AWS_ENDPOINT_URL_S3"));
