@@ -24,7 +24,7 @@ pub use crafted::{Crafted, craft, forge_drill, of_cluster};
 pub use far::{Reached, at_home};
 use fixtures::{Network, Postgres, forget_libpq};
 pub use places::{RootsPlace, locales, reachable};
-pub use remotes::{REMOTE, Remote};
+pub use remotes::{REMOTE, Remote, StandIn};
 pub use repack::repack;
 pub use scripts::Scripts;
 use serde_json::Value;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU32;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use backup_core::Context;
@@ -9,6 +11,8 @@ use backup_core::context::Environment;
 use backup_core::store::{Rclone, RcloneAddress, RcloneOptions};
 use fixtures::s3::{KEYS, S3Server};
 use tempfile::TempDir;
+
+use crate::Workplace;
 
 /// The name of the remote.
 pub const REMOTE: &str = "my vault";
@@ -46,6 +50,14 @@ impl Remote {
         self.place.path().join("rclone.conf")
     }
 
+    /// A home whose user has these settings.
+    pub fn at_home(&self) -> Workplace {
+        let place = Workplace::default();
+        fs::create_dir_all(place.path(".config/rclone")).expect("a directory");
+        fs::copy(self.config(), place.path(".config/rclone/rclone.conf")).expect("settings");
+        place
+    }
+
     /// A path in the remote where there is a directory, as an address.
     pub fn address(&self, path: &str) -> String {
         format!("rclone:{REMOTE}:{path}")
@@ -53,17 +65,60 @@ impl Remote {
 
     /// The store at a path. Its rclone is found in the directories of `PATH`, and told where the settings are by its environment.
     pub fn store(&self, path: &str) -> Rclone {
+        self.store_by(path, &search_path(), None)
+    }
+
+    /// The same, by the rclone of another search path, where the remote may be silent for so many seconds.
+    pub fn store_by(&self, path: &str, search: &str, seconds: Option<u32>) -> Rclone {
         let address = RcloneAddress { remote: REMOTE.into(), path: path.into() };
-        let search = std::env::var("PATH").expect("a search path");
         let config = self.config().display().to_string();
-        let variables = BTreeMap::from([("PATH".to_owned(), search), ("RCLONE_CONFIG".to_owned(), config)]);
+        let variables = BTreeMap::from([("PATH".to_owned(), search.to_owned()), ("RCLONE_CONFIG".to_owned(), config)]);
         let environment = Environment { variables, ..Environment::default() };
-        Rclone::new(&address, &RcloneOptions::default(), &Context::new(environment))
+        let options = RcloneOptions { timeout: seconds.and_then(NonZeroU32::new), ..RcloneOptions::default() };
+        Rclone::new(&address, &options, &Context::new(environment))
     }
 
     /// A directory of this machine below the settings.
     pub fn path(&self, name: &str) -> String {
         let path: &Path = self.place.path();
         path.join(name).display().to_string()
+    }
+}
+
+fn search_path() -> String {
+    std::env::var("PATH").expect("a search path")
+}
+
+/// A stand-in for rclone: a shell's script in a directory of its own, which may go on to the real one. It notes what it is told.
+pub struct StandIn {
+    directory: TempDir,
+}
+
+impl StandIn {
+    /// One that runs this script. In it `$runs` is how often it was run, this time among them, and `rclone "$@"` the real one.
+    pub fn new(script: &str) -> Self {
+        let directory = fixtures::quick_directory();
+        let path = directory.path().join("rclone");
+        let (search, noted) = (search_path(), directory.path().join("noted"));
+        let text = format!(
+            "#!/bin/sh\n# A stand-in for rclone.\necho \"$*\" >>'{noted}'\nruns=$(wc -l <'{noted}')\nPATH='{search}'\n{script}\n",
+            noted = noted.display()
+        );
+        fs::write(&path, text).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        Self { directory }
+    }
+
+    /// A search path that begins with it.
+    pub fn search_path(&self) -> String {
+        format!("{}:{}", self.directory.path().display(), search_path())
+    }
+
+    /// What it was told, a run each, since it was asked last.
+    pub fn runs(&self) -> Vec<String> {
+        let path = self.directory.path().join("noted");
+        let noted = fs::read_to_string(&path).unwrap_or_default();
+        let _ = fs::remove_file(path);
+        noted.lines().map(str::to_owned).collect()
     }
 }

@@ -50,6 +50,7 @@ mod parts;
 mod paths;
 mod prune;
 mod quiet;
+mod rclone;
 mod readers;
 mod reading;
 mod redis;

@@ -1,17 +1,26 @@
-//! Every command against every SFTP server: a new one is one more line of the fixtures' table.
+//! Every command against every SFTP server, and through rclone: a new server is one more line of the fixtures' table.
 
 use std::fs;
 use std::process::{Command, Output};
 
+use fixtures::s3::{BUCKET, S3Server};
 use fixtures::{Postgres, SFTP_SERVERS, SftpServer, Sshd};
-use system_tests::{Workplace, another_second, assert_same, at_home, describe, reachable};
+use system_tests::{Remote, Workplace, another_second, assert_same, at_home, describe, reachable};
 
 /// A server with an empty store, and a place from which it is reached.
 struct Server {
     name: &'static str,
     place: Workplace,
     address: String,
-    _sshd: Sshd,
+    /// Whether the directory is still to be made.
+    is_new: bool,
+    _keeper: Keeper,
+}
+
+/// What keeps the bundles, as long as it lives.
+enum Keeper {
+    Sftp { _sshd: Sshd },
+    Rclone { _remote: Remote, _server: Option<S3Server> },
 }
 
 /// A directory of a server that lets the place's user in, and that the place knows.
@@ -19,7 +28,20 @@ fn sftp(kind: &SftpServer) -> Server {
     let sshd = Sshd::of(kind);
     let place = at_home(&sshd);
     let address = sshd.address(&place.path("away"));
-    Server { name: kind.name, place, address, _sshd: sshd }
+    Server { name: kind.name, place, address, is_new: true, _keeper: Keeper::Sftp { _sshd: sshd } }
+}
+
+/// A directory of this machine, and a bucket, as remotes of rclone.
+fn rclone() -> [Server; 2] {
+    let (remote, server) = (Remote::local(), S3Server::start());
+    let bucket = Remote::s3(&server);
+    let (directory, prefix) = (remote.address(&remote.path("away")), bucket.address(&format!("{BUCKET}/a b")));
+    [("rclone", remote, directory, None), ("rclone over S3", bucket, prefix, Some(server))].map(
+        |(name, remote, address, server)| {
+            let (place, is_new) = (remote.at_home(), server.is_none());
+            Server { name, place, address, is_new, _keeper: Keeper::Rclone { _remote: remote, _server: server } }
+        },
+    )
 }
 
 impl Server {
@@ -53,7 +75,9 @@ fn try_all(server: &Server, source: &Postgres) {
     place.write("o.toml", text.replace("elsewhere", &format!("address = '{}'\nelsewhere", server.address)));
     let run = |arguments: &[&str]| server.run(arguments, source);
     let checked = describe(&run(&["check"]));
-    assert!(checked.contains(&format!("{}: it does not exist and will be made", server.address)), "{name}: {checked}");
+    let made = format!("{}: it does not exist and will be made", server.address);
+    let free = format!("{}: can be written", server.address);
+    assert!(checked.contains(if server.is_new { &made } else { &free }), "{name}: {checked}");
     run(&["backup"]);
     let bundle = server.newest();
     let (away, here) = (format!("{}/{bundle}", server.address), format!("disk/{bundle}"));
@@ -97,7 +121,7 @@ fn every_command_works_on_every_server() {
     // More than fits into any server's window at once.
     source.sql("orchestrator", "CREATE TABLE noise AS SELECT md5(i::text) FROM generate_series(1, 60000) AS i");
     std::thread::scope(|scope| {
-        for server in SFTP_SERVERS.iter().map(sftp) {
+        for server in SFTP_SERVERS.iter().map(sftp).chain(rclone()) {
             let source = &source;
             scope.spawn(move || try_all(&server, source));
         }

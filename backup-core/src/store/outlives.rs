@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::statfs;
 
-use super::{Address, StoreSettings};
+use super::{Address, StoreSettings, rclone};
 use crate::cluster::hosts::own_addresses;
 use crate::context::Environment;
 
@@ -34,7 +34,7 @@ impl StoreSettings {
         match &self.address {
             Address::Directory(path) => is_elsewhere(path),
             Address::Sftp(address) => !is_here(&address.host, environment),
-            Address::Rclone(_) => false,
+            Address::Rclone(address) => rclone::is_elsewhere(address, &self.rclone, environment),
             Address::S3(_) => {
                 let variable = |name| environment.get(name).map(str::to_owned);
                 let endpoint = self.s3.endpoint.clone().or_else(|| variable("AWS_ENDPOINT_URL_S3"));

@@ -10,6 +10,7 @@ mod program;
 mod run;
 mod trial;
 mod upload;
+mod whereabouts;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -22,6 +23,7 @@ use self::files::File;
 use self::object::Object;
 use self::program::Program;
 use self::upload::Part;
+pub(super) use self::whereabouts::is_elsewhere;
 use super::{BESIDE, ClaimName, Leftover, RcloneAddress, RcloneOptions, Store, Stored, Upload};
 use super::{bundles, claims, exists, is_part, may_be_renamed};
 use crate::bundle::reader::ReadAt;
