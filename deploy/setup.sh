@@ -3,7 +3,7 @@
 set -euo pipefail
 
 rust_wanted=1.95
-packages=(age bc bsdutils build-essential busybox ca-certificates dropbear-bin etcd-client etcd-server iproute2 libarchive-tools libssl-dev mount openssh-client openssh-server openssl pgbouncer pigz pkg-config postgresql postgresql-client procps proftpd-core proftpd-mod-crypto python3 redis-server rpm sudo systemd time util-linux)
+packages=(age bc bsdutils build-essential busybox ca-certificates dropbear-bin etcd-client etcd-server iproute2 libarchive-tools libssl-dev mount openssh-client openssh-server openssl pgbouncer pigz pkg-config postgresql postgresql-client procps proftpd-core proftpd-mod-crypto python3 rclone redis-server rpm sudo systemd time util-linux)
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
