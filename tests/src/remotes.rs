@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use backup_core::Context;
 use backup_core::context::Environment;
@@ -21,13 +23,29 @@ pub const REMOTE: &str = "my vault";
 pub struct Remote {
     /// The directory.
     pub place: TempDir,
+    /// What serves it, where that is a program.
+    server: Option<Child>,
 }
 
 impl Remote {
     fn with(settings: &str) -> Self {
         let place = fixtures::quick_directory();
         fs::write(place.path().join("rclone.conf"), format!("[{REMOTE}]\n{settings}")).expect("settings");
-        Self { place }
+        Self { place, server: None }
+    }
+
+    /// A plain server of WebDAV: it takes no stream, and knows neither times nor digests.
+    pub fn webdav() -> Self {
+        let served = fixtures::quick_directory();
+        let mut serve = Command::new("rclone");
+        serve.args(["serve", "webdav", "--addr", "127.0.0.1:0", "--config", "", "--dir-cache-time", "0"]);
+        let mut server = serve.arg(served.path()).stderr(Stdio::piped()).spawn().expect("rclone runs");
+        let said = BufReader::new(server.stderr.take().expect("its messages")).lines();
+        let url =
+            said.map_while(Result::ok).find_map(|line| Some(line.split_once(" started on ")?.1.trim().to_owned()));
+        let settings = format!("type = webdav\nvendor = other\nurl = {}\n", url.expect("an address"));
+        fs::write(served.path().join("rclone.conf"), format!("[{REMOTE}]\n{settings}")).expect("settings");
+        Self { place: served, server: Some(server) }
     }
 
     /// A directory of this machine.
@@ -87,6 +105,15 @@ impl Remote {
 
 fn search_path() -> String {
     std::env::var("PATH").expect("a search path")
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
 }
 
 /// A stand-in for rclone: a shell's script in a directory of its own, which may go on to the real one. It notes what it is told.

@@ -56,7 +56,7 @@ pub(crate) struct Verify {
 pub(crate) struct Copy {
     /// Bundle: a file, an address, or `latest`
     pub(crate) bundle: PathBuf,
-    /// Stores that get the bundle: DIR, s3://bucket/prefix or sftp://user@host/path
+    /// Stores that get the bundle: DIR, s3://bucket/prefix, sftp://user@host/path or rclone:remote:path
     #[arg(value_name = "ADDRESS", required = true)]
     pub(crate) to: Vec<PathBuf>,
     /// Look at the bundle and the stores, say what would be copied, and stop

@@ -131,7 +131,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  orchestrator-cli list /mnt/backups\n  orchestrator-cli list s3://bucket/prefix"
     )]
     List {
-        /// Stores: DIR, s3://bucket/prefix or sftp://user@host/path
+        /// Stores: DIR, s3://bucket/prefix, sftp://user@host/path or rclone:remote:path
         /// [default: the stores of the settings, or /var/lib/postgresql/backups]
         #[arg(value_name = "ADDRESS")]
         addresses: Vec<PathBuf>,
@@ -189,7 +189,7 @@ pub(crate) enum Command {
     Check {
         #[command(flatten)]
         config: Config,
-        /// Store for the bundle: DIR, s3://bucket/prefix or sftp://user@host/path. Repeat the flag for several
+        /// Store for the bundle: DIR, s3://bucket/prefix, sftp://user@host/path or rclone:remote:path. Repeat the flag for several
         #[arg(long, value_name = "ADDRESS")]
         to: Vec<PathBuf>,
         /// Encrypt the bundle for this recipient: age1…, an SSH public key, or a file with such lines. Recipients of the
@@ -289,7 +289,7 @@ pub(crate) struct Identities {
 pub(crate) struct Backup {
     #[command(flatten)]
     pub(crate) config: Config,
-    /// Store for the bundle: DIR, s3://bucket/prefix, sftp://user@host/path, or `-` for standard output. Repeat the flag
+    /// Store for the bundle: DIR, s3://bucket/prefix, sftp://user@host/path, rclone:remote:path, or `-` for standard output. Repeat the flag
     /// for several [default: the stores of the settings, or /var/lib/postgresql/backups]
     #[arg(long, value_name = "ADDRESS|-")]
     pub(crate) to: Vec<PathBuf>,
@@ -327,7 +327,7 @@ pub(crate) struct Backup {
 
 #[derive(Args)]
 pub(crate) struct Cleanup {
-    /// Stores: DIR, s3://bucket/prefix or sftp://user@host/path
+    /// Stores: DIR, s3://bucket/prefix, sftp://user@host/path or rclone:remote:path
     /// [default: the stores of the settings, or /var/lib/postgresql/backups]
     #[arg(value_name = "ADDRESS")]
     pub(crate) addresses: Vec<PathBuf>,
@@ -346,7 +346,7 @@ pub(crate) struct Cleanup {
 
 #[derive(Args)]
 pub(crate) struct Prune {
-    /// Stores: DIR, s3://bucket/prefix or sftp://user@host/path [default: the stores of the settings]
+    /// Stores: DIR, s3://bucket/prefix, sftp://user@host/path or rclone:remote:path [default: the stores of the settings]
     #[arg(value_name = "ADDRESS")]
     pub(crate) addresses: Vec<PathBuf>,
     #[command(flatten)]

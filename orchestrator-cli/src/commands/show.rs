@@ -172,11 +172,14 @@ fn table<const N: usize>(header: &[&str; N], right: &[usize], rows: impl Iterato
 /// What unpacks a bundle without this tool.
 fn unpack(path: &Path) -> String {
     let whole = path.display().to_string();
-    let remote = whole.contains("://");
+    let remote = Address::is_remote(&whole);
     // What brings it here knows the way as well as we do.
-    let here = if remote { whole.rsplit('/').next().unwrap_or_default() } else { &whole };
+    let here = if remote { whole.rsplit(['/', ':']).next().unwrap_or_default() } else { &whole };
     let file = human::shell_word(Path::new(here));
+    let of_rclone =
+        whole.strip_prefix("rclone:").map(|place| format!("rclone copy {} . && ", human::shell_word(Path::new(place))));
     let fetch = match whole.split_once("://") {
+        _ if of_rclone.is_some() => of_rclone.unwrap_or_default(),
         Some(("s3", _)) => format!("aws s3 cp {} . && ", human::shell_word(path)),
         Some(_) => format!("{} && ", fetch_by_sftp(path)),
         None => String::new(),

@@ -1,6 +1,7 @@
 //! The program: what it is told each time, and what its exit codes mean.
 
 use std::io;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use super::run::{Ran, run};
 use crate::context::Environment;
 use crate::store::RcloneOptions;
-use crate::{Error, Kind, Result, shell};
+use crate::{Error, Kind, Result, shell, trusted};
 
 const NAME: &str = "rclone";
 /// The subcommand that takes a file from its standard input.
@@ -62,12 +63,17 @@ impl Program {
 
     /// Begins a run whose streams go to and from us.
     pub(super) fn spawn(&self, words: &[&str], input: Stdio, output: Stdio) -> Result<Child> {
+        let doing = || format!("reach {}", self.remote);
+        if let Some(config) = &self.config {
+            // The settings of a remote may name programs that rclone runs.
+            trusted::check(Path::new(config), doing)?;
+        }
         let mut command = self.command(words);
         command.stdin(input).stdout(output).stderr(Stdio::piped()).spawn().map_err(|cause| {
             if cause.kind() != io::ErrorKind::NotFound {
-                return Error::new(Kind::Failed, "run rclone").because(cause);
+                return Error::new(Kind::Failed, format!("{}: run rclone", doing())).because(cause);
             }
-            let error = Error::new(Kind::Unsupported, format!("reach {}: rclone is not installed", self.remote));
+            let error = Error::new(Kind::Unsupported, format!("{}: rclone is not installed", doing()));
             error.hint("install it: apt-get install rclone, or as https://rclone.org/install/ says")
         })
     }
