@@ -160,6 +160,10 @@ impl Store for Rclone {
         self.put(&format!("{name}{suffix}"), content, upload::Onto::Anything)
     }
 
+    fn remove_beside(&self, name: &FileName, suffix: &str) -> Result<()> {
+        self.delete(&format!("{name}{suffix}"))
+    }
+
     fn open(&self, name: &FileName) -> Result<Box<dyn ReadAt>> {
         Ok(Box::new(Object::open(self.clone(), name.to_string())?))
     }

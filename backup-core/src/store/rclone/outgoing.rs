@@ -62,7 +62,7 @@ pub(super) fn end_of(length: u64) -> Duration {
 
 /// What raises the length of parts where a bundle may need it: of a stream rclone can't know how long it becomes.
 fn parts(expected: u64) -> Option<String> {
-    (expected > USUAL).then(|| format!("--s3-chunk-size={}M", (expected / PARTS * 2 >> 20) + 1))
+    (expected > USUAL).then(|| format!("--s3-chunk-size={}M", ((expected / PARTS * 2) >> 20) + 1))
 }
 
 impl Outgoing {
