@@ -222,11 +222,17 @@ fn damage_is_called_damage() {
     site.done("backup");
     let bundle = site.files().into_iter().find(|name| name.ends_with(".tgz")).expect("a bundle");
     let path = site.remote.path(&format!("away/{bundle}"));
+    let address = format!("{}/{bundle}", site.remote.address(&site.remote.path("away")));
+    let shown = site.place.cli(&["show", &address]).output().expect("it runs");
+    assert!(
+        describe(&shown).contains(&format!("rclone copy 'my vault:{path}' . && tar xzf {bundle}")),
+        "{}",
+        describe(&shown)
+    );
     let mut bytes = fs::read(&path).expect("a bundle");
     let half = bytes.len() / 2;
     bytes[half] ^= 1;
     fs::write(&path, bytes).expect("written");
-    let address = format!("{}/{bundle}", site.remote.address(&site.remote.path("away")));
     let verified = site.place.cli(&["verify", &address]).output().expect("it runs");
     assert_eq!(verified.status.code(), Some(12), "{}", describe(&verified));
 }

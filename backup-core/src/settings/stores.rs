@@ -197,6 +197,26 @@ mod tests {
     }
 
     #[test]
+    fn options_of_another_kind_of_store_are_refused() {
+        let read = |text: &str| {
+            let document: Document = toml::from_str(&format!("[[stores]]\n{text}")).expect("settings");
+            store(&document.stores[0])
+        };
+        let rclone = read("address = 'rclone:vault:x'\nrclone = { config = '/etc/rclone.conf', timeout = 5 }");
+        assert_eq!(rclone.expect("a store").rclone.timeout.map(Into::into), Some(5_u32));
+        for other in [
+            "address = 'rclone:vault:x'\ns3.legal_hold = true",
+            "address = 'rclone:vault:x'\nsftp.timeout = 5",
+            "address = 's3://bucket'\nrclone.timeout = 5",
+            "path = '/srv'\nrclone.timeout = 5",
+            "address = 'rclone:vault:x'\nrequire_mount = '/mnt'",
+            "path = 'rclone:vault:x'",
+        ] {
+            assert_eq!(read(other).expect_err(other).kind(), Kind::Usage, "{other}");
+        }
+    }
+
+    #[test]
     fn the_platforms_bucket_is_one_more_store_and_an_empty_one_is_none() {
         let stores = |section: &str| {
             let text = format!("chef {{ continuum {{ database_backups {{ {section} }} }} }}");

@@ -108,7 +108,7 @@ impl Program {
                 (Kind::Failed, "look after the network between here and there; rclone.timeout allows more".into())
             }
             Some(2) => (Kind::Unsupported, "use rclone 1.60 or newer: rclone version".into()),
-            Some(3 | 4) => (Kind::NotFound, "`list` shows what is there".into()),
+            Some(3 | 4) => (Kind::NotFound, format!("see what is there: {by_hand}")),
             Some(5) => (Kind::Failed, format!("run it again later; by hand the remote is tried with: {by_hand}")),
             Some(8) => (Kind::Failed, "raise the limit that RCLONE_MAX_TRANSFER sets".into()),
             _ => (Kind::Failed, format!("try the remote by hand: {by_hand}")),
