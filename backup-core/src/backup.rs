@@ -41,7 +41,7 @@ pub(crate) use destinations::{Abandon, Delivered, Destinations, each_once};
 pub use destinations::{Destination, destinations, recipients};
 use machines::{look_at_hosts, record_hosts};
 use preflight::DOING;
-pub use preflight::{Preflight, Ready, ReadyComponent, Refused, preflight};
+pub use preflight::{Preflight, Ready, ReadyComponent, Refused, of_cluster_conf, preflight};
 pub use prune::{Pruned, prune_after};
 use quiet::Quiet;
 pub use quiet::{left_held, settle};

@@ -78,6 +78,21 @@ pub(crate) fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| Slip::of(text, &error).error(&format!("read the settings {name}, ")))
 }
 
+/// Reads each section of a text by itself, so that a mistake in one hides none in another.
+///
+/// # Errors
+/// [`Kind::Usage`] if the text is no TOML.
+pub(crate) fn read_apart<T: DeserializeOwned>(name: &str, text: &str) -> Result<Vec<Result<T>>> {
+    let refused = |error: toml::de::Error| Slip::of(text, &error).error(&format!("read the settings {name}, "));
+    let document = DeTable::parse(text).map_err(refused)?;
+    let place = document.span();
+    let sections = document.into_inner().into_iter().map(|section| {
+        let alone = [section].into_iter().collect::<DeTable<'_>>();
+        T::deserialize(Deserializer::from(Spanned::new(place.clone(), alone))).map_err(refused)
+    });
+    Ok(sections.collect())
+}
+
 /// What is wrong in a text.
 struct Slip {
     line: usize,

@@ -169,6 +169,11 @@ impl Output {
         self.invocation.again(without)
     }
 
+    /// Another command of this program, as it can be pasted.
+    pub(crate) fn command(&self, command: &str) -> String {
+        self.invocation.complete_hint(&format!("`{command}`"))
+    }
+
     /// Whether results are for programs.
     pub(crate) fn is_json(&self) -> bool {
         self.json

@@ -7,6 +7,7 @@ mod built;
 mod capabilities;
 mod capture;
 mod components;
+mod config;
 mod connection;
 mod copy;
 mod crash;

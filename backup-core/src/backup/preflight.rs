@@ -82,10 +82,9 @@ pub async fn preflight(
     let whole = request.series.is_orchestrators();
     let (mut standing, mut unasked) = (None, Vec::new());
     if whole {
-        look_at_cluster(settings, &mut findings);
+        findings.all.extend(of_cluster_conf(settings));
         let stores = (destinations, request.without.as_slice());
         (standing, unasked) = look_at_ownership(settings, stores, context, &mut findings).await;
-        findings.all.extend(look_at_platform(settings));
     }
     let components = look_at_components(settings, request, context, &mut findings).await;
     let size = components.iter().map(|component| component.ready.size()).sum();
@@ -153,15 +152,16 @@ async fn look_at_components(
     all
 }
 
-fn look_at_cluster(settings: &Settings, findings: &mut Findings) {
+/// What is in the `cluster.conf`, and what is doubtful in it.
+pub fn of_cluster_conf(settings: &Settings) -> Vec<Finding> {
     let cluster = &settings.cluster;
     let doubts = cluster.doubts(&settings.cluster_conf);
-    if let (Some(name), true) = (&cluster.cluster_name, doubts.is_empty()) {
+    let sound = cluster.cluster_name.as_ref().filter(|_| doubts.is_empty()).map(|name| {
         let shown = settings.cluster_conf.display().to_string();
         let message = format!("cluster {name}, zones: {}, hosts: {}", cluster.zones.len(), cluster.hosts().len());
-        findings.all.push(Finding::ok("cluster-conf", shown, message));
-    }
-    findings.all.extend(doubts);
+        Finding::ok("cluster-conf", shown, message)
+    });
+    sound.into_iter().chain(doubts).chain(look_at_platform(settings)).collect()
 }
 
 /// That a store could not be asked who owns the cluster matters where the bundle goes. Of one that can't be written more is said.

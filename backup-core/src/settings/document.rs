@@ -208,22 +208,40 @@ pub(super) struct HostsTable {
 
 /// Reads settings and their text.
 pub(super) fn parse(path: &Path) -> Result<(Document, String)> {
+    let text = text_of(path)?;
+    parse_text(path, &text).map(|document| (document, text))
+}
+
+/// The text of settings.
+pub(super) fn text_of(path: &Path) -> Result<String> {
     let text = read(path, "read the settings")?;
     let text = String::from_utf8(text)
         .map_err(|_| Error::new(Kind::Usage, format!("read the settings {}: not UTF-8", path.display())))?;
     refuse_cluster_conf(path, &text)?;
-    parse_text(path, &text).map(|document| (document, text))
+    Ok(text)
 }
 
 /// Reads the text of settings; `path` is its name for messages.
 pub(super) fn parse_text(path: &Path, text: &str) -> Result<Document> {
-    let mut document: Document = toml_text::read(&path.display().to_string(), text)?;
-    // Only a component's kind knows what its table may have.
-    document.described = Table::list(text, "component", document.component.len());
-    let (postgres, databases) = (&mut document.postgres, &mut document.databases);
-    postgres.said = ConnectionString::read(postgres.connection.as_ref(), "[postgres] connection", path, text);
-    databases.said = ConnectionString::read(databases.connection.as_ref(), "[databases] connection", path, text);
-    Ok(document)
+    toml_text::read(&path.display().to_string(), text).map(|document: Document| document.of_text(path, text))
+}
+
+/// Reads each section of the text of settings by itself.
+pub(super) fn parse_apart(path: &Path, text: &str) -> Result<Vec<Result<Document>>> {
+    let sections: Vec<Result<Document>> = toml_text::read_apart(&path.display().to_string(), text)?;
+    Ok(sections.into_iter().map(|section| section.map(|document| document.of_text(path, text))).collect())
+}
+
+impl Document {
+    /// It with what must know the text around it.
+    fn of_text(mut self, path: &Path, text: &str) -> Self {
+        let (postgres, databases) = (&mut self.postgres, &mut self.databases);
+        postgres.said = ConnectionString::read(postgres.connection.as_ref(), "[postgres] connection", path, text);
+        databases.said = ConnectionString::read(databases.connection.as_ref(), "[databases] connection", path, text);
+        // Only a component's kind knows what its table may have.
+        self.described = Table::list(text, "component", self.component.len());
+        self
+    }
 }
 
 pub(super) fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {
@@ -236,7 +254,7 @@ pub(super) fn read(path: &Path, doing: &str) -> Result<Vec<u8>> {
     read.map(|_| content).map_err(|cause| {
         let hint = match cause.kind() {
             ErrorKind::NotFound if path == Path::new(DEFAULT_PATH) => {
-                "write settings there, from deploy/orchestrator.toml or /usr/share/doc/orchestrator-cli/examples; or name others with --config"
+                "`config init` writes settings there; or name others with --config"
             }
             ErrorKind::NotFound => "name an existing file with --config, or as cluster_conf in the settings",
             ErrorKind::PermissionDenied => "run as a user that may read it",

@@ -1,9 +1,11 @@
 //! Settings in TOML, and `--config FILE`, which names either such a file or a `cluster.conf`.
 
 mod document;
+mod initial;
 mod known;
 mod machines;
 mod received;
+mod review;
 mod routine;
 #[cfg(test)]
 mod sample;
@@ -28,11 +30,13 @@ use crate::store::{Address, Rate};
 use crate::{Error, ErrorContext, Kind, Result, backup, databases, restore, status};
 use document::{AgentTable, DeployTable, Document, FilesTable, ReleaseTable};
 use document::{parse, read};
+pub use initial::{Initial, Rule};
 pub use known::Known;
 use machines::remote;
 pub use received::received;
+pub use review::review;
 pub use routine::Notify;
-pub use written::{load, load_as_far_as_there};
+pub use written::{faults, load, load_as_far_as_there, load_text};
 
 /// Where the settings are unless something else is said.
 pub const DEFAULT_PATH: &str = "/etc/orchestrator/orchestrator.toml";

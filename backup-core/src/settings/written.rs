@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Known;
-use super::document::{Document, parse, read};
+use super::document::{Document, parse_apart, parse_text, read, text_of};
 use super::{DEFAULT_PATH, Settings, assemble, count_from};
 use crate::cluster::ClusterConf;
 use crate::cluster::secret::Secret;
@@ -44,6 +44,50 @@ pub fn load_as_far_as_there(path: &Path, known: &Known) -> Result<(Settings, Opt
     }
 }
 
+/// The same of settings that are to stand at a path.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(path: &Path, text: &str, known: &Known) -> Result<Settings> {
+    let written = open_text(path, text.to_owned())?;
+    let bytes = written.cluster_conf()?;
+    written.assemble(bytes, known)
+}
+
+/// All that keeps a configuration from being read: the first mistake of each section of the settings, and that of the
+/// `cluster.conf`.
+///
+/// # Errors
+/// Where the settings can't be opened, or are no TOML.
+pub fn faults(path: &Path, known: &Known) -> Result<Vec<Error>> {
+    if !is_settings(path) {
+        return Ok(load(path, known).err().into_iter().collect());
+    }
+    let text = text_of(path)?;
+    let (mut faults, mut cluster_conf) = (Vec::new(), None);
+    let directory = path.parent().unwrap_or(Path::new(""));
+    for section in parse_apart(path, &text)? {
+        let read = section.and_then(|mut document| {
+            cluster_conf = document.cluster_conf.take().or(cluster_conf.take());
+            count_from(directory, &mut document);
+            let assembled = assemble(document, PathBuf::new(), Vec::new(), known);
+            assembled.context(|| format!("read the settings {}", path.display()))
+        });
+        faults.extend(read.err());
+    }
+    let Some(cluster_conf) = cluster_conf.map(|beside| directory.join(beside)) else {
+        faults.push(names_none(path));
+        return Ok(faults);
+    };
+    let doing = || format!("read the cluster.conf {}", cluster_conf.display());
+    let bytes = read(&cluster_conf, "read the cluster.conf");
+    faults.extend(bytes.and_then(|bytes| ClusterConf::read(&bytes).context(doing)).err());
+    if faults.is_empty() {
+        faults.extend(load(path, known).err());
+    }
+    Ok(faults)
+}
+
 /// A configuration, before the `cluster.conf` is read.
 #[derive(Default)]
 struct Written {
@@ -57,17 +101,20 @@ fn open(path: &Path) -> Result<Written> {
     if !is_settings(path) {
         return Ok(Written { cluster_conf: path.to_owned(), ..Written::default() });
     }
-    let (mut document, text) = parse(path)?;
-    let Some(cluster_conf) = document.cluster_conf.take() else {
-        return Err(Error::new(
-            Kind::Usage,
-            format!("read the settings {}: they name no cluster.conf", path.display()),
-        )
-        .hint("add the line: cluster_conf = \"/home/orchestrator/cluster.conf\""));
-    };
+    open_text(path, text_of(path)?)
+}
+
+fn open_text(path: &Path, text: String) -> Result<Written> {
+    let mut document = parse_text(path, &text)?;
+    let cluster_conf = document.cluster_conf.take().ok_or_else(|| names_none(path))?;
     let directory = path.parent().unwrap_or(Path::new(""));
     count_from(directory, &mut document);
     Ok(Written { document, cluster_conf: directory.join(cluster_conf), settings: Some((path.to_owned(), text)) })
+}
+
+fn names_none(path: &Path) -> Error {
+    Error::new(Kind::Usage, format!("read the settings {}: they name no cluster.conf", path.display()))
+        .hint("add the line: cluster_conf = \"/home/orchestrator/cluster.conf\"")
 }
 
 impl Written {

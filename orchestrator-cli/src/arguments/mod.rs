@@ -2,6 +2,7 @@
 
 mod bundles;
 mod cluster;
+mod config;
 mod help;
 mod key;
 mod restore;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use bundles::{Copy, Keep, Latest, Limit, Verify};
 pub(crate) use cluster::{Claiming, Databases, DatabasesBackup, Deploy, Ownership, Ssh};
+pub(crate) use config::{ConfigCommand, Init};
 pub(crate) use key::Key;
 pub(crate) use restore::{Restore, RestoreCleanup, RestoreCommand};
 pub(crate) use routine::{Install, RunJob, Schedule, Status};
@@ -203,6 +205,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "VERSION")]
         release: Option<String>,
     },
+    /// Make the first settings of a machine, or check settings
+    #[command(subcommand)]
+    #[command(after_help = "Examples:\n  orchestrator-cli config init\n  orchestrator-cli config check")]
+    Config(ConfigCommand),
     /// Keep a bundle from being deleted by rules
     #[command(after_help = "Examples:\n  \
         orchestrator-cli keep latest --until 2027-03-31 --note 'for the audit'\n  \

@@ -34,7 +34,7 @@ pub(crate) async fn run(config: &Path, request: &Request, output: &Output, conte
 }
 
 /// What a backup does without, and what comes after it does not.
-fn lacking(settings: &Settings) -> Vec<Finding> {
+pub(super) fn lacking(settings: &Settings) -> Vec<Finding> {
     let identities = Identities::read(&settings.backup.access.identities).err();
     let identities =
         identities.iter().map(|error| Finding::warning_from_error("no-identity", "encryption.identities", error));

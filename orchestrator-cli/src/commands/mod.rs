@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod cleanup;
+mod config;
 mod confirm;
 mod copy;
 mod databases;
@@ -78,6 +79,7 @@ pub(crate) async fn run(command: Command, output: &Output, context: &Context) ->
             let request = Request { to: addresses(&to)?, recipients, databases, release, ..Request::default() };
             context.until_cancelled(check::run(&config.config, &request, output, context)).await
         }
+        Command::Config(command) => config::run(command, output, context).await,
         Command::Cleanup(cleanup) => cleanup::run(cleanup, output, context).await,
         Command::Keep(asked) => keep::run(asked, output, context).await,
         Command::Key(Key::Generate { file, signing }) => key::generate(&file, signing, output, context),

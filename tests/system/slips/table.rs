@@ -154,9 +154,7 @@ pub const SLIPS: &[Slip] = &[
         "backup --release 2.6.3",
         10,
         "error: read the settings /etc/orchestrator/orchestrator.toml",
-        Some(
-            "write settings there, from deploy/orchestrator.toml or /usr/share/doc/orchestrator-cli/examples; or name others with --config",
-        ),
+        Some("`orchestrator-cli config init --yes` writes settings there; or name others with --config"),
     ),
     (
         "backup -c cluster.conf --release 1 --to /proc/x",
@@ -186,9 +184,7 @@ pub const SLIPS: &[Slip] = &[
         "deploy",
         10,
         "error: read the settings /etc/orchestrator/orchestrator.toml",
-        Some(
-            "write settings there, from deploy/orchestrator.toml or /usr/share/doc/orchestrator-cli/examples; or name others with --config",
-        ),
+        Some("`orchestrator-cli config init --yes` writes settings there; or name others with --config"),
     ),
     ("deploy -c o.toml", 13, "error: failed to generate the dependency graph", None),
     (
@@ -224,9 +220,7 @@ pub const SLIPS: &[Slip] = &[
         "diff {b}",
         10,
         "error: read the settings /etc/orchestrator/orchestrator.toml",
-        Some(
-            "write settings there, from deploy/orchestrator.toml or /usr/share/doc/orchestrator-cli/examples; or name others with --config",
-        ),
+        Some("`orchestrator-cli config init --yes` writes settings there; or name others with --config"),
     ),
     (
         "restore --sql orchestrator.sql",
