@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use fixtures::Postgres;
 use serde_json::Value;
-use system_tests::{Workplace, binary, code_but_for_clients, describe};
+use system_tests::{Workplace, as_user, binary, code_but_for_clients, describe};
 
 const DOCUMENTED: &str = include_str!("../../docs/json.md");
 
@@ -123,6 +123,17 @@ fn init_without_a_terminal_names_the_flags_that_it_needs() {
     let hint = "config init --output o.toml --connection host=/nowhere --release 2.6.3 --to /mnt/backups";
     assert!(said.contains(hint), "{said}");
     assert!(!place.path("o.toml").exists());
+}
+
+#[test]
+fn init_says_before_it_asks_that_a_file_can_not_be_written() {
+    let place = Workplace::default();
+    let init = place.cli(&["config", "init", "--output", "/usr/o.toml", "--connection", "host=/nowhere"]);
+    let output = as_user("nobody", &init).stdin(Stdio::null()).output().expect("it runs");
+    let said = describe(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("Permission denied") && !said.contains("missing:"), "{said}");
+    assert!(said.contains("sudo ") && said.contains("config init --output /usr/o.toml"), "{said}");
 }
 
 #[test]

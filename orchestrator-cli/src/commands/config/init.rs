@@ -20,6 +20,8 @@ use crate::known::known;
 use crate::output::Output;
 use crate::{exit, findings};
 
+/// What to do if the file can't be written.
+const ELSEWHERE: &str = "run it as a user that may write there: `sudo …`; or name another file with --output";
 /// Nothing in settings that are made here is secret, and the user that jobs run as reads them.
 const MODE: u32 = 0o644;
 
@@ -74,18 +76,22 @@ fn refuse_target(path: &Path, force: bool) -> Result<()> {
         let error = Error::new(Kind::Refused, doing()).because("the file exists");
         return Err(error.hint("`… --force` writes over it; --output names another file, and - prints the settings"));
     }
+    // Answers would be lost if only the writing of the file said it.
+    let around = path.ancestors().skip(1).find(|around| around.exists());
+    if let Some(cause) = around.and_then(|around| rustix::fs::access(around, rustix::fs::Access::WRITE_OK).err()) {
+        return Err(Error::new(Kind::Failed, doing()).because(std::io::Error::from(cause)).hint(ELSEWHERE));
+    }
     Ok(())
 }
 
 /// Writes the settings; their directory is made if it is not there.
 fn put(path: &Path, text: &str) -> Result<()> {
     let doing = || format!("write the settings {}", path.display());
-    let hint = "run it as a user that may write there: `sudo …`; or name another file with --output";
     let directory = path.parent().unwrap_or(Path::new("/"));
     if !directory.exists() {
-        fs::create_dir(directory).context(doing).map_err(|error| error.hint(hint))?;
+        fs::create_dir(directory).context(doing).map_err(|error| error.hint(ELSEWHERE))?;
     }
-    write(path, text.as_bytes(), Some(MODE)).context(doing).map_err(|error| error.hint(hint))
+    write(path, text.as_bytes(), Some(MODE)).context(doing).map_err(|error| error.hint(ELSEWHERE))
 }
 
 /// The commands that come next, as they can be pasted.
