@@ -9,7 +9,10 @@ use clap::builder::styling::Styles;
 /// Every command stands in exactly one group.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("At night", &["restore", "show", "extract", "diff", "verify", "list"]),
-    ("Every day", &["config", "backup", "check", "drill", "copy", "keep", "prune", "cleanup", "status", "schedule", "key"]),
+    (
+        "Every day",
+        &["config", "backup", "check", "drill", "copy", "keep", "prune", "cleanup", "status", "schedule", "key"],
+    ),
     ("The cluster", &["deploy", "nodes", "ssh", "databases", "ownership"]),
     ("The shell", &["completions", "man"]),
 ];
