@@ -211,7 +211,7 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Keep a bundle from being deleted by rules
     #[command(after_help = "Examples:\n  \
-        orchestrator-cli keep latest --until 2027-03-31 --note 'for the audit'\n  \
+        orchestrator-cli keep latest --until 2027-03-31 --note audit\n  \
         orchestrator-cli keep latest --release")]
     Keep(Keep),
     /// Delete leftovers of interrupted backups from stores
