@@ -4,6 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
+use backup_core::Kind;
+use backup_core::authenticity::Knowledge;
+use backup_core::encryption::Identities;
+use backup_core::retention::{Known, Policy, Pruning};
+use backup_core::store::Directory;
 use chrono::{DateTime, TimeDelta, Utc};
 use fixtures::s3::{BUCKET, S3Server};
 use fixtures::{Postgres, Sshd};
@@ -86,6 +91,30 @@ async fn no_rule_deletes_a_bundle_that_is_kept_until_it_is_released() {
     assert!(done(&place, &["keep", &kept, "--release"]).contains("nothing kept it"));
     assert!(!done(&place, &["list", "bundles"]).contains("kept"));
     assert!(prune(&place, &[]).status.success());
+    assert_eq!(left(&place), [files[0].clone()]);
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_kept_after_it_was_judged_is_not_deleted() {
+    let (place, files) = store(2).await;
+    let bundles = Directory::new(place.path("bundles"));
+    let pruning = Pruning {
+        policy: Policy { last: 1, ..Policy::default() },
+        cluster: "example".into(),
+        identities: Identities::default(),
+        knowledge: Knowledge::default(),
+        only: None,
+        known: Known::default(),
+    };
+    done(&place, &["keep", &bundle(&files[1])]);
+    let refused = pruning.remove(&bundles, &files[1], Utc::now()).expect_err("it is kept");
+    assert!(refused.kind() == Kind::Refused && refused.chain().join(": ").contains("kept"), "{refused:?}");
+    fs::write(record(&place, &files[1]), "nothing").expect("written");
+    pruning.remove(&bundles, &files[1], Utc::now()).expect_err("nobody knows until when it is kept");
+    assert_eq!(left(&place).len(), 2);
+    done(&place, &["keep", &bundle(&files[0]), "--release"]);
+    fs::remove_file(record(&place, &files[1])).expect("removed");
+    pruning.remove(&bundles, &files[1], Utc::now()).expect("nothing keeps it");
     assert_eq!(left(&place), [files[0].clone()]);
 }
 
