@@ -45,7 +45,7 @@ pub(crate) async fn run(
         None
     });
     let holds = keep.as_ref().filter(|keep| keep.holds(context.now()));
-    text.extend(holds.map(|keep| format!("  {:<11}{}\n", "kept", human::plain(&keep.shown()))));
+    text.extend(holds.map(|keep| format!("  {}\n", human::plain(&keep.shown()))));
     text.extend(notes.iter().map(findings::finding));
     manifest.databases.iter().for_each(|database| text.push_str(&describe(database)));
     manifest.components.iter().for_each(|section| text.push_str(&component(section, manifest)));
