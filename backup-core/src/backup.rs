@@ -26,7 +26,7 @@ use crate::digest::Sha256Digest;
 use crate::encryption::Envelope;
 use crate::event::{Event, Meter, Ticker};
 use crate::finding::{Finding, Severity};
-use crate::hooks::{Around, Said};
+use crate::hooks::{Around, Hooked, Said};
 use crate::names::Series;
 use crate::names::{BundleName, FileName};
 use crate::runs::{Part, Recorded, Report, Run, record_hooked};
@@ -195,7 +195,8 @@ pub async fn run_and_prune(
     let mut run = Run::beginning(Job::Backup, context);
     run.partial = request.is_partial();
     let said = Said::default();
-    let hooked = settings.hooks.around(Around::Backup, &said, context, work);
+    let hooked = Hooked { job: Around::Backup, said: &said, context };
+    let hooked = settings.hooks.around(hooked, work, |_| true);
     let recorded = Recorded { run, said: &said };
     let made = record_hooked(recorded, context, hooked, |made: &Made| report(&request.series, &made.outcome)).await;
     made.map(|mut made| {

@@ -9,7 +9,7 @@ pub use newest::Newest;
 use crate::authenticity::note_verified;
 use crate::drill::Drill;
 use crate::finding::{Finding, Severity};
-use crate::hooks::{Around, Said};
+use crate::hooks::{Around, Hooked, Said};
 use crate::names::{FileName, ORCHESTRATOR, Series};
 use crate::runs::{Part, Recorded, Report, Run, record as record_run, record_hooked};
 use crate::schedule::Job;
@@ -84,7 +84,9 @@ pub async fn run(which: Which<'_>, place: &Path, settings: &restore::Settings, c
         Ok(drilled)
     };
     let said = Said::default();
-    let hooked = settings.hooks.around(Around::Drill, &said, context, work);
+    let hooked = Hooked { job: Around::Drill, said: &said, context };
+    let have_passed = |drilled: &Vec<Drilled>| drilled.iter().all(Drilled::passed);
+    let hooked = settings.hooks.around(hooked, work, have_passed);
     let recorded = Recorded { run: Run::beginning(Job::Drill, context), said: &said };
     let drilled = record_hooked(recorded, context, hooked, |drilled: &Vec<Drilled>| report(drilled)).await?;
     Ok(Drills { drilled, warnings: said.warnings().collect() })

@@ -110,6 +110,25 @@ fn a_job_that_fails_has_its_own_hooks_and_one_that_fails_holds_up_no_other() {
 }
 
 #[test]
+fn a_drill_that_does_not_pass_has_the_hooks_of_a_failure() {
+    let hooked = Hooked::new(&(all() + "[[drill.assert]]\ndatabase = 'postgres'\nsql = 'SELECT false'\n"));
+    hooked.run(&["backup"]);
+    hooked.log();
+    let output = hooked.run(&["drill", "latest"]);
+    assert_eq!(output.status.code(), Some(1), "{}", describe(&output));
+    assert_eq!(hooked.log(), ["drill before ", "drill failure failed", "drill finally failed"]);
+}
+
+#[test]
+fn a_program_that_a_hook_leaves_in_the_background_holds_nothing_up() {
+    let hooked = Hooked::new(&hook("before", "sleep 600 & echo $! >LOG.pid"));
+    let output = hooked.run(&["backup"]);
+    let pid = fs::read_to_string(hooked.place.path("log.pid")).expect("a number").trim().parse().expect("a number");
+    let goes_on = kill_process(Pid::from_raw(pid).expect("a process"), Signal::KILL);
+    assert!(matches!(output.status.code(), Some(0 | 3)) && goes_on.is_ok(), "{}", describe(&output));
+}
+
+#[test]
 fn a_hook_that_takes_too_long_is_ended_with_all_that_it_began() {
     let slow = hook("before", "sleep 1234 & wait") + "limit = '1s'\n";
     let hooked = Hooked::new(&(slow + &hook("finally", "true")));
@@ -145,6 +164,13 @@ fn the_last_hooks_run_after_an_interruption_and_those_of_a_killed_run_with_the_n
         expected.extend(told.map(|told| format!("backup finally {told}")));
         assert_eq!(hooked.log(), expected, "{signal:?}");
     }
+    // Another run of the job would have its last hooks undo what the first hooks of this one did.
+    let mut first = waiting(&hooked);
+    let second = hooked.run(&["backup"]);
+    assert_eq!(second.status.code(), Some(11), "{}", describe(&second));
+    assert_eq!(hooked.log(), ["backup finally killed", "backup before "]);
+    first.kill().expect("killed");
+    first.wait().expect("it ends");
     hooked.place.write("log.go", "");
     let output = hooked.run(&["backup"]);
     assert!(matches!(output.status.code(), Some(0 | 3)), "{}", describe(&output));

@@ -86,7 +86,11 @@ fn it_is_the_newest_whole_one_in_whichever_store_it_is() {
     fs::copy(stores.place.path("one").join(&both), &later).expect("a copy");
     assert_eq!(stores.latest(&[]), format!("two/{newest}"));
     fs::remove_file(later).expect("removed");
-    // One that can't be opened is passed over with a word.
+    // A store that can't be listed may have a newer bundle.
+    fs::rename(stores.place.path("two"), stores.place.path("away")).expect("moved");
+    stores.refused(&[], 10, &["two may have it, and can't be listed", "list"]);
+    fs::rename(stores.place.path("away"), stores.place.path("two")).expect("moved");
+    // A bundle that can't be opened is passed over with a word.
     let broken = stores.back_up(&["--to", "one"]);
     fs::write(stores.place.path("one").join(&broken), "short").expect("written");
     let output = stores.run(&["verify", "latest"]);
@@ -136,6 +140,8 @@ fn one_that_nobody_here_opens_may_be_it() {
     let made = stores.place.cli(&["key", "generate", "key"]).output().expect("it runs");
     let recipient = String::from_utf8_lossy(&made.stdout).lines().next_back().expect("a recipient").trim().to_owned();
     let closed = stores.back_up(&["--recipient", &recipient]);
+    // This machine knows the bundle by its name and length.
+    stores.refused(&[], 13, &[&closed, "no identity here opens it"]);
     stores.forget();
     stores.refused(&[], 13, &[&closed, "no identity here opens it", "--identity FILE"]);
     assert_eq!(stores.latest(&["--identity", "key"]), format!("one/{closed}"));

@@ -36,7 +36,9 @@ pub fn keep(store: &dyn Store, name: &FileName, keep: &Keep) -> Result<()> {
     store.open(name).map(drop)?;
     let mut text = serde_json::to_vec(keep).context(|| "write the record that keeps the bundle".into())?;
     text.push(b'\n');
-    store.write_beside(name, KEEP, &text)
+    store.write_beside(name, KEEP, &text)?;
+    // Another machine may have judged it before, and deleted it meanwhile.
+    store.open(name).map(drop)
 }
 
 /// Lets rules delete a bundle again.

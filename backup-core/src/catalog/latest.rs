@@ -1,7 +1,7 @@
 //! The newest bundle of a cluster, which commands take by the word `latest`.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
@@ -10,7 +10,7 @@ use crate::authenticity::Knowledge;
 use crate::encryption::Identities;
 use crate::finding::Finding;
 use crate::names::ORCHESTRATOR;
-use crate::store::{Access, blocking};
+use crate::store::{Access, blocking, file_in};
 use crate::{Context, Error, Kind, Result};
 
 /// The word.
@@ -34,7 +34,7 @@ pub struct Latest {
     pub path: PathBuf,
     /// When it was begun.
     pub created: DateTime<Utc>,
-    /// What was passed over: stores that can't be listed, newer bundles that can't be opened.
+    /// Newer bundles that can't be opened, and are passed over.
     pub findings: Vec<Finding>,
 }
 
@@ -49,10 +49,11 @@ impl Wanted {
     ///
     /// # Errors
     /// [`Kind::NotFound`] where there is none; [`Kind::Refused`] where it is not certain which one it is: an encrypted one that
-    /// nobody here opens is newer, bundles are of several clusters, or one that nothing here knows is newer than all known ones.
+    /// nobody here opens is newer, bundles are of several clusters, or one that nothing here knows is newer than all known ones. Where a
+    /// store can't be listed.
     pub async fn find(&self, access: &Access, context: &Context) -> Result<Latest> {
         let (access, moved) = (access.clone(), context.clone());
-        let (seen, mut findings) = blocking(move || look(&access, &moved)).await?;
+        let seen = blocking(move || look(&access, &moved)).await?;
         let component = self.component.as_deref().unwrap_or(ORCHESTRATOR);
         let mut seen: Vec<Seen> = seen.into_iter().filter(|seen| seen.bundle.component == component).collect();
         // Of one bundle in several stores the first store's is taken: it is nearest.
@@ -70,11 +71,12 @@ impl Wanted {
             return Err(Error::new(Kind::Refused, message).hint("name the one that you mean in place of `latest`"));
         }
         let newer = |seen: &&Seen| seen.bundle.created > newest.bundle.created;
-        // In a store of several clusters a closed one is most likely of another one, where this machine knows its own.
-        if let Some(closed) = seen.iter().filter(newer).find(|seen| known.is_none() && seen.is_closed()) {
+        // In a store of several clusters a closed one that this machine does not know is most likely another cluster's.
+        let may_be_it = |seen: &&Seen| seen.is_closed() && (known.is_none() || seen.bundle.counts);
+        if let Some(closed) = seen.iter().filter(newer).find(may_be_it) {
             return Err(refuse_closed(closed));
         }
-        findings.extend(seen.iter().filter(newer).filter_map(Seen::passed_over));
+        let findings = seen.iter().filter(newer).filter_map(Seen::passed_over).collect();
         Ok(Latest { path: newest.path(), created: newest.bundle.created, findings })
     }
 
@@ -127,7 +129,7 @@ fn refuse_closed(closed: &Seen) -> Error {
 
 impl Seen {
     fn path(&self) -> PathBuf {
-        Path::new(&self.store).join(&self.bundle.file)
+        file_in(&self.store, &self.bundle.file).into()
     }
 
     /// Whether nobody here can tell whose it is.
@@ -146,29 +148,27 @@ impl Seen {
     }
 }
 
-/// All bundles of all stores, in the order of the stores; and the stores that can't be listed, while another one can.
-fn look(access: &Access, context: &Context) -> Result<(Vec<Seen>, Vec<Finding>)> {
+/// All bundles of all stores, in the order of the stores.
+///
+/// # Errors
+/// If a store can't be listed: it may have a newer bundle than all others.
+fn look(access: &Access, context: &Context) -> Result<Vec<Seen>> {
     let identities = Identities::read(&access.identities)?;
     let knowledge = Knowledge::of(&access.signing, context);
-    let (mut seen, mut findings, mut first) = (Vec::new(), Vec::new(), None);
+    let mut seen = Vec::new();
     for known in &access.stores {
         let address = &known.address;
         let store = access.store(address.clone(), context)?;
-        match list(&*store, &identities, &knowledge, Cache::of(address, context)) {
-            Ok(listed) => {
-                seen.extend(listed.into_iter().map(|bundle| Seen { store: address.to_string(), bundle }));
-            }
-            Err(error) => {
-                findings.push(Finding::warning_from_error("store-not-listed", address.to_string(), &error));
-                first.get_or_insert(error);
-            }
-        }
+        let listed = list(&*store, &identities, &knowledge, Cache::of(address, context)).map_err(|error| {
+            let message = format!("{DOING}: {address} may have it, and can't be listed");
+            Error::new(error.kind(), message)
+                .because(error)
+                .hint("name a bundle in place of `latest`; `list` shows them")
+        })?;
+        seen.extend(listed.into_iter().map(|bundle| Seen { store: address.to_string(), bundle }));
     }
     if access.signing.required {
         seen.retain(|seen| seen.bundle.counts || seen.is_closed());
     }
-    match first {
-        Some(error) if findings.len() == access.stores.len() => Err(error),
-        _ => Ok((seen, findings)),
-    }
+    Ok(seen)
 }

@@ -3,7 +3,7 @@
 use crate::bundle::reader::Bundle;
 use crate::digest::Sha256Digest;
 use crate::encryption::Decrypted;
-use crate::store::{DIGEST, Store};
+use crate::store::{DIGEST, Store, file_in};
 use crate::{Error, ErrorContext, Kind, Result};
 
 use super::source::{Proof, Source, digest_in};
@@ -24,7 +24,7 @@ pub(super) fn look(source: &Source, store: &dyn Store) -> Result<There> {
     let name = &source.name;
     let doing = || format!("copy to {}", store.location());
     let other = |why: String| {
-        let shown = format!("{}/{name}", store.location().trim_end_matches('/'));
+        let shown = file_in(&store.location(), &name.to_string());
         let error = Error::new(Kind::Refused, format!("{}: it has another bundle called {name}", doing())).because(why);
         Err(error
             .hint(format!("bundles are never overwritten; look at that one: `show {}`", crate::shell::word(&shown))))

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::Drilled;
 use crate::names::Series;
-use crate::store::Access;
+use crate::store::{Access, file_in};
 use crate::{Context, Error, Kind, Result, status};
 
 /// The newest good bundle of every series, wherever the settings say that some are.
@@ -36,7 +36,7 @@ impl Newest<'_> {
             let Some((known, last)) = known.or(unknown) else { continue };
             // What is known goes before what isn't, however new that says it is; of two that are as new the first store's is taken: it is nearest.
             if best.as_ref().is_none_or(|best| (best.known, best.created) < (known, last.created)) {
-                let path = format!("{}/{}", there.store, last.file).into();
+                let path = file_in(&there.store, &last.file).into();
                 *best = Some(Best { known, created: last.created, path });
             }
         }

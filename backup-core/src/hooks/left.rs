@@ -1,64 +1,96 @@
 //! What a killed run has left undone: hooks that run whatever happens are run by the next run, or by the supervisor of this one.
+//!
+//! A file stands for a run whose last hooks are still to come, and the run holds its lock. Two runs of a job with hooks never go on at
+//! once: the last hooks of one would undo what the first hooks of the other did.
 
-use std::fs;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Around, Hooks, Said, When};
+use crate::event::Event;
 use crate::finding::Finding;
 use crate::lock::{self, Lock};
-use crate::{Context, ErrorContext, Result, state};
+use crate::{Context, Error, ErrorContext, Kind, Result, state};
 
-/// The ending of a note that a run's last hooks are still to come.
+/// The ending of such a file.
 const ENDING: &str = ".hooks";
 
-/// A note that the last hooks of a run are still to come, which the run holds as long as it lives.
-pub(super) struct Noted(Option<(Lock, PathBuf)>);
+/// A run whose last hooks are still to come.
+pub(super) struct Noted {
+    held: Lock,
+    path: PathBuf,
+}
 
 impl Noted {
-    /// Notes it, where there are such hooks.
-    pub(super) fn begin(hooks: &Hooks, job: Around, context: &Context) -> Result<Self> {
-        if hooks.of(job, When::Finally).next().is_none() {
-            return Ok(Self(None));
+    /// Notes it. What a killed run has left comes first.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] where another run of the job goes on; where nothing can be noted.
+    pub(super) async fn begin(hooks: &Hooks, job: Around, said: &Said, context: &Context) -> Result<Self> {
+        let path = path(job, context)?;
+        if let Some(directory) = path.parent() {
+            state::make_for("the notes of hooks", directory)?;
         }
-        let directory = directory(context)?;
-        state::make_for("the notes of hooks", &directory)?;
-        let path = directory.join(format!("{}-{}{ENDING}", job.name(), std::process::id()));
-        let file = lock::open(&path).context(|| format!("write {}", path.display()))?;
-        let held = lock::lock(file, &path, || format!("another run of {} goes on", job.name()))?;
-        Ok(Self(Some((held, path))))
+        let (held, is_left) = hold(&path, job)?;
+        let noted = Self { held, path };
+        if is_left {
+            run_left(hooks, job, said, context).await;
+        }
+        Ok(noted)
     }
 
-    /// They have run.
+    /// The last hooks have run.
     pub(super) fn end(self) {
-        if let Some((_held, path)) = &self.0 {
-            let _ = fs::remove_file(path);
+        let _ = fs::remove_file(&self.path);
+        drop(self.held);
+    }
+}
+
+/// Runs the last hooks of a job's run that was killed before it came to them.
+pub async fn settle(hooks: &Hooks, job: Around, said: &Said, context: &Context) {
+    let Ok(path) = path(job, context) else { return };
+    if !path.exists() {
+        return;
+    }
+    // A run that lives holds it.
+    let Ok((held, is_left)) = hold(&path, job) else { return };
+    if is_left {
+        run_left(hooks, job, said, context).await;
+    }
+    Noted { held, path }.end();
+}
+
+async fn run_left(hooks: &Hooks, job: Around, said: &Said, context: &Context) {
+    let message = "a run was killed before its last hooks; they run now";
+    let finding = Finding::warning("hooks-left", job.name(), message);
+    context.observer.event(&Event::Finding(finding.clone()));
+    said.push(finding);
+    hooks.run_all((job, When::Finally), "killed", said, context).await;
+}
+
+fn path(job: Around, context: &Context) -> Result<PathBuf> {
+    Ok(state::directory(context)?.join("hooks").join(format!("{}{ENDING}", job.name())))
+}
+
+/// Locks the file, and says whether a run has left it. A run that ends may take the file away at any moment.
+fn hold(path: &Path, job: Around) -> Result<(Lock, bool)> {
+    const TIMES: usize = 5;
+    let doing = || format!("write {}", path.display());
+    let held = || format!("another run of {} goes on, and has hooks", job.name());
+    for _ in 0..TIMES {
+        let before = path.metadata().ok();
+        let file = lock::open(path).context(doing)?;
+        let own = file.try_clone().context(doing)?;
+        let lock = lock::lock(file, path, held)?;
+        let (own, there) = (own.metadata().context(doing)?, path.metadata().ok());
+        if there.is_some_and(|there| is_same(&there, &own)) {
+            return Ok((lock, before.is_some_and(|before| is_same(&before, &own))));
         }
     }
+    Err(Error::new(Kind::Locked, held()))
 }
 
-fn directory(context: &Context) -> Result<PathBuf> {
-    Ok(state::directory(context)?.join("hooks"))
-}
-
-/// Runs the last hooks of every run of a job that was killed before it came to them.
-pub async fn settle(hooks: &Hooks, job: Around, said: &Said, context: &Context) {
-    let Ok(directory) = directory(context) else { return };
-    for path in left(&directory, job) {
-        // One that lives holds its note.
-        let held = lock::open(&path).ok().and_then(|file| lock::lock(file, &path, String::new).ok());
-        let Some(_held) = held else { continue };
-        let message = "a run was killed before its last hooks; they run now";
-        said.push(Finding::warning("hooks-left", job.name(), message));
-        hooks.run_all((job, When::Finally), "killed", said, context).await;
-        let _ = fs::remove_file(&path);
-    }
-}
-
-fn left(directory: &Path, job: Around) -> Vec<PathBuf> {
-    let begin = format!("{}-", job.name());
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter(|name| name.starts_with(&begin) && name.ends_with(ENDING)).collect();
-    names.sort();
-    names.into_iter().map(|name| directory.join(name)).collect()
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }

@@ -101,29 +101,52 @@ impl Said {
     }
 }
 
+/// A job with hooks around it.
+#[derive(Clone, Copy)]
+pub struct Hooked<'h> {
+    /// The job.
+    pub job: Around,
+    /// Where the hooks' words go.
+    pub said: &'h Said,
+    /// The run's context.
+    pub context: &'h Context,
+}
+
 impl Hooks {
+    /// The most time that the hooks at the end of a job take.
+    pub fn longest_end(&self, job: Around) -> Duration {
+        [When::Failure, When::Finally].into_iter().flat_map(|when| self.of(job, when)).map(|hook| hook.limit).sum()
+    }
+
     fn of(&self, job: Around, when: When) -> impl Iterator<Item = &Hook> {
         self.0.iter().filter(move |hook| hook.of.contains(&job) && hook.when == when)
     }
 
-    /// Does `work` with the hooks of a job around it, and keeps what they say. A hook after the work that fails is a warning: the work
-    /// stays done.
+    /// Does `work` with the hooks of a job around it, and keeps what they say. `is_done` tells of what came out whether the job was done.
+    /// A hook after the work that fails is a warning: the work stays done.
     ///
     /// # Errors
-    /// Those of the work; where a hook before it fails, the work is not begun.
+    /// Those of the work; [`Kind::Locked`] where another run of the job goes on; where a hook before it fails, the work is not begun.
     pub async fn around<T>(
         &self,
-        job: Around,
-        said: &Said,
-        context: &Context,
+        Hooked { job, said, context }: Hooked<'_>,
         work: impl Future<Output = Result<T>>,
+        is_done: impl Fn(&T) -> bool,
     ) -> Result<T> {
         if !self.0.iter().any(|hook| hook.of.contains(&job)) {
             return work.await;
         }
-        // What a killed run has left undone comes before this run begins anything.
-        settle(self, job, said, context).await;
-        let noted = Noted::begin(self, job, context)?;
+        let noted = match Noted::begin(self, job, said, context).await {
+            Ok(noted) => Some(noted),
+            Err(error) if error.kind() == Kind::Locked => return Err(error),
+            // Where nothing can be kept, the work is done all the same.
+            Err(error) => {
+                let finding = Finding::warning_from_error("hooks-not-noted", job.name(), &error);
+                context.observer.event(&Event::Finding(finding.clone()));
+                said.push(finding);
+                None
+            }
+        };
         let done = async {
             for hook in self.of(job, When::Before) {
                 let ran = context.until_cancelled(hook.run((job, When::Before), "", context)).await;
@@ -133,16 +156,15 @@ impl Hooks {
             work.await
         };
         let done = done.await;
-        let result = match &done {
-            Ok(_) => "done".to_owned(),
-            Err(error) if error.kind() == Kind::Interrupted => "interrupted".into(),
-            Err(_) => "failed".into(),
+        let (then, result) = match &done {
+            Ok(outcome) if is_done(outcome) => (When::After, "done"),
+            Err(_) if context.cancel.is_cancelled() => (When::Failure, "interrupted"),
+            _ => (When::Failure, "failed"),
         };
-        let then = if done.is_ok() { When::After } else { When::Failure };
         for when in [then, When::Finally] {
-            self.run_all((job, when), &result, said, context).await;
+            self.run_all((job, when), result, said, context).await;
         }
-        noted.end();
+        noted.into_iter().for_each(Noted::end);
         done
     }
 

@@ -13,7 +13,7 @@ use super::work::Work;
 use super::{Outcome, go_on, hooked};
 use crate::event::Event;
 use crate::finding::Finding;
-use crate::hooks::{Around, Said};
+use crate::hooks::{Around, Hooked, Said};
 use crate::plan::{Head, Journal, Progress, Status, undo};
 use crate::{Context, Error, Kind, Result, shell};
 
@@ -33,6 +33,15 @@ pub struct Moved<'p> {
     pub cluster_conf: Option<&'p Path>,
     /// Objects without which databases may come back, beside those that were named when it began.
     pub accept_missing: &'p [String],
+}
+
+/// A restore that was rolled back.
+#[derive(Debug)]
+pub struct RolledBack {
+    /// What it had done.
+    pub plan: Plan,
+    /// What hooks around the rollback warn of.
+    pub warnings: Vec<Finding>,
 }
 
 /// What a rollback will do.
@@ -116,7 +125,9 @@ impl Current {
         journal.accept(moved.accept_missing, context.now()).map_err(failed)?;
         plan.accept_missing.extend_from_slice(journal.accepted());
         let work = reopen(plan, moved, settings, context).await.map_err(failed)?;
-        hooked(&settings.hooks, go_on(&work, journal, created), context).await
+        let resumed = hooked(&settings.hooks, go_on(&work, journal, created), context).await;
+        // A hook that stopped it has changed nothing, and leaves the restore as it was.
+        resumed.map_err(|error| if error.kind() == Kind::Unfinished { error } else { failed(error) })
     }
 
     /// Looks at what a rollback will do, and changes nothing.
@@ -141,15 +152,16 @@ impl Current {
     ///
     /// # Errors
     /// [`Kind::Unfinished`] where a step can't be taken back; to be called again.
-    pub async fn rollback(mut self, settings: &Settings, context: &Context) -> Result<Plan> {
+    pub async fn rollback(mut self, settings: &Settings, context: &Context) -> Result<RolledBack> {
         let plan = self.head.plan.clone();
-        let journal = &mut self.journal;
+        let (journal, said) = (&mut self.journal, Said::default());
         let undone = async {
             let work = Work::reach(plan.clone(), None, settings, context).await?;
             work.settle().await?;
             work.check_ways_back(journal).await?;
             let undone = async { undo(&work.steps(), journal, context).await };
-            settings.hooks.around(Around::Restore, &Said::default(), context, undone).await
+            let hooked = Hooked { job: Around::Restore, said: &said, context };
+            settings.hooks.around(hooked, undone, |()| true).await
         };
         let undone = undone.await;
         let progress = self.journal.progress();
@@ -170,7 +182,7 @@ impl Current {
         {
             warn("journal-not-removed", &error);
         }
-        Ok(plan)
+        Ok(RolledBack { plan, warnings: said.warnings().collect() })
     }
 }
 

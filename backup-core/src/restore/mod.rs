@@ -28,7 +28,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub use current::{Current, Moved, WayBack, current, unfinished};
+pub use current::{Current, Moved, RolledBack, WayBack, current, unfinished};
 pub use drill::drill;
 pub use journals::{needed, restored};
 pub use leftovers::{Gone, Leftovers, gone, leftovers};
@@ -43,7 +43,7 @@ pub use swap::Swap;
 use crate::component::Item;
 use crate::event::Ticker;
 use crate::finding::{Finding, Severity};
-use crate::hooks::{Around, Hooks, Said};
+use crate::hooks::{Around, Hooked, Hooks, Said};
 use crate::names::ComponentId;
 use crate::plan::{Head, Journal, apply};
 use crate::{Cause, Context, Error, Kind, Result};
@@ -137,7 +137,8 @@ impl Prepared {
 /// Restores with hooks around it, and adds what they warn of.
 async fn hooked(hooks: &Hooks, work: impl Future<Output = Result<Outcome>>, context: &Context) -> Result<Outcome> {
     let said = Said::default();
-    let mut outcome = hooks.around(Around::Restore, &said, context, work).await?;
+    let hooked = Hooked { job: Around::Restore, said: &said, context };
+    let mut outcome = hooks.around(hooked, work, |_| true).await?;
     outcome.warnings.extend(said.warnings());
     Ok(outcome)
 }

@@ -78,7 +78,7 @@ impl Pruning {
         let asked = listed.iter().filter(|one| self.only.as_ref().is_none_or(|only| one.component == only.component));
         let finding = |one: &Listed| {
             let problem = one.keep_problem.as_ref()?;
-            let hint = "look at the record, and write another one with `keep BUNDLE`; or let rules delete the bundle with --release";
+            let hint = "look at the record; the command keep writes another one, and lets rules delete the bundle with --release";
             Some(Finding::warning("keep-unread", &one.file, format!("{UNREAD}: {problem}")).hint(hint))
         };
         asked.filter_map(finding).collect()

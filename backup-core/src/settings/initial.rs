@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::component::control_plane::Origin;
+use crate::store::Address;
 use crate::{Error, Kind, Result};
 
 /// Keys of `[retention]` that keep something.
@@ -84,7 +85,7 @@ impl Initial {
         };
         add(format!("\n[release]\n{release}\n"));
         for store in &self.stores {
-            let key = if store.contains("://") { "address" } else { "path" };
+            let key = if Address::is_remote(store) { "address" } else { "path" };
             add(format!("\n[[stores]]\n{key} = {}\n", quoted(store)));
         }
         if !self.recipients.is_empty() {

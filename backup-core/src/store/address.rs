@@ -103,6 +103,12 @@ impl Address {
     }
 }
 
+/// A file in a place, both as operators write them. Right after the colon of a remote a slash would mean another directory.
+pub fn file_in(place: &str, file: &str) -> String {
+    let ends_so = place.ends_with('/') || (place.starts_with(RCLONE) && place.ends_with(':'));
+    if ends_so { format!("{place}{file}") } else { format!("{place}/{file}") }
+}
+
 pub(super) fn refused(why: &str) -> Error {
     Error::new(Kind::Usage, format!("read an address: {why}"))
 }

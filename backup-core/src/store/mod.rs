@@ -25,7 +25,7 @@ use chrono::{DateTime, Utc};
 
 pub use access::{Access, blocking, leave_out, list_beside};
 pub(crate) use access::{bytes_stored, open_stored};
-pub use address::{Address, S3Address, SftpAddress};
+pub use address::{Address, S3Address, SftpAddress, file_in};
 pub use claims::{CLAIMS, ClaimName, LAST_EPOCH, claims, is_taken};
 pub use connector::{Connector, connect};
 pub use limited::Limited;

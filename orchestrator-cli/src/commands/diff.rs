@@ -1,9 +1,10 @@
 //! `diff`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use backup_core::catalog::LATEST;
 use backup_core::diff::{Area, Difference, Rows, TableRows, diff, of_bundle, of_live, rows_of_bundles};
 use backup_core::{Context, Error, Kind, Result, settings};
 use serde_json::json;
@@ -31,7 +32,12 @@ pub(crate) struct Between {
 pub(crate) async fn run(between: Between, output: &Output, context: &Context) -> Result<ExitCode> {
     let Between { bundle, other, latest, rows, config, identities } = between;
     let config = Some(config).filter(|config| other.is_none() || config.exists());
-    let settings = reached(Reading { config: config.clone(), identities }, &[&bundle], context)?;
+    let named: Vec<&Path> = [Some(&bundle), other.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+    let settings = reached(Reading { config: config.clone(), identities }, &named, context)?;
+    let other = match other {
+        Some(other) if other.as_os_str() == LATEST => Some(meant(&other, &latest, &settings, context).await?),
+        other => other,
+    };
     let bundle = meant(&bundle, &latest, &settings, context).await?;
     let access = settings.access;
     let opened = access.open(&bundle, context).await?;

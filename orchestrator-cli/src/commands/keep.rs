@@ -58,7 +58,7 @@ fn record(asked: &Keep, context: &Context) -> Result<keep::Keep> {
     if let Some(until) = asked.until.filter(|until| *until < now.date_naive()) {
         return refused(
             format!("{until} is past: it is {} in UTC", now.date_naive()),
-            "name a day to come; `keep BUNDLE --release` lets rules delete the bundle again",
+            "name a day to come; --release lets rules delete the bundle again",
         );
     }
     let note = asked.note.as_deref().map(str::trim).filter(|note| !note.is_empty());
@@ -80,7 +80,7 @@ struct Changed {
 fn change(bundle: &Path, keep: Option<&keep::Keep>, access: &Access, context: &Context) -> Result<Changed> {
     let Some((store, name)) = access.place(bundle, context)? else {
         let why = format!("keep {}: it is not called as bundles are, so no rule deletes it", bundle.display());
-        return Err(Error::new(Kind::Usage, why).hint("give the file its name back: `show` says which it is"));
+        return Err(Error::new(Kind::Usage, why).hint("give the file its name back: the command show says which it is"));
     };
     let before = catalog::kept(&*store, &name);
     match keep {

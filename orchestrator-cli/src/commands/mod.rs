@@ -101,7 +101,7 @@ fn access(reading: Reading, named: &[&Path], context: &Context) -> Result<Access
 
 /// The same, with whatever else the settings say to those who read bundles.
 fn reached(reading: Reading, named: &[&Path], context: &Context) -> Result<Settings> {
-    let is_file = |path: &&Path| !path.to_string_lossy().contains("://") && path.as_os_str() != LATEST;
+    let is_file = |path: &&Path| !Address::is_remote(&path.to_string_lossy()) && path.as_os_str() != LATEST;
     let here = named.iter().all(is_file);
     let settings = match settings::load_restore(reading.config.as_deref(), &known()) {
         Err(_) if here && reading.config.is_none() && !named.is_empty() => {

@@ -15,6 +15,7 @@ use backup_core::plan::Progress;
 use backup_core::restore::Settings;
 use backup_core::restore::{self, Moved, Request, Stopped};
 use backup_core::settings;
+use backup_core::store::Address;
 use backup_core::{Context, Error, Kind, Result};
 
 use super::confirm::agreed;
@@ -87,7 +88,7 @@ async fn begin(arguments: &Restore, settings: &Settings, output: &Output, contex
         Some(script) => script.clone(),
         None => meant(file, &arguments.whose, settings, context).await?,
     };
-    let here = |path: &PathBuf| path.exists() || path.to_string_lossy().contains("://");
+    let here = |path: &PathBuf| path.exists() || Address::is_remote(&path.to_string_lossy());
     let named_hosts = [&arguments.allow_unreachable, &arguments.accept_host_key].into_iter().flatten().next();
     if let (Some(bundle), Some(host)) = (arguments.bundle.as_ref().filter(|bundle| !here(bundle)), named_hosts) {
         let error = Error::new(Kind::Usage, format!("restore: {} is no bundle", bundle.display()));

@@ -1,6 +1,8 @@
 //! A status for people who look, and for programs that watch.
 
+mod charts;
 mod html;
+mod markup;
 mod prometheus;
 mod text;
 

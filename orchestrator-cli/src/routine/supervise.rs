@@ -21,8 +21,8 @@ use super::{MARK, begun};
 use crate::output::Output;
 use crate::{notify, report};
 
-/// A run that is asked to end has so long to clean up.
-const FAREWELL: Duration = Duration::from_secs(60);
+/// A run that is asked to end has so long to clean up, beside its last hooks.
+pub(super) const FAREWELL: Duration = Duration::from_secs(60);
 
 /// A job that is to be run.
 #[derive(Clone, Copy)]
@@ -67,7 +67,8 @@ pub(crate) async fn supervise(
         Err(error) => return give_up(call, error, settings, output, context).await,
     };
     let id = child.id().unwrap_or(0);
-    let (code, ended) = match wait(&mut child, schedule.limit, context).await {
+    let patience = FAREWELL + around(job).map_or(Duration::ZERO, |job| settings.backup.hooks.longest_end(job));
+    let (code, ended) = match wait(&mut child, (schedule.limit, patience), context).await {
         Ok(ended) => ended,
         Err(error) => return give_up(call, error, settings, output, context).await,
     };
@@ -103,7 +104,7 @@ pub(crate) async fn supervise(
 }
 
 /// What hooks call a job, where there are hooks around it.
-fn around(job: Job) -> Option<Around> {
+pub(super) fn around(job: Job) -> Option<Around> {
     match job {
         Job::Backup => Some(Around::Backup),
         Job::Drill => Some(Around::Drill),
@@ -151,6 +152,8 @@ fn begin(job: Job, config: &Path) -> Result<Child> {
         Job::Drill => &["drill"],
     });
     command.arg("--config").arg(config).arg("--quiet").stdin(std::process::Stdio::null());
+    // A terminal's signal is for us alone: a second one from us would end the run where it stands.
+    command.process_group(0);
     // It is we ourselves once more, and it drops this before it starts anything: a unit gave us the right to send pings.
     let _ = configure_capability_in_ambient_set(CapabilitySet::NET_RAW, true);
     let spawned = command.spawn();
@@ -160,24 +163,28 @@ fn begin(job: Job, config: &Path) -> Result<Child> {
 
 /// Waits for the end, and brings it about where it takes too long, or where we are to end ourselves. Gives the exit code, none for one
 /// that was killed, and the state that this means.
-async fn wait(child: &mut Child, limit: Duration, context: &Context) -> Result<(Option<u8>, Option<State>)> {
+async fn wait(
+    child: &mut Child,
+    (limit, patience): (Duration, Duration),
+    context: &Context,
+) -> Result<(Option<u8>, Option<State>)> {
     let doing = || "wait for the run".to_owned();
     let (status, state) = tokio::select! {
         status = child.wait() => (status.context(doing)?, None),
-        () = tokio::time::sleep(limit) => (farewell(child).await?, Some(State::Hung)),
-        () = context.cancel.cancelled() => (farewell(child).await?, Some(State::Interrupted)),
+        () = tokio::time::sleep(limit) => (farewell(child, patience).await?, Some(State::Hung)),
+        () = context.cancel.cancelled() => (farewell(child, patience).await?, Some(State::Interrupted)),
     };
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok((code, state.or(code.is_none().then_some(State::CutOff))))
 }
 
-/// Asks it to end, and ends it.
-async fn farewell(child: &mut Child) -> Result<std::process::ExitStatus> {
+/// Asks it to end, and ends it after so long.
+async fn farewell(child: &mut Child, patience: Duration) -> Result<std::process::ExitStatus> {
     if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
         // One that is gone already needs no signal.
         let _ = kill_process(pid, Signal::TERM);
     }
-    if let Ok(status) = tokio::time::timeout(FAREWELL, child.wait()).await {
+    if let Ok(status) = tokio::time::timeout(patience, child.wait()).await {
         return status.context(|| "wait for the run".into());
     }
     child.kill().await.context(|| "end the run".into())?;

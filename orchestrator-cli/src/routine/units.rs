@@ -1,12 +1,14 @@
 //! Units of systemd: a service and a timer for each job.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use backup_core::schedule::Job;
 use backup_core::schedule::{Calendar, Schedule};
 use backup_core::settings::Settings;
 use backup_core::state::MACHINE;
 
+use super::supervise::{FAREWELL, around};
 use super::{Begun, MARK, written};
 
 /// A unit: the name of its file, and what is in it.
@@ -119,6 +121,9 @@ fn service(job: Job, schedule: &Schedule, settings: &Settings, begun: &Begun<'_>
     let _ = writeln!(text, "User={}", begun.user);
     // The supervisor ends what takes too long, and says so; this is for the supervisor itself.
     let _ = writeln!(text, "TimeoutStartSec={}", schedule.limit.as_secs() + 600);
+    // The supervisor alone is told to stop, and tells its run, which has its last hooks to run.
+    let hooks = around(job).map_or(Duration::ZERO, |job| settings.backup.hooks.longest_end(job));
+    let _ = writeln!(text, "KillMode=mixed\nTimeoutStopSec={}", (FAREWELL + hooks).as_secs() + 30);
     text.push_str(&directories(begun.user));
     text.push_str("Nice=10\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n");
     let capabilities = capabilities(job, begun.user);

@@ -18,6 +18,10 @@ use crate::{ErrorContext, Result};
 
 /// Bytes up to which rclone's own length of a part will do: half of what S3 takes in 10,000 parts of 5 MiB.
 const USUAL: u64 = 24 << 30;
+/// Parts that rclone sends at once.
+const PARTS_AT_ONCE: u64 = 4;
+/// The length of a part where none is said: the longest that a remote is known to have.
+const USUAL_PART: u64 = 96 << 20;
 /// Parts that S3 takes.
 const PARTS: u64 = 10_000;
 /// The least that the disk behind a remote is thought to take in a second.
@@ -62,7 +66,12 @@ pub(super) fn end_of(length: u64) -> Duration {
 
 /// What raises the length of parts where a bundle may need it: of a stream rclone can't know how long it becomes.
 fn parts(expected: u64) -> Option<String> {
-    (expected > USUAL).then(|| format!("--s3-chunk-size={}M", ((expected / PARTS * 2) >> 20) + 1))
+    (expected > USUAL).then(|| format!("--s3-chunk-size={}M", part_length(expected) >> 20))
+}
+
+/// The length of a part.
+fn part_length(expected: u64) -> u64 {
+    if expected > USUAL { (((expected / PARTS * 2) >> 20) + 1) << 20 } else { USUAL_PART }
 }
 
 impl Outgoing {
@@ -74,7 +83,10 @@ impl Outgoing {
         let said = child.stderr.take().map(|stderr| std::thread::spawn(move || tail(stderr)));
         let stdin = child.stdin.take();
         let run = Run(Arc::new(Mutex::new(Some(child))));
-        let outgoing = Self { run, stdin, said, sent: 0, silence: program.silence };
+        // rclone takes nothing more while its parts are on their way, and watches the network itself.
+        let parts = PARTS_AT_ONCE * part_length(store.0.expected.load(Relaxed));
+        let silence = program.said_silence.unwrap_or_else(|| end_of(parts));
+        let outgoing = Self { run, stdin, said, sent: 0, silence };
         let at_once = outgoing.stdin.as_ref().map(|stdin| ioctl_fionbio(stdin, true));
         at_once.transpose().context(|| format!("write {}", store.shown(file)))?;
         Ok(outgoing)

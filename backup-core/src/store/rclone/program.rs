@@ -21,8 +21,24 @@ const CONNECT: Duration = Duration::from_secs(15);
 /// Times that rclone tries a request which may be tried again. Its own ten take minutes with a remote that refuses all of them.
 const ATTEMPTS: u32 = 4;
 /// What would make rclone answer in another way than it is read here, or show what it must not show.
-const UNWANTED: [&str; 5] =
-    ["RCLONE_VERBOSE", "RCLONE_QUIET", "RCLONE_LOG_FILE", "RCLONE_DUMP", "RCLONE_ERROR_ON_NO_TRANSFER"];
+const UNWANTED: [&str; 16] = [
+    "RCLONE_VERBOSE",
+    "RCLONE_QUIET",
+    "RCLONE_LOG_FILE",
+    "RCLONE_DUMP",
+    "RCLONE_ERROR_ON_NO_TRANSFER",
+    "RCLONE_DRY_RUN",
+    "RCLONE_IGNORE_EXISTING",
+    "RCLONE_FILTER",
+    "RCLONE_INCLUDE",
+    "RCLONE_EXCLUDE",
+    "RCLONE_FILES_FROM",
+    "RCLONE_MIN_AGE",
+    "RCLONE_MAX_AGE",
+    "RCLONE_MIN_SIZE",
+    "RCLONE_MAX_SIZE",
+    "RCLONE_MAX_DEPTH",
+];
 
 /// How rclone is run for one remote.
 pub(super) struct Program {
@@ -30,23 +46,27 @@ pub(super) struct Program {
     config: Option<String>,
     /// How long the remote may be silent.
     pub(super) silence: Duration,
+    /// The same, if the settings say it.
+    pub(super) said_silence: Option<Duration>,
     environment: Arc<Environment>,
 }
 
 impl Program {
     pub(super) fn new(remote: &str, options: &RcloneOptions, environment: Arc<Environment>) -> Self {
-        let silence = options.timeout.map_or(SILENCE, |seconds| Duration::from_secs(seconds.get().into()));
+        let said_silence = options.timeout.map(|seconds| Duration::from_secs(seconds.get().into()));
+        let silence = said_silence.unwrap_or(SILENCE);
         let config = options.config.as_ref().map(|path| path.display().to_string());
-        Self { remote: remote.to_owned(), config, silence, environment }
+        Self { remote: remote.to_owned(), config, silence, said_silence, environment }
     }
 
     /// A run with these words. It asks nothing of anybody, and no key to any terminal ends it.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(NAME);
         command.env_clear().envs(&self.environment.variables);
-        for name in UNWANTED {
+        let is_unwanted = |name: &&String| UNWANTED.iter().any(|unwanted| name.starts_with(unwanted));
+        self.environment.variables.keys().filter(is_unwanted).for_each(|name| {
             command.env_remove(name);
-        }
+        });
         let (silence, connect) = (self.silence.as_secs(), CONNECT.min(self.silence).as_secs());
         command.args(words);
         command.args(["--ask-password=false", "--retries=1", "--buffer-size=1M", "--log-level=ERROR", "--log-format="]);

@@ -78,6 +78,12 @@ fn refuse_target(path: &Path, force: bool) -> Result<()> {
     }
     // Answers would be lost if only the writing of the file said it.
     let around = path.ancestors().skip(1).find(|around| around.exists());
+    let is_far =
+        around.is_some_and(|around| path.parent().is_some_and(|own| own != around && own.parent() != Some(around)));
+    if is_far {
+        let cause = "of a path at most the last directory is made";
+        return Err(Error::new(Kind::Failed, doing()).because(cause).hint(ELSEWHERE));
+    }
     if let Some(cause) = around.and_then(|around| rustix::fs::access(around, rustix::fs::Access::WRITE_OK).err()) {
         return Err(Error::new(Kind::Failed, doing()).because(std::io::Error::from(cause)).hint(ELSEWHERE));
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use backup_core::plan::Progress;
 use backup_core::restore::Settings;
-use backup_core::restore::{self, Current, WayBack};
+use backup_core::restore::{self, Current, RolledBack, WayBack};
 use backup_core::{Context, Error, Kind, Result};
 use serde_json::json;
 
@@ -53,10 +53,14 @@ pub(super) async fn rollback(
             }
         }
     }
-    let plan = current.rollback(settings, context).await?;
+    let RolledBack { plan, warnings } = current.rollback(settings, context).await?;
     let text = format!("rolled back: everything is as it was before the restore of {}\n", plan.bundle);
-    output.result("rollback", &json!({ "bundle": plan.bundle, "state": "rolled-back" }), &text)?;
-    Ok(exit::done(false))
+    output.result(
+        "rollback",
+        &json!({ "bundle": plan.bundle, "state": "rolled-back", "warnings": warnings }),
+        &text,
+    )?;
+    Ok(exit::done(!warnings.is_empty()))
 }
 
 /// What is gone with a rollback.

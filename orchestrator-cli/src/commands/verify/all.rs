@@ -11,7 +11,7 @@ use backup_core::encryption::Identities;
 use backup_core::event::Meter;
 use backup_core::finding::Finding;
 use backup_core::names::FileName;
-use backup_core::store::{Access, Address, Store, Stored, blocking};
+use backup_core::store::{Access, Address, Store, Stored, blocking, file_in};
 use backup_core::{Context, Error, Kind, Result};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -134,17 +134,13 @@ async fn look(
 impl Found {
     /// What `verify` takes for it.
     fn shown(&self) -> String {
-        shown(&self.place, &self.name.to_string())
+        file_in(&self.place, &self.name.to_string())
     }
 
     fn into_row(self, checked: Checked) -> Row {
         let (file, created) = (self.name.to_string(), self.name.bundle.time());
         Row { store: self.place, file, created, length: self.length, checked }
     }
-}
-
-fn shown(place: &str, file: &str) -> String {
-    format!("{}/{file}", place.trim_end_matches('/'))
 }
 
 impl Row {
@@ -160,7 +156,7 @@ impl Row {
                 (format!("not verified: {problem}"), String::new())
             }
         };
-        text = human::plain(&format!("{}: {text}", shown(&self.store, &self.file)));
+        text = human::plain(&format!("{}: {text}", file_in(&self.store, &self.file)));
         format!("{text}\n{more}")
     }
 }

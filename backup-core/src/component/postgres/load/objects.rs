@@ -71,6 +71,6 @@ impl Target {
     /// # Errors
     /// Where it can't be connected to.
     pub async fn large_objects_of(&self, name: &str) -> Result<u64> {
-        large_objects::count(&*self.ask(name).await?).await
+        large_objects::count(&self.connect(name).await?).await
     }
 }

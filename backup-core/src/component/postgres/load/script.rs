@@ -315,7 +315,7 @@ impl Target {
     /// # Errors
     /// Where it can't be connected to.
     pub async fn tables_of(&self, name: &str) -> Result<Vec<(String, String)>> {
-        let tables = tables::list(&*self.ask(name).await?).await?;
+        let tables = tables::list(&self.connect(name).await?).await?;
         Ok(tables.into_iter().map(|table| (table.schema, table.name)).collect())
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
-use super::Target;
+use super::{Kept, Target};
 use crate::component::postgres::connection::Connection;
 use crate::component::postgres::query_failed;
 use crate::{Error, Kind, Result};
@@ -68,7 +68,8 @@ const END_CALLED: &str = "SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM 
 impl Target {
     /// The same server, for sessions that [`Target::end_remaining`] finds by this ending of their name.
     pub fn called(self, ending: &str) -> Self {
-        Self { parameters: self.parameters.called(ending), ..self }
+        // Sessions that began under another name would not be found by this one.
+        Self { parameters: self.parameters.called(ending), kept: Kept::default(), ..self }
     }
 
     /// Ends what is left of a run that was killed: the server goes on with a statement whatever becomes of its client, and what it
