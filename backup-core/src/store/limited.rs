@@ -14,7 +14,7 @@ use crate::digest::Sha256Digest;
 use crate::finding::Finding;
 use crate::names::FileName;
 
-/// Another store, whose bundles are read and written at a limited rate; what lies beside them is small, and is not held up.
+/// Another store, whose bundles are read and written at a limited rate. Small files beside the bundles pass at once.
 pub struct Limited {
     store: Arc<dyn Store>,
     pace: Arc<Pace>,

@@ -7,12 +7,12 @@ use super::Target;
 use crate::Result;
 use crate::component::postgres::connection::Connection;
 
-/// The most sessions that are kept: a server may have few left.
+/// Most sessions that are kept. A server may have few left.
 const MOST: usize = 2;
-/// How long a session is kept. What lies between us and the server may forget one that says nothing.
+/// Time that an idle session is kept. A firewall on the way to the server may forget an idle connection.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// What new databases are copied from, which nobody can while somebody is in it.
+/// The template of new databases. The server copies it only while no session is in it.
 const COPIED: &str = "template1";
 
 /// The sessions that are kept of a server.
@@ -54,7 +54,7 @@ impl Kept {
 }
 
 impl Target {
-    /// A session for statements that leave nothing behind in it: no setting, no transaction, no lock. Others use it afterwards.
+    /// A session that others use afterwards. The statements in it leave nothing behind: no setting, no transaction, no lock.
     pub(super) async fn ask(&self, database: &str) -> Result<Arc<Connection>> {
         let of = (database.to_owned(), self.parameters.options());
         if let Some(session) = self.kept.take(&of) {
