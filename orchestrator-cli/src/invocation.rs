@@ -14,7 +14,7 @@ use crate::human::{plain, shell_word};
 const CARRIED: [&str; 3] = ["config", "identity", "ssh-port"];
 /// What this program is called where nobody has called it otherwise.
 const NAME: &str = "orchestrator-cli";
-/// What names the source of a restore.
+/// What names the source of a restore; the first two can stand alone.
 const SOURCES: [&str; 3] = ["--file", "--sql", "--cluster-conf"];
 /// With these a command asks nothing.
 const ASKS_NOTHING: [&str; 4] = ["--resume", "--dry-run", "--dry", "--yes"];
@@ -127,7 +127,7 @@ impl Invocation {
             return Some(format!("{before}{} {}", self.program, self.typed.join(" ")));
         }
         if let Some(more) = text.strip_prefix("… ") {
-            if SOURCES.iter().any(|source| more.strip_prefix(source).is_some_and(|rest| rest.starts_with(' '))) {
+            if SOURCES[..2].iter().any(|source| more.strip_prefix(source).is_some_and(|rest| rest.starts_with(' '))) {
                 return Some(self.restore_of(more));
             }
             return Some(format!("{} {} {more}", self.program, self.typed.join(" ")));
@@ -250,6 +250,7 @@ mod tests {
         assert_eq!(dry.again("--dry-run"), "`o restore -c o.toml b.tgz`");
         assert_eq!(dry.complete(&dry.again("--dry-run")), "`o restore -c o.toml b.tgz`");
         assert_eq!(dry.complete("`sudo -u x …`"), "`sudo -u x o restore --dry-run -c o.toml b.tgz`");
+        assert_eq!(called("o config init").complete("`… --cluster-conf c`"), "`o config init --cluster-conf c`");
         assert_eq!(dry.complete("`… --more`"), "`o restore --dry-run -c o.toml b.tgz --more`");
         for (typed, full) in [
             ("o restore --dry-run -c o.toml o.sql", "`o restore --dry-run -c o.toml --sql o.sql`"),

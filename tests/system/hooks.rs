@@ -179,6 +179,19 @@ fn the_last_hooks_run_after_an_interruption_and_those_of_a_killed_run_with_the_n
 }
 
 #[test]
+fn a_hook_whose_program_is_not_there_is_named_beforehand() {
+    let missing = |when| format!("[[hooks]]\nwhen = '{when}'\ncommand = ['/no/such/program']\n");
+    for (when, code) in [("before", 13), ("finally", 3)] {
+        let output = Hooked::new(&missing(when)).run(&["check"]);
+        let said = describe(&output);
+        assert!(
+            output.status.code() == Some(code) && said.contains(&format!("hook {when}: /no/such/program")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn settings_of_hooks_that_make_no_sense_are_refused() {
     for (hooks, word) in [
         ("[[hooks]]\nwhen = 'never'\ncommand = ['true']\n", "hooks.when"),

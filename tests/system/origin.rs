@@ -234,7 +234,10 @@ async fn a_machine_that_knows_nothing_deletes_nothing_and_is_not_safe() {
         store.place.note_made(&one, true);
     }
     let pruned = store.json(&["prune", "-c", "o.toml", "--yes", "--json"]);
-    assert!(!store.good.iter().any(|bundle| store.there(bundle)), "{pruned}");
+    // The newest of them may be the last one of a machine that is lost.
+    let left: Vec<_> = store.good.iter().filter(|bundle| store.there(bundle)).map(|bundle| &bundle.path).collect();
+    let newest: Vec<_> = store.good.iter().map(|bundle| &bundle.path).max().into_iter().collect();
+    assert_eq!(left, newest, "{pruned}");
 }
 
 #[tokio::test]

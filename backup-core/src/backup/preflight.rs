@@ -10,6 +10,7 @@ use crate::component::{self, Look, files};
 use crate::context::Context;
 use crate::encryption::{Recipients, open_to_others};
 use crate::finding::{Finding, Findings, Severity};
+use crate::hooks::Around;
 use crate::names::ComponentId;
 use crate::ownership::{Cluster, Standing, not_asked, refuse_if_overtaken};
 use crate::runs::Runs;
@@ -83,6 +84,7 @@ pub async fn preflight(
     let (mut standing, mut unasked) = (None, Vec::new());
     if whole {
         findings.all.extend(of_cluster_conf(settings));
+        findings.all.extend(settings.hooks.missing(Around::Backup));
         let stores = (destinations, request.without.as_slice());
         (standing, unasked) = look_at_ownership(settings, stores, context, &mut findings).await;
     }

@@ -3,6 +3,7 @@
 mod left;
 mod run;
 
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -113,6 +114,22 @@ pub struct Hooked<'h> {
 }
 
 impl Hooks {
+    /// The hooks of a job whose programs are not there.
+    pub fn missing(&self, job: Around) -> Vec<Finding> {
+        let of_job = self.0.iter().filter(|hook| hook.of.contains(&job));
+        // A program without a path is looked for when the hook runs.
+        let is_missing = |hook: &&Hook| {
+            let program = hook.command.first().map(Path::new);
+            program.is_some_and(|program| program.is_absolute() && !program.is_file())
+        };
+        let finding = |hook: &Hook| {
+            let severity = if hook.when == When::Before { Severity::Error } else { Severity::Warning };
+            let finding = Finding::new(severity, "hook-missing", hook.subject(hook.when), "the program is not there");
+            finding.hint("correct `command` of [[hooks]] in the settings")
+        };
+        of_job.filter(is_missing).map(finding).collect()
+    }
+
     /// The most time that the hooks at the end of a job take.
     pub fn longest_end(&self, job: Around) -> Duration {
         [When::Failure, When::Finally].into_iter().flat_map(|when| self.of(job, when)).map(|hook| hook.limit).sum()

@@ -4,7 +4,8 @@
 //! calendar periods are those of UTC. A bundle from the future shows that a clock was or is wrong; nothing is deleted then.
 //!
 //! Whoever can write into a store can put bundles there, and records of drills. So only what a key or a journal of ours knows takes a
-//! place in a rule; every other bundle is judged as if it were the only one of its kind, beside those that are known.
+//! place in a rule; every other bundle is judged as if it were the only one of its kind, beside those that are known. The newest of
+//! these stays in any case: a new machine knows nothing yet, and its first backup must not cost the last one of the machine before.
 
 mod prune;
 
@@ -23,6 +24,8 @@ use crate::names::Series;
 const SKEW: TimeDelta = TimeDelta::minutes(10);
 /// Why a bundle stays that no rule keeps.
 const NOT_NOW: &str = "nothing is deleted now";
+/// Why the newest of those stays that nothing here knows.
+const NEWEST_UNKNOWN: &str = "the newest of those that nothing here knows";
 /// Bundles before the newest that it is measured against.
 const MEASURE: usize = 7;
 
@@ -196,10 +199,13 @@ impl Policy {
     ) -> Vec<usize> {
         let any_known = newest_first.iter().any(|at| bundles[*at].unknown.is_none());
         let newest = if any_known { "newer than those that are known" } else { "no bundle here is known" };
-        let (mut known, mut newer) = (Vec::new(), Newer::default());
+        let (mut known, mut newer, mut any_unknown) = (Vec::new(), Newer::default(), false);
         for at in newest_first {
             let bundle = &bundles[*at];
             let mut own = self.reasons(bundle, &newer, now);
+            if bundle.unknown.is_some() && !std::mem::replace(&mut any_unknown, true) && own.is_empty() {
+                own.push(NEWEST_UNKNOWN.into());
+            }
             match &bundle.unknown {
                 None => {
                     newer.take(bundle, self);

@@ -124,7 +124,10 @@ fn what_nothing_here_knows_takes_no_place_and_may_go_itself() {
         let ours: Vec<&str> = verdict.decisions[..4].iter().filter(|one| one.kept).map(|one| &*one.file).collect();
         assert_eq!((ours, verdict.withheld.len()), (vec!["b48", "b72"], 0), "{others:?}");
         let kept = verdict.decisions[4..].iter().filter(|one| one.kept).count();
-        assert_eq!(kept, others.iter().filter(|hours| **hours > 48).count(), "{others:?}: {:?}", verdict.decisions);
+        // The newest of them stays in any case: it may be the last one of a machine that is lost.
+        let newest = usize::from(!others.is_empty());
+        let expected = others.iter().filter(|hours| **hours > 48).count().max(newest);
+        assert_eq!(kept, expected, "{others:?}: {:?}", verdict.decisions);
     }
     let alone: Vec<Candidate> = (0..9).map(unknown).collect();
     assert_eq!(kept(&policy.judge(&alone, at(100), &Known::default())).len(), 9);
