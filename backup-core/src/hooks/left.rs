@@ -8,7 +8,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Around, Hooks, Said, When};
-use crate::event::Event;
 use crate::finding::Finding;
 use crate::lock::{self, Lock};
 use crate::{Context, Error, ErrorContext, Kind, Result, state};
@@ -63,9 +62,7 @@ pub async fn settle(hooks: &Hooks, job: Around, said: &Said, context: &Context) 
 
 async fn run_left(hooks: &Hooks, job: Around, said: &Said, context: &Context) {
     let message = "a run was killed before its last hooks; they run now";
-    let finding = Finding::warning("hooks-left", job.name(), message);
-    context.observer.event(&Event::Finding(finding.clone()));
-    said.push(finding);
+    said.show(Finding::warning("hooks-left", job.name(), message), context);
     hooks.run_all((job, When::Finally), "killed", said, context).await;
 }
 

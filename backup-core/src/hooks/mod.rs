@@ -91,6 +91,12 @@ impl Said {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
     }
 
+    /// Shows a finding at once, and keeps it.
+    fn show(&self, finding: Finding, context: &Context) {
+        context.observer.event(&Event::Finding(finding.clone()));
+        self.push(finding);
+    }
+
     /// All of it.
     pub fn all(&self) -> Vec<Finding> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -159,8 +165,7 @@ impl Hooks {
             // Where nothing can be kept, the work is done all the same.
             Err(error) => {
                 let finding = Finding::warning_from_error("hooks-not-noted", job.name(), &error);
-                context.observer.event(&Event::Finding(finding.clone()));
-                said.push(finding);
+                said.show(finding, context);
                 None
             }
         };
@@ -188,12 +193,13 @@ impl Hooks {
     /// Runs hooks that no failure of another one holds up, although the run was told to stop.
     async fn run_all(&self, (job, when): (Around, When), result: &str, said: &Said, context: &Context) {
         for hook in self.of(job, when) {
-            let finding = hook.run((job, when), result, context).await.unwrap_or_else(|error| {
-                let finding = Finding::warning_from_error("hook-failed", hook.subject(when), &error);
-                context.observer.event(&Event::Finding(finding.clone()));
-                finding
-            });
-            said.push(finding);
+            match hook.run((job, when), result, context).await {
+                Ok(finding) => said.push(finding),
+                Err(error) => {
+                    let finding = Finding::warning_from_error("hook-failed", hook.subject(when), &error);
+                    said.show(finding, context);
+                }
+            }
         }
     }
 }

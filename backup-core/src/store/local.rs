@@ -197,12 +197,7 @@ impl Store for Directory {
             trial::of_directory(directory).map_err(|cause| self.unwritable(cause))?;
         }
         let free = statvfs(there).map(|stat| stat.f_bavail * stat.f_frsize).unwrap_or(u64::MAX);
-        Ok(vec![if free < size {
-            let message = format!("{} are free there, and the bundle may take {}", bytes(free), bytes(size));
-            Finding::warning("space", shown, message).hint("make room, or name another place with --to")
-        } else {
-            able(shown, new, Some(free))
-        }])
+        Ok(vec![able(shown, new, Some(free), size)])
     }
 
     fn begin(&self, name: &FileName) -> Result<Box<dyn Upload>> {
@@ -327,8 +322,12 @@ fn is_mounted(path: &Path) -> io::Result<bool> {
     Ok(fs::metadata(path)?.dev() != parent.dev())
 }
 
-/// That a store can be written, and whether its directory comes first.
-pub(super) fn able(location: String, new: bool, free: Option<u64>) -> Finding {
+/// That a store can be written, whether its directory comes first, and whether a bundle of `size` bytes may not fit into what is free.
+pub(super) fn able(location: String, new: bool, free: Option<u64>, size: u64) -> Finding {
+    if let Some(free) = free.filter(|free| *free < size) {
+        let message = format!("{} are free there, and the bundle may take {}", bytes(free), bytes(size));
+        return Finding::warning("space", location, message).hint("make room, or name another place with --to");
+    }
     let free = free.map_or_else(String::new, |free| format!(", {} free", bytes(free)));
     match new {
         false => Finding::ok("destination", location, format!("can be written{free}")),

@@ -25,7 +25,7 @@ use self::program::Program;
 use self::upload::Part;
 pub(super) use self::whereabouts::is_elsewhere;
 use super::{BESIDE, ClaimName, Leftover, RcloneAddress, RcloneOptions, Store, Stored, Upload};
-use super::{bundles, claims, exists, is_part, may_be_renamed};
+use super::{bundles, claims, exists, file_in, is_part, may_be_renamed};
 use crate::bundle::reader::ReadAt;
 use crate::finding::Finding;
 use crate::names::FileName;
@@ -69,9 +69,7 @@ impl Rclone {
 
     /// The address of a file, as operators write it.
     fn shown(&self, file: &str) -> String {
-        let address = self.0.address.to_string();
-        let slash = if address.ends_with([':', '/']) { "" } else { "/" };
-        format!("{address}{slash}{file}")
+        file_in(&self.0.address.to_string(), file)
     }
 
     /// The directory, as rclone takes it.

@@ -44,13 +44,7 @@ impl Rclone {
             // The trial has made the directory. rclone removes no directory that has something in it.
             let _ = self.0.program.run(&["rmdir", &self.place()], None);
         }
-        findings.push(match room {
-            Some(room) if room < size => {
-                let message = format!("{} are free there, and the bundle may take {}", bytes(room), bytes(size));
-                Finding::warning("space", shown, message).hint("make room, or name another place with --to")
-            }
-            room => able(shown, new, room),
-        });
+        findings.push(able(shown, new, room, size));
         Ok(findings)
     }
 

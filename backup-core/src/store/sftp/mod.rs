@@ -26,7 +26,7 @@ use self::upload::Part;
 use super::{BESIDE, ClaimName, Leftover, PART, SftpAddress, SftpOptions, Store, Stored, Upload};
 use super::{able, astray, bundles, exists, is_part, may_be_renamed, read_small};
 use crate::bundle::reader::ReadAt;
-use crate::finding::{Finding, bytes};
+use crate::finding::Finding;
 use crate::names::FileName;
 use crate::shell::word;
 use crate::{Context, Error, Kind, Result};
@@ -267,13 +267,7 @@ impl Store for Sftp {
                 // A backup looks for what broken uploads have left.
                 self.files(connection)?;
             }
-            findings.push(match room {
-                Some(room) if room < size => {
-                    let message = format!("{} are free there, and the bundle may take {}", bytes(room), bytes(size));
-                    Finding::warning("space", shown, message).hint("make room, or name another place with --to")
-                }
-                room => able(shown, new, room),
-            });
+            findings.push(able(shown, new, room, size));
             Ok(findings)
         })
     }
